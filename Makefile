@@ -1,0 +1,82 @@
+# What people and CI run alike. `make test` is all of it; every step is a target.
+PYTHON ?= python3
+PIP_VERSION := 26.3
+OTHER_HUEYS := 2.6.0
+
+BIN := .venv/bin
+SOURCES := $(shell find huey_otel -name '*.py' -o -name py.typed)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help test lint types layers test-latest test-oldest wheel format demo clean
+
+help:
+	@echo "make test    every check: style, types, layers, tests, the wheel"
+	@echo "make demo    a consumer, its load and what a listener sees"
+	@echo "make format  rewrite the sources in the house style"
+	@echo "make clean   remove everything that make made"
+
+test: lint types layers test-latest test-oldest wheel
+
+lint: .venv/.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.stamp
+	$(BIN)/mypy $(wildcard huey_otel runtime tests/typing_api.py)
+
+layers: .venv/.stamp
+	$(BIN)/lint-imports
+
+test-latest: .venv/.stamp $(OTHER_HUEYS:%=.hueys/%/.stamp)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+# redis-py 5.0 leaves sockets that did not connect to the garbage collector.
+test-oldest: .venv-oldest/.stamp
+	.venv-oldest/bin/pytest -W ignore::ResourceWarning
+
+wheel: .venv-wheel/.stamp
+	.venv-wheel/bin/python -I tests/wheel_smoke.py
+
+format: .venv/.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+demo: .venv-demo/.stamp
+	.venv-demo/bin/python -m runtime demo --once
+
+clean:
+	rm -rf .venv .venv-oldest .venv-demo .venv-wheel .hueys dist
+	rm -rf .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.stamp: GROUP := dev
+.venv-oldest/.stamp: GROUP := oldest
+.venv-demo/.stamp: GROUP := demo
+
+.venv/.stamp .venv-oldest/.stamp .venv-demo/.stamp: %/.stamp: pyproject.toml | python
+	$(PYTHON) -m venv --clear $*
+	$*/bin/python -m pip install --quiet pip==$(PIP_VERSION)
+	$*/bin/python -m pip install --quiet --group $(GROUP) --editable .
+	@touch $@
+
+.venv-wheel/.stamp: pyproject.toml README.md LICENSE $(SOURCES) | python
+	rm -rf dist
+	$(PYTHON) -m venv --clear .venv-wheel
+	.venv-wheel/bin/python -m pip install --quiet pip==$(PIP_VERSION)
+	.venv-wheel/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	.venv-wheel/bin/python -m pip install --quiet dist/*.whl
+	@touch $@
+
+.hueys/%/.stamp: .venv/.stamp
+	rm -rf .hueys/$*
+	$(BIN)/python -m pip install --quiet --no-deps --target .hueys/$* huey==$*
+	@touch $@
+
+.PHONY: python
+python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit("huey-otel needs Python 3.11 or newer, and %s is %d.%d: choose one with make PYTHON=..." % ((sys.executable,) + v) if v < (3, 11) else 0)'

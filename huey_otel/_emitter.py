@@ -1,0 +1,234 @@
+"""Where events are published: a Redis, by whichever way it was named, and a channel."""
+
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+from huey_otel import _names as n
+
+if TYPE_CHECKING:
+    from redis import ConnectionPool, Redis
+    from redis.connection import AbstractConnection
+
+_TIMEOUT: Final = 2.0
+
+# redis-py 8 puts what belongs to its pool among the settings of a connection.
+_THE_POOLS_OWN: Final = ("maint_notifications_", "oss_cluster_", "orig_", "himport_")
+
+
+class RedisEventEmitter:
+    """Publishes events on a Redis channel of your choice; give it to `instrument`.
+
+    One of *url*, *client* and *connection_pool* says which Redis; only its
+    connection settings are taken, never a connection of its pool. *channel*
+    None is the queue's name. Raises TypeError or ValueError at once for what
+    cannot be a Redis.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str | None = None,
+        client: "Redis | None" = None,
+        connection_pool: "ConnectionPool | None" = None,
+        channel: str | None = None,
+    ) -> None:
+        given = [way for way in (url, client, connection_pool) if way is not None]
+        if len(given) != 1:
+            raise TypeError(
+                "RedisEventEmitter takes exactly one of url=, client= and"
+                f" connection_pool=, {len(given)} were given"
+            )
+        self.channel = None if channel is None else checked_channel(channel)
+        if url is not None:
+            self._pool = _pool_of_url(url)
+        elif client is not None:
+            self._pool = _pool_of(client, "connection_pool", f"client={client!r}")
+        else:
+            self._pool = _checked(
+                connection_pool, f"connection_pool={connection_pool!r}"
+            )
+
+    @property
+    def address(self) -> str:
+        """The server, for people: no password, no user."""
+        settings = self._pool.connection_kwargs
+        if settings.get("path"):
+            return f"unix://{settings['path']}"
+        if settings.get("host"):
+            return f"redis://{settings['host']}:{settings.get('port') or 6379}"
+        # A sentinel pool has a service in place of an address.
+        return f"redis service {getattr(self._pool, 'service_name', 'unknown')}"
+
+    def client(self) -> "Redis":
+        """A client of its own with the same settings, for a listener."""
+        from redis import ConnectionPool, Redis
+
+        settings = self._settings()
+        # A subscription is silent for hours: ask now and then whether it lives.
+        settings["health_check_interval"] = settings.get("health_check_interval") or 30
+        return Redis(
+            connection_pool=ConnectionPool(self._pool.connection_class, **settings)
+        )
+
+    def connection(self) -> "AbstractConnection":
+        """A new connection that is nobody else's, not yet connected.
+
+        Timeouts of 2 s, no retries: whoever publishes decides what to do.
+        """
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        settings = self._settings()
+        settings.update(
+            socket_timeout=_TIMEOUT,
+            socket_connect_timeout=_TIMEOUT,
+            client_name=n.REDIS_CLIENT_NAME,
+            retry=Retry(NoBackoff(), 0),
+            retry_on_error=[],
+            health_check_interval=0,
+            decode_responses=False,
+            protocol=2,
+        )
+        settings.pop("retry_on_timeout", None)
+        if settings.get("path"):
+            # A unix socket connects at once or not at all.
+            settings.pop("socket_connect_timeout")
+        connection: AbstractConnection = self._pool.connection_class(**settings)
+        return connection
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            key: value
+            for key, value in self._pool.connection_kwargs.items()
+            if not key.startswith(_THE_POOLS_OWN)
+        }
+
+    def __repr__(self) -> str:
+        return f"<RedisEventEmitter {self.address} channel={self.channel!r}>"
+
+
+class RefusedError(Exception):
+    """Redis answered, and it will not have us: no permission, or a wrong password."""
+
+
+class Link:
+    """One connection to publish on. Raises redis' ConnectionError when it breaks."""
+
+    def __init__(self, emitter: RedisEventEmitter) -> None:
+        self._connection = emitter.connection()
+        self.unanswered = 0
+
+    def open(self) -> None:
+        """Connect and see that the server answers; RefusedError if it refuses."""
+        from redis import exceptions
+
+        try:
+            try:
+                self._connection.connect()
+            except exceptions.NoPermissionError:
+                # The name is a courtesy that an access list may forbid.
+                self._connection.client_name = None
+                self._connection.connect()
+            self._connection.send_command("PING", check_health=False)
+            with contextlib.suppress(exceptions.NoPermissionError):
+                self._connection.read_response()
+        except (exceptions.AuthenticationError, exceptions.NoPermissionError) as error:
+            self.close()
+            raise RefusedError(str(error)) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def stale(self) -> bool:
+        """True when the server has closed it, or sent what nobody asked for."""
+        return bool(self._connection.can_read(timeout=0))
+
+    def send(self, channel: str, payloads: Sequence[bytes]) -> None:
+        """Write a PUBLISH for each of *payloads*, and wait for no answer."""
+        commands = [("PUBLISH", channel, payload) for payload in payloads]
+        self.unanswered = len(payloads)
+        self._connection.send_packed_command(
+            self._connection.pack_commands(commands), check_health=False
+        )
+
+    def answer(self, timeout: float) -> int | Exception | None:
+        """The next answer: how many heard it, a refusal, or None after *timeout*."""
+        from redis import exceptions
+
+        if not self._connection.can_read(timeout=timeout):
+            return None
+        try:
+            answer = self._connection.read_response()
+        except exceptions.ConnectionError:
+            raise
+        except exceptions.ResponseError as error:
+            self.unanswered -= 1
+            return error
+        self.unanswered -= 1
+        return int(answer)
+
+    def close(self) -> None:
+        """Close it; in a forked child without a word to the server."""
+        self._connection.disconnect()
+
+
+def checked_channel(channel: object) -> str:
+    """*channel* if it can be one; TypeError or ValueError if not."""
+    expected = "expected the name of a channel, a non-empty str"
+    if not isinstance(channel, str):
+        raise TypeError(f"channel={channel!r}: {expected}")
+    if not channel:
+        raise ValueError(f"channel={channel!r}: {expected}")
+    return channel
+
+
+def masked(url: str) -> str:
+    """*url* without its user and password, for messages."""
+    parts = urlsplit(url)
+    _, _, place = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=place))
+
+
+def _pool_of_url(url: str) -> "ConnectionPool":
+    from redis import ConnectionPool, RedisError
+
+    accepted = "expected a Redis URL: redis://, rediss:// or unix://"
+    if not isinstance(url, str):
+        raise TypeError(f"url={url!r}: {accepted}")
+    try:
+        parts = urlsplit(url)
+        database = parts.path.strip("/")
+        if (
+            parts.scheme in ("redis", "rediss")
+            and database
+            and not database.isdecimal()
+        ):
+            raise ValueError(f"{database!r} is no database number")
+        pool = ConnectionPool.from_url(url)
+        pool.connection_class(**pool.connection_kwargs)
+    except (ValueError, TypeError, RedisError) as error:
+        raise ValueError(f"url={masked(url)!r}: {accepted} ({error})") from None
+    return pool
+
+
+def _pool_of(thing: object, attribute: str, shown: str) -> "ConnectionPool":
+    return _checked(getattr(thing, attribute, None), shown)
+
+
+def _checked(pool: Any, shown: str) -> "ConnectionPool":
+    if not hasattr(pool, "connection_class") or not hasattr(pool, "connection_kwargs"):
+        raise TypeError(
+            f"{shown}: expected redis.Redis for client=,"
+            " redis.ConnectionPool for connection_pool="
+        )
+    return pool  # type: ignore[no-any-return]  # known by its attributes, of any package
+
+
+def of_storage(storage: object) -> RedisEventEmitter | None:
+    """An emitter with the settings of a Redis *storage*, None for any other."""
+    pool = getattr(getattr(storage, "conn", None), "connection_pool", None)
+    if hasattr(pool, "connection_class") and hasattr(pool, "connection_kwargs"):
+        return RedisEventEmitter(connection_pool=pool)
+    return None

@@ -1,0 +1,53 @@
+"""The in-flight table: what workers hold, and so what a dead one has lost."""
+
+from collections.abc import Iterator
+
+from huey_otel import events, mapping
+from huey_otel._records import Record
+
+
+class InFlight:
+    """Follows the records of all workers. Not thread-safe: the relay's alone.
+
+    Keyed by process and sequence, never by task id: an error handler's id
+    repeats, and the same Task may be enqueued twice.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[int, dict[int, Record]] = {}
+
+    def apply(self, record: Record) -> Iterator[Record]:
+        """Take *record* in; yield a `lost` one for each task it shows to be lost."""
+        match record.status:
+            case mapping.DEQUEUED | events.EVENT_STARTED:
+                self._held.setdefault(record.pid, {})[record.key] = record
+            case mapping.ENDED:
+                held = self._held.get(record.pid)
+                if held is not None:
+                    held.pop(record.key, None)
+                    if not held:
+                        del self._held[record.pid]
+            case mapping.GONE:
+                yield from self._lose(record)
+            case _:
+                pass
+
+    def _lose(self, gone: Record) -> Iterator[Record]:
+        held = self._held.get(gone.pid, {})
+        for key, record in list(held.items()):
+            if gone.worker is not None and gone.worker != record.worker:
+                continue
+            del held[key]
+            yield _lost(record, gone.timestamp)
+        if not held:
+            self._held.pop(gone.pid, None)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._held.values()))
+
+
+def _lost(record: Record, now: float) -> Record:
+    extra = {}
+    if record.status == events.EVENT_STARTED:
+        extra["duration"] = max(0.0, now - record.timestamp)
+    return record._replace(status=events.EVENT_LOST, timestamp=now, extra=extra)

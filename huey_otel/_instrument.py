@@ -1,0 +1,89 @@
+"""instrument() and uninstrument(): settings in, parts assembled."""
+
+from typing import Final, Never
+
+from huey.api import Huey
+
+from huey_otel import _names as n
+from huey_otel import _settings
+from huey_otel._emitter import RedisEventEmitter
+from huey_otel._instrumentation import Instrumentation, instrumentation_of
+from huey_otel._settings import UNSET, NotGiven
+from huey_otel.observed.consumer import offer_constants
+
+_OPTIONS: Final = (
+    "events",
+    "channel",
+    "publish_enqueued",
+    "tracebacks",
+    "flush_timeout",
+)
+
+offer_constants()
+
+
+def instrument(
+    huey: Huey,
+    *,
+    events: RedisEventEmitter | NotGiven | None = UNSET,
+    channel: str | NotGiven | None = UNSET,
+    publish_enqueued: bool | NotGiven = UNSET,
+    tracebacks: bool | NotGiven = UNSET,
+    flush_timeout: float | NotGiven = UNSET,
+    **unknown: Never,
+) -> Instrumentation:
+    """Make *huey* observable; all that is needed, once, where the queue is defined.
+
+    *events* says where the consumer's events are published: by default on the
+    queue's own Redis, None for nowhere. *channel* None is the queue's name.
+    *publish_enqueued* adds an event for each task put on the queue,
+    *tracebacks* False leaves them out. *flush_timeout* is how many seconds a
+    shutdown waits for telemetry at most. What is not given comes from the
+    environment, `HUEY_OTEL_*`. A second call for one huey returns the same
+    Instrumentation. Raises TypeError or ValueError for what is not accepted.
+    """
+    if unknown:
+        raise TypeError(
+            f"instrument() does not know {', '.join(sorted(unknown))};"
+            f" accepted are {', '.join(_OPTIONS)}"
+        )
+    if not isinstance(huey, Huey):
+        raise TypeError(
+            f"instrument({huey!r}): expected a huey.Huey, such as RedisHuey('my-app')"
+            " (a MiniHuey has no consumer and no storage to observe)"
+        )
+    if events is not UNSET and not isinstance(events, RedisEventEmitter | None):
+        raise TypeError(
+            f"events={events!r}: expected a RedisEventEmitter, or None for no events"
+        )
+    settings = _settings.read(
+        events=events,
+        channel=channel,
+        publish_enqueued=publish_enqueued,
+        tracebacks=tracebacks,
+        flush_timeout=flush_timeout,
+    )
+    known = instrumentation_of(huey)
+    if known is not None:
+        return known
+    emitter = None if events is UNSET else events
+    if settings.events_url is not None:
+        emitter = _from_environment(settings.events_url)
+    instrumentation = Instrumentation(huey, settings, emitter)
+    if not settings.disabled:
+        instrumentation.begin()
+    return instrumentation
+
+
+def uninstrument(huey: Huey) -> None:
+    """Undo `instrument`; harmless for a huey that is not instrumented."""
+    known = instrumentation_of(huey)
+    if known is not None:
+        known.uninstrument()
+
+
+def _from_environment(url: str) -> RedisEventEmitter:
+    try:
+        return RedisEventEmitter(url=url)
+    except ValueError as error:
+        raise ValueError(f"{n.ENV_EVENTS}: {error}") from None

@@ -1,0 +1,170 @@
+"""The Instrumentation: the parts of one instrumented huey, begun and ended."""
+
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Final, Self
+
+from huey.api import Huey
+
+from huey_otel import _emitter, _process
+from huey_otel._emitter import RedisEventEmitter
+from huey_otel._feed import Feed
+from huey_otel._losses import LOSSES
+from huey_otel._records import Source
+from huey_otel._routes import Route
+from huey_otel._settings import Settings
+from huey_otel.observed import huey as hueys
+from huey_otel.observed import serializer as serializers
+from huey_otel.observed import storage as storages
+from huey_otel.observed.observation import Observation
+from huey_otel.observed.recorder import Recorder
+
+_PRODUCERS_EXIT: Final = 1.0
+"""Seconds that a process which runs no consumer waits for its events at most."""
+
+
+class Instrumentation:
+    """What `instrument` returns; as a context manager it uninstruments at its end.
+
+    With HUEY_OTEL_DISABLED it is inert: all methods do nothing.
+    """
+
+    def __init__(
+        self, huey: Huey, settings: Settings, emitter: RedisEventEmitter | None
+    ) -> None:
+        self._huey = huey
+        self._settings = settings
+        self._given = emitter
+        self._shared = _process.shared()
+        self._number = self._shared.number()
+        self._feed: Feed | None = None
+        self._observation: Observation | None = None
+        self._is_consumer = False
+        self._left = settings.flush_timeout
+
+    def begin(self) -> None:
+        """Swap our classes in; what huey does from now on is seen."""
+        recorder = Recorder(
+            self._huey, self._number, self._shared.relay, self._settings
+        )
+        observation = Observation(
+            self,
+            recorder,
+            storage_is=self._storage_is,
+            consumer_starts=self._consumer_starts,
+            consumer_stops=self._consumer_stops,
+        )
+        self._observation = observation
+        source = Source(queue=self._huey.name, host=socket.gethostname())
+        self._shared.routes.add(self._number, Route(source, ()))
+        self._shared.on_exit(self._number, self._process_exits)
+        self._storage_is(self._huey.storage)
+        self._serializer = self._huey.serializer
+        serializers.observe(self._serializer)
+        hueys.observe(self._huey, observation)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until all that has happened is delivered; True if it is.
+
+        *timeout* in seconds, None for `flush_timeout`.
+        """
+        if self._observation is None:
+            return True
+        began = time.monotonic()
+        timeout = self._settings.flush_timeout if timeout is None else timeout
+        handled = self._shared.relay.flush(timeout)
+        if self._feed is None or self._shared.relay.forked:
+            return handled
+        spent = time.monotonic() - began
+        return self._feed.flush(max(0.0, timeout - spent)) and handled
+
+    def uninstrument(self) -> None:
+        """Put huey's own classes back; what was seen until now is still delivered."""
+        observation, self._observation = self._observation, None
+        if observation is None:
+            return
+        observation.release_consumers()
+        hueys.release(self._huey)
+        serializers.release(self._serializer)
+        storages.release(self._huey.storage)
+        self._shared.relay.flush(self._settings.flush_timeout)
+        self._shared.forget(self._number)
+        self._replace_feed(None)
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """What telemetry this process lost so far, by reason; its workers' included."""
+        return LOSSES.counts()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.uninstrument()
+
+    def _storage_is(self, storage: Any) -> None:
+        """Publish where *storage* is, unless we were told where to."""
+        emitter, channel = self._destination(storage)
+        storages.observe(storage, emitter, channel)
+        feed = None if emitter is None else Feed(emitter, channel)
+        self._replace_feed(feed)
+
+    def _destination(self, storage: Any) -> tuple[RedisEventEmitter | None, str]:
+        own = _emitter.of_storage(storage)
+        emitter = None if self._settings.events_off else self._given or own
+        channel = self._settings.channel or (emitter and emitter.channel)
+        if not channel:
+            channel = storage.name if own is not None else self._huey.name
+        return emitter, channel
+
+    def _replace_feed(self, feed: Feed | None) -> None:
+        old, self._feed = self._feed, feed
+        route = self._shared.routes.get(self._number)
+        if route is not None:
+            route.sinks = () if feed is None else (feed,)
+        if old is not None:
+            old.close(self._settings.flush_timeout)
+
+    def _consumer_starts(self, worker_type: str) -> None:
+        self._is_consumer = True
+        self._left = self._settings.flush_timeout
+        route = self._shared.routes.get(self._number)
+        if route is not None:
+            route.source = replace(route.source, worker_type=worker_type)
+
+    def _consumer_stops(self) -> None:
+        """The last moment before huey's SIGHUP replaces the process."""
+        self._spend(self.flush)
+
+    def _process_exits(self) -> None:
+        """Deliver the rest; the relay and the feed end with the process."""
+        if self._observation is None:
+            return
+        if not self._is_consumer:
+            self._left = min(self._left, _PRODUCERS_EXIT)
+        if self._shared.relay.forked:
+            self._shared.relay.flush(self._left)
+            return
+        self._observation.workers.abandon()
+        self._spend(self.flush)
+        if self._feed is not None:
+            self._feed.close(0.0)
+
+    def _spend(self, flush: Any) -> None:
+        began = time.monotonic()
+        flush(self._left)
+        self._left = max(0.0, self._left - (time.monotonic() - began))
+
+
+def instrumentation_of(huey: Huey) -> Instrumentation | None:
+    """The Instrumentation of *huey*, None if it has none."""
+    observation = hueys.observation_of(huey)
+    return None if observation is None else observation.owner

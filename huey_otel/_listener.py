@@ -1,0 +1,122 @@
+"""The listener: iterates the events that a consumer publishes on Redis."""
+
+import json
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from huey_otel._emitter import RedisEventEmitter, checked_channel
+from huey_otel.events import Event
+
+if TYPE_CHECKING:
+    from redis import Redis
+    from redis.client import PubSub
+
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
+_LOOK_UP = 1.0
+_ANSWERS = 2.0
+
+
+class EventListener:
+    """Iterates the events on *channel* of a Redis, as dicts; needs no huey.
+
+    *url_or_client* is a Redis URL or a `redis.Redis`, *channel* usually the
+    queue's name. Subscribes when it is made, so what is published from then on
+    is seen. Waits for Redis when it is away and subscribes again; what was
+    published meanwhile is gone, as always with pub/sub. `skipped` counts
+    messages that are not events. Iteration ends with `close`, from any thread.
+    """
+
+    def __init__(self, url_or_client: "str | Redis", channel: str) -> None:
+        if isinstance(url_or_client, str):
+            emitter = RedisEventEmitter(url=url_or_client)
+        else:
+            emitter = RedisEventEmitter(client=url_or_client)
+        self.channel = checked_channel(channel)
+        self.skipped = 0
+        self._client = emitter.client()
+        self._closing = threading.Event()
+        self._pause = 0.0
+        self._pubsub: PubSub | None = None
+        self._subscribe()
+
+    def __iter__(self) -> Iterator[Event]:
+        try:
+            while not self._closing.is_set():
+                data = self._next_message()
+                if data is None:
+                    continue
+                event = parse(data)
+                if event is None:
+                    self.skipped += 1
+                else:
+                    yield event
+        finally:
+            if self._closing.is_set():
+                self._unsubscribe()
+
+    def close(self) -> None:
+        """End the iteration and the connection. Harmless when repeated."""
+        self._closing.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+        self._unsubscribe()
+
+    def _next_message(self) -> bytes | str | None:
+        from redis.exceptions import RedisError
+
+        if self._pubsub is None and not self._subscribe():
+            self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+            self._closing.wait(self._pause)
+            return None
+        try:
+            message = cast("PubSub", self._pubsub).get_message(
+                ignore_subscribe_messages=True, timeout=_LOOK_UP
+            )
+        except (RedisError, OSError):
+            self._unsubscribe()
+            return None
+        return None if message is None else message["data"]
+
+    def _subscribe(self) -> bool:
+        """Subscribe, and wait until Redis says so; False when it is away."""
+        from redis.exceptions import RedisError
+
+        pubsub = self._client.pubsub()
+        try:
+            pubsub.subscribe(self.channel)
+            if pubsub.get_message(timeout=_ANSWERS) is None:
+                raise OSError("no answer")
+        except (RedisError, OSError):
+            pubsub.close()
+            return False
+        self._pubsub = pubsub
+        self._pause = 0.0
+        return True
+
+    def _unsubscribe(self) -> None:
+        pubsub, self._pubsub = self._pubsub, None
+        if pubsub is not None:
+            pubsub.close()
+
+
+def parse(data: bytes | str) -> Event | None:
+    """Read a message of the channel; None when it is not an event."""
+    try:
+        value: Any = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(value, dict) and isinstance(value.get("status"), str):
+        return cast("Event", value)
+    return None

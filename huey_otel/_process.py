@@ -1,0 +1,70 @@
+"""What all instrumented hueys of a process share: relay, routes, and the exit."""
+
+import itertools
+import weakref
+from collections.abc import Callable
+from multiprocessing import util
+from typing import Any, Final
+
+from huey_otel._forks import in_child
+from huey_otel._guard import guarded
+from huey_otel._relay import Relay
+from huey_otel._routes import Routes
+
+_LAST: Final = -100
+"""Priority of our finalizer: behind multiprocessing's own, which joins the workers."""
+
+
+class Shared:
+    """One relay for all hueys that were instrumented before the last fork."""
+
+    def __init__(self) -> None:
+        self.routes = Routes()
+        self.relay = Relay(self.routes.deliver, self.routes.deliver_sum)
+        self._numbers = itertools.count(1)
+        self._leaving: dict[int, weakref.WeakMethod[Callable[[], Any]]] = {}
+        in_child(self._after_fork)
+        # A child of multiprocessing forgets all finalizers once it has been forked.
+        util.register_after_fork(self, Shared._finalize)
+        self._finalize()
+
+    def number(self) -> int:
+        """A number for one more instrumented huey."""
+        return next(self._numbers)
+
+    def on_exit(self, number: int, leave: Callable[[], Any]) -> None:
+        """Call the bound method *leave* when this process, or a child, exits."""
+        self._leaving[number] = weakref.WeakMethod(leave)
+
+    def forget(self, number: int) -> None:
+        """Undo `on_exit` and the route of *number*."""
+        self._leaving.pop(number, None)
+        self.routes.remove(number)
+
+    def _after_fork(self) -> None:
+        self.routes.forget_in_flight()
+        self._finalize()
+
+    def _finalize(self) -> None:
+        util.Finalize(None, self._leave, exitpriority=_LAST)
+
+    def _leave(self) -> None:
+        for known in list(self._leaving.values()):
+            leave = known()
+            if leave is not None:
+                guarded(leave)()
+
+
+class _Current:
+    shared: Shared | None = None
+
+
+def shared() -> Shared:
+    """The process' own; another one in a worker that instruments a huey of its own.
+
+    What a worker inherited goes through the pipe to its parent, which knows
+    nothing of hueys that came later.
+    """
+    if _Current.shared is None or _Current.shared.relay.forked:
+        _Current.shared = Shared()
+    return _Current.shared

@@ -1,0 +1,93 @@
+"""The record: one step of a task's life, as it travels from a worker to the sinks."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from huey_otel import mapping
+from huey_otel.events import Event
+
+
+class TaskFacts(NamedTuple):
+    """What all records of one attempt say of its task. Times in Unix seconds."""
+
+    id: str
+    task: str
+    name: str
+    retry_delay: float | None
+    execute_time: float | None
+    attempt: int
+
+
+class Record(NamedTuple):
+    """A step, before it becomes an event or moves a metric.
+
+    *source* says which instrumented huey it belongs to, *pid* and *key* which
+    message in which process (0: none). *extra* holds the event's further
+    keys. A plain tuple of it is what crosses the pipe, so its fields hold
+    only what `marshal` knows.
+    """
+
+    source: int
+    status: str
+    timestamp: float
+    pid: int
+    key: int
+    worker: str | None
+    facts: tuple[Any, ...] | None
+    retries: int | None
+    extra: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What is the same for all records of one instrumented huey in one consumer."""
+
+    queue: str
+    host: str
+    worker_type: str | None = None
+
+
+Key = tuple[int, str, str | None, str | None, str | None, str | None]
+"""Source, status, task's dotted path, outcome, final outcome, exception."""
+
+Sum = list[float]
+"""How many, and the seconds they lasted together."""
+
+
+class Sink(Protocol):
+    """Takes records. Runs in the relay, never in a task, and must not block."""
+
+    def __call__(self, record: Record, source: Source, /) -> None: ...
+
+    def add_sum(self, key: Key, total: Sum, source: Source, /) -> None:
+        """Take the sum of records that did not fit; their narrative is lost."""
+
+
+def to_event(record: Record, source: Source) -> Event:
+    """Spell *record* out as the dict that is published.
+
+    The order of keys up to `execute_time` is that of huey 1.10.
+    """
+    facts = TaskFacts(*record.facts) if record.facts is not None else None
+    extra = record.extra or {}
+    event: dict[str, Any] = {
+        "status": record.status,
+        "error": mapping.TABLE[record.status].error,
+    }
+    if event["error"]:
+        event["traceback"] = extra.get("traceback")
+    event["id"] = facts and facts.id
+    event["task"] = facts and facts.task
+    event["retries"] = record.retries
+    event["retry_delay"] = facts and facts.retry_delay
+    event["execute_time"] = facts and facts.execute_time
+    event["timestamp"] = record.timestamp
+    event["queue"] = source.queue
+    event["name"] = facts and facts.name
+    event["attempt"] = facts and facts.attempt
+    event["worker"] = record.worker
+    event["worker_type"] = source.worker_type if record.worker is not None else None
+    event["pid"] = record.pid
+    event["host"] = source.host
+    event.update(extra)
+    return event  # type: ignore[return-value]  # built key by key in the order of huey 1.10

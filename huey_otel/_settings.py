@@ -1,0 +1,148 @@
+"""Settings: argument beats environment beats default. The only reader of os.environ."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Literal
+
+from huey_otel import _names as n
+
+_TRUE: Final = ("1", "true", "yes", "on")
+_FALSE: Final = ("", "0", "false", "no", "off")
+
+
+class Unset(Enum):
+    """Tells an argument that was not given from one that is None."""
+
+    UNSET = "not given"
+
+    def __repr__(self) -> str:
+        return self.value
+
+
+UNSET: Final = Unset.UNSET
+NotGiven = Literal[Unset.UNSET]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What `instrument` was asked for, checked.
+
+    `events_url` is where the environment sends the events; None leaves it to
+    the queue's own storage. `flush_timeout` is in seconds.
+    """
+
+    disabled: bool
+    events_off: bool
+    events_url: str | None
+    channel: str | None
+    publish_enqueued: bool
+    tracebacks: bool
+    flush_timeout: float
+
+
+def read(
+    *,
+    events: object,
+    channel: str | NotGiven | None,
+    publish_enqueued: bool | NotGiven,
+    tracebacks: bool | NotGiven,
+    flush_timeout: float | NotGiven,
+    env: Mapping[str, str] | None = None,
+) -> Settings:
+    """Merge arguments and environment; an error names what is accepted."""
+    env = os.environ if env is None else env
+    events_off, events_url = _events(events, env)
+    return Settings(
+        disabled=_flag(UNSET, env, n.ENV_DISABLED, "", default=False),
+        events_off=events_off,
+        events_url=events_url,
+        channel=_channel(channel, env),
+        publish_enqueued=_flag(
+            publish_enqueued,
+            env,
+            n.ENV_PUBLISH_ENQUEUED,
+            "publish_enqueued",
+            default=False,
+        ),
+        tracebacks=_flag(tracebacks, env, n.ENV_TRACEBACKS, "tracebacks", default=True),
+        flush_timeout=_seconds(flush_timeout, env, n.ENV_FLUSH_TIMEOUT, default=5.0),
+    )
+
+
+def _events(given: object, env: Mapping[str, str]) -> tuple[bool, str | None]:
+    if given is None:
+        return True, None
+    if given is not UNSET:
+        return False, None
+    raw = env.get(n.ENV_EVENTS, "").strip()
+    if raw.lower() in ("off", "none"):
+        return True, None
+    if not raw or raw.lower() == "on":
+        return False, None
+    if "://" not in raw:
+        raise ValueError(
+            f"{n.ENV_EVENTS}={raw!r}: expected 'off', or a Redis URL such as"
+            " redis://localhost:6379/0"
+        )
+    return False, raw
+
+
+def _channel(given: str | NotGiven | None, env: Mapping[str, str]) -> str | None:
+    if given is UNSET:
+        return env.get(n.ENV_CHANNEL) or None
+    if given is None:
+        return None
+    if not isinstance(given, str):
+        raise TypeError(
+            f"channel={given!r}: expected a str, or None for the queue's name"
+        )
+    if not given:
+        raise ValueError(f"channel={given!r}: expected a name, or None for the queue's")
+    return given
+
+
+def _flag(
+    given: bool | NotGiven,  # noqa: FBT001 - a setting's value, not a switch
+    env: Mapping[str, str],
+    name: str,
+    argument: str,
+    *,
+    default: bool,
+) -> bool:
+    if given is not UNSET:
+        if not isinstance(given, bool):
+            raise TypeError(f"{argument}={given!r}: expected True or False")
+        return given
+    raw = env.get(name)
+    if raw is None:
+        return default
+    if raw.strip().lower() in _TRUE:
+        return True
+    if raw.strip().lower() in _FALSE:
+        return False
+    raise ValueError(f"{name}={raw!r}: expected one of {', '.join(_TRUE + _FALSE[1:])}")
+
+
+def _seconds(
+    given: float | NotGiven, env: Mapping[str, str], name: str, *, default: float
+) -> float:
+    expected = "expected a number of seconds, 0 or more"
+    if given is UNSET:
+        raw = env.get(name)
+        if raw is None:
+            return default
+        try:
+            seconds = float(raw)
+        except ValueError:
+            raise ValueError(f"{name}={raw!r}: {expected}") from None
+        shown = f"{name}={raw!r}"
+    else:
+        if isinstance(given, bool) or not isinstance(given, int | float):
+            raise TypeError(f"flush_timeout={given!r}: {expected}")
+        seconds = float(given)
+        shown = f"flush_timeout={given!r}"
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"{shown}: {expected}")
+    return seconds

@@ -1,0 +1,1 @@
+"""Where huey's calls become attempts and events."""

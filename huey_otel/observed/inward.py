@@ -1,0 +1,116 @@
+"""Messages on their way in: popped by a worker, or ripe ones by the scheduler."""
+
+import time
+from enum import Enum
+
+from huey.api import Task
+
+from huey_otel import events as e
+from huey_otel import mapping
+from huey_otel._attempts import HERE, Attempt
+from huey_otel._guard import guarded
+from huey_otel.observed.recorder import Recorder
+
+_REPORT_EVERY = 10.0
+"""Seconds between two error-dequeueing of one worker in a streak."""
+
+
+class Reading(Enum):
+    """What is being read, where a message that cannot be decoded is one lost."""
+
+    QUEUE = "queue"
+    SCHEDULE = "schedule"
+
+
+class Inward:
+    """Sees each message that leaves the queue or the schedule."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    @guarded
+    def reading_queue(self) -> None:
+        """Before huey's dequeue."""
+        HERE.reading = Reading.QUEUE
+        HERE.undecodable = None
+
+    @guarded
+    def reading_schedule(self) -> None:
+        """Before huey's read_schedule: what it returns, the scheduler holds."""
+        if HERE.worker is None and self._recorder.worker_type is not None:
+            HERE.worker = "Scheduler"
+        for attempt in HERE.ripe.values():
+            self._abandon(attempt)
+        HERE.ripe = {}
+        HERE.reading = Reading.SCHEDULE
+
+    @guarded
+    def decoded(self, task: Task) -> None:
+        """*task* was read; from the schedule it is popped with that."""
+        if HERE.reading is Reading.SCHEDULE:
+            HERE.ripe[id(task)] = self._popped(task)
+
+    @guarded
+    def undecodable(self, error: Exception) -> None:
+        """A message could not be read; huey drops it."""
+        if HERE.reading is Reading.SCHEDULE:
+            self._report(error)
+            self._recorder.lose()
+        elif HERE.reading is Reading.QUEUE:
+            HERE.undecodable = error
+
+    @guarded
+    def not_dequeued(self, error: Exception) -> None:
+        """Huey's dequeue raised: storage is away, or the message was undecodable."""
+        self._report(error)
+        if HERE.undecodable is not None:
+            HERE.undecodable = None
+            self._recorder.lose()
+
+    @guarded
+    def dequeued(self, task: Task) -> None:
+        """A worker has popped *task*; until its end it is in that worker's hands."""
+        if HERE.dequeue_errors:
+            self._report_rest()
+        if HERE.popped is not None:
+            self._abandon(HERE.popped)
+        HERE.popped = self._popped(task)
+
+    def _popped(self, task: Task) -> Attempt:
+        carrier = HERE.incoming
+        facts = self._recorder.facts(task, 1 if carrier is None else carrier.attempt)
+        attempt = Attempt(task, facts, carrier, HERE.worker)
+        attempt.announced = self._recorder.tell(attempt, mapping.DEQUEUED)
+        return attempt
+
+    def _abandon(self, attempt: Attempt) -> None:
+        """Somebody popped it by hand and never executed it; the rest is theirs."""
+        if attempt.close():
+            extra = {"outcome": None, "final": None}
+            self._recorder.tell(attempt, mapping.ENDED, extra=extra)
+
+    def _report(self, error: Exception) -> None:
+        """Emit error-dequeueing, in a streak the first and then one per 10 s."""
+        HERE.dequeue_errors += 1
+        HERE.dequeue_error = error
+        if time.monotonic() - HERE.dequeue_reported >= _REPORT_EVERY:
+            self._report_rest()
+
+    def _report_rest(self) -> None:
+        """Emit one for all that have not been reported."""
+        count, error = HERE.dequeue_errors, HERE.dequeue_error
+        HERE.dequeue_errors, HERE.dequeue_error = 0, None
+        HERE.dequeue_reported = time.monotonic()
+        extra = self._recorder.failure(error)
+        extra["count"] = count
+        self._recorder.say(e.EVENT_ERROR_DEQUEUEING, extra=extra)
+
+    @guarded
+    def checking_periodic(self) -> None:
+        """Before huey's read_periodic, which the scheduler calls each minute."""
+        self._recorder.say(e.EVENT_CHECKING_PERIODIC)
+
+    @guarded
+    def due(self, tasks: list[Task]) -> None:
+        """Huey's read_periodic returned *tasks*; the scheduler enqueues them next."""
+        HERE.due = {id(task): task for task in tasks}

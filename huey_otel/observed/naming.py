@@ -1,0 +1,37 @@
+"""Swapping the class of an object, and putting its own back."""
+
+from typing import Any
+
+_BASE = "_huey_otel_base"
+
+
+def swap(thing: Any, mixin: type, *, below: bool = False) -> bool:
+    """Give *thing* a subclass of its class and *mixin*; False if it has one.
+
+    *below* puts the mixin behind the class in the order of methods. The new
+    class passes for the old one: others look at `type(huey).__name__`.
+    """
+    kind = type(thing)
+    if issubclass(kind, mixin):
+        return False
+    bases: tuple[type, ...] = (kind, mixin) if below else (mixin, kind)
+    if issubclass(mixin, kind):
+        bases = (mixin,)
+    namespace: dict[str, Any] = {
+        "__module__": kind.__module__,
+        "__qualname__": kind.__qualname__,
+        "__doc__": kind.__doc__,
+        _BASE: kind,
+    }
+    metaclass: Any = type(kind)
+    thing.__class__ = metaclass(kind.__name__, bases, namespace)
+    return True
+
+
+def put_back(thing: Any) -> bool:
+    """Undo `swap`; False if somebody else has swapped the class since."""
+    kind = type(thing).__dict__.get(_BASE)
+    if kind is None:
+        return False
+    thing.__class__ = kind
+    return True

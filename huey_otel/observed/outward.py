@@ -1,0 +1,107 @@
+"""Messages on their way out: what an enqueue is, and the carrier that it writes."""
+
+import time
+from dataclasses import replace
+
+from huey.api import Task
+
+from huey_otel import _names as n
+from huey_otel import events as e
+from huey_otel._attempts import HERE, Attempt, Outgoing
+from huey_otel._carrier import Carrier, encode
+from huey_otel._guard import guarded
+from huey_otel.observed.recorder import Recorder
+
+
+class Outward:
+    """Sees each message that goes to the queue or the schedule."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    @guarded
+    def enqueueing(self, task: Task) -> None:
+        """Before huey's enqueue: see where *task* comes from, and what it carries."""
+        now = time.time()
+        ripe = HERE.ripe.pop(id(task), None) if HERE.ripe else None
+        if ripe is not None:
+            HERE.outgoing = self._ripe(task, ripe, now)
+        elif HERE.due and HERE.due.pop(id(task), None) is task:
+            outgoing = Outgoing(task, self._new(task, now), n.ORIGIN_PERIODIC)
+            HERE.outgoing = outgoing
+            facts = self._recorder.facts(task, 1)
+            self._recorder.say(
+                e.EVENT_SCHEDULING_PERIODIC, facts=facts, retries=task.retries
+            )
+        elif HERE.caller == n.ORIGIN_RETRY:
+            HERE.outgoing = Outgoing(task, self._next(task, now), n.ORIGIN_RETRY)
+        else:
+            HERE.outgoing = Outgoing(task, self._new(task, now), HERE.caller)
+
+    def _ripe(self, task: Task, ripe: Attempt, now: float) -> Outgoing:
+        """The scheduler moves a ripe task: no new enqueue, so the same carrier."""
+        eta = None if task.eta is None else self._recorder.unix_time(task.eta)
+        return Outgoing(
+            task,
+            ripe.carrier or Carrier(enqueued=now, eta=eta),
+            n.ORIGIN_SCHEDULED,
+            ripe=ripe,
+            late=None if eta is None else max(0.0, now - eta),
+        )
+
+    def _new(self, task: Task, now: float) -> Carrier:
+        eta = None if task.eta is None else self._recorder.unix_time(task.eta)
+        return Carrier(enqueued=now, eta=eta)
+
+    def _next(self, task: Task, now: float) -> Carrier:
+        """The carrier of the attempt after the current one; its headers stay."""
+        attempt = HERE.attempt_of(task)
+        eta = None if task.eta is None else self._recorder.unix_time(task.eta)
+        if attempt is None:
+            return Carrier(enqueued=now, eta=eta)
+        carrier = attempt.carrier or Carrier(enqueued=now)
+        return replace(
+            carrier, enqueued=now, eta=eta, attempt=attempt.facts.attempt + 1
+        )
+
+    @guarded
+    def signaled(self, task: Task) -> None:
+        """Huey is about to put *task* on the queue, and says so."""
+        outgoing = HERE.outgoing
+        if not self._recorder.settings.publish_enqueued:
+            return
+        if outgoing is None or outgoing.task is not task:
+            return
+        extra: dict[str, object] = {"origin": outgoing.origin}
+        if outgoing.late is not None:
+            extra["late"] = outgoing.late
+        facts = self._recorder.facts(task, outgoing.carrier.attempt)
+        self._recorder.say(
+            e.EVENT_ENQUEUED, facts=facts, retries=task.retries, extra=extra
+        )
+
+    @guarded
+    def trailer(self, task: Task) -> bytes | None:
+        """The carrier of *task* in bytes, if it is *task* that is on its way out."""
+        outgoing = HERE.outgoing
+        if outgoing is None or outgoing.task is not task:
+            return None
+        return encode(outgoing.carrier)
+
+    @guarded
+    def scheduling(self, task: Task) -> None:
+        """Before huey's add_schedule, whose write may be read before it returns."""
+        now = time.time()
+        attempt = HERE.attempt_of(task)
+        if HERE.caller == n.ORIGIN_RETRY:
+            carrier = self._next(task, now)
+        elif attempt is not None and attempt.carrier is not None:
+            carrier = attempt.carrier
+        else:
+            carrier = self._new(task, now)
+        HERE.outgoing = Outgoing(task, carrier, HERE.caller)
+        facts = self._recorder.facts(task, carrier.attempt)
+        if attempt is not None:
+            # huey has raised it already to what the next retry waits (backoff).
+            facts = facts._replace(retry_delay=attempt.facts.retry_delay)
+        self._recorder.say(e.EVENT_SCHEDULED, facts=facts, retries=task.retries)

@@ -1,0 +1,120 @@
+"""The recorder: makes records of one huey's tasks, and hands them to the relay."""
+
+import datetime
+import time
+from typing import Any, Final
+
+from huey.api import Huey, Task
+
+from huey_otel import _failures, mapping
+from huey_otel import _names as n
+from huey_otel._attempts import HERE, Attempt
+from huey_otel._records import Record, TaskFacts
+from huey_otel._relay import Relay
+from huey_otel._settings import Settings
+
+_EPOCH: Final = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 - huey's are naive UTC
+_MOST_NAMES: Final = 10_000
+
+
+class Recorder:
+    """Knows what all records of one instrumented huey share. *source* is its number."""
+
+    def __init__(
+        self, huey: Huey, source: int, relay: Relay, settings: Settings
+    ) -> None:
+        self.huey = huey
+        self.source = source
+        self.relay = relay
+        self.settings = settings
+        self.worker_type: str | None = None
+        self._names: dict[type, tuple[str, str]] = {}
+
+    def facts(self, task: Task, attempt: int) -> TaskFacts:
+        """What the records of *task*'s run number *attempt* say of it."""
+        short, name = self._names.get(type(task)) or self._name(type(task))
+        identity = task.id
+        return TaskFacts(
+            identity if type(identity) is str else str(identity),
+            short,
+            name,
+            task.retry_delay,
+            None if task.eta is None else self.unix_time(task.eta),
+            attempt,
+        )
+
+    def _name(self, kind: type) -> tuple[str, str]:
+        if len(self._names) >= _MOST_NAMES:
+            # Tasks that are declared and unregistered for ever.
+            self._names.clear()
+        pair = (kind.__name__, f"{kind.__module__}.{kind.__name__}")
+        self._names[kind] = pair
+        return pair
+
+    def unix_time(self, moment: datetime.datetime) -> float:
+        """Unix seconds of a time of huey's: naive UTC, or local with utc=False."""
+        if moment.tzinfo is None and self.huey.utc:
+            return (moment - _EPOCH).total_seconds()
+        return moment.timestamp()
+
+    def say(
+        self,
+        status: str,
+        *,
+        facts: TaskFacts | None = None,
+        retries: int | None = None,
+        extra: dict[str, Any] | None = None,
+        timestamp: float | None = None,
+    ) -> None:
+        """Record a step of no attempt."""
+        self.relay.send(
+            Record(
+                self.source,
+                status,
+                time.time() if timestamp is None else timestamp,
+                self.relay.pid,
+                0,
+                HERE.worker,
+                facts and tuple(facts),
+                retries,
+                extra,
+            )
+        )
+
+    def tell(
+        self,
+        attempt: Attempt,
+        status: str,
+        *,
+        retries: int | None = None,
+        extra: dict[str, Any] | None = None,
+        timestamp: float | None = None,
+    ) -> bool:
+        """Record a step of *attempt*; *retries* None is what it began with."""
+        return self.relay.send(
+            Record(
+                self.source,
+                status,
+                time.time() if timestamp is None else timestamp,
+                self.relay.pid,
+                attempt.key,
+                attempt.worker,
+                tuple(attempt.facts),
+                attempt.retries if retries is None else retries,
+                extra,
+            ),
+            must=status == mapping.ENDED and attempt.announced,
+        )
+
+    def failure(self, error: BaseException | None) -> dict[str, Any]:
+        """What an error event says of *error*; None where it is not known."""
+        if error is None:
+            return {"traceback": None, "exception": None}
+        text = _failures.text(error) if self.settings.tracebacks else None
+        return {"traceback": text, "exception": _failures.class_name(error)}
+
+    def lose(self, name: str = n.UNKNOWN_TASK) -> None:
+        """Record that a message was popped, and is nothing anybody can run."""
+        facts = TaskFacts("", name, name, None, None, 1)
+        extra = {"outcome": None, "final": n.OUTCOME_LOST}
+        self.say(mapping.ENDED, facts=facts, extra=extra)

@@ -1,0 +1,197 @@
+"""Runs: from huey's execute to its return, and what its signals say in between."""
+
+import sys
+from typing import Any
+
+from huey.api import Task
+
+from huey_otel import _names as n
+from huey_otel import events as e
+from huey_otel import mapping
+from huey_otel._attempts import HERE, Attempt, running
+from huey_otel._guard import guarded
+from huey_otel.mapping import Row
+from huey_otel.observed.recorder import Recorder
+
+
+class Runs:
+    """Sees what becomes of each popped message."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    @guarded
+    def taken(self, task: Task) -> None:
+        """Before huey's execute: the attempt of *task* becomes the current one."""
+        attempt = HERE.popped
+        if attempt is not None and attempt.task is task:
+            HERE.popped = None
+        else:
+            # Immediate mode, or a task that was popped on another thread.
+            outgoing = HERE.outgoing
+            carrier = None
+            if outgoing is not None and outgoing.task is task:
+                carrier = outgoing.carrier
+            facts = self._recorder.facts(task, carrier.attempt if carrier else 1)
+            attempt = Attempt(task, facts, carrier, HERE.worker)
+        HERE.attempts.append(attempt)
+
+    @guarded
+    def signaled(self, signal: str, task: Task) -> None:
+        """Huey is about to send *signal*; users' receivers come after us."""
+        row = mapping.BY_SIGNAL.get(signal)
+        attempt = HERE.attempt_of(task)
+        if row is None or attempt is None:
+            return
+        if row.status == e.EVENT_STARTED:
+            self._start(attempt)
+        elif row.status == e.EVENT_RETRYING:
+            # A RetryTask has no signal of its own: the run is over by now.
+            attempt.end(n.OUTCOME_RETRY_REQUESTED)
+            attempt.retrying = True
+            self._recorder.tell(attempt, row.status, retries=task.retries - 1)
+        elif row.outcome is not None:
+            self._end(attempt, row, row.outcome)
+        elif row.final is not None:
+            attempt.final = row.final
+            self._recorder.tell(attempt, row.status)
+
+    def _start(self, attempt: Attempt) -> None:
+        wait = attempt.start()
+        running[id(attempt.task)] = attempt
+        before, attempt.announced = attempt.announced, True
+        attempt.announced = before | self._recorder.tell(
+            attempt, e.EVENT_STARTED, extra={"wait": wait}, timestamp=attempt.started
+        )
+
+    def _end(self, attempt: Attempt, row: Row, outcome: str) -> None:
+        if not attempt.end(outcome):
+            return
+        attempt.stored = outcome == n.OUTCOME_SUCCESS
+        error = sys.exception() if row.error else None
+        self._tell_end(attempt, row, error)
+        if outcome == n.OUTCOME_INTERRUPTED and attempt not in HERE.attempts:
+            # Said by the main thread of a worker's: it may never come back to say more.
+            self._close(attempt)
+
+    def _tell_end(
+        self, attempt: Attempt, row: Row, error: BaseException | None
+    ) -> None:
+        extra: dict[str, Any] = {"duration": attempt.duration}
+        if row.error:
+            extra.update(self._recorder.failure(error))
+        timestamp = (attempt.started or 0.0) + (attempt.duration or 0.0)
+        self._recorder.tell(attempt, row.status, extra=extra, timestamp=timestamp)
+
+    @guarded
+    def failed(self, status: str, error: Exception) -> None:
+        """A call that huey made itself raised *error*: say so, once for each error."""
+        if HERE.reported is error:
+            return
+        HERE.reported = error
+        extra = self._recorder.failure(error)
+        attempt = HERE.attempts[-1] if HERE.attempts else None
+        if attempt is None:
+            self._recorder.say(status, extra=extra)
+            return
+        ended_by_this = attempt.end(attempt.outcome_of_function)
+        if ended_by_this or "duration" in mapping.TABLE[status].extra:
+            extra["duration"] = attempt.duration
+        retries = attempt.task.retries if attempt.retrying else None
+        self._recorder.tell(attempt, status, retries=retries, extra=extra)
+
+    @guarded
+    def result_not_stored(self, error: Exception) -> None:
+        """Huey's put_result raised; a user who calls it has the error himself."""
+        if HERE.caller == n.ORIGIN_PIPELINE:
+            self.failed(e.EVENT_ERROR_STORING_RESULT, error)
+
+    @guarded
+    def not_enqueued(self, task: Task, error: BaseException) -> None:
+        """Huey's enqueue raised; only huey's own enqueues are an event."""
+        outgoing = HERE.outgoing
+        if (
+            outgoing is None
+            or outgoing.task is not task
+            or self._recorder.huey.immediate
+        ):
+            return
+        if outgoing.origin != n.ORIGIN_CALL and isinstance(error, Exception):
+            self.failed(e.EVENT_ERROR_ENQUEUEING, error)
+        if outgoing.ripe is not None:
+            outgoing.ripe.escaped = True
+            self._close(outgoing.ripe)
+
+    @guarded
+    def enqueued(self, task: Task) -> None:
+        """Huey's enqueue returned: a ripe task is no longer the scheduler's."""
+        outgoing = HERE.outgoing
+        if outgoing is not None and outgoing.ripe is not None:
+            outgoing.ripe.moved = True
+            self._close(outgoing.ripe)
+
+    @guarded
+    def not_scheduled(self, error: Exception) -> None:
+        """Huey's add_schedule raised."""
+        if HERE.caller != n.ORIGIN_CALL:
+            self.failed(e.EVENT_ERROR_SCHEDULING, error)
+
+    @guarded
+    def scheduled(self, task: Task) -> None:
+        """Huey's add_schedule returned: a task that was not due is back there."""
+        attempt = HERE.attempt_of(task)
+        if attempt is not None and attempt.started is None:
+            attempt.moved = True
+
+    @guarded
+    def requeued(self, task: Task) -> None:
+        """Huey's _requeue_task returned: a further attempt follows."""
+        attempt = HERE.attempt_of(task)
+        if attempt is not None:
+            attempt.requeued = True
+
+    @guarded
+    def escaped(self, error: BaseException, depth: int) -> None:
+        """*error* left huey's execute: it was the task's, huey's, or an interrupt."""
+        if len(HERE.attempts) <= depth:
+            return
+        attempt = HERE.attempts[depth]
+        attempt.escaped = True
+        if isinstance(error, KeyboardInterrupt) and attempt.started is None:
+            attempt.final = n.OUTCOME_INTERRUPTED
+        if HERE.reported is error:
+            return
+        if attempt.started is not None and not isinstance(error, Exception):
+            if isinstance(error, KeyboardInterrupt):
+                row = mapping.TABLE[e.EVENT_INTERRUPTED]
+                self._end(attempt, row, n.OUTCOME_INTERRUPTED)
+            else:
+                # sys.exit, or whatever else is no Exception: huey sends no signal.
+                self._end(attempt, mapping.TABLE[e.EVENT_ERROR_TASK], n.OUTCOME_ERROR)
+        elif isinstance(error, Exception) and attempt.outcome != n.OUTCOME_INTERRUPTED:
+            # huey 2 raises KeyError in a worker whose task was interrupted.
+            self.failed(e.EVENT_ERROR_INTERNAL, error)
+
+    @guarded
+    def done(self, depth: int) -> None:
+        """Huey's execute is left: all is known of the attempt."""
+        if len(HERE.attempts) > depth:
+            attempt = HERE.attempts[depth]
+            del HERE.attempts[depth:]
+            self._close(attempt)
+        if not HERE.attempts:
+            HERE.reported = None
+
+    def _close(self, attempt: Attempt) -> None:
+        if running.get(id(attempt.task)) is attempt:
+            del running[id(attempt.task)]
+        if not attempt.close():
+            return
+        extra: dict[str, Any] = {
+            "outcome": attempt.outcome,
+            "final": attempt.final_outcome,
+        }
+        if attempt.duration is not None:
+            extra["duration"] = attempt.duration
+        self._recorder.tell(attempt, mapping.ENDED, extra=extra)
+        attempt.raised = None

@@ -1,0 +1,67 @@
+"""The serializer's mixin: writes the carrier behind a message, and reads it back."""
+
+from typing import Any
+
+from huey.registry import Message
+from huey.serializer import Serializer
+
+from huey_otel import _names as n
+from huey_otel._attempts import HERE
+from huey_otel._carrier import TrailerError, decode
+from huey_otel._guard import guarded
+from huey_otel._losses import LOSSES
+from huey_otel.observed.naming import put_back, swap
+
+_USERS = "_huey_otel_users"
+
+
+class ObservedSerializer(Serializer):
+    """Sits right above huey's Serializer, so below signatures and compression.
+
+    A serializer that does not call huey's own `_serialize` writes no trailer
+    and is left as it is.
+    """
+
+    def _serialize(self, data: Any) -> bytes:
+        written: bytes = super()._serialize(data)
+        trailer = HERE.trailer
+        if trailer is not None and isinstance(data, Message):
+            return written + trailer
+        return written
+
+    def _deserialize(self, data: bytes) -> Any:
+        _read_carrier(data)
+        return super()._deserialize(data)
+
+
+@guarded
+def _read_carrier(data: bytes) -> None:
+    try:
+        HERE.incoming = decode(data)
+    except TrailerError as error:
+        HERE.incoming = None
+        LOSSES.count(n.LOSS_CARRIER, why=f"a message came with a {error}")
+
+
+def observe(serializer: object) -> bool:
+    """Swap *serializer*'s class; False for one that is not huey's kind.
+
+    One serializer may serve several hueys: the last to leave puts it back.
+    """
+    if not isinstance(serializer, Serializer):
+        return False
+    users = getattr(serializer, _USERS, 0)
+    if not users:
+        swap(serializer, ObservedSerializer, below=True)
+    setattr(serializer, _USERS, users + 1)
+    return True
+
+
+def release(serializer: object) -> None:
+    """Undo one `observe`."""
+    users = getattr(serializer, _USERS, 0)
+    if users > 1:
+        setattr(serializer, _USERS, users - 1)
+    elif users:
+        delattr(serializer, _USERS)
+        put_back(serializer)

@@ -1,0 +1,1 @@
+"""What runs huey-otel: a consumer process, a sample shop, a load and a demo."""

@@ -1,0 +1,125 @@
+"""`python -m runtime consumer`: run huey's own consumer of an instrumented queue.
+
+What a process may decide and a library must not is decided here: the log, what
+SIGTERM means, what a restart executes, exit codes.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from huey import Huey
+from huey.constants import WORKER_GREENLET, WORKER_PROCESS
+from huey.consumer_options import ConsumerConfig, OptionParserHandler, config_keys
+from huey.exceptions import ConfigurationError
+
+from huey_otel import instrument
+from runtime import logs
+from runtime.termination import finish_on_term
+
+_TYPES = {"int": int, "float": float}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a consumer as *argv* says until a signal ends it; return the exit code."""
+    parser = _parser()
+    given = vars(parser.parse_args(argv))
+    path = given.pop("huey")
+    graceful_signal = "graceful_signal" in config_keys
+    if graceful_signal:
+        given.setdefault("graceful_signal", "TERM")
+    config: Any = ConsumerConfig(**given)
+    try:
+        config.validate()
+    except ValueError as error:
+        parser.error(str(error))
+    if config.worker_type == WORKER_GREENLET:
+        _patch_for_greenlets(argv)
+    logs.configure(
+        level=config.loglevel,
+        worker="processName" if config.worker_type == WORKER_PROCESS else "threadName",
+        file=config.logfile,
+        simple=bool(config.simple_log),
+    )
+    # What huey executes when SIGHUP restarts it; `-m runtime` is missing in sys.argv.
+    sys.argv = sys.orig_argv[1:]
+    try:
+        huey = find_huey(path)
+        instrument(huey)
+        consumer = huey.create_consumer(**config.values)
+        if not graceful_signal:
+            finish_on_term(consumer)
+        consumer.run()
+    except (ConfigurationError, PathError) as error:
+        sys.stderr.write(f"consumer: {error}\n")
+        return 1
+    return 0
+
+
+class PathError(ValueError):
+    """A path does not lead to a Huey instance."""
+
+
+def find_huey(path: str) -> Huey:
+    """Import the Huey instance that *path*, such as ``app.queue.huey``, names."""
+    module_name, _dot, name = path.rpartition(".")
+    if not module_name or not all(map(str.isidentifier, path.split("."))):
+        raise PathError(
+            f"{path!r}: expected the path of a Huey instance, MODULE.NAME, "
+            "such as runtime.shop.huey"
+        )
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        # Else it is an import inside that module that fails.
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise PathError(
+            f"{path!r}: there is no module {error.name!r} in the current directory "
+            "or on the Python path"
+        ) from None
+    hueys = [key for key, value in vars(module).items() if isinstance(value, Huey)]
+    found: Any = getattr(module, name, None)
+    if not isinstance(found, Huey):
+        raise PathError(
+            f"{path!r}: {module_name!r} has no Huey instance {name!r}; "
+            f"it has {', '.join(sorted(hueys)) or 'none'}"
+        )
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Accept what the consumer of the installed huey accepts."""
+    parser = argparse.ArgumentParser(
+        prog="python -m runtime consumer",
+        description="Run huey's consumer of an instrumented queue. SIGTERM lets "
+        "running tasks finish, SIGINT interrupts them.",
+    )
+    parser.add_argument("huey", help="the Huey instance, such as runtime.shop.huey")
+    of_huey = OptionParserHandler()
+    for title, options in (
+        ("workers", of_huey.get_worker_options()),
+        ("scheduler", of_huey.get_scheduler_options()),
+        ("logging", of_huey.get_logging_options()),
+    ):
+        group = parser.add_argument_group(title)
+        for short, long, settings in options:
+            if "type" in settings:
+                settings["type"] = _TYPES[settings["type"]]
+            group.add_argument(short, long, default=argparse.SUPPRESS, **settings)
+    return parser
+
+
+def _patch_for_greenlets(argv: Sequence[str]) -> None:
+    """Start again with gevent's patches in place, which have to come before imports."""
+    try:
+        from gevent import monkey
+    except ImportError:
+        sys.exit("consumer: --worker-type=greenlet needs gevent: pip install gevent")
+    if monkey.is_module_patched("socket"):
+        return
+    patched = ["-m", "gevent.monkey", "--module", "runtime", "consumer", *argv]
+    os.execv(sys.executable, [sys.executable, *patched])  # noqa: S606

@@ -1,0 +1,112 @@
+"""`python -m runtime demo`: everything started, shown, compared and ended."""
+
+import argparse
+from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from huey_otel import events as e
+from runtime import arguments
+from runtime.demo import processes
+from runtime.demo.processes import FailedError
+from runtime.demo.screen import Screen
+from runtime.demo.stage import Stage
+from runtime.demo.waiting import Stop, StoppedError
+from runtime.load.ledger import Expected, Ledger
+
+CHECK = (e.EVENT_CHECKING_PERIODIC,)
+REPORT = (e.EVENT_SCHEDULING_PERIODIC, e.EVENT_STARTED, e.EVENT_FINISHED)
+AT_START = (
+    Expected(task=None, statuses=CHECK),
+    Expected(task="nightly_report", statuses=REPORT),
+)
+EACH_MINUTE = (
+    Expected(task=None, statuses=CHECK, repeats=True),
+    Expected(task="nightly_report", statuses=REPORT, repeats=True),
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a demo as *argv* says; 0 if every event was as the load's ledger says."""
+    options = _parser().parse_args(argv)
+    screen = Screen()
+    stop = Stop()
+    with stop.on_signals(), TemporaryDirectory(prefix="huey-otel-demo-") as name:
+        place = Path(name)
+        try:
+            return _run(options, place, screen, stop)
+        except StoppedError as stopped:
+            if options.once:
+                return 128 + int(stopped.args[0])
+            screen.summary()
+            return 0
+        except FailedError as error:
+            screen.say(f"{error}\n{processes.complaints(place)}", "red")
+            return 1
+
+
+def _run(options: argparse.Namespace, place: Path, screen: Screen, stop: Stop) -> int:
+    """Run one load, or one after the other until they leave what they must not."""
+    ledger = Ledger([*AT_START, *EACH_MINUTE])
+    screen.heading()
+    with ExitStack() as stack:
+        stage = Stage(stack, place, screen, stop)
+        for seed in count(options.seed):
+            ledger.expected += _load(stage, place, options, seed).expected
+            agrees = stage.wait(
+                lambda: not ledger.differences(stage.heard), options.seconds
+            )
+            if options.once or not agrees:
+                break
+            stage.heard.clear()
+            ledger.expected = list(EACH_MINUTE)
+        stage.end_consumer()
+    differences = ledger.differences(stage.heard)
+    screen.summary(differences)
+    if differences:
+        return 1
+    screen.say("Every event is as the ledger of the load says.", "green")
+    return 0
+
+
+def _load(stage: Stage, place: Path, options: argparse.Namespace, seed: int) -> Ledger:
+    path = place / f"ledger-{seed}.json"
+    load = stage.start(
+        *("runtime", "load", "--tasks", str(options.tasks)),
+        *("--seed", str(seed), "--ledger", str(path)),
+    )
+    stage.need(lambda: load.poll() is not None, options.seconds, "the load's end")
+    if load.returncode != 0:
+        raise FailedError(f"the load ended: {load.returncode}")
+    return Ledger.read(path)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m runtime demo",
+        description="Start a server, a consumer of the shop's queue with two process "
+        "workers, a listener and a load; show the events, and compare them with what "
+        "the load must leave.",
+    )
+    parser.add_argument(
+        "--once", action="store_true", help="one load, then end (else until Ctrl-C)"
+    )
+    parser.add_argument(
+        "--tasks",
+        type=arguments.count,
+        default=40,
+        metavar="N",
+        help="how many tasks a load enqueues (default: 40)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of the first load (default: 1)"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=arguments.positive,
+        default=60.0,
+        help="how long a load, and then its events, may take (default: 60)",
+    )
+    return parser

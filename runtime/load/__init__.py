@@ -1,0 +1,1 @@
+"""A load for the shop that knows which events it must leave."""

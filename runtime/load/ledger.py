@@ -1,0 +1,106 @@
+"""The ledger: what was enqueued, and the events that must be seen for it."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """One task, and the events that it must leave, in their order.
+
+    `id` is None for a task that another one or the scheduler enqueues: any
+    task of that name will do. `task` is None for events that are about none.
+    `repeats` means any number of times, none included.
+    """
+
+    task: str | None
+    statuses: tuple[str, ...]
+    id: str | None = None
+    repeats: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A task that left other events than it should have."""
+
+    task: str | None
+    id: str | None
+    expected: tuple[str, ...]
+    seen: tuple[str, ...]
+
+    def __str__(self) -> str:
+        task = f"{self.task or 'no task'} {(self.id or '')[:8]}".rstrip()
+        expected, seen = (", ".join(side) for side in (self.expected, self.seen))
+        return f"{task}: expected {expected or 'nothing'}; seen {seen or 'nothing'}"
+
+
+@dataclass(slots=True)
+class Ledger:
+    """All that is expected, to be compared with what was seen."""
+
+    expected: list[Expected] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what `write` has written to *path*."""
+        rows = json.loads(path.read_text())
+        return cls(
+            [Expected(**{**row, "statuses": tuple(row["statuses"])}) for row in rows]
+        )
+
+    def write(self, path: Path) -> None:
+        """Write everything to *path* as JSON."""
+        path.write_text(json.dumps([asdict(each) for each in self.expected]))
+
+    def lines(self) -> Iterator[str]:
+        """Say it to people: how often which task, and its events."""
+        kinds = Counter((each.task or "", each.statuses) for each in self.expected)
+        for (task, statuses), count in sorted(kinds.items()):
+            yield f"{count:4}  {task:16}  {', '.join(statuses)}"
+
+    def differences(self, events: Iterable[Mapping[str, Any]]) -> list[Difference]:
+        """Compare with all *events*; nothing returned means nothing differs."""
+        seen = _histories(events)
+        found = []
+        anonymous = []
+        for each in self.expected:
+            if each.id is None:
+                anonymous.append(each)
+                continue
+            _task, statuses = seen.pop(each.id, (each.task, ()))
+            if statuses != each.statuses:
+                found.append(_difference(each, statuses))
+        for each in sorted(anonymous, key=lambda each: each.repeats):
+            alike = [key for key, value in seen.items() if value == _history(each)]
+            if not alike and not each.repeats:
+                found.append(_difference(each, ()))
+            for key in alike if each.repeats else alike[:1]:
+                del seen[key]
+        for key, (task, statuses) in seen.items():
+            found.append(Difference(task=task, id=key, expected=(), seen=statuses))
+        return found
+
+
+History = tuple[str | None, tuple[str, ...]]
+
+
+def _histories(events: Iterable[Mapping[str, Any]]) -> dict[str, History]:
+    """Gather per task what happened to it; an event without a task stands alone."""
+    histories: dict[str, History] = {}
+    for number, event in enumerate(events):
+        key = event["id"] or f"event {number}"
+        _task, statuses = histories.get(key, (None, ()))
+        histories[key] = event["task"], (*statuses, event["status"])
+    return histories
+
+
+def _history(each: Expected) -> History:
+    return each.task, each.statuses
+
+
+def _difference(each: Expected, seen: tuple[str, ...]) -> Difference:
+    return Difference(task=each.task, id=each.id, expected=each.statuses, seen=seen)

@@ -1,0 +1,44 @@
+"""What tests share that is neither a fixture nor a server."""
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def wait_until(ready: Callable[[], bool], *, seconds: float = 5.0) -> None:
+    """Poll until *ready*, or fail the test."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not ready after {seconds}s: {ready}")
+        time.sleep(0.01)
+
+
+def free_port() -> int:
+    """A loopback TCP port that nobody listens on now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def missing(what: str) -> NoReturn:
+    """End a test that needs *what*: skipped on a laptop, failed in CI."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is missing")
+    pytest.skip(f"{what} is missing")
+
+
+def other_huey(version: str) -> Path:
+    """The directory that `make` put another huey in, for PYTHONPATH."""
+    path = ROOT / ".hueys" / version
+    if not (path / "huey").is_dir():
+        missing(f"huey {version} (made by `make .hueys/{version}/.stamp`)")
+    return path

@@ -1,0 +1,35 @@
+"""What the installed wheel must do on its own; run by `make wheel`, not by pytest."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from huey import MemoryHuey
+
+import huey_otel
+
+PACKAGE = Path(huey_otel.__file__).parent
+
+
+def main() -> None:
+    assert PACKAGE.is_relative_to(sys.prefix), PACKAGE
+    assert (PACKAGE / "py.typed").is_file()
+    assert importlib.util.find_spec("runtime") is None
+    assert importlib.util.find_spec("tests") is None
+
+    huey = MemoryHuey("smoke")
+
+    @huey.task()
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    with huey_otel.instrument(huey):
+        result = add(1, 2)
+        huey.execute(huey.dequeue())
+        assert result() == 3
+
+    print(f"huey-otel {huey_otel.__version__} from the wheel: ok")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
