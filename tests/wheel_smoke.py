@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 from huey import MemoryHuey
@@ -28,7 +29,7 @@ def main() -> None:
         huey.execute(huey.dequeue())
         assert result() == 3
 
-    print(f"huey-otel {huey_otel.__version__} from the wheel: ok")  # noqa: T201
+    print(f"huey-otel {version("huey-otel")} from the wheel: ok")  # noqa: T201
 
 
 if __name__ == "__main__":
