@@ -44,6 +44,7 @@ class Attempt:
         "requeued",
         "retries",
         "retrying",
+        "returned",
         "started",
         "stored",
         "task",
@@ -70,6 +71,7 @@ class Attempt:
         self.moved = False
         self.requeued = False
         self.retrying = False
+        self.returned = False
         self.stored = False
         # Emptied by whoever comes first: list.pop is one step, whatever thread
         # or signal handler is in between.
@@ -112,7 +114,7 @@ class Attempt:
     @property
     def outcome_of_function(self) -> str:
         """What the function did, where no signal of huey's says it."""
-        if self.raised is None:
+        if self.returned:
             return n.OUTCOME_SUCCESS
         if isinstance(self.raised, RetryTask):
             return n.OUTCOME_RETRY_REQUESTED
@@ -227,5 +229,6 @@ class Bodies(set[Any]):
             attempt = HERE.attempts[-1]
             error = sys.exception()
             attempt.raised = None if error is attempt.outer else error
+            attempt.returned = attempt.raised is None
             attempt.outer = None
             HERE.caller = n.ORIGIN_PIPELINE

@@ -107,10 +107,10 @@ def _checked(values: Any) -> Carrier:
         ):
             return Carrier(
                 enqueued=float(enqueued),
-                eta=eta,
-                attempt=attempt,
+                eta=None if eta is None else float(eta),
+                attempt=int(attempt),
                 headers=headers,
                 previous=previous,
-                hops=hops,
+                hops=int(hops),
             )
     raise TrailerError("trailer whose fields are not those of version 1")

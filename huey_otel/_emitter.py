@@ -1,6 +1,7 @@
 """Where events are published: a Redis, by whichever way it was named, and a channel."""
 
 import contextlib
+import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -228,7 +229,9 @@ def _checked(pool: Any, shown: str) -> "ConnectionPool":
 
 def of_storage(storage: object) -> RedisEventEmitter | None:
     """An emitter with the settings of a Redis *storage*, None for any other."""
-    pool = getattr(getattr(storage, "conn", None), "connection_pool", None)
+    # SQLite's and Postgres' storages open a connection when theirs is asked for.
+    connection = inspect.getattr_static(storage, "conn", None)
+    pool = getattr(connection, "connection_pool", None)
     if hasattr(pool, "connection_class") and hasattr(pool, "connection_kwargs"):
         return RedisEventEmitter(connection_pool=pool)
     return None

@@ -8,6 +8,7 @@ from typing import Final
 from huey_otel import _names as n
 from huey_otel._emitter import Link, RedisEventEmitter, RefusedError
 from huey_otel._forks import in_child
+from huey_otel._guard import guarded
 from huey_otel._losses import LOSSES
 from huey_otel._records import Key, Record, Source, Sum, to_event
 from huey_otel.mapping import TABLE, Published
@@ -103,20 +104,29 @@ class Feed:
         self._thread = thread
 
     def _run(self) -> None:
-        from redis.exceptions import RedisError
-
         pause = 0.0
         while self._await_events(pause):
-            try:
-                self._publish()
-                pause = 0.0
-            except RefusedError as refusal:
-                self._give_up(n.LOSS_FEED_REFUSED, f"refuses events: {refusal}")
-                pause = _REFUSED_PAUSE
-            except (RedisError, OSError) as error:
-                self._give_up(n.LOSS_FEED_UNCONFIRMED, f"is away: {error}")
-                pause = min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+            next_pause = self._try_to_publish(pause)
+            if next_pause is None:
+                self._give_up(n.LOSS_FEED_UNCONFIRMED, "could not be written to")
+                next_pause = _LONGEST_PAUSE
+            pause = next_pause
         self._hang_up()
+
+    @guarded
+    def _try_to_publish(self, pause: float) -> float:
+        """Publish what waits; seconds to pause then, after one of *pause*."""
+        from redis.exceptions import RedisError
+
+        try:
+            self._publish()
+        except RefusedError as refusal:
+            self._give_up(n.LOSS_FEED_REFUSED, f"refuses events: {refusal}")
+            return _REFUSED_PAUSE
+        except (RedisError, OSError) as error:
+            self._give_up(n.LOSS_FEED_UNCONFIRMED, f"is away: {error}")
+            return min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+        return 0.0
 
     def _await_events(self, pause: float) -> bool:
         """Wait for events, and at least *pause* seconds; False once closed."""
@@ -206,17 +216,17 @@ class Feed:
         with self._changed:
             lost, self._sending = self._sending, 0
             self._changed.notify_all()
-        self._away(what)
-        if lost:
-            LOSSES.count(reason, lost, why=f"{self._emitter.address} {what}")
+        self._away(what, reason, lost)
 
     @property
     def _streak(self) -> str:
         return f"{self._emitter.address} {self.channel}"
 
-    def _away(self, what: str) -> None:
+    def _away(
+        self, what: str, reason: str = n.LOSS_FEED_UNCONFIRMED, lost: int = 0
+    ) -> None:
         why = f"{self._emitter.address} {what}; events wait for it"
-        LOSSES.count(n.LOSS_FEED_UNCONFIRMED, 0, streak=self._streak, why=why)
+        LOSSES.count(reason, lost, streak=self._streak, why=why)
 
     def _hang_up(self) -> None:
         link, self._link = self._link, None

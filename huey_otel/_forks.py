@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from huey_otel import _names as n
+from huey_otel._guard import guarded
 from huey_otel._losses import LOSSES
 
 _PATIENCE: Final = 1.0
@@ -87,4 +88,4 @@ def _in_child() -> None:
     for known in _renewals:
         renew = known()
         if renew is not None:
-            renew()
+            guarded(renew)()

@@ -1,7 +1,9 @@
 """The in-flight table: what workers hold, and so what a dead one has lost."""
 
 from collections.abc import Iterator
+from typing import Any
 
+from huey_otel import _names as n
 from huey_otel import events, mapping
 from huey_otel._records import Record
 
@@ -30,7 +32,9 @@ class InFlight:
             case mapping.GONE:
                 yield from self._lose(record)
             case _:
-                pass
+                held = self._held.get(record.pid)
+                if held is not None and record.key in held:
+                    held[record.key] = _after(held[record.key], record)
 
     def _lose(self, gone: Record) -> Iterator[Record]:
         held = self._held.get(gone.pid, {})
@@ -38,12 +42,45 @@ class InFlight:
             if gone.worker is not None and gone.worker != record.worker:
                 continue
             del held[key]
-            yield _lost(record, gone.timestamp)
+            told = record.status == mapping.ENDED
+            yield record if told else _lost(record, gone.timestamp)
         if not held:
             self._held.pop(gone.pid, None)
 
     def __len__(self) -> int:
         return sum(map(len, self._held.values()))
+
+
+def _after(held: Record, record: Record) -> Record:
+    """What is held of an attempt after *record*.
+
+    Once its end has been told that is the `ended` which a worker that is killed
+    right then can no longer send. A killed retry counts as put back.
+    """
+    extra = record.extra or {}
+    if record.status == events.EVENT_RETRYING:
+        if held.status == mapping.ENDED:
+            return held._replace(extra={**(held.extra or {}), "final": None})
+        duration = max(0.0, record.timestamp - held.timestamp)
+        return _ended(record, n.OUTCOME_RETRY_REQUESTED, None, duration)
+    row = mapping.TABLE[record.status]
+    if held.status == mapping.ENDED:
+        return held
+    if row.final is not None:
+        return _ended(record, row.outcome, row.final, extra.get("duration"))
+    if row.error and "duration" in extra:
+        # In place of finished: the function has returned, nobody gets its result.
+        return _ended(record, n.OUTCOME_SUCCESS, n.OUTCOME_FAILURE, extra["duration"])
+    return held
+
+
+def _ended(
+    record: Record, outcome: str | None, final: str | None, duration: float | None
+) -> Record:
+    extra: dict[str, Any] = {"outcome": outcome, "final": final}
+    if duration is not None:
+        extra["duration"] = duration
+    return record._replace(status=mapping.ENDED, extra=extra)
 
 
 def _lost(record: Record, now: float) -> Record:

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from huey_otel import _names as n
 from huey_otel import mapping
+from huey_otel._guard import guarded
 from huey_otel._losses import LOSSES
 from huey_otel._records import Record
 from huey_otel._sums import Sums
@@ -102,6 +103,10 @@ def _grow(end: int) -> int:
         return 1 << 16
 
 
+# One that cannot be read must not take those behind it along.
+_loaded: Final = guarded(marshal.loads)
+
+
 class PipeReader:
     """Puts the parts back together, in the consumer's main process."""
 
@@ -134,13 +139,13 @@ class PipeReader:
                 break
             chunk = buffer[at + _HEADER.size : end]
             at = end
-            if not number:
-                yield marshal.loads(chunk)  # noqa: S302 - written by our own workers
-            elif following:
+            if following:
                 self._partial.setdefault((pid, number), []).append(chunk)
-            else:
-                parts = self._partial.pop((pid, number), [])
-                yield marshal.loads(b"".join([*parts, chunk]))  # noqa: S302 - likewise
+                continue
+            parts = self._partial.pop((pid, number), []) if number else []
+            payload = _loaded(b"".join([*parts, chunk]) if parts else chunk)
+            if payload is not None:
+                yield payload
         self._rest = buffer[at:]
 
     def forget(self, pid: int) -> None:

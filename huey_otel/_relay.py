@@ -153,11 +153,13 @@ class Relay:
                 self._wait(_LINGER)
                 continue
             self._asleep = True
-            if not (self._records or self._gone):
-                self._wait(None)
+            if not (self._records or self._gone) and self._wait(None) is None:
+                # What cannot be polled is watched no more; the rest goes on.
+                self._watched = []
             self._asleep = False
 
-    def _wait(self, seconds: float | None) -> None:
+    @guarded
+    def _wait(self, seconds: float | None) -> bool:
         """Wait for a poke; when that may last, for the pipe and for deaths as well."""
         also = []
         if seconds is None:
@@ -166,6 +168,7 @@ class Relay:
             also.extend(process.sentinel for process, _ in self._watched)
         if self._waker is not None:
             self._waker.wait(seconds, also)
+        return True
 
     def _round(self) -> bool:
         """Handle what is there; True if there was anything."""

@@ -28,8 +28,7 @@ def main(argv: Sequence[str]) -> int:
     parser = _parser()
     given = vars(parser.parse_args(argv))
     path = given.pop("huey")
-    graceful_signal = "graceful_signal" in config_keys
-    if graceful_signal:
+    if "graceful_signal" in config_keys:
         given.setdefault("graceful_signal", "TERM")
     config: Any = ConsumerConfig(**given)
     try:
@@ -47,27 +46,36 @@ def main(argv: Sequence[str]) -> int:
     # What huey executes when SIGHUP restarts it; `-m runtime` is missing in sys.argv.
     sys.argv = sys.orig_argv[1:]
     try:
-        huey = find_huey(path)
-        instrument(huey)
-        consumer = huey.create_consumer(**config.values)
-        if not graceful_signal:
-            finish_on_term(consumer)
+        consumer = _prepared(path, config)
         consumer.run()
-    except (ConfigurationError, PathError) as error:
+    except (ConfigurationError, SetUpError) as error:
         sys.stderr.write(f"consumer: {error}\n")
         return 1
     return 0
 
 
-class PathError(ValueError):
-    """A path does not lead to a Huey instance."""
+def _prepared(path: str, config: Any) -> Any:
+    """Give huey's consumer of the instrumented queue at *path*, ready to run."""
+    huey = find_huey(path)
+    try:
+        instrument(huey)
+    except ValueError as error:
+        raise SetUpError(str(error)) from error
+    consumer = huey.create_consumer(**config.values)
+    if "graceful_signal" not in config_keys:
+        finish_on_term(consumer)
+    return consumer
+
+
+class SetUpError(Exception):
+    """What was given cannot be run; the text says why, and what can be."""
 
 
 def find_huey(path: str) -> Huey:
     """Import the Huey instance that *path*, such as ``app.queue.huey``, names."""
     module_name, _dot, name = path.rpartition(".")
     if not module_name or not all(map(str.isidentifier, path.split("."))):
-        raise PathError(
+        raise SetUpError(
             f"{path!r}: expected the path of a Huey instance, MODULE.NAME, "
             "such as runtime.shop.huey"
         )
@@ -77,14 +85,14 @@ def find_huey(path: str) -> Huey:
         # Else it is an import inside that module that fails.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
-        raise PathError(
+        raise SetUpError(
             f"{path!r}: there is no module {error.name!r} in the current directory "
             "or on the Python path"
         ) from None
     hueys = [key for key, value in vars(module).items() if isinstance(value, Huey)]
     found: Any = getattr(module, name, None)
     if not isinstance(found, Huey):
-        raise PathError(
+        raise SetUpError(
             f"{path!r}: {module_name!r} has no Huey instance {name!r}; "
             f"it has {', '.join(sorted(hueys)) or 'none'}"
         )

@@ -29,7 +29,7 @@ def main() -> None:
         huey.execute(huey.dequeue())
         assert result() == 3
 
-    print(f"huey-otel {version("huey-otel")} from the wheel: ok")  # noqa: T201
+    print(f"huey-otel {version('huey-otel')} from the wheel: ok")  # noqa: T201
 
 
 if __name__ == "__main__":

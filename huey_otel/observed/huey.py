@@ -128,7 +128,8 @@ class ObservedHuey(Huey):
 
     def execute(self, task: Task, timestamp: Any = None) -> Any:
         seen = self._huey_otel
-        caller, depth = HERE.caller, len(HERE.attempts)
+        caller, outgoing = HERE.caller, HERE.outgoing
+        depth = len(HERE.attempts)
         try:
             seen.runs.taken(task)
             HERE.caller = n.ORIGIN_PIPELINE
@@ -138,7 +139,7 @@ class ObservedHuey(Huey):
             raise
         finally:
             seen.runs.done(depth)
-            HERE.caller = caller
+            HERE.caller, HERE.outgoing = caller, outgoing
 
     def put_result(self, key: str, data: Any) -> Any:
         seen = self._huey_otel

@@ -84,21 +84,35 @@ class Runs:
         self._recorder.tell(attempt, row.status, extra=extra, timestamp=timestamp)
 
     @guarded
-    def failed(self, status: str, error: Exception) -> None:
-        """A call that huey made itself raised *error*: say so, once for each error."""
+    def failed(self, status: str, error: Exception, task: Task | None = None) -> None:
+        """A call that huey made itself raised *error*: say so, once for each error.
+
+        *task* is what it was about, if no attempt runs.
+        """
         if HERE.reported is error:
             return
         HERE.reported = error
         extra = self._recorder.failure(error)
         attempt = HERE.attempts[-1] if HERE.attempts else None
         if attempt is None:
-            self._recorder.say(status, extra=extra)
+            self._say_failed(status, extra, task)
             return
         ended_by_this = attempt.end(attempt.outcome_of_function)
         if ended_by_this or "duration" in mapping.TABLE[status].extra:
             extra["duration"] = attempt.duration
         retries = attempt.task.retries if attempt.retrying else None
         self._recorder.tell(attempt, status, retries=retries, extra=extra)
+
+    def _say_failed(
+        self, status: str, extra: dict[str, Any], task: Task | None
+    ) -> None:
+        if task is None:
+            self._recorder.say(status, extra=extra)
+            return
+        outgoing = HERE.outgoing
+        attempt = outgoing.carrier.attempt if outgoing is not None else 1
+        facts = self._recorder.facts(task, attempt)
+        self._recorder.say(status, facts=facts, retries=task.retries, extra=extra)
 
     @guarded
     def result_not_stored(self, error: Exception) -> None:
@@ -117,7 +131,7 @@ class Runs:
         ):
             return
         if outgoing.origin != n.ORIGIN_CALL and isinstance(error, Exception):
-            self.failed(e.EVENT_ERROR_ENQUEUEING, error)
+            self.failed(e.EVENT_ERROR_ENQUEUEING, error, task)
         if outgoing.ripe is not None:
             outgoing.ripe.escaped = True
             self._close(outgoing.ripe)
@@ -176,11 +190,13 @@ class Runs:
     def done(self, depth: int) -> None:
         """Huey's execute is left: all is known of the attempt."""
         if len(HERE.attempts) > depth:
-            attempt = HERE.attempts[depth]
+            # More than one when a task's timeout came just as an inner run was left.
+            for attempt in reversed(HERE.attempts[depth:]):
+                self._close(attempt)
             del HERE.attempts[depth:]
-            self._close(attempt)
         if not HERE.attempts:
             HERE.reported = None
+            HERE.trailer = None
 
     def _close(self, attempt: Attempt) -> None:
         if running.get(id(attempt.task)) is attempt:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from threading import Thread
 
 from huey_otel.events import Event
@@ -19,15 +19,12 @@ class Hearing:
         self.subscribed = False
 
     def take(self) -> Iterator[Event]:
-        """Give the events that have come since the last time.
+        """Give the events that have come since the last time, and none newer.
 
         Raises FailedError when the listener has ended.
         """
-        while True:
-            try:
-                line = self._lines.get_nowait()
-            except Empty:
-                return
+        for _ in range(self._lines.qsize()):
+            line = self._lines.get()
             if line is None:
                 raise FailedError(f"the listener ended: {self._process.wait()}")
             if line.strip():

@@ -12,7 +12,7 @@ from runtime import arguments
 from runtime.demo import processes
 from runtime.demo.processes import FailedError
 from runtime.demo.screen import Screen
-from runtime.demo.stage import Stage
+from runtime.demo.stage import UP, Stage
 from runtime.demo.waiting import Stop, StoppedError
 from runtime.load.ledger import Expected, Ledger
 
@@ -37,14 +37,15 @@ def main(argv: Sequence[str]) -> int:
         place = Path(name)
         try:
             return _run(options, place, screen, stop)
-        except StoppedError as stopped:
+        except (FailedError, StoppedError) as error:
+            # A process may fail because of the signal that stops us.
+            if stop.signum is None:
+                screen.say(f"{error}\n{processes.complaints(place)}", "red")
+                return 1
             if options.once:
-                return 128 + int(stopped.args[0])
+                return 128 + stop.signum
             screen.summary()
             return 0
-        except FailedError as error:
-            screen.say(f"{error}\n{processes.complaints(place)}", "red")
-            return 1
 
 
 def _run(options: argparse.Namespace, place: Path, screen: Screen, stop: Stop) -> int:
@@ -76,8 +77,10 @@ def _load(stage: Stage, place: Path, options: argparse.Namespace, seed: int) -> 
     load = stage.start(
         *("runtime", "load", "--tasks", str(options.tasks)),
         *("--seed", str(seed), "--ledger", str(path)),
+        *("--wait", str(options.seconds)),
     )
-    stage.need(lambda: load.poll() is not None, options.seconds, "the load's end")
+    ended = options.seconds + UP
+    stage.need(lambda: load.poll() is not None, ended, "the load's end")
     if load.returncode != 0:
         raise FailedError(f"the load ended: {load.returncode}")
     return Ledger.read(path)

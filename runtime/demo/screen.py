@@ -4,7 +4,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -59,7 +58,7 @@ class Screen:
 
     def say(self, text: str, style: str = "dim") -> None:
         """Print a line of our own."""
-        self._console.print(text, style=style, markup=False)
+        self._console.print(text, style=style, markup=False, soft_wrap=True)
 
     def heading(self) -> None:
         """Name the columns of what `event` prints."""
@@ -98,7 +97,8 @@ class Screen:
             title="\nWhat the listener saw",
             title_style="bold",
             title_justify="left",
-            box=box.SIMPLE_HEAD,
+            header_style="bold underline",
+            box=None,
             padding=(0, 1, 0, 0),
         )
         table.add_column("task", no_wrap=True)

@@ -8,14 +8,17 @@ from types import FrameType
 
 
 class StoppedError(Exception):
-    """A signal came; the argument is its number."""
+    """A signal came while we were waiting."""
 
 
 class Stop:
-    """Remembers that SIGINT or SIGTERM came, so that nothing is left half done."""
+    """Remembers that SIGINT or SIGTERM came, so that nothing is left half done.
+
+    `signum` is which of them, None while there was none.
+    """
 
     def __init__(self) -> None:
-        self._signum: int | None = None
+        self.signum: int | None = None
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
@@ -37,12 +40,12 @@ class Stop:
         """
         deadline = time.monotonic() + seconds
         while not ready():
-            if self._signum is not None:
-                raise StoppedError(self._signum)
+            if self.signum is not None:
+                raise StoppedError(signal.Signals(self.signum).name)
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.02)
         return True
 
     def _note(self, signum: int, _frame: FrameType | None) -> None:
-        self._signum = signum
+        self.signum = signum

@@ -1,7 +1,7 @@
 """The ledger: what was enqueued, and the events that must be seen for it."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -90,12 +90,13 @@ History = tuple[str | None, tuple[str, ...]]
 
 def _histories(events: Iterable[Mapping[str, Any]]) -> dict[str, History]:
     """Gather per task what happened to it; an event without a task stands alone."""
-    histories: dict[str, History] = {}
+    tasks: dict[str, str | None] = {}
+    statuses: defaultdict[str, list[str]] = defaultdict(list)
     for number, event in enumerate(events):
         key = event["id"] or f"event {number}"
-        _task, statuses = histories.get(key, (None, ()))
-        histories[key] = event["task"], (*statuses, event["status"])
-    return histories
+        tasks[key] = event["task"]
+        statuses[key].append(event["status"])
+    return {key: (task, tuple(statuses[key])) for key, task in tasks.items()}
 
 
 def _history(each: Expected) -> History:

@@ -62,7 +62,7 @@ def call_courier(order: int, busy: int = 0, *, task: Task) -> None:
 def pack_order(order: int, *, withdrawn: bool = False) -> None:
     """Pack *order*, unless the customer has withdrawn it."""
     if withdrawn:
-        raise CancelExecution(f"order {order} was withdrawn")
+        raise CancelExecution(retry=False)
     time.sleep(0.03)
 
 

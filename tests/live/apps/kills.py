@@ -1,0 +1,29 @@
+"""A queue whose tasks keep a ledger of their own: who began what, and ended it."""
+
+import os
+import time
+
+from huey import RedisHuey
+
+from huey_otel import instrument
+
+huey = RedisHuey("live", url=os.environ["LIVE_QUEUE_URL"])
+instrumentation = instrument(huey)
+
+
+def write(line):
+    """Append *line* to the ledger in one step, whoever else is writing."""
+    end = os.open(os.environ["LIVE_LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(end, f"{line}\n".encode())
+    finally:
+        os.close(end)
+
+
+@huey.task()
+def work(number, seconds):
+    write(f"{number} began")
+    time.sleep(seconds)
+    write(f"{number} ended")
+    if number % 10 == 0:
+        raise ValueError(number)

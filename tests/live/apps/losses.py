@@ -1,0 +1,20 @@
+"""Leaves what a consumer has lost in the file that LIVE_DROPPED names."""
+
+import json
+import os
+from multiprocessing import util
+from pathlib import Path
+
+from huey_otel import Instrumentation
+
+
+def report_at_exit(instrumentation: Instrumentation) -> None:
+    """Write it when this process, and none of its children, has said all it can."""
+    path = os.environ.get("LIVE_DROPPED")
+    if path is not None:
+        # Behind huey_otel's own finalizer; a fork forgets it.
+        util.Finalize(None, _write, [Path(path), instrumentation], exitpriority=-200)
+
+
+def _write(path: Path, instrumentation: Instrumentation) -> None:
+    path.write_text(json.dumps(dict(instrumentation.dropped)))

@@ -1,0 +1,178 @@
+"""Workers and consumers that are killed: nothing is lost untold, nothing told twice."""
+
+import contextlib
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from huey.consumer_options import ConsumerConfig
+
+from tests.live.hearing import Hearing
+from tests.live.processes import Consumer, alive
+from tests.support import wait_until
+
+KINDS = ("thread", "process")
+ENDS = ("finished", "error-task", "lost", "interrupted")
+
+
+class Ledger:
+    """What the tasks wrote themselves, by their numbers."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def numbers(self, word: str) -> Counter[int]:
+        if not self._path.exists():
+            return Counter()
+        lines = [line.split() for line in self._path.read_text().splitlines()]
+        return Counter(int(number) for number, what in lines if what == word)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "ledger")
+
+
+@pytest.fixture
+def app(application: Callable[..., ModuleType], tmp_path: Path) -> ModuleType:
+    return application("kills", LIVE_LEDGER=str(tmp_path / "ledger"))
+
+
+def recycling() -> tuple[str, ...]:
+    """The option that replaces a worker after 50 tasks, where huey has it."""
+    return ("-M", "50") if hasattr(ConsumerConfig, "max_tasks") else ()
+
+
+def worker_pids(hearing: Hearing) -> list[int]:
+    """Workers that told of something lately, the latest first."""
+    recent = [event["pid"] for event in hearing.events[-50:] if event["attempt"]]
+    return list(dict.fromkeys(reversed(recent)))
+
+
+def told(hearing: Hearing, *statuses: str) -> Counter[str | None]:
+    """How often each task was told to be one of *statuses*."""
+    events = list(hearing.events)
+    return Counter(event["id"] for event in events if event["status"] in statuses)
+
+
+@pytest.mark.timeout(120)
+def test_each_task_ends_once_while_workers_are_killed(
+    app: ModuleType,
+    consumer: Callable[..., Consumer],
+    hear: Callable[..., Hearing],
+    ledger: Ledger,
+) -> None:
+    hearing = hear()
+    numbers = {app.work(number, 0.01).id: number for number in range(2_000)}
+    running = consumer(
+        *("process", "-n", "-w", "4", "-c", "0.1", *recycling()), application="kills"
+    )
+
+    kills = 0
+    next_kill = time.monotonic() + 0.5
+    while len(app.huey):
+        time.sleep(0.01)
+        assert running.running
+        if time.monotonic() < next_kill:
+            continue
+        next_kill += 0.5
+        # Not one that was killed before, nor one that is between two tasks only.
+        for pid in worker_pids(hearing):
+            if alive(pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    kills += 1
+                break
+    wait_until(lambda: not told(hearing, "started") - told(hearing, *ENDS), seconds=15)
+    running.stop()
+    hearing.gather("nobody", 1, seconds=1)
+
+    started = told(hearing, "started")
+    ended = told(hearing, *ENDS)
+    lost = told(hearing, "lost")
+    assert kills >= 5
+    # Each at most once, and no start without an end.
+    assert set(started.values()) == {1}
+    assert set(ended.values()) == {1}
+    assert not started - ended
+    # Ends without a start were popped by a worker that was killed before it began.
+    assert not (ended - started) - lost
+    assert len(lost) <= kills
+    # A message may die on its way from Redis to a worker: that nobody can know.
+    untold = numbers.keys() - ended.keys()
+    assert len(untold) <= kills - len(lost)
+    began = {numbers[str(task_id)] for task_id in started}
+    assert set(ledger.numbers("began").values()) == {1}
+    # Killed between the event and the first line of the task.
+    assert ledger.numbers("began").keys() <= began
+    assert len(began - ledger.numbers("began").keys()) <= kills
+    # Killed after the last line, before huey had stored the result.
+    finished = {numbers[str(key)] for key in told(hearing, "finished", "error-task")}
+    assert finished <= ledger.numbers("ended").keys()
+    assert len(ledger.numbers("ended").keys() - finished) <= kills
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_lost_when_the_consumer_is_told_to_stop(
+    kind: str,
+    signum: signal.Signals,
+    app: ModuleType,
+    consumer: Callable[..., Consumer],
+    hear: Callable[..., Hearing],
+    ledger: Ledger,
+) -> None:
+    hearing = hear()
+    numbers = {app.work(number, 0.02).id: number for number in range(1, 400)}
+    running = consumer(kind, "-n", "-w", "4", application="kills")
+    wait_until(lambda: len(told(hearing, "finished")) > 20, seconds=15)
+
+    code = running.stop(signum)
+
+    hearing.gather("nobody", 1, seconds=0.5)
+    started, ended = told(hearing, "started"), told(hearing, *ENDS)
+    left = {task.id for task in app.huey.pending()}
+    assert code == 0
+    assert set(started.values()) == set(ended.values()) == {1}
+    assert started.keys() <= ended.keys()
+    assert ended.keys().isdisjoint(left)
+    # huey 2 stops its process workers by SIGTERM, wherever they are.
+    in_between = numbers.keys() - ended.keys() - left
+    assert len(in_between) == 0
+    assert {numbers[str(task_id)] for task_id in started} == set(
+        ledger.numbers("began")
+    )
+    if signum == signal.SIGINT:
+        assert not told(hearing, "interrupted", "lost")
+        assert ledger.numbers("ended") == ledger.numbers("began")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_lost_when_the_consumer_is_told_to_restart(
+    kind: str,
+    app: ModuleType,
+    consumer: Callable[..., Consumer],
+    hear: Callable[..., Hearing],
+    ledger: Ledger,
+) -> None:
+    hearing = hear()
+    numbers = {app.work(number, 0.02).id: number for number in range(1, 200)}
+    running = consumer(kind, "-n", "-w", "2", application="kills")
+    wait_until(lambda: len(told(hearing, "finished")) > 20, seconds=15)
+    before = {event["pid"] for event in list(hearing.events)}
+
+    running.send(signal.SIGHUP)
+
+    wait_until(lambda: len(told(hearing, *ENDS)) == len(numbers), seconds=30)
+    after = {event["pid"] for event in list(hearing.events)}
+    assert running.running
+    assert len(after - before) >= (2 if kind == "process" else 0)
+    assert "Consumer will restart" in running.log
+    assert set(told(hearing, "started").values()) == {1}
+    assert told(hearing, "finished", "error-task").keys() == numbers.keys()
+    assert set(ledger.numbers("ended").values()) == {1}

@@ -1,0 +1,257 @@
+"""A Redis for events that hangs, dies or refuses: tasks do not notice it."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import redis
+
+from tests.live.hearing import Hearing
+from tests.live.processes import Consumer, losses
+from tests.support import wait_until
+from tests.support_redis import RedisServer
+
+OUTAGE = 10.0
+BEFORE = 3.0
+
+
+class Load:
+    """Keeps the queue from running empty, and knows when which task ran."""
+
+    def __init__(self, app: ModuleType, ledger: Path, size: int) -> None:
+        self._app = app
+        self._ledger = ledger
+        self._size = size
+        self._over = threading.Event()
+        self.enqueued = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            if len(self._app.huey) < 100:
+                for _ in range(50):
+                    self._app.work(self._size)
+                    self.enqueued += 1
+            self._over.wait(0.02)
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def wait_until_done(self) -> None:
+        self.end()
+        wait_until(lambda: len(self.times()) == self.enqueued, seconds=20)
+
+    def times(self) -> list[float]:
+        if not self._ledger.exists():
+            return []
+        return sorted(map(float, self._ledger.read_text().splitlines()))
+
+    def wait(self, seconds: float) -> float:
+        """Wait until tasks have run for *seconds* from now; their rate."""
+        ran = len(self.times())
+        wait_until(lambda: len(self.times()) > ran + 20, seconds=10)
+        start = self.times()[ran]
+        wait_until(lambda: self.times()[-1] - start > seconds, seconds=seconds + 10)
+        return sum(start < ended <= start + seconds for ended in self.times()) / seconds
+
+
+class Place:
+    """Where the consumer finds its queue and its Redis, and leaves what it knows."""
+
+    def __init__(self, server: RedisServer, directory: Path) -> None:
+        self.way = server.socket_path.with_name("way")
+        self.way.symlink_to(server.socket_path)
+        self.ledger = directory / "ledger"
+        self._dropped = directory / "dropped"
+        self.environ = {
+            "LIVE_DATABASE": str(directory / "queue.db"),
+            "LIVE_LEDGER": str(self.ledger),
+            "LIVE_EVENTS_URL": f"unix://{self.way}",
+        }
+        self.consumer_environ = {**self.environ, "LIVE_DROPPED": str(self._dropped)}
+
+    def dropped(self) -> dict[str, int]:
+        """What the consumer counted as lost until its end."""
+        return losses(self._dropped)
+
+
+@pytest.fixture
+def place(redis_server: RedisServer, tmp_path: Path) -> Place:
+    return Place(redis_server, tmp_path)
+
+
+@pytest.fixture
+def app(application: Callable[..., ModuleType], place: Place) -> ModuleType:
+    return application("away", **place.environ)
+
+
+@pytest.fixture
+def load(app: ModuleType, place: Place) -> Iterator[Callable[[int], Load]]:
+    started: list[Load] = []
+
+    def start(size: int) -> Load:
+        started.append(Load(app, place.ledger, size))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.end()
+
+
+def heard(hearing: Hearing) -> int:
+    return sum(event["task"] == "work" for event in list(hearing.events))
+
+
+@pytest.mark.timeout(90)
+def test_redis_that_hangs_under_load(
+    redis_server: RedisServer,
+    place: Place,
+    hear: Callable[..., Hearing],
+    consumer: Callable[..., Consumer],
+    load: Callable[[int], Load],
+) -> None:
+    hearing = hear(url=redis_server.unix_url)
+    # More than waits for a Redis that hangs that long, so that some is dropped.
+    work = load(10_000)
+    running = consumer(
+        "process", "-n", "-w", "2", application="away", **place.consumer_environ
+    )
+    usual = work.wait(BEFORE)
+
+    redis_server.pause()
+    meanwhile = work.wait(OUTAGE)
+    before = heard(hearing)
+    redis_server.resume()
+    wait_until(lambda: heard(hearing) > before, seconds=15)
+    work.wait_until_done()
+    running.stop()
+
+    assert meanwhile > usual / 3
+    assert place.dropped().keys() == {"feed_full"}
+    missing = 2 * work.enqueued - heard(hearing)
+    assert sum(place.dropped().values()) == missing > 0
+
+
+@pytest.mark.timeout(90)
+def test_redis_that_dies_under_load(
+    redis_server: RedisServer,
+    place: Place,
+    hear: Callable[..., Hearing],
+    consumer: Callable[..., Consumer],
+    load: Callable[[int], Load],
+) -> None:
+    hearing = hear(url=redis_server.unix_url)
+    work = load(0)
+    running = consumer(
+        "thread", "-n", "-w", "2", application="away", **place.consumer_environ
+    )
+    usual = work.wait(BEFORE)
+
+    # What is on its way when a server dies may have arrived: let it hang first.
+    redis_server.pause()
+    work.wait(0.5)
+    place.way.unlink()
+    redis_server.kill()
+    meanwhile = work.wait(OUTAGE)
+    redis_server.start()
+    before = heard(hearing)
+    with redis.Redis.from_url(redis_server.unix_url) as client:
+        wait_until(lambda: client.pubsub_numsub("live") == [(b"live", 1)], seconds=15)
+    place.way.symlink_to(redis_server.socket_path)
+    wait_until(lambda: heard(hearing) > before, seconds=15)
+    work.wait_until_done()
+    running.stop()
+
+    assert meanwhile > usual / 3
+    assert place.dropped().keys() == {"feed_unconfirmed"}
+    missing = 2 * work.enqueued - heard(hearing)
+    assert sum(place.dropped().values()) == missing > 0
+
+
+def heard_all(hearing: Hearing, work: int) -> None:
+    wait_until(lambda: heard(hearing) == 2 * work, seconds=15)
+
+
+def permissions(server: RedisServer, *rules: str) -> str:
+    """Make a user that may do everything but for *rules*; its URL."""
+    with redis.Redis.from_url(server.url) as admin:
+        admin.execute_command(
+            *("ACL", "SETUSER", "feed", "reset", "on", ">secret"),
+            *("~*", "&*", "+@all", *rules),
+        )
+    return f"redis://feed:secret@127.0.0.1:{server.port}"
+
+
+REFUSALS = {
+    "no command": lambda server: permissions(server, "-publish"),
+    "no channel": lambda server: permissions(server, "resetchannels"),
+    "wrong password": lambda server: permissions(server).replace("secret", "wrong"),
+}
+
+
+@pytest.mark.parametrize("url_of", REFUSALS.values(), ids=REFUSALS.keys())
+def test_redis_that_refuses_is_logged_once_and_counted(
+    url_of: Callable[[RedisServer], str],
+    redis_server: RedisServer,
+    place: Place,
+    app: ModuleType,
+    hear: Callable[..., Hearing],
+    consumer: Callable[..., Consumer],
+) -> None:
+    hearing = hear()
+    environ = place.consumer_environ | {
+        "LIVE_EVENTS_URL": url_of(redis_server),
+        "HUEY_OTEL_FLUSH_TIMEOUT": "0.2",
+    }
+    running = consumer("process", "-n", application="away", **environ)
+
+    for _ in range(10):
+        app.work(0)
+    ran = place.ledger
+    wait_until(lambda: ran.exists() and ran.read_text().count("\n") == 10, seconds=15)
+    running.stop()
+
+    refusals = [line for line in running.log.splitlines() if "refuses events" in line]
+    assert len(refusals) == 1
+    assert "secret" not in running.log
+    assert "wrong" not in running.log
+    assert sum(place.dropped().values()) == 20
+    assert place.dropped().keys() <= {"feed_refused", "feed_shutdown"}
+    assert heard(hearing) == 0
+
+
+def feeds(admin: redis.Redis) -> list[str]:
+    """The ids of the connections that events come from."""
+    return [
+        client["id"] for client in admin.client_list() if client["name"] == "huey-otel"
+    ]
+
+
+def test_redis_that_closes_idle_connections_loses_nothing(
+    redis_server: RedisServer,
+    place: Place,
+    app: ModuleType,
+    hear: Callable[..., Hearing],
+    consumer: Callable[..., Consumer],
+) -> None:
+    hearing = hear()
+    running = consumer("process", "-n", application="away", **place.consumer_environ)
+    with redis.Redis.from_url(redis_server.url) as admin:
+        app.work(0)
+        heard_all(hearing, 1)
+        for connection in feeds(admin):
+            admin.client_kill_filter(_id=connection)
+        app.work(0)
+        heard_all(hearing, 2)
+        admin.config_set("timeout", 1)
+        wait_until(lambda: not feeds(admin))
+        app.work(0)
+        heard_all(hearing, 3)
+        running.stop()
+
+    assert place.dropped() == {}
+    assert "huey-otel" not in running.log

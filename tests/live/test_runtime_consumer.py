@@ -1,0 +1,111 @@
+"""`python -m runtime consumer`: which signals do what, and what it says of errors."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.live.processes import Program, alive, handles
+from tests.support import ROOT, wait_until
+
+ENQUEUE = "from runtime.shop.tasks import resize_photo; resize_photo('photo', 320, 1.5)"
+EXECUTING = "Executing runtime.shop.tasks.resize_photo"
+EXECUTED = "executed in 1.5"
+STARTED = "Huey consumer started"
+
+
+@pytest.fixture
+def busy(
+    keep: Callable[[Program], Program], redis_url: str, tmp_path: Path
+) -> Callable[[str], Program]:
+    """Starts a consumer of the shop that has a task to do for 1.5 seconds."""
+
+    def start(kind: str) -> Program:
+        environ = {"SHOP_REDIS_URL": redis_url}
+        program = Program(
+            *("-m", "runtime", "consumer", "runtime.shop.huey", "-k", kind, "-w", "1"),
+            log=tmp_path / "consumer.log",
+            environ=environ,
+        )
+        keep(program)
+        producer = Program("-c", ENQUEUE, log=tmp_path / "load.log", environ=environ)
+        keep(producer)
+        assert producer.wait() == 0
+        wait_until(lambda: EXECUTING in program.log, seconds=15)
+        wait_until(lambda: handles(program.pid, signal.SIGTERM))
+        return program
+
+    return start
+
+
+@pytest.fixture(params=["process", "thread"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def test_sigterm_lets_the_task_finish(
+    busy: Callable[[str], Program], kind: str
+) -> None:
+    consumer = busy(kind)
+
+    assert consumer.stop(signal.SIGTERM) == 0
+
+    assert EXECUTED in consumer.log
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM] * 2])
+def test_sigint_or_a_second_sigterm_does_not(
+    signals: list[signal.Signals], busy: Callable[[str], Program], kind: str
+) -> None:
+    consumer = busy(kind)
+    workers = consumer.children()
+
+    *first, last = signals
+    for signum in first:
+        consumer.send(signum)
+        wait_until(lambda: "Shutting down" in consumer.log)
+
+    assert consumer.stop(last) == 0
+    assert EXECUTED not in consumer.log
+    assert not any(map(alive, workers))
+
+
+def test_sighup_restarts_it(busy: Callable[[str], Program], kind: str) -> None:
+    consumer = busy(kind)
+
+    consumer.send(signal.SIGHUP)
+    wait_until(lambda: consumer.log.count(STARTED) == 2, seconds=15)
+
+    wait_until(lambda: handles(consumer.pid, signal.SIGTERM))
+    assert EXECUTED in consumer.log
+    assert consumer.stop(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("huey", "expected the path of a Huey instance, MODULE.NAME"),
+        ("runtime.nothing.huey", "there is no module 'runtime.nothing'"),
+        (
+            "runtime.shop.hueyy",
+            "'runtime.shop' has no Huey instance 'hueyy'; it has huey",
+        ),
+        ("os.path.join", "'os.path' has no Huey instance 'join'; it has none"),
+    ],
+)
+def test_wrong_path_says_what_is_accepted(path: str, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "runtime", "consumer", path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,149 @@
+"""Forks: nothing foreign is locked while one happens, and a child starts anew."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from huey_otel import _forks
+from huey_otel._forks import EXCLUSION, Exclusion, in_child
+from huey_otel._losses import LOSSES
+from tests.support_forks import fork
+
+
+class Part:
+    """Counts how often it was made anew."""
+
+    def __init__(self):
+        self.renewed = 0
+        in_child(self.renew)
+
+    def renew(self):
+        self.renewed += 1
+
+
+def test_a_part_is_renewed_in_the_child_alone():
+    part = Part()
+
+    code = fork(lambda: exit_unless(part.renewed == 1)).join()
+
+    assert code == 0
+    assert part.renewed == 0
+
+
+def exit_unless(condition):
+    if not condition:
+        os._exit(9)
+
+
+def test_a_grandchild_is_renewed_again():
+    part = Part()
+
+    def body():
+        exit_unless(fork(lambda: exit_unless(part.renewed == 2)).join() == 0)
+
+    assert fork(body).join() == 0
+
+
+def test_a_part_that_cannot_be_renewed_does_not_stop_the_next_one(losses):
+    class Broken(Part):
+        def renew(self):
+            raise OSError("no")
+
+    broken, part = Broken(), Part()
+
+    code = fork(
+        lambda: exit_unless(part.renewed == 1 and LOSSES.counts() == {"internal": 1})
+    ).join()
+
+    assert code == 0
+    assert broken.renewed == 0
+
+
+def test_a_part_that_is_no_more_is_forgotten():
+    before = len(_forks._renewals)
+    for _ in range(100):
+        Part()
+
+    in_child(Part().renew)
+
+    assert len(_forks._renewals) <= before + 2
+
+
+def test_a_fork_waits_for_the_exclusion():
+    inside = threading.Event()
+    let_go = threading.Event()
+
+    def hold():
+        with EXCLUSION:
+            inside.set()
+            let_go.wait(5)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    inside.wait(5)
+    threading.Timer(0.1, let_go.set).start()
+    began = time.monotonic()
+    # The child can take it at once: it was nobody's when it was forked.
+    code = fork(lambda: exit_unless(EXCLUSION.hold())).join()
+    waited = time.monotonic() - began
+    holder.join()
+
+    assert code == 0
+    assert waited > 0.09
+
+
+def test_a_fork_does_not_wait_for_ever(losses, monkeypatch, caplog):
+    monkeypatch.setattr(_forks, "_PATIENCE", 0.05)
+    inside = threading.Event()
+    let_go = threading.Event()
+
+    def hold():
+        with EXCLUSION:
+            inside.set()
+            let_go.wait(5)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    inside.wait(5)
+    code = fork(lambda: exit_unless(EXCLUSION.hold())).join()
+    let_go.set()
+    holder.join()
+    after = fork(lambda: None).join()
+
+    assert (code, after) == (0, 0)
+    assert [record.getMessage() for record in caplog.records] == [
+        "a collector or sink held up a fork for 0.05 s,"
+        " the child may inherit a lock of it (counted as internal)"
+    ]
+
+
+def test_a_fork_inside_the_exclusion_does_not_wait():
+    began = time.monotonic()
+
+    with EXCLUSION:
+        code = fork(lambda: exit_unless(EXCLUSION.hold())).join()
+
+    assert code == 0
+    assert time.monotonic() - began < 0.9
+
+
+def test_what_the_parent_lost_is_not_the_childs(losses):
+    LOSSES.count("relay", 3, why="w")
+
+    code = fork(lambda: exit_unless(LOSSES.counts() == {})).join()
+
+    assert code == 0
+    assert losses.counts() == {"relay": 3}
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_the_exclusion_can_be_taken_again_by_its_thread(times):
+    exclusion = Exclusion()
+
+    held = [exclusion.hold() for _ in range(times)]
+    for _ in held:
+        exclusion.release()
+
+    assert held == [True] * times

@@ -1,0 +1,693 @@
+"""instrument(): what it accepts, what it swaps, and that all of it can be undone."""
+
+import pickle
+
+import pytest
+from huey import FileHuey, MemoryHuey, RedisHuey, SqliteHuey
+from huey.api import Huey
+from huey.consumer import Consumer, Worker
+from huey.exceptions import ConfigurationError
+from huey.serializer import Serializer, SignedSerializer
+from huey.storage import MemoryStorage
+
+from huey_otel import (
+    EventListener,
+    Instrumentation,
+    RedisEventEmitter,
+    instrument,
+    uninstrument,
+)
+from huey_otel._carrier import decode
+from huey_otel.observed.consumer import ObservedConsumer, ObservedWorker
+from huey_otel.observed.huey import ObservedHuey
+from huey_otel.observed.serializer import ObservedSerializer
+from huey_otel.observed.storage import ObservedStorage
+from tests.support_seen import Drain, Seen
+
+ADDRESS = "redis://127.0.0.1:1/0"
+
+
+class MiniHuey:
+    """As huey's own of that name, which needs gevent: it shares nothing with Huey."""
+
+
+class OwnHuey(MemoryHuey):
+    """A user's subclass that does more than huey's."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.enqueued = []
+
+    def enqueue(self, task):
+        self.enqueued.append(task.id)
+        return super().enqueue(task)
+
+
+class SlottedHuey(Huey):
+    """A user's subclass with slots."""
+
+    __slots__ = ("extra",)
+
+    def get_storage(self, **kwargs):
+        return MemoryStorage(self.name, **kwargs)
+
+
+class Registering(type):
+    """A user's metaclass."""
+
+    known: tuple = ()
+
+    def __call__(cls, *args, **kwargs):
+        made = super().__call__(*args, **kwargs)
+        cls.known = (*cls.known, made)
+        return made
+
+
+class MetaHuey(MemoryHuey, metaclass=Registering):
+    """A user's subclass with a metaclass."""
+
+
+KINDS = {
+    "MemoryHuey": lambda _path: MemoryHuey("my-app"),
+    "SqliteHuey": lambda path: SqliteHuey("my-app", filename=str(path / "q.db")),
+    "FileHuey": lambda path: FileHuey("my-app", path=str(path / "q")),
+    "a subclass": lambda _path: OwnHuey("my-app"),
+    "slots": lambda _path: SlottedHuey("my-app"),
+    "a metaclass": lambda _path: MetaHuey("my-app"),
+}
+
+
+def attributes(huey):
+    """What a huey is made of, without the reference to what had observed it."""
+    return {name: value for name, value in vars(huey).items() if name != "_huey_otel"}
+
+
+@pytest.fixture(params=KINDS.values(), ids=list(KINDS))
+def any_huey(request, tmp_path):
+    made = request.param(tmp_path)
+    yield made
+    close = getattr(made.storage, "close", None)
+    if close is not None:
+        close()
+
+
+def test_a_task_runs_as_before_on_any_huey(any_huey):
+    seen = Seen(any_huey)
+    drain = Drain(any_huey)
+
+    @any_huey.task(retries=1)
+    def add(a, b):
+        return a + b
+
+    result = add(1, 2)
+    escaped = drain()
+
+    assert escaped == []
+    assert result() == 3
+    assert seen.steps == [("started", 1, 1), ("finished", 1, 1)]
+    assert seen.ends == [("success", "success")]
+
+
+def test_undone_exactly_on_any_huey(any_huey):
+    things = (any_huey, any_huey.serializer, any_huey.storage)
+    classes = [type(thing) for thing in things]
+    before = [dict(vars(thing)) for thing in things]
+
+    instrumentation = instrument(any_huey)
+    swapped = [type(thing) for thing in things]
+    instrumentation.uninstrument()
+
+    assert [type(thing) for thing in things] == classes
+    assert attributes(any_huey) == before[0]
+    assert [dict(vars(thing)) for thing in things[1:]] == before[1:]
+    assert [
+        kind.__mro__.count(mixin)
+        for kind, mixin in zip(
+            swapped, (ObservedHuey, ObservedSerializer, ObservedStorage), strict=True
+        )
+    ] == [1, 1, 1]
+
+
+def test_the_class_passes_for_the_old_one(huey):
+    before = type(huey)
+
+    instrument(huey)
+
+    kind = type(huey)
+    assert kind is not before
+    assert isinstance(huey, before)
+    assert (kind.__name__, kind.__qualname__, kind.__module__, kind.__doc__) == (
+        before.__name__,
+        before.__qualname__,
+        before.__module__,
+        before.__doc__,
+    )
+
+
+def test_no_class_of_hueys_is_changed(huey):
+    before = {
+        kind: dict(vars(kind))
+        for kind in (Huey, MemoryHuey, Serializer, MemoryStorage, Consumer, Worker)
+    }
+
+    instrument(huey)
+    huey.create_consumer()
+
+    assert {kind: dict(vars(kind)) for kind in before} == before
+
+
+def test_a_later_patch_of_hueys_class_still_acts(huey, drain, monkeypatch):
+    instrument(huey)
+    patched = []
+    original = Huey.enqueue
+
+    def enqueue(self, task):
+        patched.append(task.name)
+        return original(self, task)
+
+    monkeypatch.setattr(Huey, "enqueue", enqueue)
+
+    @huey.task()
+    def send(): ...
+
+    send()
+
+    assert patched == ["send"]
+
+
+def test_a_users_own_method_is_called_once():
+    huey = OwnHuey("my-app")
+    instrument(huey)
+
+    @huey.task()
+    def send(): ...
+
+    result = send()
+
+    assert huey.enqueued == [result.id]
+
+
+def test_a_second_call_returns_the_same(huey):
+    first = instrument(huey)
+    kind = type(huey)
+
+    second = instrument(huey, channel="other")
+
+    assert second is first
+    assert type(huey) is kind
+
+
+def test_a_second_call_checks_its_arguments_all_the_same(huey):
+    instrument(huey)
+
+    with pytest.raises(TypeError):
+        instrument(huey, channel=3)
+
+
+def test_undone_and_done_again(huey, drain):
+    first = instrument(huey)
+    first.uninstrument()
+    seen = Seen(huey)
+
+    @huey.task()
+    def send(): ...
+
+    send()
+    drain()
+
+    assert seen.instrumentation is not first
+    assert seen.steps == [("started", 0, 1), ("finished", 0, 1)]
+
+
+def test_undoing_twice_is_harmless(huey):
+    instrumentation = instrument(huey)
+    kind = type(huey).__mro__[2]
+
+    instrumentation.uninstrument()
+    instrumentation.uninstrument()
+    uninstrument(huey)
+
+    assert type(huey) is kind
+    assert instrumentation.flush() is True
+
+
+def test_a_huey_that_is_not_instrumented_can_be_uninstrumented(huey):
+    uninstrument(huey)
+
+    assert type(huey) is MemoryHuey
+
+
+def test_as_a_context_manager(huey):
+    with instrument(huey) as instrumentation:
+        inside = type(huey)
+
+    assert isinstance(instrumentation, Instrumentation)
+    assert issubclass(inside, ObservedHuey)
+    assert type(huey) is MemoryHuey
+
+
+def test_nothing_is_seen_once_undone(huey, seen, drain):
+    @huey.task()
+    def send(): ...
+
+    uninstrument(huey)
+    send()
+    drain()
+
+    assert seen._records == []
+
+
+def test_undone_in_the_middle_of_a_task(huey, seen, drain):
+    @huey.task()
+    def send():
+        uninstrument(huey)
+        return 1
+
+    result = send()
+    escaped = drain()
+
+    assert escaped == []
+    assert result() == 1
+    assert type(huey) is MemoryHuey
+
+
+@pytest.mark.parametrize(
+    ("thing", "shown"),
+    [
+        pytest.param("x", "instrument('x')", id="a str"),
+        pytest.param(None, "instrument(None)", id="None"),
+        pytest.param(MemoryHuey, "instrument(<class", id="a class"),
+        pytest.param(
+            MiniHuey(), "instrument(<tests.test_instrument.MiniHuey", id="MiniHuey"
+        ),
+    ],
+)
+def test_what_is_no_huey_is_refused(thing, shown):
+    with pytest.raises(TypeError) as refusal:
+        instrument(thing)
+
+    message = str(refusal.value)
+    assert message.startswith(shown)
+    assert message.endswith(
+        ": expected a huey.Huey, such as RedisHuey('my-app')"
+        " (a MiniHuey has no consumer and no storage to observe)"
+    )
+
+
+def test_an_unknown_option_is_refused(huey):
+    with pytest.raises(TypeError) as refusal:
+        instrument(huey, chanel="x", trace=True)
+
+    assert str(refusal.value) == (
+        "instrument() does not know chanel, trace; accepted are"
+        " events, channel, publish_enqueued, tracebacks, flush_timeout"
+    )
+
+
+@pytest.mark.parametrize("events", ["redis://localhost", True, 0, object()])
+def test_events_that_are_no_emitter_are_refused(huey, events):
+    with pytest.raises(TypeError, match="expected a RedisEventEmitter, or None"):
+        instrument(huey, events=events)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"channel": ""},
+        {"channel": 1},
+        {"publish_enqueued": "yes"},
+        {"tracebacks": 1},
+        {"flush_timeout": -1},
+    ],
+    ids=str,
+)
+def test_a_refusal_changes_nothing(huey, options):
+    before = dict(vars(huey))
+
+    with pytest.raises((TypeError, ValueError), match=next(iter(options))):
+        instrument(huey, **options)
+
+    assert type(huey) is MemoryHuey
+    assert dict(vars(huey)) == before
+
+
+def test_a_wrong_url_in_the_environment_is_refused_without_its_password(
+    huey, monkeypatch
+):
+    monkeypatch.setenv("HUEY_OTEL_EVENTS", "http://user:secret@host:1/0")
+
+    with pytest.raises(ValueError, match="HUEY_OTEL_EVENTS") as refusal:
+        instrument(huey)
+
+    assert "secret" not in str(refusal.value)
+    assert type(huey) is MemoryHuey
+
+
+def test_disabled_it_touches_nothing(huey, monkeypatch):
+    monkeypatch.setenv("HUEY_OTEL_DISABLED", "1")
+    before = dict(vars(huey))
+
+    with instrument(huey) as instrumentation:
+        assert type(huey) is MemoryHuey
+        assert dict(vars(huey)) == before
+        assert instrumentation.flush() is True
+
+    assert type(huey) is MemoryHuey
+
+
+def test_disabled_it_still_refuses_what_is_wrong(monkeypatch):
+    monkeypatch.setenv("HUEY_OTEL_DISABLED", "1")
+
+    with pytest.raises(TypeError):
+        instrument("x")
+
+
+def test_tracebacks_can_be_left_out(huey, drain):
+    seen = Seen(huey, tracebacks=False)
+
+    @huey.task()
+    def send():
+        raise ValueError("secret")
+
+    send()
+    drain()
+
+    event = seen.published[-1]
+    assert (event["traceback"], event["exception"]) == (None, "ValueError")
+    assert "secret" not in repr(seen.records)
+
+
+# What is swapped beside the huey itself.
+
+
+def test_a_new_storage_of_immediate_mode_is_observed(huey):
+    instrument(huey, events=RedisEventEmitter(url=ADDRESS))
+
+    huey.immediate = True
+    immediate = isinstance(huey.storage, ObservedStorage)
+    huey.immediate = False
+    again = isinstance(huey.storage, ObservedStorage)
+    uninstrument(huey)
+
+    assert (immediate, again) == (True, True)
+    assert type(huey.storage) is MemoryStorage
+
+
+def test_tasks_are_seen_before_and_after_immediate_mode(huey, drain):
+    @huey.task()
+    def send(): ...
+
+    statuses = []
+    for immediate in (False, True, False):
+        huey.immediate = immediate
+        with instrument(huey):
+            seen = Seen(huey)
+            send()
+            drain()
+            statuses.append([step[0] for step in seen.steps])
+
+    assert statuses == [["started", "finished"]] * 3
+
+
+def test_a_consumer_and_its_workers_are_observed_and_released(huey):
+    instrument(huey)
+    consumer = huey.create_consumer(workers=2)
+    workers = [worker for worker, _ in consumer.worker_threads]
+
+    during = [type(consumer).__mro__[1], *(type(w).__mro__[1] for w in workers)]
+    more = type(consumer._create_worker())
+    uninstrument(huey)
+
+    assert during == [ObservedConsumer, ObservedWorker, ObservedWorker]
+    assert (more.__name__, more.__mro__[1]) == ("Worker", ObservedWorker)
+    assert type(consumer) is Consumer
+    assert [type(worker) for worker in workers] == [Worker, Worker]
+
+
+def test_without_a_redis_the_storage_says_what_to_pass(huey):
+    instrument(huey)
+
+    for listen in (lambda: iter(huey.storage), huey.storage.listener):
+        with pytest.raises(ConfigurationError) as refusal:
+            listen()
+        assert str(refusal.value) == (
+            "MemoryStorage has no Redis that carries events: pass"
+            " events=RedisEventEmitter(url=...) to instrument(), or set"
+            " HUEY_OTEL_EVENTS=redis://..."
+        )
+
+
+def test_with_events_off_the_storage_of_a_redis_huey_says_what_to_pass():
+    huey = RedisHuey("my-app", url=ADDRESS)
+    instrument(huey, events=None)
+
+    with pytest.raises(ConfigurationError, match="RedisStorage has no Redis"):
+        iter(huey.storage)
+
+
+@pytest.mark.parametrize(
+    ("options", "env", "channel"),
+    [
+        # huey leaves out what is no letter or digit.
+        pytest.param({}, {}, "myapp", id="the storage's name"),
+        pytest.param({"channel": "given"}, {"HUEY_OTEL_CHANNEL": "env"}, "given"),
+        pytest.param({}, {"HUEY_OTEL_CHANNEL": "env"}, "env", id="environment"),
+        pytest.param(
+            {"events": RedisEventEmitter(url=ADDRESS, channel="emitter")},
+            {},
+            "emitter",
+            id="the emitter's",
+        ),
+        pytest.param(
+            {
+                "events": RedisEventEmitter(url=ADDRESS, channel="emitter"),
+                "channel": "given",
+            },
+            {},
+            "given",
+            id="channel= beats the emitter's",
+        ),
+    ],
+)
+def test_channel(monkeypatch, options, env, channel):
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    huey = RedisHuey("my-app", url=ADDRESS)
+
+    instrument(huey, **options)
+
+    assert huey.storage._huey_otel_events[1] == channel
+
+
+def test_the_channel_elsewhere_is_the_queues_name(huey):
+    instrument(huey, events=RedisEventEmitter(url=ADDRESS))
+
+    assert huey.storage._huey_otel_events[1] == "my-app"
+
+
+def test_the_storage_is_not_connected_by_being_observed():
+    class LazyStorage(MemoryStorage):
+        @property
+        def conn(self):
+            raise AssertionError("SQLite's and Postgres' storages connect here")
+
+    huey = Huey("my-app", storage_class=LazyStorage)
+
+    instrument(huey)
+
+    assert isinstance(huey.storage, ObservedStorage)
+
+
+def test_a_listener_of_the_storage_is_an_event_listener(losses):
+    huey = RedisHuey("my-app", url=ADDRESS)
+    instrument(huey)
+    emitter, channel = huey.storage._events()
+
+    listener = EventListener(emitter.client(), channel)
+    listener.close()
+
+    assert list(listener) == []
+
+
+# Serializers.
+
+
+def queued(huey):
+    """The message on the queue, as it is stored."""
+    (message,) = huey.storage.enqueued_items()
+    return message
+
+
+SERIALIZERS = {
+    "plain": Serializer,
+    "gzip": lambda: Serializer(compression=True),
+    "zlib": lambda: Serializer(compression=True, use_zlib=True),
+    "signed": lambda: SignedSerializer(secret="s"),
+    "signed and gzip": lambda: SignedSerializer(secret="s", compression=True),
+    "an old protocol": lambda: Serializer(pickle_protocol=2),
+}
+
+
+@pytest.mark.parametrize("make", SERIALIZERS.values(), ids=list(SERIALIZERS))
+def test_a_message_of_an_instrumented_huey_is_read_by_a_bare_one(make):
+    sender = MemoryHuey("my-app", serializer=make())
+    receiver = MemoryHuey("my-app", serializer=make())
+    instrument(sender)
+    for huey in (sender, receiver):
+        huey.task(name="add")(lambda a: a)
+
+    sender.enqueue(
+        sender._registry._registry[next(iter(sender._registry._registry))]((7,))
+    )
+    task = receiver.deserialize_task(queued(sender))
+
+    assert task.args == (7,)
+
+
+@pytest.mark.parametrize("make", SERIALIZERS.values(), ids=list(SERIALIZERS))
+def test_what_rides_in_a_message_comes_back(make):
+    huey = MemoryHuey("my-app", serializer=make())
+    seen = Seen(huey)
+    drain = Drain(huey)
+
+    @huey.task(retries=1)
+    def send():
+        raise ValueError("no")
+
+    send()
+    drain()
+
+    assert [step for step in seen.steps if step[0] == "started"] == [
+        ("started", 1, 1),
+        ("started", 0, 2),
+    ]
+    assert seen.published[0]["wait"] >= 0.0
+
+
+@pytest.mark.parametrize("make", SERIALIZERS.values(), ids=list(SERIALIZERS))
+def test_a_message_of_a_bare_huey_is_executed(make):
+    huey = MemoryHuey("my-app", serializer=make())
+
+    @huey.task()
+    def send():
+        return 7
+
+    result = send()
+    seen = Seen(huey)
+    Drain(huey)()
+
+    assert result() == 7
+    assert [(e["status"], e["attempt"]) for e in seen.published] == [
+        ("started", 1),
+        ("finished", 1),
+    ]
+    assert seen.published[0]["wait"] is None
+
+
+def test_only_messages_have_a_trailer(huey):
+    instrument(huey)
+
+    @huey.task()
+    def send():
+        return "result"
+
+    send()
+    message = queued(huey)
+    Drain(huey)()
+    (result,) = huey.storage.result_items().values()
+
+    assert decode(message).attempt == 1
+    assert result == pickle.dumps("result", pickle.HIGHEST_PROTOCOL)
+
+
+@pytest.mark.parametrize(
+    "trailer",
+    [
+        b"nonsense\x08\x00\x00\x01hotl",
+        b"[]\x02\x00\x00\x63hotl",
+        b"x" * 1_000_000 + b"\xff\xff\xff\x01hotl",
+    ],
+    ids=["garbage", "a newer version", "megabytes"],
+)
+def test_a_task_with_a_hostile_trailer_runs_without_it_and_is_counted(
+    huey, losses, trailer
+):
+    @huey.task()
+    def send():
+        return 7
+
+    result = send()
+    seen = Seen(huey)
+    message = huey.storage.dequeue()
+    huey.storage.enqueue(message + trailer)
+    escaped = Drain(huey)()
+
+    assert escaped == []
+    assert result() == 7
+    assert seen.published[0]["wait"] is None
+    assert losses.counts() == {"carrier": 1}
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["in order", "in reverse"])
+def test_a_serializer_of_two_hueys_is_put_back_with_the_last(first):
+    serializer = Serializer()
+    hueys = [MemoryHuey(name, serializer=serializer) for name in ("a", "b")]
+    for huey in hueys:
+        instrument(huey)
+
+    uninstrument(hueys[first])
+    between = isinstance(serializer, ObservedSerializer)
+    uninstrument(hueys[1 - first])
+
+    assert between is True
+    assert type(serializer) is Serializer
+    assert vars(serializer) == vars(Serializer())
+
+
+class JSONSerializer(Serializer):
+    """A user's serializer that shares nothing with huey's."""
+
+    def _serialize(self, data):
+        import json
+
+        return json.dumps(data).encode()
+
+    def _deserialize(self, data):
+        import json
+
+        from huey.registry import Message
+
+        value = json.loads(data)
+        return Message(*value) if isinstance(value, list) else value
+
+
+class ForeignSerializer:
+    """A user's serializer that is no subclass of huey's."""
+
+    def serialize(self, data):
+        return pickle.dumps(data)
+
+    def deserialize(self, data):
+        return pickle.loads(data)
+
+
+@pytest.mark.parametrize("kind", [JSONSerializer, ForeignSerializer])
+def test_a_users_own_serializer_works_and_is_put_back(kind):
+    serializer = kind()
+    huey = MemoryHuey("my-app", serializer=serializer)
+    seen = Seen(huey)
+
+    @huey.task(retries=1)
+    def send():
+        return 7
+
+    result = send()
+    message = queued(huey)
+    Drain(huey)()
+    value = result()
+    uninstrument(huey)
+
+    assert message == kind().serialize(kind().deserialize(message))
+    assert value == 7
+    assert [step[0] for step in seen.steps] == ["started", "finished"]
+    assert type(serializer) is kind

@@ -1,0 +1,99 @@
+"""Losses: counted each, logged once a streak."""
+
+import logging
+
+import pytest
+
+from huey_otel._losses import Losses
+
+
+@pytest.fixture
+def counted():
+    return Losses()
+
+
+def messages(caplog):
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_a_streak_is_logged_once_and_counted_fully(counted, caplog):
+    counted.count("relay", why="the reader is behind")
+    counted.count("relay", 4, why="the reader is behind")
+
+    assert counted.counts() == {"relay": 5}
+    assert messages(caplog) == ["the reader is behind (counted as relay)"]
+    assert caplog.records[0].name == "huey_otel"
+    assert caplog.records[0].levelno == logging.WARNING
+
+
+def test_a_streak_that_has_ended_is_logged_again(counted, caplog):
+    counted.count("relay", why="first")
+    counted.recovered("relay")
+    counted.count("relay", why="second")
+
+    assert counted.counts() == {"relay": 2}
+    assert messages(caplog) == [
+        "first (counted as relay)",
+        "second (counted as relay)",
+    ]
+
+
+def test_the_end_of_a_streak_is_said_where_there_was_one(counted, caplog):
+    counted.recovered("feed", message="Redis is back")
+    counted.count("feed", why="Redis is away")
+    counted.recovered("feed", message="Redis is back")
+    counted.recovered("feed", message="Redis is back")
+
+    assert messages(caplog) == ["Redis is away (counted as feed)", "Redis is back"]
+
+
+def test_streaks_of_one_reason_are_told_apart(counted, caplog):
+    counted.count("internal", streak="a", why="in a")
+    counted.count("internal", streak="b", why="in b")
+    counted.count("internal", streak="a", why="in a")
+
+    assert counted.counts() == {"internal": 3}
+    assert messages(caplog) == [
+        "in a (counted as internal)",
+        "in b (counted as internal)",
+    ]
+
+
+def test_the_exception_is_logged_on_demand(counted, caplog):
+    try:
+        raise ValueError("no")
+    except ValueError:
+        counted.count("internal", why="with", error=True)
+        counted.count("other", why="without")
+
+    with_error, without = caplog.records
+    assert with_error.exc_info[0] is ValueError
+    assert not without.exc_info
+
+
+def test_what_is_taken_is_counted_once(counted):
+    counted.count("relay", 3, why="w")
+    before = counted.pending
+
+    taken = counted.take()
+
+    assert before is True
+    assert taken == {"relay": 3}
+    assert counted.pending is False
+    assert counted.take() == {}
+
+
+def test_what_a_child_has_lost_is_added_without_a_log_line(counted, caplog):
+    counted.add("relay", 7)
+
+    assert counted.counts() == {"relay": 7}
+    assert counted.pending is False
+    assert messages(caplog) == []
+
+
+def test_what_is_told_cannot_be_changed_by_the_reader(counted):
+    counted.count("relay", why="w")
+
+    counted.counts()["relay"] = 9
+
+    assert counted.counts() == {"relay": 1}

@@ -1,0 +1,102 @@
+"""Records: how a step is spelled as the dict that is published."""
+
+from huey_otel._records import Record, Source, TaskFacts, to_event
+
+SOURCE = Source(queue="my-app", host="h1", worker_type="process")
+FACTS = tuple(TaskFacts("id-1", "send", "app.send", 60, 1700000000.0, 2))
+
+
+def test_a_started_task():
+    record = Record(
+        1, "started", 1700000001.5, 42, 7, "Worker-1", FACTS, 3, {"wait": 1.5}
+    )
+
+    event = to_event(record, SOURCE)
+
+    # In this order.
+    assert list(event.items()) == [
+        ("status", "started"),
+        ("error", False),
+        ("id", "id-1"),
+        ("task", "send"),
+        ("retries", 3),
+        ("retry_delay", 60),
+        ("execute_time", 1700000000.0),
+        ("timestamp", 1700000001.5),
+        ("queue", "my-app"),
+        ("name", "app.send"),
+        ("attempt", 2),
+        ("worker", "Worker-1"),
+        ("worker_type", "process"),
+        ("pid", 42),
+        ("host", "h1"),
+        ("wait", 1.5),
+    ]
+
+
+def test_an_error():
+    extra = {"duration": 0.5, "traceback": "Traceback", "exception": "ValueError"}
+    record = Record(1, "error-task", 1.5, 42, 7, "Worker-1", FACTS, 3, extra)
+
+    event = to_event(record, SOURCE)
+
+    assert list(event.items()) == [
+        ("status", "error-task"),
+        ("error", True),
+        ("traceback", "Traceback"),
+        ("id", "id-1"),
+        ("task", "send"),
+        ("retries", 3),
+        ("retry_delay", 60),
+        ("execute_time", 1700000000.0),
+        ("timestamp", 1.5),
+        ("queue", "my-app"),
+        ("name", "app.send"),
+        ("attempt", 2),
+        ("worker", "Worker-1"),
+        ("worker_type", "process"),
+        ("pid", 42),
+        ("host", "h1"),
+        ("duration", 0.5),
+        ("exception", "ValueError"),
+    ]
+
+
+def test_a_step_without_a_task():
+    record = Record(1, "checking-periodic", 1.5, 42, 0, "Scheduler", None, None, None)
+
+    event = to_event(record, SOURCE)
+
+    assert list(event.items()) == [
+        ("status", "checking-periodic"),
+        ("error", False),
+        ("id", None),
+        ("task", None),
+        ("retries", None),
+        ("retry_delay", None),
+        ("execute_time", None),
+        ("timestamp", 1.5),
+        ("queue", "my-app"),
+        ("name", None),
+        ("attempt", None),
+        ("worker", "Scheduler"),
+        ("worker_type", "process"),
+        ("pid", 42),
+        ("host", "h1"),
+    ]
+
+
+def test_outside_a_consumer_there_is_no_worker():
+    record = Record(1, "enqueued", 1.5, 42, 0, None, FACTS, 3, {"origin": "call"})
+
+    event = to_event(record, SOURCE)
+
+    assert (event["worker"], event["worker_type"]) == (None, None)
+
+
+def test_an_error_of_unknown_cause_has_a_traceback_of_none():
+    record = Record(1, "lost", 1.5, 42, 7, "Worker-1", FACTS, 3, {})
+
+    event = to_event(record, SOURCE)
+
+    assert (event["error"], event["traceback"]) == (True, None)
