@@ -1,7 +1,7 @@
 # What people and CI run alike. `make test` is all of it; every step is a target.
 PYTHON ?= python3
 PIP_VERSION := 26.3
-OTHER_HUEYS := 2.6.0
+OTHER_HUEYS := 2.6.0 2.5.3
 
 BIN := .venv/bin
 SOURCES := $(shell find huey_otel -name '*.py' -o -name py.typed)
@@ -36,7 +36,7 @@ test-latest: .venv/.stamp $(OTHER_HUEYS:%=.hueys/%/.stamp)
 	$(BIN)/coverage report
 
 # redis-py 5.0 leaves sockets that did not connect to the garbage collector.
-test-oldest: .venv-oldest/.stamp
+test-oldest: .venv-oldest/.stamp $(OTHER_HUEYS:%=.hueys/%/.stamp)
 	.venv-oldest/bin/pytest -W ignore::ResourceWarning
 
 wheel: .venv-wheel/.stamp

@@ -25,33 +25,54 @@ class Exclusion:
         self.renew()
 
     def renew(self) -> None:
-        """Begin with a lock that nobody holds, as a forked child must."""
-        self._lock = threading.RLock()
+        """Begin with locks that nobody holds, as a forked child must."""
+        self._lock = threading.Lock()
+        # Whoever takes the lock again and again must queue up behind a fork:
+        # Python's locks are not fair.
+        self._turnstile = threading.Lock()
+        self._owner: int | None = None
+        self._depth = 0
 
     def __enter__(self) -> None:
-        self._lock.acquire()
+        self._take(-1.0)
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        self.release()
 
     def hold(self) -> bool:
         """Take it for a fork; False, and a log line, if that took too long."""
-        held = self._lock.acquire(timeout=_PATIENCE)
-        if held:
+        if self._take(_PATIENCE):
             LOSSES.recovered("fork")
-        else:
-            LOSSES.count(
-                n.LOSS_INTERNAL,
-                0,
-                streak="fork",
-                why=f"a collector or sink held up a fork for {_PATIENCE:g} s,"
-                " the child may inherit a lock of it",
-            )
-        return held
+            return True
+        LOSSES.count(
+            n.LOSS_INTERNAL,
+            0,
+            streak="fork",
+            why=f"a collector or sink held up a fork for {_PATIENCE:g} s,"
+            " the child may inherit a lock of it",
+        )
+        return False
 
     def release(self) -> None:
-        """Let the others go on after the fork."""
-        self._lock.release()
+        """Let the others go on."""
+        self._depth -= 1
+        if not self._depth:
+            self._owner = None
+            self._lock.release()
+
+    def _take(self, timeout: float) -> bool:
+        """Take it, or once more; False after *timeout* seconds, -1 for no limit."""
+        if self._owner != threading.get_ident():
+            if not self._turnstile.acquire(timeout=timeout):
+                return False
+            try:
+                if not self._lock.acquire(timeout=timeout):
+                    return False
+            finally:
+                self._turnstile.release()
+            self._owner = threading.get_ident()
+        self._depth += 1
+        return True
 
 
 EXCLUSION: Final = Exclusion()

@@ -38,12 +38,14 @@ class Losses:
     ) -> None:
         """Add *number* losses; *error* logs the exception being handled as well.
 
+        With 0 nothing is lost yet, and the streak begins all the same.
         *streak* tells apart the streaks of one reason; the reason by default.
         """
         streak = streak or reason
         with self._lock:
-            self._counts[reason] += number
-            self.pending = True
+            if number:
+                self._counts[reason] += number
+                self.pending = True
             first = streak not in self._streaks
             self._streaks.add(streak)
         if first:

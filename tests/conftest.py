@@ -35,7 +35,7 @@ def nothing_is_left(
         instrumentation.uninstrument()
     # What our guard swallowed, unless the test is about that.
     expected = "losses" in request.fixturenames or "live" in request.keywords
-    lost = {} if expected else {k: v for k, v in LOSSES.counts().items() if v}
+    lost = {} if expected else dict(LOSSES.counts())
     left = [attempt.facts.name for attempt in (*running.values(), *HERE.attempts)]
     HERE.renew()
     assert (left, lost) == ([], {})

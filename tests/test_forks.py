@@ -94,6 +94,46 @@ def test_a_fork_waits_for_the_exclusion():
     assert waited > 0.09
 
 
+def test_a_fork_comes_next_however_busy_the_others_are():
+    stop = threading.Event()
+    waits = []
+
+    def work():
+        while not stop.is_set():
+            with EXCLUSION:
+                time.sleep(0.01)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    for _ in range(20):
+        began = time.monotonic()
+        assert EXCLUSION.hold()
+        waits.append(time.monotonic() - began)
+        EXCLUSION.release()
+    stop.set()
+    worker.join()
+
+    # One turn of the other, not several.
+    assert sorted(waits)[10] < 0.03
+
+
+def test_forks_of_two_threads_release_what_each_of_them_holds():
+    def fork_often():
+        for _ in range(20):
+            codes.append(fork(lambda: exit_unless(EXCLUSION.hold())).join())
+
+    codes = []
+    threads = [threading.Thread(target=fork_often) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert codes == [0] * 60
+    assert EXCLUSION.hold()
+    EXCLUSION.release()
+
+
 def test_a_fork_does_not_wait_for_ever(losses, monkeypatch, caplog):
     monkeypatch.setattr(_forks, "_PATIENCE", 0.05)
     inside = threading.Event()

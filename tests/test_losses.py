@@ -97,3 +97,11 @@ def test_what_is_told_cannot_be_changed_by_the_reader(counted):
     counted.counts()["relay"] = 9
 
     assert counted.counts() == {"relay": 1}
+
+
+def test_trouble_without_a_loss_is_logged_and_not_counted(counted, caplog):
+    counted.count("feed", 0, why="Redis is away")
+
+    assert counted.counts() == {}
+    assert counted.pending is False
+    assert messages(caplog) == ["Redis is away (counted as feed)"]

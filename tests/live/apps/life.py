@@ -96,3 +96,12 @@ if hasattr(huey, "rate_limit"):
     def limited():
         with huey.rate_limit("the-limit", 0, per=60, retry=False):
             return True
+
+
+@huey.task()
+def fork():
+    pid = os.fork()
+    if not pid:
+        add(1, 2)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1]

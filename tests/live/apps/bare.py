@@ -1,0 +1,12 @@
+"""A queue that knows nothing of huey_otel."""
+
+import os
+
+from huey import RedisHuey
+
+huey = RedisHuey("live", url=os.environ["LIVE_QUEUE_URL"])
+
+
+@huey.task()
+def add(a, b):
+    return a + b

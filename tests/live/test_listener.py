@@ -1,0 +1,170 @@
+"""The listener: what it yields, what it skips, and when it comes back."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from types import ModuleType
+
+import pytest
+import redis
+
+from huey_otel import EventListener
+from tests.live.hearing import FINISHED, STARTED, Hearing, steps
+from tests.live.processes import Consumer
+from tests.support import wait_until
+from tests.support_redis import RedisServer
+
+EVENT = {"status": "finished", "id": "an-id", "error": False}
+NO_EVENTS = (
+    b"\xff\xfe",
+    b"",
+    b"not json",
+    b'{"status": "cut',
+    b"[" * 100_000,
+    b"[1, 2]",
+    b'"finished"',
+    b"null",
+    b"{}",
+    b'{"status": 1}',
+    b'{"id": "x"}',
+)
+
+
+@pytest.fixture
+def publisher(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+def listeners(client: redis.Redis) -> int:
+    ((_, count),) = client.pubsub_numsub("live")
+    return int(count)
+
+
+def test_what_is_no_event_is_skipped_and_counted(
+    hear: Callable[..., Hearing], publisher: redis.Redis
+) -> None:
+    hearing = hear()
+
+    for message in NO_EVENTS:
+        publisher.publish("live", message)
+    publisher.publish("live", json.dumps(EVENT))
+    hearing.gather("an-id", 1)
+
+    assert hearing.events == [EVENT]
+    assert hearing.listener.skipped == len(NO_EVENTS)
+
+
+def test_keys_that_are_not_known_are_passed_on(
+    hear: Callable[..., Hearing], publisher: redis.Redis
+) -> None:
+    hearing = hear()
+
+    publisher.publish("live", json.dumps(EVENT | {"from_the_future": [1]}))
+
+    assert hearing.gather("an-id", 1) == [EVENT | {"from_the_future": [1]}]
+
+
+def test_listener_comes_back_after_redis_was_restarted(
+    redis_server: RedisServer, hear: Callable[..., Hearing], publisher: redis.Redis
+) -> None:
+    hearing = hear()
+
+    redis_server.kill()
+    redis_server.start()
+    wait_until(lambda: listeners(publisher) == 1, seconds=15)
+    publisher.publish("live", json.dumps(EVENT))
+
+    assert hearing.gather("an-id", 1) == [EVENT]
+
+
+def test_listener_comes_back_after_its_connection_was_closed(
+    hear: Callable[..., Hearing], publisher: redis.Redis
+) -> None:
+    hearing = hear()
+    (before,) = (client["id"] for client in publisher.client_list("pubsub"))
+
+    publisher.client_kill_filter(_id=before)
+    wait_until(lambda: listeners(publisher) == 1, seconds=15)
+    publisher.publish("live", json.dumps(EVENT))
+
+    assert hearing.gather("an-id", 1) == [EVENT]
+
+
+def test_listener_can_be_made_before_redis_is_there(
+    redis_server: RedisServer, hear: Callable[..., Hearing], publisher: redis.Redis
+) -> None:
+    redis_server.stop()
+    hearing = hear()
+
+    redis_server.start()
+    wait_until(lambda: listeners(publisher) == 1, seconds=15)
+    publisher.publish("live", json.dumps(EVENT))
+
+    assert hearing.gather("an-id", 1) == [EVENT]
+
+
+@pytest.mark.parametrize("redis_is", ["there", "away", "hanging"])
+def test_close_from_another_thread_ends_the_iteration(
+    redis_is: str, redis_server: RedisServer, redis_url: str
+) -> None:
+    listener = EventListener(redis_url, "live")
+    heard: list[object] = []
+    thread = threading.Thread(target=lambda: heard.extend(listener))
+    thread.start()
+    if redis_is == "away":
+        redis_server.stop()
+    if redis_is == "hanging":
+        redis_server.pause()
+
+    listener.close()
+    thread.join(5)
+
+    assert not thread.is_alive()
+    assert heard == []
+
+
+def test_listener_as_a_context_closes_its_connection(
+    redis_url: str, publisher: redis.Redis
+) -> None:
+    with EventListener(redis_url, "live"):
+        assert listeners(publisher) == 1
+
+    wait_until(lambda: listeners(publisher) == 0)
+
+
+def test_listener_of_a_client_that_decodes(
+    redis_url: str, publisher: redis.Redis
+) -> None:
+    with (
+        redis.Redis.from_url(redis_url, decode_responses=True) as client,
+        EventListener(client, "live") as listener,
+    ):
+        publisher.publish("live", json.dumps(EVENT | {"task": "prüfen"}))
+
+        assert next(iter(listener)) == EVENT | {"task": "prüfen"}
+
+
+def test_storage_is_iterated_until_one_has_enough(
+    application: Callable[..., ModuleType],
+    consumer: Callable[..., Consumer],
+    publisher: redis.Redis,
+) -> None:
+    app = application()
+    heard = []
+
+    def listen() -> None:
+        for event in app.huey.storage:
+            heard.append(event)
+            if event["status"] == "finished":
+                break
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    wait_until(lambda: listeners(publisher) == 1)
+    consumer("thread", "-n")
+    app.add(1, 2)
+    thread.join(15)
+
+    assert steps(heard) == [STARTED, FINISHED]
+    wait_until(lambda: listeners(publisher) == 0)

@@ -1,0 +1,148 @@
+"""Instrumented and bare processes, of one huey or of several, share a queue."""
+
+import importlib.metadata
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from huey_otel._carrier import Carrier, encode
+from tests.live.hearing import FINISHED, STARTED, Hearing, steps
+from tests.live.processes import Consumer, Program, losses
+from tests.support import other_huey
+
+INSTALLED = importlib.metadata.version("huey")
+OLDER = [version for version in ("2.6.0", "2.5.3") if version != INSTALLED]
+
+# A huey reads what an older one wrote, and not the reverse; 2.x are all alike.
+PAIRS = [
+    (INSTALLED, INSTALLED),
+    *((version, version) for version in OLDER),
+    *((version, INSTALLED) for version in OLDER),
+]
+
+
+@pytest.mark.parametrize(
+    ("instrumented", "bare"),
+    [
+        pytest.param("produce", "consume", id="instrumented to bare"),
+        pytest.param("consume", "produce", id="bare to instrumented"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("producer", "consumer"), PAIRS, ids=[f"{older} to {new}" for older, new in PAIRS]
+)
+def test_instrumented_and_bare_processes_share_a_queue(
+    instrumented: str,
+    bare: str,
+    producer: str,
+    consumer: str,
+    keep: Callable[[Program], Program],
+    redis_url: str,
+    hear: Callable[..., Hearing],
+    tmp_path: Path,
+) -> None:
+    hearing = hear()
+    programs = {}
+    for role, version in (("consume", consumer), ("produce", producer)):
+        programs[role] = Program(
+            *("-m", "tests.live.apps.fleet", role),
+            log=tmp_path / role,
+            environ={
+                "LIVE_QUEUE_URL": redis_url,
+                "LIVE_INSTRUMENTED": "yes" if role == instrumented else "no",
+                "HUEY_OTEL_CHANNEL": "live",
+            },
+            pythonpath="" if version == INSTALLED else str(other_huey(version)),
+        )
+        keep(programs[role])
+
+    assert programs["produce"].wait(30) == 0, programs["produce"].log
+    ids = json.loads(programs["produce"].log.splitlines()[-1])
+
+    assert ids.keys() == {"default", "gzip", "zlib", "signed", "signedgzip"}
+    if bare == "consume":
+        assert hearing.events == []
+        return
+    for added, failed in ids.values():
+        story = hearing.gather(added, 2)
+        assert steps(story) == [STARTED, FINISHED]
+        assert story[0]["wait"] is None
+        retried = hearing.gather(failed, 5)
+        assert [(event["status"], event["attempt"]) for event in retried] == [
+            *(("started", 1), ("error-task", 1), ("retrying", 1)),
+            *(("started", 2), ("finished", 2)),
+        ]
+
+
+def footer(length: int, version: int) -> bytes:
+    return length.to_bytes(3, "little") + bytes([version]) + b"hotl"
+
+
+def trailer(body: bytes, *, version: int = 1) -> bytes:
+    return body + footer(len(body), version)
+
+
+GOOD = encode(Carrier(enqueued=1.0))
+HOSTILE = {
+    "garbage": trailer(b"\xff\x00garbage"),
+    "newer version": trailer(b"[1,2.0,null,{},null,0]", version=2),
+    "five megabytes": trailer(b'["' + b"x" * 5_000_000 + b'"]'),
+    "deep": trailer(b"[" * 8_000),
+    "longer than the message": b"{}" + footer(2**24 - 1, 1),
+    "other fields": trailer(b'{"enqueued":1}'),
+    "not a number": trailer(b"[1,NaN,null,{},null,0]"),
+    "endless number": trailer(b"[1," + b"9" * 5_000 + b",null,{},null,0]"),
+    "code in headers": trailer(b'[1,2.0,null,{"a":{"b":1}},null,0]'),
+    "no attempt": trailer(b"[0,2.0,null,{},null,0]"),
+    "cut": GOOD[1:],
+}
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_task_with_a_hostile_trailer_runs_without_context(
+    kind: str,
+    application: Callable[..., ModuleType],
+    consumer: Callable[..., Consumer],
+    hear: Callable[..., Hearing],
+    tmp_path: Path,
+) -> None:
+    dropped = tmp_path / "dropped"
+    app, hearing = application(), hear()
+    tasks = {}
+    for name, end in HOSTILE.items():
+        tasks[name] = app.add.s(1, 2)
+        app.huey.storage.enqueue(app.huey.serialize_task(tasks[name]) + end)
+    running = consumer(kind, "-n", LIVE_DROPPED=str(dropped))
+
+    stories = {name: hearing.gather(task.id, 2) for name, task in tasks.items()}
+    running.stop()
+
+    for name, story in stories.items():
+        assert steps(story) == [STARTED, FINISHED], name
+        assert (story[0]["wait"], story[0]["attempt"]) == (None, 1), name
+    assert losses(dropped) == {"carrier": len(HOSTILE)}
+    assert running.log.count("(counted as carrier)") == 1
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_bytes_behind_a_message_that_are_not_ours_are_left_alone(
+    kind: str,
+    application: Callable[..., ModuleType],
+    consumer: Callable[..., Consumer],
+    hear: Callable[..., Hearing],
+    tmp_path: Path,
+) -> None:
+    dropped = tmp_path / "dropped"
+    app, hearing = application(), hear()
+    task = app.add.s(1, 2)
+    app.huey.storage.enqueue(app.huey.serialize_task(task) + b"somebody else's")
+    running = consumer(kind, "-n", LIVE_DROPPED=str(dropped))
+
+    story = hearing.gather(task.id, 2)
+    running.stop()
+
+    assert steps(story) == [STARTED, FINISHED]
+    assert losses(dropped) == {}

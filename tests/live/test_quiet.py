@@ -1,0 +1,99 @@
+"""Children and orphans of a consumer go on, and an idle one does nothing."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.live.hearing import FINISHED, STARTED, Hearing, steps
+from tests.live.processes import Consumer, cpu_seconds
+from tests.support import wait_until
+from tests.support_redis import RedisServer
+
+KINDS = ("thread", "process")
+WHILE = 3.0
+
+
+def cpu_while_idle(*families: list[int]) -> list[float]:
+    """Processor time that each of *families* of processes uses in three seconds."""
+    before = [sum(map(cpu_seconds, family)) for family in families]
+    start = time.monotonic()
+    wait_until(lambda: time.monotonic() - start > WHILE, seconds=WHILE + 2)
+    return [
+        sum(map(cpu_seconds, family)) - used
+        for family, used in zip(families, before, strict=True)
+    ]
+
+
+def test_orphans_of_a_killed_consumer_go_on_and_do_not_spin(
+    application: Callable[..., ModuleType],
+    consumer: Callable[..., Consumer],
+    hear: Callable[..., Hearing],
+    tmp_path: Path,
+) -> None:
+    ledger = tmp_path / "ledger"
+    app = application("kills", LIVE_LEDGER=str(ledger))
+    running = consumer("process", "-n", "-w", "2", application="kills")
+    hearing = hear()
+    first = app.work(1, 0)
+    hearing.gather(first.id, 2)
+    # The scheduler and the workers.
+    orphans = running.children()
+    assert len(orphans) == 3
+
+    running.kill()
+    # More events than a pipe holds, if anybody kept it open.
+    for number in range(2, 2_002):
+        app.work(number, 0)
+    wait_until(lambda: ledger.read_text().count("ended") == 2_001, seconds=30)
+    (used,) = cpu_while_idle(orphans)
+
+    assert used < 0.3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_idle_consumer_uses_no_more_than_a_bare_one(
+    kind: str,
+    redis_server: RedisServer,
+    application: Callable[..., ModuleType],
+    consumer: Callable[..., Consumer],
+    hear: Callable[..., Hearing],
+) -> None:
+    app, hearing = application(), hear()
+    bare_url = redis_server.url.removesuffix("0") + "1"
+    bare = consumer(kind, "-w", "2", application="bare", url=bare_url)
+    ours = consumer(kind, "-w", "2")
+    for _ in range(20):
+        last = app.add(1, 2)
+    hearing.gather(last.id, 2)
+    bare.wait_until_started()
+
+    bare_used, used = cpu_while_idle(
+        *([program.pid, *program.children()] for program in (bare, ours))
+    )
+
+    assert used - bare_used < 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_task_may_fork(
+    kind: str,
+    application: Callable[..., ModuleType],
+    consumer: Callable[..., Consumer],
+    hear: Callable[..., Hearing],
+) -> None:
+    app, hearing = application(), hear()
+    running = consumer(kind, "-n", "-w", "2")
+
+    tasks = [app.fork() for _ in range(20)]
+
+    for task in tasks:
+        assert steps(hearing.gather(task.id, 2)) == [STARTED, FINISHED]
+    wait_until(
+        lambda: sum(e["task"] == "add" for e in list(hearing.events)) == 2 * len(tasks),
+        seconds=15,
+    )
+    assert running.stop() == 0
+    assert {event["status"] for event in hearing.events} == {"started", "finished"}

@@ -1,0 +1,279 @@
+"""The emitter: every way to name a Redis, and no password in what is said of it."""
+
+import pytest
+import redis
+
+from huey_otel import EventListener, RedisEventEmitter, instrument
+from huey_otel._emitter import masked, of_storage
+
+URL = "redis://user:secret@host1:7001/2"
+
+DRIVERS = {
+    "url": lambda url: RedisEventEmitter(url=url),
+    "client": lambda url: RedisEventEmitter(client=redis.Redis.from_url(url)),
+    "pool": lambda url: RedisEventEmitter(
+        connection_pool=redis.ConnectionPool.from_url(url)
+    ),
+}
+
+
+@pytest.mark.parametrize("make", DRIVERS.values(), ids=list(DRIVERS))
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://host1", "redis://host1:6379"),
+        ("redis://:secret@host1:7001/2", "redis://host1:7001"),
+        ("rediss://user:secret@host1:7001/2", "redis://host1:7001"),
+        ("redis://host1:7001/2?password=secret&username=user", "redis://host1:7001"),
+        ("unix:///run/redis.sock?db=1&password=secret", "unix:///run/redis.sock"),
+        ("unix://user:secret@/run/redis.sock", "unix:///run/redis.sock"),
+    ],
+)
+def test_a_redis_is_named_without_its_password(make, url, address):
+    emitter = make(url)
+
+    assert emitter.address == address
+    assert repr(emitter) == f"<RedisEventEmitter {address} channel=None>"
+
+
+@pytest.mark.parametrize("make", DRIVERS.values(), ids=list(DRIVERS))
+def test_settings_are_those_of_the_connection_it_was_given(make):
+    emitter = make(URL)
+
+    connection = emitter.connection()
+
+    assert type(connection) is redis.Connection
+    assert (connection.host, connection.port, connection.db) == ("host1", 7001, 2)
+    assert connection.credential_provider is None
+    assert (connection.username, connection.password) == ("user", "secret")
+
+
+@pytest.mark.parametrize("make", DRIVERS.values(), ids=list(DRIVERS))
+@pytest.mark.parametrize(
+    "options",
+    [
+        "",
+        "?socket_timeout=60&socket_connect_timeout=60&retry_on_timeout=yes",
+        "?client_name=mine&decode_responses=yes&protocol=3",
+        "?health_check_interval=5&max_connections=3",
+    ],
+)
+def test_a_connection_has_our_own_timeouts_and_name(make, options):
+    connection = make(URL + options).connection()
+
+    assert (
+        connection.socket_timeout,
+        connection.socket_connect_timeout,
+        connection.client_name,
+        connection.health_check_interval,
+        connection.retry_on_error,
+        connection.encoder.decode_responses,
+        connection.protocol,
+    ) == (2.0, 2.0, "huey-otel", 0, [], False, 2)
+
+
+def test_a_unix_socket_has_our_own_timeout_too():
+    connection = RedisEventEmitter(url="unix:///run/redis.sock?db=1").connection()
+
+    assert type(connection) is redis.UnixDomainSocketConnection
+    assert (connection.path, connection.db) == ("/run/redis.sock", 1)
+    assert connection.socket_timeout == 2.0
+
+
+def test_tls_is_kept():
+    emitter = RedisEventEmitter(url="rediss://host1/0?ssl_cert_reqs=none")
+
+    assert type(emitter.connection()) is redis.SSLConnection
+    assert emitter.client().connection_pool.connection_class is redis.SSLConnection
+
+
+def test_a_clients_pool_is_left_alone():
+    client = redis.Redis.from_url(URL + "?socket_timeout=60")
+    before = dict(client.connection_pool.connection_kwargs)
+
+    emitter = RedisEventEmitter(client=client)
+    emitter.connection()
+    own = emitter.client()
+
+    assert client.connection_pool.connection_kwargs == before
+    assert own is not client
+    assert own.connection_pool is not client.connection_pool
+
+
+def test_nothing_is_connected_by_naming_a_redis():
+    client = redis.Redis(host="127.0.0.1", port=1)
+
+    emitter = RedisEventEmitter(client=client)
+    emitter.connection()
+
+    # The first command would raise.
+    assert client.connection_pool._created_connections == 0
+
+
+def test_a_listening_client_looks_after_its_connection():
+    default = RedisEventEmitter(url=URL).client()
+    given = RedisEventEmitter(url=URL + "?health_check_interval=5").client()
+
+    intervals = [
+        client.connection_pool.connection_kwargs["health_check_interval"]
+        for client in (default, given)
+    ]
+    assert intervals == [30, 5]
+
+
+def test_the_channel_is_kept():
+    emitter = RedisEventEmitter(url=URL, channel="news")
+
+    assert emitter.channel == "news"
+    assert repr(emitter) == "<RedisEventEmitter redis://host1:7001 channel='news'>"
+
+
+def test_a_sentinels_service_is_named():
+    from redis.sentinel import Sentinel
+
+    master = Sentinel([("host1", 26379)], password="secret").master_for("mymaster")
+
+    emitter = RedisEventEmitter(client=master)
+
+    assert emitter.address == "redis service mymaster"
+
+
+@pytest.mark.parametrize(
+    ("storage", "emits"),
+    [
+        pytest.param(object(), False, id="no storage"),
+        pytest.param(
+            type("S", (), {"__init__": lambda s: setattr(s, "conn", redis.Redis())})(),
+            True,
+            id="a Redis",
+        ),
+        pytest.param(
+            type("S", (), {"__init__": lambda s: setattr(s, "conn", object())})(),
+            False,
+            id="something else",
+        ),
+    ],
+)
+def test_the_redis_of_a_storage(storage, emits):
+    assert isinstance(of_storage(storage), RedisEventEmitter) is emits
+
+
+@pytest.mark.parametrize(
+    "ways",
+    [
+        {},
+        {"url": URL, "client": redis.Redis()},
+        {"url": URL, "client": redis.Redis(), "connection_pool": object()},
+    ],
+    ids=["none", "two", "three"],
+)
+def test_exactly_one_way_is_accepted(ways):
+    with pytest.raises(TypeError) as refusal:
+        RedisEventEmitter(**ways)
+
+    assert str(refusal.value) == (
+        "RedisEventEmitter takes exactly one of url=, client= and"
+        f" connection_pool=, {len(ways)} were given"
+    )
+
+
+@pytest.mark.parametrize(
+    ("channel", "kind"), [("", ValueError), (1, TypeError), (b"x", TypeError)]
+)
+def test_a_channel_that_is_no_name_is_refused(channel, kind):
+    with pytest.raises(kind, match=r"channel=.*: expected the name of a channel"):
+        RedisEventEmitter(url=URL, channel=channel)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "localhost",
+        "localhost:6379",
+        "http://host",
+        "redis:/host",
+        "redis://host:port",
+        "redis://host:70000",
+        "redis://host/zero",
+        "redis://host/1/2",
+        "redis://[::1",
+        "redis://host/0?no_such_option=1",
+        "redis://host/0?socket_timeout=soon",
+        "amqp://user:secret@host",
+        "redis://user:secret@host:port",
+        "redis://user:secret@host/zero",
+        "redis://user:sec/ret@host:1/0",
+        "redis://user:se/secret@host:1/0",
+        "redis://user:sec?ret@host:1/0",
+        "redis://user:sec#ret@host:1/0",
+        "redis://user:sec]ret@host:1/0",
+        "redis://user:[secret@host:1/0",
+        "redis://:secret",
+        "user:secret@host",
+        "redis://host/zero?password=secret",
+        "redis://host/0?password=secret&no_such_option=1",
+    ],
+)
+def test_a_url_that_is_none_is_refused_without_its_password(url):
+    with pytest.raises(ValueError, match="expected a Redis URL") as refusal:
+        RedisEventEmitter(url=url)
+
+    message = str(refusal.value)
+    assert message.startswith("url='")
+    assert not any(part in message for part in ("secret", "sec", "ret@", "user"))
+    assert refusal.value.__suppress_context__
+    assert refusal.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://host:port", "redis://host:port"),
+        ("redis://user:secret@host:1/zero", "redis://host:1/zero"),
+        ("http://user:secret@host/0", "http://host/0"),
+        ("redis://host/zero?password=secret", "redis://host/zero"),
+        ("user:secret@host", "host"),
+        ("localhost", "localhost"),
+    ],
+)
+def test_what_is_shown_of_a_url(url, shown):
+    assert masked(url) == shown
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        lambda url: RedisEventEmitter(client=url),
+        lambda url: RedisEventEmitter(connection_pool=url),
+        lambda url: RedisEventEmitter(url=url.encode()),
+        lambda url: EventListener(object(), url),
+        lambda url: EventListener([url], "channel"),
+        lambda url: RedisEventEmitter(client=[url]),
+    ],
+    ids=["client", "pool", "bytes", "an object", "a list", "client as list"],
+)
+def test_what_is_no_redis_is_refused_without_a_password(refused):
+    with pytest.raises(TypeError, match="expected") as refusal:
+        refused(URL)
+
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_url_given_as_events_is_refused_without_its_password(huey):
+    with pytest.raises(TypeError, match="expected a RedisEventEmitter") as refusal:
+        instrument(huey, events=URL)
+
+    assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("value", ["user:secret@host", "redis:/user:secret@host"])
+def test_a_url_of_the_environment_is_refused_without_its_password(
+    huey, monkeypatch, value
+):
+    monkeypatch.setenv("HUEY_OTEL_EVENTS", value)
+
+    with pytest.raises(ValueError, match="HUEY_OTEL_EVENTS") as refusal:
+        instrument(huey)
+
+    assert "secret" not in str(refusal.value)
