@@ -176,7 +176,7 @@ class Here(threading.local):
         self.worker: str | None = None
         self.dequeue_errors = 0
         self.dequeue_error: BaseException | None = None
-        self.dequeue_reported = float("-inf")
+        self.dequeue_reported: float | None = None
 
     def renew(self) -> None:
         """Begin anew, in a child that was forked from this thread."""

@@ -4,9 +4,10 @@ import contextlib
 import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from huey_otel import _names as n
+from huey_otel._settings import shown
 
 if TYPE_CHECKING:
     from redis import ConnectionPool, Redis
@@ -45,10 +46,10 @@ class RedisEventEmitter:
         if url is not None:
             self._pool = _pool_of_url(url)
         elif client is not None:
-            self._pool = _pool_of(client, "connection_pool", f"client={client!r}")
+            self._pool = _pool_of(client, "connection_pool", f"client={shown(client)}")
         else:
             self._pool = _checked(
-                connection_pool, f"connection_pool={connection_pool!r}"
+                connection_pool, f"connection_pool={shown(connection_pool)}"
             )
 
     @property
@@ -185,19 +186,12 @@ def checked_channel(channel: object) -> str:
     return channel
 
 
-def masked(url: str) -> str:
-    """*url* without its user and password, for messages."""
-    parts = urlsplit(url)
-    _, _, place = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=place))
-
-
 def _pool_of_url(url: str) -> "ConnectionPool":
     from redis import ConnectionPool, RedisError
 
     accepted = "expected a Redis URL: redis://, rediss:// or unix://"
     if not isinstance(url, str):
-        raise TypeError(f"url={url!r}: {accepted}")
+        raise TypeError(f"url={shown(url)}: {accepted}")
     try:
         parts = urlsplit(url)
         database = parts.path.strip("/")
@@ -210,8 +204,15 @@ def _pool_of_url(url: str) -> "ConnectionPool":
         pool = ConnectionPool.from_url(url)
         pool.connection_class(**pool.connection_kwargs)
     except (ValueError, TypeError, RedisError) as error:
-        raise ValueError(f"url={masked(url)!r}: {accepted} ({error})") from None
+        raise ValueError(f"url={shown(url)}: {accepted}{_reason(error, url)}") from None
     return pool
+
+
+def _reason(error: Exception, url: str) -> str:
+    """What is wrong with *url*, unless that may quote a password of it."""
+    if "@" in url or "pass" in url.lower() or "***" in shown(url):
+        return ""
+    return f" ({error})"
 
 
 def _pool_of(thing: object, attribute: str, shown: str) -> "ConnectionPool":

@@ -8,7 +8,7 @@ from huey_otel import _names as n
 from huey_otel import _settings
 from huey_otel._emitter import RedisEventEmitter
 from huey_otel._instrumentation import Instrumentation, instrumentation_of
-from huey_otel._settings import UNSET, NotGiven
+from huey_otel._settings import UNSET, NotGiven, shown
 from huey_otel.observed.consumer import offer_constants
 
 _OPTIONS: Final = (
@@ -49,12 +49,14 @@ def instrument(
         )
     if not isinstance(huey, Huey):
         raise TypeError(
-            f"instrument({huey!r}): expected a huey.Huey, such as RedisHuey('my-app')"
+            f"instrument({shown(huey)}): expected a huey.Huey, such as"
+            " RedisHuey('my-app')"
             " (a MiniHuey has no consumer and no storage to observe)"
         )
     if events is not UNSET and not isinstance(events, RedisEventEmitter | None):
         raise TypeError(
-            f"events={events!r}: expected a RedisEventEmitter, or None for no events"
+            f"events={shown(events)}: expected a RedisEventEmitter,"
+            " or None for no events"
         )
     settings = _settings.read(
         events=events,

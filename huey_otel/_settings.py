@@ -1,6 +1,7 @@
 """Settings: argument beats environment beats default. The only reader of os.environ."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -71,6 +72,28 @@ def read(
     )
 
 
+def shown(value: object) -> str:
+    """*value* for a message, without what may be a password in it."""
+    if isinstance(value, str):
+        return repr(masked(value))
+    if isinstance(value, bytes | bytearray | list | tuple | dict | set):
+        return f"<{type(value).__name__}>"
+    return repr(value)
+
+
+def masked(url: str) -> str:
+    """*url* without user, password and options, also where it is none."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "", url
+    # A password that was not quoted may hold anything, also "/", "?" and "#".
+    place = re.split("[?#]", rest.rpartition("@")[2])[0]
+    if not place.startswith("["):
+        # Behind a colon there is a port, or a password without its "@host".
+        place = re.sub(r":(?!\d*(/|$))[^/]*", ":***", place)
+    return scheme + separator + place
+
+
 def _events(given: object, env: Mapping[str, str]) -> tuple[bool, str | None]:
     if given is None:
         return True, None
@@ -83,7 +106,7 @@ def _events(given: object, env: Mapping[str, str]) -> tuple[bool, str | None]:
         return False, None
     if "://" not in raw:
         raise ValueError(
-            f"{n.ENV_EVENTS}={raw!r}: expected 'off', or a Redis URL such as"
+            f"{n.ENV_EVENTS}={shown(raw)}: expected 'off', or a Redis URL such as"
             " redis://localhost:6379/0"
         )
     return False, raw

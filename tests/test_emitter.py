@@ -4,7 +4,8 @@ import pytest
 import redis
 
 from huey_otel import EventListener, RedisEventEmitter, instrument
-from huey_otel._emitter import masked, of_storage
+from huey_otel._emitter import of_storage
+from huey_otel._settings import masked
 
 URL = "redis://user:secret@host1:7001/2"
 
@@ -229,7 +230,8 @@ def test_a_url_that_is_none_is_refused_without_its_password(url):
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        ("redis://host:port", "redis://host:port"),
+        ("redis://host:port", "redis://host:***"),
+        ("redis://[::1]:port", "redis://[::1]:port"),
         ("redis://user:secret@host:1/zero", "redis://host:1/zero"),
         ("http://user:secret@host/0", "http://host/0"),
         ("redis://host/zero?password=secret", "redis://host/zero"),

@@ -31,6 +31,8 @@ class Inward:
     @guarded
     def reading_queue(self) -> None:
         """Before huey's dequeue."""
+        if HERE.dequeue_errors:
+            self._report_when_due()
         HERE.reading = Reading.QUEUE
         HERE.undecodable = None
 
@@ -42,6 +44,8 @@ class Inward:
         for attempt in HERE.ripe.values():
             self._abandon(attempt)
         HERE.ripe = {}
+        if HERE.dequeue_errors:
+            self._report_when_due()
         HERE.reading = Reading.SCHEDULE
 
     @guarded
@@ -70,8 +74,8 @@ class Inward:
     @guarded
     def dequeued(self, task: Task) -> None:
         """A worker has popped *task*; until its end it is in that worker's hands."""
-        if HERE.dequeue_errors:
-            self._report_rest()
+        if HERE.dequeue_reported is not None:
+            self._end_streak()
         if HERE.popped is not None:
             self._abandon(HERE.popped)
         HERE.popped = self._popped(task)
@@ -93,8 +97,17 @@ class Inward:
         """Emit error-dequeueing, in a streak the first and then one per 10 s."""
         HERE.dequeue_errors += 1
         HERE.dequeue_error = error
-        if time.monotonic() - HERE.dequeue_reported >= _REPORT_EVERY:
+        self._report_when_due()
+
+    def _report_when_due(self) -> None:
+        reported = HERE.dequeue_reported
+        if reported is None or time.monotonic() - reported >= _REPORT_EVERY:
             self._report_rest()
+
+    def _end_streak(self) -> None:
+        if HERE.dequeue_errors:
+            self._report_rest()
+        HERE.dequeue_reported = None
 
     def _report_rest(self) -> None:
         """Emit one for all that have not been reported."""

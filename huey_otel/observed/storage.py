@@ -22,7 +22,7 @@ class ObservedStorage(BaseStorage):
 
     def __iter__(self) -> Iterator[Event]:
         emitter, channel = self._events()
-        return iter(EventListener(emitter.client(), channel))
+        return _all_of(EventListener(emitter.client(), channel))
 
     def listener(self) -> "PubSub":
         """A `redis.client.PubSub` that is subscribed; `data` of a message is JSON."""
@@ -41,6 +41,12 @@ class ObservedStorage(BaseStorage):
                 " HUEY_OTEL_EVENTS=redis://..."
             )
         return emitter, channel
+
+
+def _all_of(listener: EventListener) -> Iterator[Event]:
+    """Iterate *listener*, which nobody else has: leaving the loop closes it."""
+    with listener:
+        yield from listener
 
 
 def observe(storage: Any, emitter: RedisEventEmitter | None, channel: str) -> None:

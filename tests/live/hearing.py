@@ -1,10 +1,12 @@
 """What a listener in the test's own process gets to hear."""
 
 import contextlib
+import json
 import threading
 import time
+import uuid
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import redis
 
@@ -70,13 +72,22 @@ class Hearing:
             time.sleep(0.01)
         return self.of(task_id)
 
+    def catch_up(self) -> list[Event]:
+        """Everything that was published before this call."""
+        mark = {"status": "mark", "id": str(uuid.uuid4())}
+        self._publish(json.dumps(mark))
+        assert self.gather(mark["id"], 1) == [mark]
+        self.events.remove(cast("Event", mark))
+        return list(self.events)
+
+    def _publish(self, message: str) -> None:
+        with redis.Redis.from_url(self._url) as client:
+            client.publish(self.listener.channel, message)
+
     def stop(self) -> None:
         self.listener.close()
         # Whatever it hears next, it looks up from its wait.
-        with (
-            contextlib.suppress(redis.ConnectionError),
-            redis.Redis.from_url(self._url) as client,
-        ):
-            client.publish(self.listener.channel, "the end")
+        with contextlib.suppress(redis.ConnectionError):
+            self._publish("the end")
         self._thread.join(10)
         assert not self._thread.is_alive()

@@ -3,6 +3,7 @@
 import datetime
 import os
 import signal
+import time
 from collections.abc import Callable
 from types import ModuleType
 
@@ -36,9 +37,12 @@ class Scene:
     def story(self, task_id: str, count: int) -> list:
         """All that is ever heard of a task: *count* events, and none after them."""
         self.hearing.gather(task_id, count)
-        bell = self.app.add(0, 0)
-        self.hearing.gather(bell.id, 2)
+        self.ring()
         return self.hearing.of(task_id)
+
+    def ring(self) -> None:
+        """Return when the worker has done all that is on the queue now."""
+        self.hearing.gather(self.app.add(0, 0).id, 2)
 
 
 @pytest.fixture(params=KINDS)
@@ -64,12 +68,14 @@ def test_simple_task(scene: Scene) -> None:
 
 
 def test_scheduled_task(scene: Scene) -> None:
+    scene.ring()
+    now = time.time()
     task = scene.app.add.schedule((1, 2), delay=1)
 
     story = scene.story(task.id, 3)
 
     assert steps(story) == [SCHEDULED, STARTED, FINISHED]
-    assert story[0]["execute_time"] == pytest.approx(story[0]["timestamp"] + 1, abs=0.5)
+    assert story[0]["execute_time"] == pytest.approx(now + 1, abs=0.1)
     assert story[1]["timestamp"] >= story[0]["execute_time"]
 
 
@@ -194,6 +200,34 @@ def test_task_whose_worker_is_killed(scene: Scene) -> None:
     assert steps(story) == [STARTED, step("lost", "duration", "traceback")]
     assert [event["error"] for event in story] == [False, True]
     assert story[1]["traceback"] is None
+
+
+@pytest.mark.parametrize("scene", ["process"], indirect=True)
+def test_task_whose_worker_is_killed_and_its_child_is_not(scene: Scene) -> None:
+    task = scene.app.leave_a_child()
+    started = scene.hearing.gather(task.id, 1)[0]
+    os.kill(started["pid"], signal.SIGKILL)
+
+    story = scene.story(task.id, 2)
+
+    assert steps(story) == [STARTED, step("lost", "duration", "traceback")]
+
+
+def test_task_whose_worker_is_killed_where_huey_does_not_look(
+    consumer: Callable[..., Consumer],
+    application: Callable[..., ModuleType],
+    hear: Callable[..., Hearing],
+) -> None:
+    app, hearing = application(), hear()
+    consumer("process", "-n", "--disable-health-check")
+    task = app.sleep(60)
+    started = hearing.gather(task.id, 1)[0]
+
+    os.kill(started["pid"], signal.SIGKILL)
+
+    assert steps(hearing.gather(task.id, 2))[1:] == [
+        step("lost", "duration", "traceback")
+    ]
 
 
 @pytest.mark.parametrize("scene", ["process"], indirect=True)

@@ -1,6 +1,8 @@
 """A Redis for events that hangs, dies or refuses: tasks do not notice it."""
 
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -74,6 +76,17 @@ class Place:
         }
         self.consumer_environ = {**self.environ, "LIVE_DROPPED": str(self._dropped)}
 
+    def run(self, app: ModuleType, count: int) -> None:
+        """Enqueue *count* tasks, and return when they have run."""
+        for _ in range(count):
+            app.work(0)
+        wait_until(
+            lambda: (
+                self.ledger.exists() and len(self.ledger.read_text().split()) == count
+            ),
+            seconds=15,
+        )
+
     def dropped(self) -> dict[str, int]:
         """What the consumer counted as lost until its end."""
         return losses(self._dropped)
@@ -116,7 +129,7 @@ def test_redis_that_hangs_under_load(
 ) -> None:
     hearing = hear(url=redis_server.unix_url)
     # More than waits for a Redis that hangs that long, so that some is dropped.
-    work = load(10_000)
+    work = load(15_000)
     running = consumer(
         "process", "-n", "-w", "2", application="away", **place.consumer_environ
     )
@@ -132,6 +145,7 @@ def test_redis_that_hangs_under_load(
 
     assert meanwhile > usual / 3
     assert place.dropped().keys() == {"feed_full"}
+    hearing.catch_up()
     missing = 2 * work.enqueued - heard(hearing)
     assert sum(place.dropped().values()) == missing > 0
 
@@ -168,6 +182,7 @@ def test_redis_that_dies_under_load(
 
     assert meanwhile > usual / 3
     assert place.dropped().keys() == {"feed_unconfirmed"}
+    hearing.catch_up()
     missing = 2 * work.enqueued - heard(hearing)
     assert sum(place.dropped().values()) == missing > 0
 
@@ -209,10 +224,7 @@ def test_redis_that_refuses_is_logged_once_and_counted(
     }
     running = consumer("process", "-n", application="away", **environ)
 
-    for _ in range(10):
-        app.work(0)
-    ran = place.ledger
-    wait_until(lambda: ran.exists() and ran.read_text().count("\n") == 10, seconds=15)
+    place.run(app, 10)
     running.stop()
 
     refusals = [line for line in running.log.splitlines() if "refuses events" in line]
@@ -221,7 +233,31 @@ def test_redis_that_refuses_is_logged_once_and_counted(
     assert "wrong" not in running.log
     assert sum(place.dropped().values()) == 20
     assert place.dropped().keys() <= {"feed_refused", "feed_shutdown"}
-    assert heard(hearing) == 0
+    assert hearing.catch_up() == []
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_redis_that_hangs_holds_up_the_end_no_longer_than_it_may(
+    signum: signal.Signals,
+    kind: str,
+    redis_server: RedisServer,
+    place: Place,
+    app: ModuleType,
+    consumer: Callable[..., Consumer],
+) -> None:
+    environ = place.consumer_environ | {"HUEY_OTEL_FLUSH_TIMEOUT": "1"}
+    running = consumer(kind, "-n", "-m", "0.1", application="away", **environ)
+    redis_server.pause()
+    place.run(app, 10)
+
+    start = time.monotonic()
+    code = running.stop(signum)
+    took = time.monotonic() - start
+
+    assert code == 0
+    assert 1 <= took < 4
+    assert place.dropped() == {"feed_shutdown": 20}
 
 
 def feeds(admin: redis.Redis) -> list[str]:

@@ -23,7 +23,7 @@ report_at_exit(instrumentation)
 
 @huey.task()
 def work(size):
-    time.sleep(0.005)
+    time.sleep(0.01)
     end = os.open(os.environ["LIVE_LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
         os.write(end, f"{time.time()}\n".encode())

@@ -1,14 +1,20 @@
 """A queue whose tasks keep a ledger of their own: who began what, and ended it."""
 
+import logging
 import os
 import time
 
 from huey import RedisHuey
 
 from huey_otel import instrument
+from tests.live.apps.losses import report_at_exit
 
 huey = RedisHuey("live", url=os.environ["LIVE_QUEUE_URL"])
 instrumentation = instrument(huey)
+report_at_exit(instrumentation)
+
+# The errors below are meant, and large.
+logging.getLogger("huey").disabled = True
 
 
 def write(line):
@@ -26,4 +32,5 @@ def work(number, seconds):
     time.sleep(seconds)
     write(f"{number} ended")
     if number % 10 == 0:
-        raise ValueError(number)
+        # Long enough that its event crosses a pipe in several parts.
+        raise ValueError(str(number).zfill(10_000))

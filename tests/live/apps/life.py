@@ -105,3 +105,10 @@ def fork():
         add(1, 2)
         os._exit(0)
     return os.waitpid(pid, 0)[1]
+
+
+@huey.task()
+def leave_a_child():
+    # The child has all that the worker has open, for as long as it lives.
+    os.fork()
+    time.sleep(60)
