@@ -1,9 +1,11 @@
 """What tests share that is neither a fixture nor a server."""
 
+import contextlib
 import os
 import socket
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,6 +21,17 @@ def wait_until(ready: Callable[[], bool], *, seconds: float = 5.0) -> None:
         if time.monotonic() > deadline:
             pytest.fail(f"not ready after {seconds}s: {ready}")
         time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def untraced() -> Iterator[None]:
+    """Without coverage, whose own lock an alarm would leave taken."""
+    before = sys.gettrace()
+    sys.settrace(None)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
 
 
 def free_port() -> int:

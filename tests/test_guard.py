@@ -1,9 +1,6 @@
 """The guard: what is ours stays with us, what is the task's passes."""
 
-import contextlib
-import signal
 import sys
-import threading
 
 import huey.exceptions
 import pytest
@@ -65,44 +62,6 @@ def test_a_timeout_of_the_task_passes(losses):
         fail(TaskTimeout())
 
     assert losses.counts() == {}
-
-
-@contextlib.contextmanager
-def untraced():
-    """Without coverage, whose own lock an alarm would leave taken."""
-    before = sys.gettrace()
-    sys.settrace(None)
-    try:
-        yield
-    finally:
-        sys.settrace(before)
-
-
-@needs_timeouts
-def test_a_task_that_enqueues_keeps_its_timeout(huey, seen, drain):
-    from huey.consumer import ProcessEnvironment
-
-    if threading.current_thread() is not threading.main_thread():
-        pytest.skip("signals reach the main thread alone")
-    huey._timeout_handler = ProcessEnvironment(signal.SIGINT, signal.SIGTERM).timeout
-    runs = 40
-
-    @huey.task()
-    def inner(): ...
-
-    @huey.task(timeout=0.005)
-    def outer():
-        while True:
-            inner()
-
-    with untraced():
-        for _ in range(runs):
-            outer()
-            huey.execute(huey.dequeue())
-            huey.storage.flush_queue()
-
-    assert [step[0] for step in seen.steps] == ["started", "timeout"] * runs
-    assert seen.ends == [("timeout", "timeout")] * runs
 
 
 class Interruption:

@@ -1,17 +1,17 @@
-"""The two ways to listen that huey 1.x documented, line by line as it did."""
+"""The two ways to listen that huey 1.x documented, line by line, in the shop."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import redis
 
-from tests.live.processes import Consumer, Program
+from tests.live.processes import HUEY_CONSUMER, Program
 from tests.support import wait_until
 
 ITERATING = """\
-from tests.live.apps.life import huey
+from runtime.shop import huey
 
 def process_result(event, result):
     print(event['status'], event['task'], result, flush=True)
@@ -27,7 +27,7 @@ for event in huey.storage:
 """
 
 SUBSCRIBING = """\
-from tests.live.apps.life import huey
+from runtime.shop import huey
 
 def process_event(event):
     print(event, flush=True)
@@ -40,61 +40,69 @@ for message in pubsub.listen():
     process_event(event)
 """
 
+PACK_AND_CHARGE = """\
+from runtime.shop import tasks
+tasks.pack_order(7, withdrawn=True)
+print(tasks.charge_card(8, 9.5).id)
+"""
+
+Run = Callable[..., Program]
+
+
+@pytest.fixture
+def run(keep: Callable[[Program], Program], redis_url: str, tmp_path: Path) -> Run:
+    """Starts a Python program that knows where the shop's queue is."""
+    numbers = itertools.count(1)
+
+    def run(*arguments: str) -> Program:
+        log = tmp_path / f"program-{next(numbers)}.log"
+        program = Program(*arguments, log=log, environ={"SHOP_REDIS_URL": redis_url})
+        keep(program)
+        return program
+
+    return run
+
 
 @pytest.fixture
 def listing(
-    request: pytest.FixtureRequest,
-    keep: Callable[[Program], Program],
-    redis_url: str,
-    tmp_path: Path,
+    request: pytest.FixtureRequest, run: Run, redis_url: str, tmp_path: Path
 ) -> Program:
     script = tmp_path / "listing.py"
     script.write_text(request.param)
-    program = Program(
-        *("-W", "error", str(script)),
-        log=tmp_path / "listing.log",
-        environ={"LIVE_QUEUE_URL": redis_url},
-    )
-    keep(program)
+    program = run("-W", "error", str(script))
     with redis.Redis.from_url(redis_url) as client:
-        wait_until(lambda: client.pubsub_numsub("live") == [(b"live", 1)], seconds=15)
+        wait_until(lambda: client.pubsub_numsub("shop") == [(b"shop", 1)], seconds=15)
     return program
 
 
 @pytest.mark.parametrize("kind", ["thread", "process"])
 @pytest.mark.parametrize("listing", [ITERATING], indirect=True, ids=["storage"])
-def test_iterating_over_the_storage(
-    listing: Program,
-    kind: str,
-    consumer: Callable[..., Consumer],
-    application: Callable[..., ModuleType],
-) -> None:
-    app = application()
-    consumer(kind, "-n")
-    app.fail("no")
-    app.add(1, 2)
+def test_iterating_over_the_storage(listing: Program, kind: str, run: Run) -> None:
+    run(*HUEY_CONSUMER, "runtime.shop.huey", "-n", "-k", kind)
+    assert run("-c", PACK_AND_CHARGE).wait() == 0
 
     wait_until(lambda: "\n" in listing.log, seconds=15)
 
-    assert listing.log.splitlines() == ["finished add 3"]
+    assert listing.log.splitlines() == [
+        "finished charge_card {'order': 8, 'amount': 9.5}"
+    ]
 
 
 @pytest.mark.parametrize("kind", ["thread", "process"])
 @pytest.mark.parametrize("listing", [SUBSCRIBING], indirect=True, ids=["listener"])
-def test_subscribing_with_the_listener(
-    listing: Program,
-    kind: str,
-    consumer: Callable[..., Consumer],
-    application: Callable[..., ModuleType],
-) -> None:
-    app = application()
-    consumer(kind, "-n")
-    task = app.add(1, 2)
+def test_subscribing_with_the_listener(listing: Program, kind: str, run: Run) -> None:
+    run(*HUEY_CONSUMER, "runtime.shop.huey", "-n", "-k", kind)
+    program = run("-c", PACK_AND_CHARGE)
+    assert program.wait() == 0
 
-    wait_until(lambda: listing.log.count("\n") == 3, seconds=15)
+    wait_until(lambda: listing.log.count("\n") == 5, seconds=15)
 
-    subscribed, started, finished = listing.log.splitlines()
+    subscribed, *packed, started, finished = listing.log.splitlines()
     assert subscribed == "1"
+    assert [line.split(",")[0] for line in packed] == [
+        'b\'{"status":"started"',
+        'b\'{"status":"canceled"',
+    ]
     assert started.startswith('b\'{"status":"started"')
     assert finished.startswith('b\'{"status":"finished"')
-    assert f'"id":"{task.id}"' in finished
+    assert f'"id":"{program.log.strip()}"' in finished
