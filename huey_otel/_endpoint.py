@@ -31,6 +31,7 @@ _LIFETIME: Final = 10.0
 
 _BACKLOG: Final = 128
 _PAUSE: Final = 1.0
+_TRIES: Final = 100
 
 
 class Endpoint:
@@ -154,12 +155,23 @@ class Endpoint:
             # No file descriptor is left; they wait, and we do not spin.
             waker.wait(_PAUSE)
             return
+        if not self._has_room(waker):
+            accepted.close()
+            return
         deadlines = self._deadlines()
         if len(deadlines) >= _MOST_CLIENTS:
             self._hang_up(min(deadlines))
         client = _Client(accepted, time.monotonic() + _LIFETIME)
-        if len(self._clients) >= _MOST_THREADS or not self._serve(client, address):
+        if not self._serve(client, address):
             accepted.close()
+
+    def _has_room(self, waker: Waker) -> bool:
+        """False if even those that were hung up on stay, stuck in a collector."""
+        for _ in range(_TRIES):
+            if len(self._clients) < _MOST_THREADS:
+                return True
+            waker.wait(_PAUSE / _TRIES)
+        return False
 
     def _serve(self, client: "_Client", address: object) -> bool:
         thread = threading.Thread(

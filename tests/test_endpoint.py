@@ -2,12 +2,15 @@ import gzip
 import http.client
 import json
 import os
+import resource
+import select
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +246,79 @@ def test_client_that_reads_too_slowly_is_hung_up_on(serve, registry, monkeypatch
         wait_until(lambda: threads() == 1)
 
         wait_until(lambda: threads() == 0)
+
+
+def test_more_clients_than_threads_are_sent_away(serve, registry, monkeypatch):
+    monkeypatch.setattr("huey_otel._endpoint._MOST_CLIENTS", 1)
+    monkeypatch.setattr("huey_otel._endpoint._MOST_THREADS", 2)
+    monkeypatch.setattr("huey_otel._endpoint._PAUSE", 0.1)
+    goes_on, collecting = threading.Event(), threading.Event()
+
+    class Blocking:
+        def collect(self) -> list[Metric]:
+            collecting.set()
+            goes_on.wait(30)
+            return []
+
+        def describe(self) -> list[Metric]:
+            return []
+
+    registry.register(Blocking())
+    endpoint = serve()
+    with silent(endpoint) as first:
+        first.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        collecting.wait(10)
+        with silent(endpoint) as second, silent(endpoint) as third:
+            second.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+
+            # The first was hung up on, but its thread is still there.
+            sent_away = [client.recv(1) for client in (first, third)]
+            goes_on.set()
+            answer = second.recv(8)
+
+    assert (sent_away, answer) == ([b"", b""], b"HTTP/1.0")
+
+
+def test_client_is_hung_up_on_where_no_thread_can_start(serve, monkeypatch):
+    endpoint = serve()
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with silent(endpoint) as client:
+            assert client.recv(1) == b""
+
+    assert ask(endpoint, "/metrics")[2] == PAGE
+
+
+def test_client_waits_while_no_file_descriptor_is_left(serve, monkeypatch):
+    monkeypatch.setattr("huey_otel._endpoint._PAUSE", 0.05)
+    endpoint = serve()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as client:
+        highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest, limits[1]))
+        fillers: list[int] = []
+        try:
+            with suppress(OSError):
+                while True:
+                    fillers.append(os.dup(0))
+            client.settimeout(10)
+            client.connect(endpoint.address)
+            client.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            spent = time.process_time()
+            readable, _, _ = select.select([client], [], [], 0.3)
+            spent = time.process_time() - spent
+        finally:
+            for filler in fillers:
+                os.close(filler)
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+        assert client.recv(15) == b"HTTP/1.0 200 OK"
+    assert readable == []
+    assert spent < 0.15
 
 
 def test_collector_that_raises_is_an_error_page(serve, registry, losses):

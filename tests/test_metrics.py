@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from huey_otel import _names as n
 from huey_otel import mapping
@@ -666,6 +667,18 @@ def _output(program: str, env: dict[str, str]) -> str:
         timeout=30,
     )
     return done.stdout
+
+
+def test_page_pleases_a_strict_reader_of_openmetrics(metrics, registry):
+    metrics.add_consumer(1, consumer(TASK))
+    run(metrics)
+    metrics(record("started", wait=0.3, **TRACE), SOURCE)
+    encode, _ = choose_encoder("application/openmetrics-text; version=1.0.0")
+
+    families = list(text_string_to_metric_families(encode(registry).decode()))
+
+    read = {family.name: family.type for family in families}
+    assert read == {family.name: family.type for family in metrics.describe()}
 
 
 def test_page_pleases_promtool(metrics, registry):
