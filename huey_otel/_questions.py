@@ -85,17 +85,17 @@ class Inquirer:
             with self._changed:
                 while self._answer is asked and not self._closed:
                     self._changed.wait()
-                if self._closed:
-                    return
-                asked = self._answer
-            if asked is not None:
-                self._reply(asked)
+                asked = None if self._closed else self._answer
+            if asked is None:
+                self._let_go()
+                return
+            self._reply(asked)
 
     def _reply(self, answer: Answer) -> None:
         try:
             answer.lengths = self._lengths()
         except Exception as error:  # noqa: BLE001 - whatever a storage may raise
-            self._known = self._own = None
+            self._let_go()
             self._missing(f"raised {type(error).__name__}: {error}")
         else:
             LOSSES.recovered(
@@ -107,6 +107,7 @@ class Inquirer:
     def _lengths(self) -> Lengths:
         storage = self._storage()
         if storage is not self._known:
+            self._let_go()
             self._known, self._own = storage, _of_our_own(storage)
         own = self._own
         try:
@@ -115,6 +116,12 @@ class Inquirer:
             if own is not storage and isinstance(own, BaseSqlStorage):
                 # A connection to a file must not be there when somebody forks.
                 own.close()
+
+    def _let_go(self) -> None:
+        known, own = self._known, self._own
+        self._known = self._own = None
+        if own is not known and of_storage(own) is not None:
+            own.conn.connection_pool.disconnect()
 
     @property
     def _streak(self) -> str:

@@ -119,9 +119,13 @@ def test_redis_is_asked_over_a_connection_of_its_own(queues, registry, redis_ser
     queues.add(1, "shop", lambda: huey.storage)
     page(registry)
 
-    clients = [client["name"] for client in huey.storage.conn.client_list()]
+    def ours() -> int:
+        clients = huey.storage.conn.client_list()
+        return sum(client["name"] == n.REDIS_CLIENT_NAME for client in clients)
 
-    assert clients.count(n.REDIS_CLIENT_NAME) == 1
+    wait_until(lambda: ours() == 1)
+    queues.remove(1)
+    wait_until(lambda: ours() == 0)
 
 
 def test_lock_of_the_storage_is_not_taken(queues, registry, tmp_path, request):
