@@ -63,6 +63,16 @@ class RedisEventEmitter:
         # A sentinel pool has a service in place of an address.
         return f"redis service {getattr(self._pool, 'service_name', 'unknown')}"
 
+    def hasty_client(self) -> "Redis":
+        """A client of its own that gives up after 2 s, as `connection` does."""
+        from redis import ConnectionPool, Redis
+
+        return Redis(
+            connection_pool=ConnectionPool(
+                self._pool.connection_class, **self._hasty_settings()
+            )
+        )
+
     def client(self) -> "Redis":
         """A client of its own with the same settings, for a listener."""
         from redis import ConnectionPool, Redis
@@ -79,6 +89,12 @@ class RedisEventEmitter:
 
         Timeouts of 2 s, no retries: whoever publishes decides what to do.
         """
+        connection: AbstractConnection = self._pool.connection_class(
+            **self._hasty_settings()
+        )
+        return connection
+
+    def _hasty_settings(self) -> dict[str, Any]:
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 
@@ -97,8 +113,7 @@ class RedisEventEmitter:
         if settings.get("path"):
             # A unix socket connects at once or not at all.
             settings.pop("socket_connect_timeout")
-        connection: AbstractConnection = self._pool.connection_class(**settings)
-        return connection
+        return settings
 
     def _settings(self) -> dict[str, Any]:
         return {

@@ -34,14 +34,14 @@ class Exclusion:
         self._depth = 0
 
     def __enter__(self) -> None:
-        self._take(-1.0)
+        self.take(-1.0)
 
     def __exit__(self, *_: object) -> None:
         self.release()
 
     def hold(self) -> bool:
         """Take it for a fork; False, and a log line, if that took too long."""
-        if self._take(_PATIENCE):
+        if self.take(_PATIENCE):
             LOSSES.recovered("fork")
             return True
         LOSSES.count(
@@ -60,7 +60,7 @@ class Exclusion:
             self._owner = None
             self._lock.release()
 
-    def _take(self, timeout: float) -> bool:
+    def take(self, timeout: float) -> bool:
         """Take it, or once more; False after *timeout* seconds, -1 for no limit."""
         if self._owner != threading.get_ident():
             if not self._turnstile.acquire(timeout=timeout):
@@ -75,9 +75,14 @@ class Exclusion:
         return True
 
 
-EXCLUSION: Final = Exclusion()
+COLLECTING: Final = Exclusion()
+"""For collectors that are not ours, and may take long. Taken before EXCLUSION."""
 
-_held: list[bool] = []
+EXCLUSION: Final = Exclusion()
+"""For the sinks, and whatever else takes no time."""
+
+_BOTH: Final = (COLLECTING, EXCLUSION)
+_held: list[tuple[Exclusion, ...]] = []
 _renewals: list[weakref.WeakMethod[Callable[[], Any]]] = []
 _registered: list[bool] = []
 
@@ -94,17 +99,18 @@ def in_child(renew: Callable[[], Any]) -> None:
 
 
 def _before() -> None:
-    _held.append(EXCLUSION.hold())
+    _held.append(tuple(one for one in _BOTH if one.hold()))
 
 
 def _in_parent() -> None:
-    if _held.pop():
-        EXCLUSION.release()
+    for one in _held.pop():
+        one.release()
 
 
 def _in_child() -> None:
     _held.clear()
-    EXCLUSION.renew()
+    for one in _BOTH:
+        one.renew()
     LOSSES.reset()
     for known in _renewals:
         renew = known()

@@ -51,6 +51,12 @@ class Losses:
         if first:
             logger.warning("%s (counted as %s)", why, reason, exc_info=error)
 
+    def count_streak(self, reason: str, *, streak: str, why: str) -> None:
+        """Count one loss, and log it, unless *streak* is going on already."""
+        with self._lock:
+            if streak not in self._streaks:
+                self.count(reason, why=why, streak=streak)
+
     def add(self, reason: str, number: int) -> None:
         """Add what a forked child has counted and logged itself."""
         with self._lock:

@@ -5,6 +5,8 @@ from typing import Final
 DISTRIBUTION: Final = "huey-otel"
 LOGGER: Final = "huey_otel"
 UNKNOWN_TASK: Final = "_unknown"
+OTHER_TASK: Final = "_other"
+OTHER_EXCEPTION: Final = "other"
 REDIS_CLIENT_NAME: Final = "huey-otel"
 
 ENV_DISABLED: Final = "HUEY_OTEL_DISABLED"
@@ -13,6 +15,8 @@ ENV_CHANNEL: Final = "HUEY_OTEL_CHANNEL"
 ENV_PUBLISH_ENQUEUED: Final = "HUEY_OTEL_PUBLISH_ENQUEUED"
 ENV_TRACEBACKS: Final = "HUEY_OTEL_TRACEBACKS"
 ENV_FLUSH_TIMEOUT: Final = "HUEY_OTEL_FLUSH_TIMEOUT"
+ENV_METRICS_HOST: Final = "HUEY_OTEL_METRICS_HOST"
+ENV_METRICS_PORT: Final = "HUEY_OTEL_METRICS_PORT"
 
 TASKS_ENQUEUED_TOTAL: Final = "huey_tasks_enqueued_total"
 TASK_ATTEMPTS_TOTAL: Final = "huey_task_attempts_total"
@@ -24,9 +28,30 @@ TASK_DURATION_SECONDS: Final = "huey_task_duration_seconds"
 TASK_WAIT_SECONDS: Final = "huey_task_wait_seconds"
 TASK_SCHEDULE_DELAY_SECONDS: Final = "huey_task_schedule_delay_seconds"
 TASKS_IN_PROGRESS: Final = "huey_tasks_in_progress"
+TASK_RUNNING_AGE: Final = "huey_task_running_age_seconds"
+TASK_LAST_STARTED: Final = "huey_task_last_started_timestamp_seconds"
+TASK_LAST_SUCCESS: Final = "huey_task_last_success_timestamp_seconds"
+TASK_LAST_FAILURE: Final = "huey_task_last_failure_timestamp_seconds"
+QUEUE_LENGTH: Final = "huey_queue_length"
+SCHEDULE_LENGTH: Final = "huey_schedule_length"
+WORKERS: Final = "huey_workers"
+WORKERS_BUSY: Final = "huey_workers_busy"
 WORKER_RESTARTS_TOTAL: Final = "huey_worker_restarts_total"
+CONSUMER_INFO: Final = "huey_consumer_info"
+CONSUMER_START_TIME: Final = "huey_consumer_start_time_seconds"
 SCHEDULER_LAST_CHECK: Final = "huey_scheduler_last_check_timestamp_seconds"
 CONSUMER_ERRORS_TOTAL: Final = "huey_consumer_errors_total"
+EVENTS_TOTAL: Final = "huey_events_total"
+EVENTS_DROPPED_TOTAL: Final = "huey_events_dropped_total"
+
+DURATION_BUCKETS: Final = (
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+    *(10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0),
+)
+WAIT_BUCKETS: Final = (
+    *(0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+    *(10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0),
+)
 
 ORIGIN_CALL: Final = "call"
 ORIGIN_PERIODIC: Final = "periodic"
@@ -47,10 +72,24 @@ OUTCOME_FAILURE: Final = "failure"
 OUTCOME_REVOKED: Final = "revoked"
 OUTCOME_EXPIRED: Final = "expired"
 
+REASON_DIED: Final = "died"
+REASON_MAX_TASKS: Final = "max_tasks"
+
 LOSS_RELAY: Final = "relay"
 LOSS_FEED_FULL: Final = "feed_full"
 LOSS_FEED_UNCONFIRMED: Final = "feed_unconfirmed"
 LOSS_FEED_REFUSED: Final = "feed_refused"
 LOSS_FEED_SHUTDOWN: Final = "feed_shutdown"
 LOSS_CARRIER: Final = "carrier"
+LOSS_GAUGES: Final = "gauges"
 LOSS_INTERNAL: Final = "internal"
+LOSS_REASONS: Final = (
+    LOSS_RELAY,
+    LOSS_FEED_FULL,
+    LOSS_FEED_UNCONFIRMED,
+    LOSS_FEED_REFUSED,
+    LOSS_FEED_SHUTDOWN,
+    LOSS_CARRIER,
+    LOSS_GAUGES,
+    LOSS_INTERNAL,
+)

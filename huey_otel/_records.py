@@ -1,7 +1,7 @@
 """The record: one step of a task's life, as it travels from a worker to the sinks."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from huey_otel import mapping
 from huey_otel.events import Event
@@ -47,11 +47,31 @@ class Source:
     worker_type: str | None = None
 
 
-Key = tuple[int, str, str | None, str | None, str | None, str | None]
-"""Source, status, task's dotted path, outcome, final outcome, exception."""
+KEYED: Final = ("outcome", "final", "exception", "origin", "reason")
+"""The extra keys that metrics count by."""
 
-Sum = list[float]
-"""How many, and the seconds they lasted together."""
+Key = tuple[int, str, str | None, *tuple[str | None, ...]]
+"""Source, status, task's dotted path, and the values of KEYED."""
+
+Sum = tuple[int, int, float, float, dict[float, int]]
+"""What Total is made of, as it crosses the pipe."""
+
+
+class Total(NamedTuple):
+    """What records that did not fit come to, if they are alike but for their numbers.
+
+    `number` of records and `reported` of what they tell, which is more where
+    one tells of several. `last` is the latest timestamp. `seconds` is the total
+    of those that the status' row in the mapping names, `values` how many there
+    were of each, rounded up to three significant digits: a histogram whose
+    bounds have no more digits stays exact.
+    """
+
+    number: int
+    reported: int
+    last: float
+    seconds: float
+    values: dict[float, int]
 
 
 class Sink(Protocol):

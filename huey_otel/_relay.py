@@ -236,8 +236,9 @@ class Relay:
                 self._deliver(record)
 
     def _handle_sums(self, taken: Iterable[tuple[Key, Sum]]) -> None:
-        for key, total in taken:
-            self._deliver_sum(key, total)
+        with EXCLUSION:
+            for key, total in taken:
+                self._deliver_sum(key, total)
 
     @guarded
     def _bury(self) -> bool:

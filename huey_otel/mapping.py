@@ -32,7 +32,8 @@ class Row:
     `signal` is the huey signal it is taken from, None where a call of huey's
     says it. `outcome` is how the attempt ended if this step ends it, `final`
     what that makes of the task when no further attempt follows. `metrics`
-    are those that the step itself moves.
+    are those that the step itself moves; huey_events_total is moved by every
+    published one. `seconds` is the extra key whose value a histogram takes.
     """
 
     status: str
@@ -45,13 +46,17 @@ class Row:
     published: Published = Published.ALWAYS
     error: bool = False
     extra: tuple[str, ...] = ()
+    seconds: str | None = None
 
 
+ACCEPTED: Final = "accepted"
 DEQUEUED: Final = "dequeued"
 ENDED: Final = "ended"
 GONE: Final = "gone"
 WORKER_ENDED: Final = "worker-ended"
+WORKER_REPLACED: Final = "worker-replaced"
 
+_RUNNING: Final = (n.TASKS_IN_PROGRESS, n.TASK_RUNNING_AGE, n.WORKERS_BUSY)
 _ENDING: Final = ("duration",)
 _FAILING: Final = ("duration", "traceback", "exception")
 _FAILED: Final = ("traceback", "exception")
@@ -76,8 +81,14 @@ _ROWS: Final = (
         when="a worker begins executing",
         signal="executing",
         span=Span.START,
-        metrics=(n.TASK_ATTEMPTS_TOTAL, n.TASKS_IN_PROGRESS, n.TASK_WAIT_SECONDS),
+        metrics=(
+            n.TASK_ATTEMPTS_TOTAL,
+            n.TASK_WAIT_SECONDS,
+            n.TASK_LAST_STARTED,
+            *_RUNNING,
+        ),
         extra=("wait",),
+        seconds="wait",
     ),
     Row(
         status=e.EVENT_FINISHED,
@@ -212,10 +223,12 @@ _ROWS: Final = (
         metrics=(
             n.TASK_ATTEMPTS_FINISHED_TOTAL,
             n.TASKS_FINISHED_TOTAL,
-            n.TASKS_IN_PROGRESS,
+            n.TASK_LAST_FAILURE,
+            *_RUNNING,
         ),
         error=True,
         extra=_ENDING,
+        seconds="duration",
     ),
     Row(
         status=e.EVENT_ENQUEUED,
@@ -223,6 +236,14 @@ _ROWS: Final = (
         signal="enqueued",
         published=Published.OPT_IN,
         extra=("origin", "late"),
+    ),
+    Row(
+        status=ACCEPTED,
+        when="the storage has taken a message for the queue",
+        metrics=(n.TASKS_ENQUEUED_TOTAL, n.TASK_SCHEDULE_DELAY_SECONDS),
+        published=Published.NEVER,
+        extra=("origin", "late"),
+        seconds="late",
     ),
     Row(
         status=DEQUEUED,
@@ -236,14 +257,18 @@ _ROWS: Final = (
         metrics=(
             n.TASK_ATTEMPTS_FINISHED_TOTAL,
             n.TASKS_FINISHED_TOTAL,
-            n.TASKS_IN_PROGRESS,
             n.TASK_DURATION_SECONDS,
+            n.TASK_LAST_SUCCESS,
+            n.TASK_LAST_FAILURE,
+            *_RUNNING,
         ),
         published=Published.NEVER,
+        seconds="duration",
     ),
     Row(
         status=GONE,
         when="a worker is dead, and all that it wrote has been read",
+        metrics=(n.WORKER_RESTARTS_TOTAL,),
         published=Published.NEVER,
     ),
     Row(
@@ -252,7 +277,18 @@ _ROWS: Final = (
         metrics=(n.WORKER_RESTARTS_TOTAL,),
         published=Published.NEVER,
     ),
+    Row(
+        status=WORKER_REPLACED,
+        when="huey has started another worker in place of this one",
+        metrics=(n.WORKER_RESTARTS_TOTAL,),
+        published=Published.NEVER,
+    ),
 )
 
 TABLE: Final = {row.status: row for row in _ROWS}
 BY_SIGNAL: Final = {row.signal: row for row in _ROWS if row.signal is not None}
+
+
+def kind_of_error(status: str) -> str:
+    """What huey_consumer_errors_total calls an error of the consumer."""
+    return status.removeprefix("error-").replace("-", "_")

@@ -50,7 +50,14 @@ EVENTS = [
     ("EVENT_LOST", "lost", True, ("duration",)),
     ("EVENT_ENQUEUED", "enqueued", False, ("origin", "late")),
 ]
-UNPUBLISHED = ["dequeued", "ended", "gone", "worker-ended"]
+UNPUBLISHED = [
+    "accepted",
+    "dequeued",
+    "ended",
+    "gone",
+    "worker-ended",
+    "worker-replaced",
+]
 
 
 def test_each_constant_has_a_row_and_nothing_else_is_an_event():

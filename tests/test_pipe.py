@@ -261,10 +261,12 @@ def test_a_full_pipe_loses_no_count(writer, reader, losses, monkeypatch):
     assert threads == 1
     assert [r.key for r in records if r.status == "started"] == taken
     assert [r.key for r in records if r.status == "ended"] == list(range(0, more, 2))
-    ended = (1, "ended", "app.send", "success", "success", None)
+    some, half = len(summed), more / 2
+    started = (1, "started", "app.send", None, None, None, None, None)
+    ended = (1, "ended", "app.send", "success", "success", None, None, None)
     assert sums == [
-        ((1, "started", "app.send", None, None, None), [len(summed), 0.0]),
-        (ended, [more / 2, more / 4]),
+        (started, (some, some, 1.5, some / 2, {0.5: some})),
+        (ended, (half, half, 1.5, half / 2, {0.5: half})),
     ]
     # Only the narrative is lost, so `ended` is not.
     assert sum(one.get("relay", 0) for one in lost) + LOSSES.counts().get(

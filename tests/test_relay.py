@@ -185,8 +185,14 @@ def test_what_is_too_much_is_summed_up_except_what_must_be(
         ("ended", key) for key in range(3)
     ]
     assert got.sums == [
-        ((1, "started", "app.send", None, None, None), [10, 0.0]),
-        ((1, "ended", "app.send", "success", "success", None), [1, 0.5]),
+        (
+            (1, "started", "app.send", None, None, None, None, None),
+            (10, 10, 1.5, 0.0, {}),
+        ),
+        (
+            (1, "ended", "app.send", "success", "success", None, None, None),
+            (1, 1, 1.5, 0.5, {0.5: 1}),
+        ),
     ]
     # Only the narrative is lost, so `ended` is not.
     assert losses.counts() == {"relay": 10}

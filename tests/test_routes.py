@@ -46,12 +46,12 @@ def test_each_huey_has_its_own_sinks():
 
     routes.deliver(record("started"))
     routes.deliver(record("finished", source=2))
-    routes.deliver_sum((2, "ended", None, None, None, None), [3, 1.5])
+    routes.deliver_sum((2, "ended", None), (3, 3, 9.0, 1.5, {0.5: 3}))
 
     assert first.got == [("started", "q1")]
     assert second.got == [
         ("finished", "q2"),
-        ((2, "ended", None, None, None, None), [3, 1.5], "q2"),
+        ((2, "ended", None), (3, 3, 9.0, 1.5, {0.5: 3}), "q2"),
     ]
 
 
@@ -60,7 +60,7 @@ def test_a_broken_sink_does_not_stop_the_next_one(losses):
     routes = routed(first=(broken, sound))
 
     routes.deliver(record("started"))
-    routes.deliver_sum((1, "ended", None, None, None, None), [1, 0.0])
+    routes.deliver_sum((1, "ended", None), (1, 1, 0.0, 0.0, {}))
 
     assert broken.got == sound.got
     assert len(sound.got) == 2
@@ -75,7 +75,7 @@ def test_the_records_of_a_removed_huey_are_nobodys():
     routes.remove(1)
     routes.remove(1)
     routes.deliver(record("started"))
-    routes.deliver_sum((1, "ended", None, None, None, None), [1, 0.0])
+    routes.deliver_sum((1, "ended", None), (1, 1, 0.0, 0.0, {}))
 
     assert sink.got == []
     assert (before, len(routes), routes.get(1)) == (1, 0, None)

@@ -1,0 +1,267 @@
+"""The endpoint: `/metrics` and `/healthz` of a consumer, over HTTP."""
+
+import errno
+import logging
+import math
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from huey_otel import _names as n
+from huey_otel._forks import EXCLUSION, in_child
+from huey_otel._guard import guarded
+from huey_otel._pages import Handler, Pages
+from huey_otel._waker import Waker
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+logger = logging.getLogger(n.LOGGER)
+
+_MOST_CLIENTS: Final = 16
+"""At once; one more, and the oldest has to go."""
+
+_MOST_THREADS: Final = 2 * _MOST_CLIENTS
+_LIFETIME: Final = 10.0
+"""Seconds in which a client must have asked and read its answer."""
+
+_BACKLOG: Final = 128
+_PAUSE: Final = 1.0
+_TRIES: Final = 100
+
+
+class Endpoint:
+    """Serves *registry* on *host* and *port*; port 0 picks a free one.
+
+    *health* gives None while all is well, else the reason why not. *prepare* is
+    called before each scrape, for what must not be done during one. Where the
+    port is taken, it tries again every *retry* seconds. Forked children close
+    what they inherit of it.
+    """
+
+    def __init__(
+        self,
+        registry: "CollectorRegistry",
+        *,
+        host: str,
+        port: int,
+        health: Callable[[], str | None],
+        prepare: Callable[[], object] = lambda: None,
+        retry: float = 15.0,
+    ) -> None:
+        self._pages = Pages(registry, health, prepare)
+        self._host = host
+        self._port = port
+        self._retry = retry
+        self._listener: socket.socket | None = None
+        self._clients: set[_Client] = set()
+        self._waker: Waker | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        in_child(self._after_fork)
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port that it listens on, None while it does not."""
+        listener = self._listener
+        if listener is None:
+            return None
+        host, port, *_ = listener.getsockname()
+        return host, port
+
+    @property
+    def url(self) -> str | None:
+        """Where the metrics are, None while they are nowhere."""
+        address = self.address
+        if address is None:
+            return None
+        return f"http://{_written(self._host or address[0], address[1])}/metrics"
+
+    def start(self) -> None:
+        """Listen now if the port is free, and serve from a thread of its own."""
+        try:
+            self._listen()
+        except OSError as error:
+            self._not_listening(error)
+        self._waker = Waker()
+        self._thread = threading.Thread(
+            target=self._run, name="huey-otel-endpoint", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening, and hang up on all clients."""
+        self._closed = True
+        thread, waker = self._thread, self._waker
+        if thread is not None and waker is not None:
+            waker.poke()
+            thread.join(1.0)
+            if not thread.is_alive():
+                self._waker = self._thread = None
+                waker.close()
+
+    def _run(self) -> None:
+        waker = self._waker
+        if waker is None:
+            return
+        while self._listener is None and not self._closed:
+            waker.wait(self._retry)
+            self._try_again()
+        while self._listener is not None and not self._closed:
+            waker.wait(self._until_the_next_is_overdue(), [self._listener.fileno()])
+            self._hang_up(time.monotonic())
+            self._accept(self._listener, waker)
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
+        self._hang_up(math.inf)
+
+    def _try_again(self) -> None:
+        if self._closed:
+            return
+        with suppress(OSError):
+            self._listen()
+            # A warning, as the one before it: both or none are read.
+            logger.warning("metrics are served on %s now", self.url)
+
+    def _listen(self) -> None:
+        family, address = _resolved(self._host, self._port)
+        # A child forked meanwhile would not know what to close.
+        with EXCLUSION:
+            self._listener = _listening(family, address)
+
+    def _not_listening(self, error: OSError) -> None:
+        taken = error.errno == errno.EADDRINUSE
+        logger.warning(
+            "metrics port %s %s, tried again every %g s; %s or metrics_port= sets"
+            " another port, %s or metrics_host= another host",
+            _written(self._host, self._port),
+            "is taken" if taken else f"cannot be had ({error})",
+            self._retry,
+            n.ENV_METRICS_PORT,
+            n.ENV_METRICS_HOST,
+        )
+
+    def _accept(self, listener: socket.socket, waker: Waker) -> None:
+        try:
+            accepted, address = listener.accept()
+        except (BlockingIOError, ConnectionError):
+            return
+        except OSError:
+            # No file descriptor is left; they wait, and we do not spin.
+            waker.wait(_PAUSE)
+            return
+        if not self._has_room(waker):
+            accepted.close()
+            return
+        deadlines = self._deadlines()
+        if len(deadlines) >= _MOST_CLIENTS:
+            self._hang_up(min(deadlines))
+        client = _Client(accepted, time.monotonic() + _LIFETIME)
+        if not self._serve(client, address):
+            accepted.close()
+
+    def _has_room(self, waker: Waker) -> bool:
+        """False if even those that were hung up on stay, stuck in a collector."""
+        for _ in range(_TRIES):
+            if len(self._clients) < _MOST_THREADS:
+                return True
+            waker.wait(_PAUSE / _TRIES)
+        return False
+
+    def _serve(self, client: "_Client", address: object) -> bool:
+        thread = threading.Thread(
+            target=self._answer,
+            args=(client, address),
+            name="huey-otel-scrape",
+            daemon=True,
+        )
+        self._clients.add(client)
+        try:
+            thread.start()
+        except RuntimeError:
+            # As the interpreter goes down, or where threads are rationed.
+            self._clients.discard(client)
+            return False
+        return True
+
+    @guarded
+    def _answer(self, client: "_Client", address: object) -> None:
+        try:
+            with suppress(OSError):
+                client.socket.settimeout(_LIFETIME)
+                Handler(client.socket, address, self._pages)
+        finally:
+            client.end()
+            client.socket.close()
+            self._clients.discard(client)
+
+    def _deadlines(self) -> list[float]:
+        """Of all that have not been hung up on."""
+        clients = list(self._clients)
+        return [client.deadline for client in clients if client.deadline < math.inf]
+
+    def _until_the_next_is_overdue(self) -> float | None:
+        deadlines = self._deadlines()
+        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+
+    def _hang_up(self, until: float) -> None:
+        """End all clients whose time is over at *until*."""
+        for client in list(self._clients):
+            if client.deadline <= until:
+                client.deadline = math.inf
+                client.end()
+
+    def _after_fork(self) -> None:
+        for inherited in (self._listener, *(one.socket for one in self._clients)):
+            if inherited is not None and inherited.fileno() >= 0:
+                # Their own close() waits for files that a thread had made of them.
+                os.close(inherited.detach())
+        if self._waker is not None:
+            self._waker.close()
+        self._listener = self._waker = self._thread = None
+        self._clients = set()
+
+
+class _Client:
+    """A connection, until `deadline` in monotonic seconds; inf once hung up on."""
+
+    __slots__ = ("deadline", "socket")
+
+    def __init__(self, accepted: socket.socket, deadline: float) -> None:
+        self.socket = accepted
+        self.deadline = deadline
+
+    def end(self) -> None:
+        """Let it and its thread see the end, whoever else has a copy of it."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+
+def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    """Where to listen; IPv4 where a name means both."""
+    found = socket.getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    found.sort(key=lambda entry: entry[0] != socket.AF_INET)
+    family, _, _, _, address = found[0]
+    return family, (str(address[0]), int(address[1]))
+
+
+def _listening(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
+    listener = socket.create_server(
+        address,
+        family=family,
+        backlog=_BACKLOG,
+        dualstack_ipv6=address[0] == "::" and socket.has_dualstack_ipv6(),
+    )
+    listener.settimeout(0.0)
+    return listener
+
+
+def _written(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

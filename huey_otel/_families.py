@@ -1,0 +1,192 @@
+"""Families: the numbers of one metric under all its labels, and how they are shown."""
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
+
+from huey_otel._catalog import CATALOG, Definition
+
+if TYPE_CHECKING:
+    from prometheus_client import samples
+    from prometheus_client.metrics_core import Metric
+
+Labels = tuple[str, ...]
+"""Values of the labels, in the order of the catalog."""
+
+_MOST_BUCKETS: Final = 100
+
+
+class Numbers:
+    """A counter or gauge. Not thread-safe; `copy` is what may be rendered."""
+
+    def __init__(self, name: str) -> None:
+        self._definition = CATALOG[name]
+        self.values: dict[Labels, float] = {}
+
+    def add(self, labels: Labels, number: float = 1) -> None:
+        """Count *number* more."""
+        self.values[labels] = self.values.get(labels, 0) + number
+
+    def raise_to(self, labels: Labels, value: float) -> None:
+        """Make it *value* unless it is more, as for the time something last was."""
+        if value > self.values.get(labels, 0.0):
+            self.values[labels] = value
+
+    def show(self, labels: Labels, value: float = 0) -> None:
+        """Make it *value* where there is none yet."""
+        self.values.setdefault(labels, value)
+
+    def above_zero(self) -> list[Labels]:
+        """The labels under which anything has been counted."""
+        return [labels for labels, value in self.values.items() if value > 0]
+
+    def copy(self) -> Self:
+        """The numbers as they are now."""
+        twin = type(self)(self._definition.name)
+        twin.values = self.values.copy()
+        return twin
+
+    def rendered(self) -> "Metric":
+        """What prometheus_client makes a page of."""
+        from prometheus_client.samples import Sample
+
+        name, _, labelnames, _ = self._definition
+        metric = _metric(self._definition)
+        metric.samples = [
+            Sample(name, dict(zip(labelnames, labels, strict=True)), value)
+            for labels, value in self.values.items()
+        ]
+        return metric
+
+
+class Exemplar(NamedTuple):
+    """The trace behind an observation."""
+
+    trace_id: str
+    span_id: str
+    value: float
+    timestamp: float
+
+
+class _Buckets:
+    """The observations under one set of labels; `counts` are not cumulative."""
+
+    __slots__ = ("counts", "exemplars", "seconds")
+
+    def __init__(self, counts: list[int]) -> None:
+        self.counts = counts
+        self.seconds = 0.0
+        self.exemplars: dict[int, Exemplar] = {}
+
+
+class Histogram:
+    """A histogram. Not thread-safe; `copy` is what may be rendered."""
+
+    def __init__(self, name: str, bounds: Sequence[float]) -> None:
+        self._definition = CATALOG[name]
+        self._bounds = bounds
+        self.values: dict[Labels, _Buckets] = {}
+
+    def observe(
+        self,
+        labels: Labels,
+        seconds: float,
+        values: Iterable[tuple[float, int]],
+        exemplar: Exemplar | None = None,
+    ) -> None:
+        """Take *values* in, each so often, which come to *seconds* together."""
+        buckets = self.values.get(labels)
+        if buckets is None:
+            buckets = self.values[labels] = _Buckets([0] * (len(self._bounds) + 1))
+        buckets.seconds += seconds
+        for value, times in values:
+            bucket = bisect_left(self._bounds, value)
+            buckets.counts[bucket] += times
+            if exemplar is not None:
+                buckets.exemplars[bucket] = exemplar
+
+    def copy(self) -> Self:
+        """The numbers as they are now."""
+        twin = type(self)(self._definition.name, self._bounds)
+        for labels, buckets in self.values.items():
+            copied = twin.values[labels] = _Buckets(buckets.counts.copy())
+            copied.seconds = buckets.seconds
+            copied.exemplars = buckets.exemplars.copy()
+        return twin
+
+    def rendered(self) -> "Metric":
+        """What prometheus_client makes a page of."""
+        from prometheus_client.samples import Sample
+        from prometheus_client.utils import floatToGoString
+
+        name, _, labelnames, _ = self._definition
+        metric = _metric(self._definition)
+        add = metric.samples.append
+        bounds = [
+            floatToGoString(bound)  # type: ignore[no-untyped-call]  # has no types
+            for bound in (*self._bounds, math.inf)
+        ]
+        for values, buckets in self.values.items():
+            labels = dict(zip(labelnames, values, strict=True))
+            count = 0
+            for at, count in enumerate(accumulate(buckets.counts)):
+                exemplar = _exemplar(buckets.exemplars.get(at))
+                bound = {**labels, "le": bounds[at]}
+                add(Sample(f"{name}_bucket", bound, count, None, exemplar))
+            add(Sample(f"{name}_count", labels, count))
+            add(Sample(f"{name}_sum", labels, buckets.seconds))
+        return metric
+
+
+def described(names: Iterable[str]) -> "list[Metric]":
+    """What a registry is told of metrics before they have a value."""
+    return [_metric(CATALOG[name]) for name in names]
+
+
+def shown(name: str, values: Mapping[Labels, float]) -> "Metric":
+    """A metric whose *values* are known from elsewhere."""
+    numbers = Numbers(name)
+    for labels, value in values.items():
+        numbers.show(labels, value)
+    return numbers.rendered()
+
+
+def checked_buckets(given: object, argument: str) -> tuple[float, ...]:
+    """*given* as bounds of a histogram, without infinity, which is always there."""
+    expected = "expected increasing numbers of seconds above 0"
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"{argument}={given!r}: {expected}")
+    bounds = tuple(given)
+    for bound in bounds:
+        if isinstance(bound, bool) or not isinstance(bound, int | float):
+            raise TypeError(f"{argument}={given!r}: {expected}, {bound!r} is none")
+    if bounds and bounds[-1] == math.inf:
+        bounds = bounds[:-1]
+    increasing = all(a < b for a, b in zip((0.0, *bounds), bounds, strict=False))
+    if not bounds or not increasing or bounds[-1] == math.inf:
+        raise ValueError(f"{argument}={given!r}: {expected}")
+    if len(bounds) > _MOST_BUCKETS:
+        raise ValueError(
+            f"{argument} has {len(bounds)} bounds: expected at most {_MOST_BUCKETS}"
+        )
+    return tuple(float(bound) for bound in bounds)
+
+
+def _metric(definition: Definition) -> "Metric":
+    from prometheus_client.metrics_core import Metric
+
+    # prometheus_client writes these two suffixes itself, where its format has them.
+    suffix = {"counter": "_total", "info": "_info"}.get(definition.kind, "")
+    name = definition.name.removesuffix(suffix)
+    return Metric(name, definition.help, definition.kind)
+
+
+def _exemplar(exemplar: Exemplar | None) -> "samples.Exemplar | None":
+    if exemplar is None:
+        return None
+    from prometheus_client import samples
+
+    trace = {"trace_id": exemplar.trace_id, "span_id": exemplar.span_id}
+    return samples.Exemplar(trace, exemplar.value, exemplar.timestamp)

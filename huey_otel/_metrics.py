@@ -1,0 +1,141 @@
+"""The metrics: a sink that counts records, and the collector that shows the counts."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Final
+
+from huey_otel import _names as n
+from huey_otel._consumers import RunningConsumer, of_consumers, show_zeros
+from huey_otel._families import Labels, checked_buckets, described, shown
+from huey_otel._forks import EXCLUSION
+from huey_otel._losses import LOSSES
+from huey_otel._records import KEYED, Key, Record, Source, Sum, Total
+from huey_otel._running import of_runs
+from huey_otel._tally import COUNTERS, HISTOGRAMS, MOMENTS, Step, Tally
+from huey_otel.mapping import TABLE
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+_MOST_TASKS: Final = 500
+"""Names of tasks that are shown whether or not they are registered."""
+
+_READ_OFF: Final = (
+    *(n.TASKS_IN_PROGRESS, n.TASK_RUNNING_AGE, n.WORKERS, n.WORKERS_BUSY),
+    *(n.CONSUMER_INFO, n.CONSUMER_START_TIME, n.EVENTS_DROPPED_TOTAL),
+)
+
+
+class Metrics:
+    """Counts for all hueys of one registry; two of one name share their series.
+
+    Its state changes only while EXCLUSION is held: the relay holds it when it
+    delivers, and every other method takes it.
+    """
+
+    def __init__(
+        self,
+        *,
+        duration_buckets: Iterable[float] = n.DURATION_BUCKETS,
+        wait_buckets: Iterable[float] = n.WAIT_BUCKETS,
+    ) -> None:
+        self._tally = Tally(
+            checked_buckets(duration_buckets, "duration_buckets"),
+            checked_buckets(wait_buckets, "wait_buckets"),
+        )
+        self._consumers: dict[int, RunningConsumer] = {}
+        self._tasks: dict[tuple[str, str | None], Labels] = {}
+        self._registered: set[Labels] = set()
+
+    def add_consumer(self, number: int, consumer: RunningConsumer) -> None:
+        """The huey that sends as source *number* runs *consumer* in this process."""
+        with EXCLUSION:
+            self._consumers[number] = consumer
+
+    def remove(self, number: int) -> None:
+        """Source *number* sends no more; what it has counted stays."""
+        with EXCLUSION:
+            self._consumers.pop(number, None)
+            self._tally.running.forget(number)
+
+    def seed(self, enqueued: Mapping[Labels, float]) -> None:
+        """Add what the process has enqueued before, by queue, task and origin."""
+        with EXCLUSION:
+            for labels, number in enqueued.items():
+                self._tally.numbers[n.TASKS_ENQUEUED_TOTAL].add(labels, number)
+
+    def __call__(self, record: Record, source: Source) -> None:
+        """Count *record*."""
+        extra = record.extra or {}
+        named = TABLE[record.status].seconds
+        seconds = None if named is None else extra.get(named)
+        self._tally.move(
+            Step(
+                record,
+                source,
+                self._task(source.queue, record.facts[2] if record.facts else None),
+                extra,
+                1,
+                extra.get("count", 1),
+                seconds or 0.0,
+                () if seconds is None else ((seconds, 1),),
+            )
+        )
+
+    def add_sum(self, key: Key, total: Sum, source: Source) -> None:
+        """Count as many records as *total* says."""
+        number, status, name, *keyed = key
+        extra = dict(zip(KEYED, keyed, strict=True))
+        summed = Total(*total)
+        record = Record(number, status, summed.last, 0, 0, None, None, None, extra)
+        self._tally.move(
+            Step(
+                record,
+                source,
+                self._task(source.queue, name),
+                extra,
+                summed.number,
+                summed.reported,
+                summed.seconds,
+                tuple(summed.values.items()),
+            )
+        )
+
+    def _task(self, queue: str, name: str | None) -> Labels:
+        """Labels of a task; `_other` past the bound, unless it is registered."""
+        known = self._tasks.get((queue, name))
+        if known is not None:
+            return known
+        labels = (queue, n.OTHER_TASK if name is None else name)
+        if len(self._tasks) >= _MOST_TASKS and labels not in self._registered:
+            return (queue, n.OTHER_TASK)
+        self._tasks[queue, name] = labels
+        return labels
+
+    def describe(self) -> "list[Metric]":
+        """All names, so that a registry need not collect to know them."""
+        return described((*COUNTERS, *MOMENTS, *HISTOGRAMS, *_READ_OFF))
+
+    def collect(self) -> "Iterator[Metric]":
+        """All metrics; the numbers are copied first, and rendered without a lock."""
+        consumers = list(self._consumers.values())
+        registered: set[Labels] = {
+            (consumer.queue, name)
+            for consumer in consumers
+            for name in consumer.tasks()
+        }
+        with EXCLUSION:
+            self._registered = registered
+            numbers = {name: kept.copy() for name, kept in self._tally.numbers.items()}
+            histograms = [kept.copy() for kept in self._tally.histograms.values()]
+            runs = list(self._tally.running)
+        ever_started = numbers[n.TASK_ATTEMPTS_TOTAL].above_zero()
+        show_zeros(numbers, consumers, registered)
+        yield from (family.rendered() for family in numbers.values())
+        yield from (histogram.rendered() for histogram in histograms)
+        yield from of_runs(runs, ever_started)
+        yield from of_consumers(consumers, runs)
+        dropped = {**dict.fromkeys(n.LOSS_REASONS, 0), **LOSSES.counts()}
+        yield shown(
+            n.EVENTS_DROPPED_TOTAL,
+            {(reason,): number for reason, number in dropped.items()},
+        )

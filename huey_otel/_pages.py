@@ -1,0 +1,140 @@
+"""The pages of the endpoint, and the handler that answers one request."""
+
+import gzip
+import socket
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from huey_otel._forks import COLLECTING
+from huey_otel._guard import guarded
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Metric
+
+_PATIENCE: Final = 5.0
+"""Seconds that a scrape waits for another one that does not end."""
+
+_TEXT: Final = "text/plain; charset=utf-8"
+
+
+class Page(NamedTuple):
+    """What is answered."""
+
+    status: HTTPStatus
+    content_type: str
+    body: bytes
+
+
+class Pages:
+    """What there is to be read. *prepare* comes before each scrape."""
+
+    def __init__(
+        self,
+        registry: "CollectorRegistry",
+        health: Callable[[], str | None],
+        prepare: Callable[[], object],
+    ) -> None:
+        self._registry = registry
+        self._health = health
+        self._prepare = prepare
+
+    def get(self, target: str, accept: str) -> Page:
+        """The page at *target*, a path and perhaps a query."""
+        parts = urlsplit(target)
+        match parts.path:
+            case "/metrics":
+                names = parse_qs(parts.query).get("name[]", [])
+                return self._metrics(accept, names) or _text(
+                    HTTPStatus.INTERNAL_SERVER_ERROR,
+                    "a collector of the registry raised, the log says more",
+                )
+            case "/healthz":
+                return self._healthz()
+            case _:
+                return _text(
+                    HTTPStatus.NOT_FOUND, "nothing here, try /metrics or /healthz"
+                )
+
+    def _healthz(self) -> Page:
+        reason = self._health()
+        if reason is None:
+            return _text(HTTPStatus.OK, "ok")
+        return _text(HTTPStatus.SERVICE_UNAVAILABLE, reason)
+
+    @guarded
+    def _metrics(self, accept: str, names: list[str]) -> Page | None:
+        from prometheus_client.exposition import choose_encoder
+
+        self._prepare()
+        # Others' collectors may take locks; a fork waits until they are released.
+        if not COLLECTING.take(_PATIENCE):
+            return _text(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "another scrape does not end, a collector of the registry blocks",
+            )
+        try:
+            registry: Any = self._registry
+            if names:
+                registry = registry.restricted_registry(names)
+            collected = list(registry.collect())
+        finally:
+            COLLECTING.release()
+        encode, content_type = choose_encoder(accept)
+        return Page(HTTPStatus.OK, content_type, encode(_Collected(collected)))
+
+
+class _Collected:
+    """A registry that has been collected."""
+
+    def __init__(self, metrics: "Iterable[Metric]") -> None:
+        self._metrics = metrics
+
+    def collect(self) -> "Iterable[Metric]":
+        return self._metrics
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers one request of *client* and closes."""
+
+    server_version = "huey-otel"
+    sys_version = ""
+
+    def __init__(self, client: socket.socket, address: Any, pages: Pages) -> None:
+        self._pages = pages
+        # It asks nothing of a server.
+        super().__init__(client, address, None)  # type: ignore[arg-type]  # see above
+
+    def do_GET(self) -> None:
+        """Answer with the page."""
+        self.wfile.write(self._head())
+
+    def do_HEAD(self) -> None:
+        """Answer as GET would, without the page."""
+        self._head()
+
+    def _head(self) -> bytes:
+        page = self._pages.get(self.path, self.headers.get("Accept") or "")
+        body = page.body
+        self.send_response(page.status)
+        self.send_header("Content-Type", page.content_type)
+        if self._takes_gzip():
+            body = gzip.compress(body, compresslevel=6)
+            self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        return body
+
+    def _takes_gzip(self) -> bool:
+        from prometheus_client.exposition import gzip_accepted
+
+        return gzip_accepted(self.headers.get("Accept-Encoding") or "")
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as there
+        """Log nothing: a scrape is no news."""
+
+
+def _text(status: HTTPStatus, message: str) -> Page:
+    return Page(status, _TEXT, f"{message}\n".encode())

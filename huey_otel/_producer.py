@@ -1,0 +1,84 @@
+"""The producer's counter: what a process enqueues that runs no consumer."""
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from huey_otel import _names as n
+from huey_otel._catalog import CATALOG
+from huey_otel._families import Labels
+from huey_otel._forks import EXCLUSION
+from huey_otel._losses import LOSSES
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Counter
+
+_TOTAL: Final = CATALOG[n.TASKS_ENQUEUED_TOTAL]
+
+
+class ProducerCounter:
+    """huey_tasks_enqueued_total as a Counter of prometheus_client's.
+
+    So it is right in prometheus_client's multi-process mode too. *registry*
+    None is the default one. Made at the first `inc`; nothing is imported before.
+    """
+
+    def __init__(self, registry: "CollectorRegistry | None" = None) -> None:
+        self._registry = registry
+        self._counter: Counter | None = None
+        self._over = False
+        self._counting = False
+        self._waiting: deque[Labels] = deque()
+
+    def inc(self, queue: str, task: str, origin: str) -> None:
+        """Count one message that the storage has taken."""
+        # No fork happens meanwhile, whose child would inherit prometheus_client's
+        # lock; a signal handler that enqueues leaves its own for us to count.
+        with EXCLUSION:
+            self._waiting.append((queue, task, origin))
+            if self._counting:
+                return
+            self._counting = True
+            try:
+                self._count()
+            finally:
+                self._counting = False
+
+    def _count(self) -> None:
+        if self._counter is None and not self._over:
+            self._counter = self._made()
+        while self._waiting:
+            labels = self._waiting.popleft()
+            if self._counter is not None:
+                self._counter.labels(*labels).inc()
+
+    def _made(self) -> "Counter | None":
+        from prometheus_client import REGISTRY, Counter
+
+        name, _, labels, text = _TOTAL
+        try:
+            return Counter(name, text, labels, registry=self._registry or REGISTRY)
+        except ValueError as error:
+            # Somebody else has a metric of this name there.
+            self._over = True
+            LOSSES.count(n.LOSS_INTERNAL, why=f"{name} cannot be counted: {error}")
+            return None
+
+    def retired(self) -> dict[Labels, float]:
+        """Leave the registry to a consumer's metrics, and say what was counted.
+
+        From then on `inc` does nothing.
+        """
+        from prometheus_client import REGISTRY
+
+        with EXCLUSION:
+            self._over = True
+            counter, self._counter = self._counter, None
+            if counter is None:
+                return {}
+            (self._registry or REGISTRY).unregister(counter)
+            return {
+                tuple(sample.labels[label] for label in _TOTAL.labels): sample.value
+                for metric in counter.collect()
+                for sample in metric.samples
+                if sample.name == _TOTAL.name
+            }

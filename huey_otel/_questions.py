@@ -1,0 +1,152 @@
+"""Questions to a storage, asked on a thread of their own, with a bounded patience."""
+
+import copy
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from huey.storage import BaseSqlStorage
+
+from huey_otel import _names as n
+from huey_otel._emitter import of_storage
+from huey_otel._losses import LOSSES
+
+_PATIENCE: Final = 1.0
+"""Seconds that a scrape waits for a storage."""
+
+
+class Lengths(NamedTuple):
+    """How many messages wait on the queue, and how many are on the schedule."""
+
+    queue: int
+    schedule: int
+
+
+class Answer:
+    """What the storage says to one question; `lengths` None until it does."""
+
+    def __init__(self) -> None:
+        self.until = time.monotonic() + _PATIENCE
+        self.lengths: Lengths | None = None
+        self.given = threading.Event()
+
+
+class Inquirer:
+    """Asks the storage of one queue how much it holds.
+
+    Its thread starts with the first question. One question is under way at a
+    time: who asks while the storage hangs, learns at once that it does.
+    """
+
+    def __init__(self, queue: str, storage: Callable[[], Any]) -> None:
+        self._queue = queue
+        self._storage = storage
+        self._known: Any = None
+        self._own: Any = None
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Begin with no question, as a forked child does."""
+        self._changed = threading.Condition()
+        self._answer: Answer | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def ask(self) -> Answer:
+        """Put the question, unless the last one is still under way."""
+        with self._changed:
+            if self._answer is not None and not self._answer.given.is_set():
+                return self._answer
+            self._answer = Answer()
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="huey-otel-queues", daemon=True
+                )
+                self._thread.start()
+            self._changed.notify()
+            return self._answer
+
+    def wait(self, answer: Answer) -> Lengths | None:
+        """What *answer* is; None if there is none within a second of the question."""
+        if not answer.given.wait(max(0.0, answer.until - time.monotonic())):
+            self._missing("did not answer in time")
+        return answer.lengths
+
+    def close(self) -> None:
+        """End the thread, as soon as the storage lets it."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def _run(self) -> None:
+        asked = None
+        while True:
+            with self._changed:
+                while self._answer is asked and not self._closed:
+                    self._changed.wait()
+                asked = None if self._closed else self._answer
+            if asked is None:
+                self._let_go()
+                return
+            self._reply(asked)
+
+    def _reply(self, answer: Answer) -> None:
+        try:
+            answer.lengths = self._lengths()
+        except Exception as error:  # noqa: BLE001 - whatever a storage may raise
+            self._let_go()
+            self._missing(f"raised {type(error).__name__}: {error}")
+        else:
+            LOSSES.recovered(
+                self._streak, message=f"the storage of {self._queue!r} answers again"
+            )
+        finally:
+            answer.given.set()
+
+    def _lengths(self) -> Lengths:
+        storage = self._storage()
+        if storage is not self._known:
+            self._let_go()
+            self._known, self._own = storage, _of_our_own(storage)
+        own = self._own
+        try:
+            return Lengths(int(own.queue_size()), int(own.schedule_size()))
+        finally:
+            if own is not storage and isinstance(own, BaseSqlStorage):
+                # A connection to a file must not be there when somebody forks.
+                own.close()
+
+    def _let_go(self) -> None:
+        known, own = self._known, self._own
+        self._known = self._own = None
+        if own is not known and of_storage(own) is not None:
+            own.conn.connection_pool.disconnect()
+
+    @property
+    def _streak(self) -> str:
+        return f"{n.LOSS_GAUGES} of {self._queue}"
+
+    def _missing(self, how: str) -> None:
+        LOSSES.count_streak(
+            n.LOSS_GAUGES,
+            streak=self._streak,
+            why=f"the storage of {self._queue!r} {how}, its gauges are absent",
+        )
+
+
+def _of_our_own(storage: Any) -> Any:
+    """A copy of *storage* that shares no connection and no lock with it."""
+    emitter = of_storage(storage)
+    if emitter is not None:
+        own = copy.copy(storage)
+        own.conn = emitter.hasty_client()
+        return own
+    if (
+        isinstance(storage, BaseSqlStorage)
+        and {"lock", "_conn"} <= vars(storage).keys()
+    ):
+        own = copy.copy(storage)
+        vars(own).update(lock=threading.Lock(), _conn=None)
+        return own
+    return storage
