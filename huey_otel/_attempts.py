@@ -4,11 +4,14 @@ import itertools
 import sys
 import threading
 import time
+from contextvars import Token
 from dataclasses import dataclass
 from typing import Any, Final
 
 from huey.api import Task
 from huey.exceptions import RetryTask
+from opentelemetry.context import Context
+from opentelemetry.trace import Span
 
 from huey_otel import _names as n
 from huey_otel._carrier import Carrier
@@ -44,9 +47,13 @@ class Attempt:
         "requeued",
         "retries",
         "retrying",
+        "hops",
+        "nested",
+        "span",
         "started",
         "stored",
         "task",
+        "token",
         "worker",
     )
 
@@ -71,6 +78,10 @@ class Attempt:
         self.requeued = False
         self.retrying = False
         self.stored = False
+        self.nested = False
+        self.hops = 0 if carrier is None else carrier.hops
+        self.span: Span | None = None
+        self.token: Token[Context] | None = None
         # Emptied by whoever comes first: list.pop is one step, whatever thread
         # or signal handler is in between.
         self._alive = [True]
@@ -143,13 +154,20 @@ def _popped(flag: list[bool]) -> bool:
 
 @dataclass(slots=True)
 class Outgoing:
-    """A message on its way to queue or schedule. `late` in seconds, if it was ripe."""
+    """A message on its way to queue or schedule. `late` in seconds, if it was ripe.
+
+    `span` is that of the enqueue, None for what is no new enqueue; `error` what
+    made it fail.
+    """
 
     task: Task
     carrier: Carrier
     origin: str
     ripe: Attempt | None = None
     late: float | None = None
+    span: Span | None = None
+    token: Token[Context] | None = None
+    error: BaseException | None = None
 
 
 class Here(threading.local):

@@ -8,11 +8,14 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from huey.api import Huey
+from opentelemetry.trace import TracerProvider
 
-from huey_otel import _emitter, _process
+from huey_otel import _emitter, _process, _provider
 from huey_otel._emitter import RedisEventEmitter
 from huey_otel._feed import Feed
+from huey_otel._lost_spans import LostSpans
 from huey_otel._losses import LOSSES
+from huey_otel._provider import Provided
 from huey_otel._records import Source
 from huey_otel._routes import Route
 from huey_otel._settings import Settings
@@ -21,6 +24,7 @@ from huey_otel.observed import serializer as serializers
 from huey_otel.observed import storage as storages
 from huey_otel.observed.observation import Observation
 from huey_otel.observed.recorder import Recorder
+from huey_otel.observed.tracing import Tracing
 
 _PRODUCERS_EXIT: Final = 1.0
 """Seconds that a process which runs no consumer waits for its events at most."""
@@ -33,14 +37,21 @@ class Instrumentation:
     """
 
     def __init__(
-        self, huey: Huey, settings: Settings, emitter: RedisEventEmitter | None
+        self,
+        huey: Huey,
+        settings: Settings,
+        emitter: RedisEventEmitter | None,
+        tracer_provider: TracerProvider | None,
     ) -> None:
         self._huey = huey
         self._settings = settings
         self._given = emitter
+        self._given_provider = tracer_provider
+        self._resolved: Provided | None = None
         self._shared = _process.shared()
         self._number = self._shared.number()
         self._feed: Feed | None = None
+        self._lost_spans = LostSpans(self._provided)
         self._observation: Observation | None = None
         self._is_consumer = False
         self._left = settings.flush_timeout
@@ -53,6 +64,7 @@ class Instrumentation:
         observation = Observation(
             self,
             recorder,
+            Tracing(self._huey.name, self._settings, self._provided),
             storage_is=self._storage_is,
             consumer_starts=self._consumer_starts,
             consumer_stops=self._consumer_stops,
@@ -76,6 +88,10 @@ class Instrumentation:
         began = time.monotonic()
         timeout = self._settings.flush_timeout if timeout is None else timeout
         handled = self._shared.relay.flush(timeout)
+        if self._resolved is not None:
+            spent = time.monotonic() - began
+            left = max(0.0, timeout - spent)
+            handled = _provider.flush(self._resolved.provider, left) and handled
         if self._feed is None or self._shared.relay.forked:
             return handled
         spent = time.monotonic() - began
@@ -110,6 +126,14 @@ class Instrumentation:
     ) -> None:
         self.uninstrument()
 
+    def _provided(self) -> Provided:
+        """The tracer, found when it is first needed."""
+        if self._resolved is None:
+            self._resolved = _provider.resolve(
+                self._given_provider, self._settings.export, self._huey.name
+            )
+        return self._resolved
+
     def _storage_is(self, storage: Any) -> None:
         """Publish where *storage* is, unless we were told where to."""
         emitter, channel = self._destination(storage)
@@ -129,7 +153,7 @@ class Instrumentation:
         old, self._feed = self._feed, feed
         route = self._shared.routes.get(self._number)
         if route is not None:
-            route.sinks = () if feed is None else (feed,)
+            route.sinks = (self._lost_spans,) if feed is None else (self._lost_spans, feed)
         if old is not None:
             old.close(self._settings.flush_timeout)
 
@@ -151,7 +175,7 @@ class Instrumentation:
         if not self._is_consumer:
             self._left = min(self._left, _PRODUCERS_EXIT)
         if self._shared.relay.forked:
-            self._shared.relay.flush(self._left)
+            self._spend(self.flush)
             return
         self._observation.workers.abandon()
         self._spend(self.flush)

@@ -55,7 +55,10 @@ class ObservedHuey(Huey):
             seen.runs.enqueued(task)
             return result
         finally:
+            mine = HERE.outgoing
             HERE.caller, HERE.outgoing = caller, outgoing
+            if mine is not outgoing:
+                seen.outward.left(mine)
 
     def add_schedule(self, task: Task) -> None:
         seen = self._huey_otel

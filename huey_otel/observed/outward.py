@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 
 from huey.api import Task
+from opentelemetry.trace import set_span_in_context
 
 from huey_otel import _names as n
 from huey_otel import events as e
@@ -11,13 +12,15 @@ from huey_otel._attempts import HERE, Attempt, Outgoing
 from huey_otel._carrier import Carrier, encode
 from huey_otel._guard import guarded
 from huey_otel.observed.recorder import Recorder
+from huey_otel.observed.tracing import Tracing, headers_of, traceparent
 
 
 class Outward:
     """Sees each message that goes to the queue or the schedule."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, tracing: Tracing) -> None:
         self._recorder = recorder
+        self._tracing = tracing
 
     @guarded
     def enqueueing(self, task: Task) -> None:
@@ -36,7 +39,9 @@ class Outward:
         elif HERE.caller == n.ORIGIN_RETRY:
             HERE.outgoing = Outgoing(task, self._next(task, now), n.ORIGIN_RETRY)
         else:
-            HERE.outgoing = Outgoing(task, self._new(task, now), HERE.caller)
+            outgoing = Outgoing(task, self._new(task, now), HERE.caller)
+            HERE.outgoing = outgoing
+            self._tracing.enqueue(outgoing, self._recorder.facts(task, 1))
 
     def _ripe(self, task: Task, ripe: Attempt, now: float) -> Outgoing:
         """The scheduler moves a ripe task: no new enqueue, so the same carrier."""
@@ -51,7 +56,8 @@ class Outward:
 
     def _new(self, task: Task, now: float) -> Carrier:
         eta = None if task.eta is None else self._recorder.unix_time(task.eta)
-        return Carrier(enqueued=now, eta=eta)
+        hops = HERE.attempts[-1].hops + 1 if HERE.attempts else 0
+        return Carrier(enqueued=now, eta=eta, hops=hops)
 
     def _next(self, task: Task, now: float) -> Carrier:
         """The carrier of the attempt after the current one; its headers stay."""
@@ -60,9 +66,24 @@ class Outward:
         if attempt is None:
             return Carrier(enqueued=now, eta=eta)
         carrier = attempt.carrier or Carrier(enqueued=now)
+        headers = carrier.headers
+        if not headers and attempt.span is not None:
+            # It began the trace itself, and its next attempt stays in there.
+            headers = headers_of(set_span_in_context(attempt.span))
         return replace(
-            carrier, enqueued=now, eta=eta, attempt=attempt.facts.attempt + 1
+            carrier,
+            enqueued=now,
+            eta=eta,
+            attempt=attempt.facts.attempt + 1,
+            headers=headers,
+            previous=traceparent(attempt.span),
         )
+
+    @guarded
+    def left(self, outgoing: Outgoing | None) -> None:
+        """After huey's enqueue, however it ended."""
+        if outgoing is not None:
+            self._tracing.enqueued(outgoing)
 
     @guarded
     def signaled(self, task: Task) -> None:
