@@ -1,10 +1,16 @@
-"""Real servers for the live tests, one per test, so that a test may kill its own."""
+"""Real servers and processes for the live tests, so that a test may kill its own."""
 
-from collections.abc import Iterator
+import importlib
+import itertools
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from tests.live.hearing import Hearing
+from tests.live.processes import Consumer, Program
 from tests.support import missing
 from tests.support_redis import RedisServer, server_binary
 
@@ -28,3 +34,87 @@ def redis_server() -> Iterator[RedisServer]:
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
     return redis_server.url
+
+
+@pytest.fixture
+def keep(tmp_path: Path) -> Iterator[Callable[[Program], Program]]:
+    """Ends a program with the test; what it printed is in the failure's report."""
+    kept: list[Program] = []
+
+    def keep(program: Program) -> Program:
+        kept.append(program)
+        return program
+
+    yield keep
+    for program in kept:
+        program.clean_up()
+        sys.stderr.write(f"--- {program.name}\n{program.log[-20_000:]}\n")
+
+
+@pytest.fixture
+def consumer(
+    keep: Callable[[Program], Program], redis_url: str, tmp_path: Path
+) -> Callable[..., Consumer]:
+    """Starts `huey_consumer` for `tests/live/apps/*application*.py`."""
+    numbers = itertools.count(1)
+
+    def start(
+        kind: str,
+        *options: str,
+        application: str = "life",
+        url: str = redis_url,
+        pythonpath: str = "",
+        **environ: str,
+    ) -> Consumer:
+        started = Consumer(
+            application,
+            kind,
+            *options,
+            log=tmp_path / f"consumer-{next(numbers)}.log",
+            environ={"LIVE_QUEUE_URL": url} | environ,
+            pythonpath=pythonpath,
+        )
+        keep(started)
+        return started
+
+    return start
+
+
+@pytest.fixture
+def application(
+    monkeypatch: pytest.MonkeyPatch, redis_url: str
+) -> Iterator[Callable[..., ModuleType]]:
+    """Imports `tests/live/apps/*name*.py` anew, to enqueue its tasks from the test."""
+    loaded: list[ModuleType] = []
+
+    def load(name: str = "life", **environ: str) -> ModuleType:
+        for variable, value in ({"LIVE_QUEUE_URL": redis_url} | environ).items():
+            monkeypatch.setenv(variable, value)
+        full_name = f"tests.live.apps.{name}"
+        sys.modules.pop(full_name, None)
+        loaded.append(importlib.import_module(full_name))
+        return loaded[-1]
+
+    yield load
+    for module in loaded:
+        module.instrumentation.uninstrument()
+        pool = getattr(module.huey.storage, "pool", None)
+        if pool is not None:
+            pool.disconnect()
+        else:
+            module.huey.storage.close()
+        sys.modules.pop(module.__name__, None)
+
+
+@pytest.fixture
+def hear(redis_url: str) -> Iterator[Callable[..., Hearing]]:
+    """Makes a Hearing, by default of the queue `live` on the test's Redis."""
+    made: list[Hearing] = []
+
+    def make(channel: str = "live", url: str = redis_url) -> Hearing:
+        made.append(Hearing(url, channel))
+        return made[-1]
+
+    yield make
+    for hearing in made:
+        hearing.stop()

@@ -1,0 +1,71 @@
+"""Fixtures of all tests."""
+
+from collections.abc import Iterator
+
+import pytest
+from huey import MemoryHuey
+from huey.api import Huey
+
+from huey_otel import Instrumentation, _process
+from huey_otel import _names as n
+from huey_otel._attempts import HERE, running
+from huey_otel._losses import LOSSES, Losses
+from tests.support_seen import Drain, Seen
+
+SETTINGS = (
+    n.ENV_DISABLED,
+    n.ENV_EVENTS,
+    n.ENV_CHANNEL,
+    n.ENV_PUBLISH_ENQUEUED,
+    n.ENV_TRACEBACKS,
+    n.ENV_FLUSH_TIMEOUT,
+)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Uninstrument all, and fail a test that left an attempt open or lost telemetry."""
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    LOSSES.reset()
+    yield
+    for instrumentation in instrumentations():
+        instrumentation.uninstrument()
+    # What our guard swallowed, unless the test is about that.
+    expected = "losses" in request.fixturenames or "live" in request.keywords
+    lost = {} if expected else dict(LOSSES.counts())
+    left = [attempt.facts.name for attempt in (*running.values(), *HERE.attempts)]
+    HERE.renew()
+    assert (left, lost) == ([], {})
+
+
+def instrumentations() -> list[Instrumentation]:
+    """All that are active in this process."""
+    leaving = _process.shared()._leaving.values()
+    methods = [method for method in (known() for known in leaving) if method]
+    return [method.__self__ for method in methods]
+
+
+@pytest.fixture
+def losses() -> Losses:
+    """The process' losses, for a test that is meant to have some."""
+    return LOSSES
+
+
+@pytest.fixture
+def huey() -> Huey:
+    return MemoryHuey("my-app")
+
+
+@pytest.fixture
+def seen(huey: Huey) -> Seen:
+    """Instruments `huey`, and collects what it says."""
+    return Seen(huey)
+
+
+@pytest.fixture
+def drain(huey: Huey) -> Drain:
+    """Executes what `huey` has queued."""
+    return Drain(huey)

@@ -1,0 +1,82 @@
+"""What a listener in the test's own process gets to hear."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import redis
+
+from huey_otel import EventListener
+from huey_otel.events import Event
+
+Step = tuple[str, list[str]]
+
+ALWAYS = frozenset(
+    {
+        *("status", "error", "id", "task", "retries", "retry_delay", "execute_time"),
+        *("timestamp", "queue", "name", "attempt", "worker", "worker_type"),
+        *("pid", "host"),
+    }
+)
+FAILED = ("traceback", "exception")
+
+
+def step(status: str, *extra: str) -> Step:
+    """An event of *status*, with the keys that all have and those of *extra*."""
+    return status, sorted(ALWAYS.union(extra))
+
+
+STARTED = step("started", "wait")
+FINISHED = step("finished", "duration")
+RETRYING = step("retrying")
+SCHEDULED = step("scheduled")
+ERROR_TASK = step("error-task", "duration", *FAILED)
+
+
+def steps(events: Iterable[Any]) -> list[Step]:
+    """The status and the sorted keys of each of *events*."""
+    return [(event["status"], sorted(event)) for event in events]
+
+
+class Hearing:
+    """Listens on a thread, and keeps everything. Subscribed once it is made."""
+
+    def __init__(self, url: str, channel: str) -> None:
+        self._url = url
+        self.listener = EventListener(url, channel)
+        self.events: list[Event] = []
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        for event in self.listener:
+            self.events.append(event)
+
+    def of(self, task_id: str | None) -> list[Event]:
+        """What was heard so far of one task."""
+        return [event for event in list(self.events) if event["id"] == task_id]
+
+    def gather(
+        self, task_id: str | None, count: int, *, seconds: float = 10.0
+    ) -> list[Event]:
+        """What was heard of one task once it is *count* events, or time is up.
+
+        The comparison that follows says more than a timeout would.
+        """
+        deadline = time.monotonic() + seconds
+        while len(self.of(task_id)) < count and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return self.of(task_id)
+
+    def stop(self) -> None:
+        self.listener.close()
+        # Whatever it hears next, it looks up from its wait.
+        with (
+            contextlib.suppress(redis.ConnectionError),
+            redis.Redis.from_url(self._url) as client,
+        ):
+            client.publish(self.listener.channel, "the end")
+        self._thread.join(10)
+        assert not self._thread.is_alive()
