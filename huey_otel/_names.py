@@ -38,13 +38,16 @@ TASK_WAIT: Final = "huey.task.wait"
 TASK_OUTCOME: Final = "huey.task.outcome"
 WORKER_NAME: Final = "huey.worker.name"
 LINK_KIND: Final = "huey.link"
+LINK_RETRY: Final = "retry"
 
 PROPAGATE_AUTO: Final = "auto"
 PROPAGATE_CHILD: Final = "child"
 PROPAGATE_LINK: Final = "link"
 PROPAGATE_NONE: Final = "none"
 PROPAGATIONS: Final = ("auto", "child", "link", "none")
-SPAN_NAMINGS: Final = ("task", "queue")
+NAMING_TASK: Final = "task"
+NAMING_QUEUE: Final = "queue"
+SPAN_NAMINGS: Final = (NAMING_TASK, NAMING_QUEUE)
 
 TASKS_ENQUEUED_TOTAL: Final = "huey_tasks_enqueued_total"
 TASK_ATTEMPTS_TOTAL: Final = "huey_task_attempts_total"

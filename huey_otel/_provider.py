@@ -1,45 +1,75 @@
 """The tracer provider: the application's, or one built as the environment says."""
 
 import logging
-import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Final
+from multiprocessing import util
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
 from opentelemetry.trace import ProxyTracerProvider, Tracer, TracerProvider
 
 from huey_otel import _names as n
-from huey_otel._losses import LOSSES
-from huey_otel._settings import Export
+from huey_otel._export import Export
+from huey_otel._flusher import FLUSHER
+from huey_otel._forks import in_child
+from huey_otel._guard import guarded
 from huey_otel._version import version
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+    from opentelemetry.sdk.trace import SpanProcessor
 
 logger = logging.getLogger(n.LOGGER)
 
-_ENTRY_POINTS: Final = "opentelemetry_traces_exporter"
-_GRPC: Final = "otlp_proto_grpc"
-_HTTP: Final = "otlp_proto_http"
-_TALKATIVE: Final = "opentelemetry.exporter.otlp"
+_LAST: Final = -101
+"""Priority of our finalizer: behind that of all instrumented hueys."""
+
+_PATIENCE: Final = 1.0
+"""Seconds that a process waits whose hueys are all uninstrumented by its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provided:
     """A tracer, and what is behind it.
 
-    `provider` is flushed at the end; `processor` is only there when we built
-    the provider. `where` says to people where spans go, or why they do not.
+    `provider` is flushed at the end; `processors` are only there when we built
+    it. `where` says to people where spans go, or why they do not.
     """
 
     tracer: Tracer
     provider: TracerProvider
     where: str
-    processor: Any = None
+    processors: "tuple[SpanProcessor, ...]" = ()
+
+    def flush(self) -> threading.Event:
+        """Begin to export what waits; the event says when it is out."""
+        return FLUSHER.flush(self.provider)
+
+    def give_up(self) -> None:
+        """The process ends: count as lost what of ours was not exported by now."""
+        if self.processors:
+            _BUILT.given_up = True
+        for processor in self.processors:
+            give_up: Callable[[], None] | None = getattr(processor, "give_up", None)
+            if give_up is not None:
+                give_up()
+
+
+class _Built:
+    """The one provider that we built for this process, if we did."""
+
+    def __init__(self) -> None:
+        self.provided: Provided | None = None
+        self._renew()
+        in_child(self._renew)
+
+    def _renew(self) -> None:
+        self.lock = threading.RLock()
+        self.given_up = False
+
+
+_BUILT: Final = _Built()
 
 
 def resolve(given: TracerProvider | None, export: Export, queue: str) -> Provided:
@@ -50,147 +80,47 @@ def resolve(given: TracerProvider | None, export: Export, queue: str) -> Provide
     """
     if given is not None:
         return _provided(given, "to the tracer_provider= given")
-    current = trace.get_tracer_provider()
-    for built in _built:
-        if built.provider is current:
+    with _BUILT.lock:
+        current = trace.get_tracer_provider()
+        built = _BUILT.provided
+        if built is not None and built.provider is current:
             return built
-    if not isinstance(current, ProxyTracerProvider):
-        return _provided(current, "to the application's tracer provider")
-    if export.disabled:
-        return _provided(current, "off, OTEL_SDK_DISABLED is set")
-    if not export.exporters:
-        return _provided(current, f"off, {export.why_none}")
-    return _build(export, queue)
-
-
-def _provided(provider: TracerProvider, where: str, processor: Any = None) -> Provided:
-    return Provided(
-        trace.get_tracer(n.DISTRIBUTION, version(), tracer_provider=provider),
-        provider,
-        where,
-        processor,
-    )
-
-
-def _build(export: Export, queue: str) -> Provided:
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
-    from opentelemetry.sdk.trace.export import (
-        BatchSpanProcessor,
-        ConsoleSpanExporter,
-        SimpleSpanProcessor,
-    )
-
-    attributes = {} if export.service_name_given else {"service.name": queue}
-    provider = SdkTracerProvider(
-        resource=Resource.create(attributes), shutdown_on_exit=False
-    )
-    processor = None
-    for name in export.exporters:
-        exporter = _exporter(name, export)
-        if isinstance(exporter, ConsoleSpanExporter):
-            processor = SimpleSpanProcessor(exporter)
-        else:
-            processor = BatchSpanProcessor(_counting(exporter))
-        provider.add_span_processor(processor)
-    trace.set_tracer_provider(provider)
-    where = f"over {', '.join(map(_spoken, export.exporters))} to {export.target}"
-    _built[:] = [_provided(provider, where, processor)]
-    return _built[0]
-
-
-_built: list[Provided] = []
-
-
-def _spoken(name: str) -> str:
-    return {_GRPC: "OTLP/gRPC", _HTTP: "OTLP/HTTP"}.get(name, name)
-
-
-def _exporter(name: str, export: Export) -> "SpanExporter":
-    """Make the exporter *name*, by the entry point that OpenTelemetry's own use."""
-    found = list(entry_points(group=_ENTRY_POINTS, name=name))
-    if not found:
-        known = sorted(point.name for point in entry_points(group=_ENTRY_POINTS))
-        raise ValueError(
-            f"OTEL_TRACES_EXPORTER={name!r}: expected one of {', '.join(known)}, none"
+        if not isinstance(current, ProxyTracerProvider):
+            return _provided(current, "to the application's tracer provider")
+        if export.disabled:
+            return _provided(current, "off, OTEL_SDK_DISABLED is set")
+        if not export.exporters:
+            return _provided(current, f"off, {export.why_none}")
+        return _build(export, queue) or _provided(
+            current, "off, the exporter could not be made"
         )
-    make = found[0].load()
-    exporter: SpanExporter = make(session=_session()) if name == _HTTP else make()
-    return exporter
 
 
-def _session() -> Any:
-    """A session that a forked child does not share.
-
-    Two processes on one kept-alive connection mix up their requests
-    (OpenTelemetry 1.45, issue 4994).
-    """
-    import requests
-
-    session = requests.Session()
-    os.register_at_fork(after_in_child=session.close)
-    return session
+def _provided(
+    provider: TracerProvider, where: str, processors: "tuple[SpanProcessor, ...]" = ()
+) -> Provided:
+    if hasattr(provider, "force_flush"):
+        FLUSHER.prepare()
+    tracer = trace.get_tracer(n.DISTRIBUTION, version(), tracer_provider=provider)
+    return Provided(tracer, provider, where, processors)
 
 
-def _counting(exporter: "SpanExporter") -> "SpanExporter":
-    """Count the spans that *exporter* could not deliver, and let it say so once."""
-    from opentelemetry.sdk.trace.export import SpanExporter as Base
-    from opentelemetry.sdk.trace.export import SpanExportResult as Result
+@guarded
+def _build(export: Export, queue: str) -> Provided:
+    # The SDK and its exporters take a while to import.
+    from huey_otel import _exporters
 
-    class CountingExporter(Base):
-        def export(self, spans: "Sequence[ReadableSpan]") -> "SpanExportResult":
-            result = exporter.export(spans)
-            if result is Result.SUCCESS:
-                LOSSES.recovered(n.LOSS_SPANS, message="spans are delivered again")
-                _ONCE.muted = False
-            else:
-                why = "spans could not be delivered"
-                LOSSES.count(n.LOSS_SPANS, len(spans), why=why)
-                _ONCE.muted = True
-            return result
-
-        def shutdown(self) -> None:
-            exporter.shutdown()
-
-        def force_flush(self, timeout_millis: int = 30000) -> bool:
-            return exporter.force_flush(timeout_millis)
-
-    for module in (
-        "proto.http.trace_exporter",
-        "proto.grpc.exporter",
-        "proto.grpc.trace_exporter",
-    ):
-        logging.getLogger(f"{_TALKATIVE}.{module}").addFilter(_ONCE)
-    return CountingExporter()
+    provider, processors = _exporters.build(export, queue)
+    built = _provided(provider, export.where, tuple(processors))
+    _BUILT.provided = built
+    trace.set_tracer_provider(provider)
+    util.Finalize(None, _leave, args=(built,), exitpriority=_LAST)
+    logger.info("spans go %s, by a tracer provider that is now global", built.where)
+    return built
 
 
-class _Once(logging.Filter):
-    """Lets the exporters' own log lines through until a batch has failed.
-
-    They repeat for each try of each batch (1.45: 11 to 20 lines in 50 s).
-    """
-
-    muted = False
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not self.muted
-
-
-_ONCE: Final = _Once()
-
-
-def flush(provider: TracerProvider, timeout: float) -> bool:
-    """Export what waits, for *timeout* seconds at most; True if that was enough.
-
-    The SDK's force_flush ignores its own timeout (OpenTelemetry issue 4568),
-    so it runs on a thread that may be left behind.
-    """
-    force_flush = getattr(provider, "force_flush", None)
-    if force_flush is None:
-        return True
-    thread = threading.Thread(
-        target=force_flush, args=(int(timeout * 1000),), daemon=True
-    )
-    thread.start()
-    thread.join(timeout)
-    return not thread.is_alive()
+@guarded
+def _leave(built: Provided) -> None:
+    """Deliver what no instrumented huey has waited for."""
+    if not _BUILT.given_up:
+        built.flush().wait(_PATIENCE)

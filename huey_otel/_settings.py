@@ -149,9 +149,7 @@ def _flag(
     raise ValueError(f"{name}={raw!r}: expected one of {', '.join(_TRUE + _FALSE[1:])}")
 
 
-def _propagation(
-    given: Propagation | NotGiven, env: Mapping[str, str]
-) -> Propagation:
+def _propagation(given: Propagation | NotGiven, env: Mapping[str, str]) -> Propagation:
     if callable(given):
         return given
     return _choice(given, env, n.ENV_PROPAGATION, "propagation", n.PROPAGATIONS)

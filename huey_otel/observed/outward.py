@@ -4,15 +4,16 @@ import time
 from dataclasses import replace
 
 from huey.api import Task
-from opentelemetry.trace import set_span_in_context
+from opentelemetry import context as contexts
 
 from huey_otel import _names as n
 from huey_otel import events as e
 from huey_otel._attempts import HERE, Attempt, Outgoing
 from huey_otel._carrier import Carrier, encode
 from huey_otel._guard import guarded
+from huey_otel.observed.propagation import headers_of, headers_of_retry, traceparent
 from huey_otel.observed.recorder import Recorder
-from huey_otel.observed.tracing import Tracing, headers_of, traceparent
+from huey_otel.observed.tracing import Tracing
 
 
 class Outward:
@@ -66,17 +67,14 @@ class Outward:
         if attempt is None:
             return Carrier(enqueued=now, eta=eta)
         carrier = attempt.carrier or Carrier(enqueued=now)
-        headers = carrier.headers
-        if not headers and attempt.span is not None:
-            # It began the trace itself, and its next attempt stays in there.
-            headers = headers_of(set_span_in_context(attempt.span))
         return replace(
             carrier,
             enqueued=now,
             eta=eta,
             attempt=attempt.facts.attempt + 1,
-            headers=headers,
+            headers=headers_of_retry(carrier, attempt.span),
             previous=traceparent(attempt.span),
+            hops=attempt.hops,
         )
 
     @guarded
@@ -119,7 +117,9 @@ class Outward:
         elif attempt is not None and attempt.carrier is not None:
             carrier = attempt.carrier
         else:
-            carrier = self._new(task, now)
+            # Put there by hand, and so without an enqueue that would say from where.
+            headers = headers_of(contexts.get_current())
+            carrier = replace(self._new(task, now), headers=headers)
         HERE.outgoing = Outgoing(task, carrier, HERE.caller)
         facts = self._recorder.facts(task, carrier.attempt)
         if attempt is not None:

@@ -1,4 +1,4 @@
-"""Spans: one for each enqueue, one for each attempt, joined by what the carrier holds."""
+"""Spans: one for each enqueue, one for each attempt, with all that is said in them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -6,30 +6,20 @@ from typing import Any, Final
 
 from huey.api import Task
 from opentelemetry import context as contexts
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import (
-    Link,
-    Span,
-    SpanContext,
-    SpanKind,
-    Status,
-    StatusCode,
-    TraceFlags,
-)
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TraceFlags
 
 from huey_otel import _failures
 from huey_otel import _names as n
 from huey_otel._attempts import Attempt, Outgoing
-from huey_otel._carrier import Carrier
 from huey_otel._guard import guarded
 from huey_otel._provider import Provided
 from huey_otel._records import TaskFacts
 from huey_otel._settings import Settings
+from huey_otel.observed.propagation import Propagation, headers_of
 
-_MOST_HOPS: Final = 100
 _LONGEST_DESCRIPTION: Final = 1_024
-_LARGEST_BAGGAGE: Final = 4_096
 _SEND: Final = "send"
 _PROCESS: Final = "process"
 
@@ -45,7 +35,9 @@ class Tracing:
         self, queue: str, settings: Settings, provided: Callable[[], Provided]
     ) -> None:
         self._queue = queue
-        self._settings = settings
+        self._by_task = settings.span_naming == n.NAMING_TASK
+        self._tracebacks = settings.tracebacks
+        self._propagation = Propagation(settings)
         self._provided = provided
         self._enqueue_attributes = self._operation(n.ENQUEUE, _SEND)
         self._process_attributes = self._operation(n.PROCESS, _PROCESS)
@@ -77,48 +69,62 @@ class Tracing:
         token, outgoing.token = outgoing.token, None
         if token is not None:
             contexts.detach(token)
-        span = outgoing.span
+        span, error = outgoing.span, outgoing.error
         if span is None:
             return
-        error = outgoing.error
         if error is not None and span.is_recording():
-            span.set_attribute(n.ERROR_TYPE, _failures.class_name(error))
-            span.set_status(Status(StatusCode.ERROR, message_of(error)))
-            span.record_exception(error)
+            text = _failures.text(error) if self._tracebacks else None
+            _record(span, _failures.class_name(error), message_of(error), text)
         span.end()
 
     @guarded
     def start(self, attempt: Attempt, wait: float | None) -> None:
         """Start the span of *attempt*, and make it current until `leave`."""
-        parent, links = self._parent(attempt)
+        attributes = {}
+        if wait is not None:
+            attributes[n.TASK_WAIT] = wait
+        span, context = self._start(attempt, attributes)
+        attempt.span = span
+        attempt.token = contexts.attach(context)
+
+    @guarded
+    def short(self, attempt: Attempt, outcome: str) -> None:
+        """Tell in the trace why nothing was run."""
+        span, _ = self._start(attempt, {n.TASK_OUTCOME: outcome})
+        span.end()
+
+    def _start(self, attempt: Attempt, more: dict[str, Any]) -> tuple[Span, Context]:
+        """A span for *attempt*, and the context in which it is current."""
+        parent, links = self._propagation.parent(attempt)
         above = trace.get_current_span(parent).get_span_context()
-        parent_id = trace.format_span_id(above.span_id) if above.is_valid else None
         attributes = self._attributes(
             self._process_attributes, attempt.task, attempt.facts
         )
-        if wait is not None:
-            attributes[n.TASK_WAIT] = wait
+        attributes.update(more)
         if attempt.worker is not None:
             attributes[n.WORKER_NAME] = attempt.worker
+        began = attempt.started
         span = self._provided().tracer.start_span(
             self._name(n.PROCESS, attempt.facts),
             context=parent,
             kind=SpanKind.CONSUMER,
             attributes=attributes,
             links=links,
-            start_time=_nanoseconds(attempt.started or 0.0),
+            start_time=None if began is None else _nanoseconds(began),
         )
-        attempt.span = span
-        if links and parent_id is None:
+        if not above.is_valid:
+            # A trace of its own, and the hops are those within one.
             attempt.hops = 0
         ids = span.get_span_context()
         if ids.is_valid and ids.trace_flags & TraceFlags.SAMPLED:
             attempt.facts = attempt.facts._replace(
                 trace_id=trace.format_trace_id(ids.trace_id),
                 span_id=trace.format_span_id(ids.span_id),
-                parent_id=parent_id,
+                parent_id=(
+                    trace.format_span_id(above.span_id) if above.is_valid else None
+                ),
             )
-        attempt.token = contexts.attach(trace.set_span_in_context(span, parent))
+        return span, trace.set_span_in_context(span, parent)
 
     @guarded
     def end(
@@ -128,40 +134,24 @@ class Tracing:
         span = attempt.span
         if span is None:
             return
-        end = (attempt.started or 0.0) + (attempt.duration or 0.0)
+        end = _nanoseconds((attempt.started or 0.0) + (attempt.duration or 0.0))
         if span.is_recording():
             span.set_attribute(n.TASK_OUTCOME, attempt.outcome or "")
             if failure is not None:
-                _record_failure(span, failure, message, _nanoseconds(end))
-        span.end(_nanoseconds(end))
+                name = failure.get("exception") or n.OUTCOME_ERROR
+                _record(span, name, message, failure.get("traceback"), end)
+        span.end(end)
 
     @guarded
     def leave(self, attempt: Attempt) -> None:
-        """Make current again what was so before `start`; by the thread of the attempt."""
+        """Make current again what was so before `start`; on the attempt's thread."""
         token, attempt.token = attempt.token, None
         if token is not None:
             contexts.detach(token)
         attempt.span = None
 
-    @guarded
-    def short(self, attempt: Attempt, outcome: str) -> None:
-        """Tell in the trace why nothing was run."""
-        parent, links = self._parent(attempt)
-        attributes = self._attributes(
-            self._process_attributes, attempt.task, attempt.facts
-        )
-        attributes[n.TASK_OUTCOME] = outcome
-        self._provided().tracer.start_span(
-            self._name(n.PROCESS, attempt.facts),
-            context=parent,
-            kind=SpanKind.CONSUMER,
-            attributes=attributes,
-            links=links,
-        ).end()
-
     def _name(self, operation: str, facts: TaskFacts) -> str:
-        by_task = self._settings.span_naming == "task"
-        return f"{operation} {facts.name if by_task else self._queue}"
+        return f"{operation} {facts.name if self._by_task else self._queue}"
 
     def _attributes(
         self, operation: dict[str, Any], task: Task, facts: TaskFacts
@@ -177,92 +167,18 @@ class Tracing:
             attributes[n.TASK_ETA] = facts.execute_time
         return attributes
 
-    def _parent(self, attempt: Attempt) -> tuple[Context, list[Link]]:
-        """The context that *attempt*'s span starts in, and what it is linked to."""
-        carrier = attempt.carrier
-        if attempt.nested:
-            # In immediate mode the enqueue is current, and the run is inside it.
-            return contexts.get_current(), []
-        if carrier is None:
-            return Context(), []
-        links = _retry_links(carrier)
-        if not carrier.headers:
-            return Context(), links
-        how = self._how(attempt.task, carrier)
-        if how == n.PROPAGATE_NONE:
-            return Context(), links
-        extracted = propagate.extract(carrier.headers, Context())
-        if how == n.PROPAGATE_CHILD:
-            return extracted, links
-        origin = trace.get_current_span(extracted).get_span_context()
-        if origin.is_valid:
-            links.insert(0, Link(origin))
-        return Context(), links
 
-    def _how(self, task: Task, carrier: Carrier) -> str:
-        how = self._settings.propagation
-        if callable(how):
-            how = how(task)
-            if how not in n.PROPAGATIONS:
-                raise ValueError(
-                    f"propagation() returned {how!r}:"
-                    f" expected one of {', '.join(n.PROPAGATIONS)}"
-                )
-        if how != n.PROPAGATE_AUTO:
-            return str(how)
-        if carrier.hops > _MOST_HOPS:
-            return n.PROPAGATE_LINK
-        if carrier.eta is not None:
-            if carrier.eta - carrier.enqueued > self._settings.link_after:
-                return n.PROPAGATE_LINK
-        return n.PROPAGATE_CHILD
-
-
-def headers_of(context: Context) -> dict[str, str]:
-    """What the global propagator makes of *context*; too much baggage is left out."""
-    headers: dict[str, str] = {}
-    propagate.inject(headers, context)
-    if len(headers.get("baggage", "")) > _LARGEST_BAGGAGE:
-        del headers["baggage"]
-    return headers
-
-
-def traceparent(span: Span | None) -> str | None:
-    """*span* as W3C writes it, for a link to an attempt before; None if it has no id."""
-    ids = trace.INVALID_SPAN_CONTEXT if span is None else span.get_span_context()
-    if not ids.is_valid:
-        return None
-    return (
-        f"00-{trace.format_trace_id(ids.trace_id)}"
-        f"-{trace.format_span_id(ids.span_id)}-{ids.trace_flags:02x}"
-    )
-
-
-def _retry_links(carrier: Carrier) -> list[Link]:
-    if carrier.previous is None:
-        return []
-    try:
-        _, trace_id, span_id, flags = carrier.previous.split("-")
-        before = SpanContext(
-            int(trace_id, 16), int(span_id, 16), True, TraceFlags(int(flags, 16))
-        )
-    except ValueError:
-        return []
-    return [Link(before, {n.LINK_KIND: "retry"})] if before.is_valid else []
-
-
-def _record_failure(
-    span: Span, failure: Mapping[str, Any], message: str | None, end: int
+def _record(
+    span: Span, name: str, message: str | None, text: str | None, end: int | None = None
 ) -> None:
-    """Record the exception as the traceback that was formatted already says it."""
-    name = failure.get("exception") or "unknown"
+    """Record an exception as far as it is known, with a traceback that has its limit."""
     span.set_attribute(n.ERROR_TYPE, name)
     span.set_status(Status(StatusCode.ERROR, message))
     attributes = {"exception.type": name}
     if message is not None:
         attributes["exception.message"] = message
-    if failure.get("traceback"):
-        attributes["exception.stacktrace"] = failure["traceback"]
+    if text is not None:
+        attributes["exception.stacktrace"] = text
     span.add_event("exception", attributes, end)
 
 
