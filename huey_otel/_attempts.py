@@ -4,7 +4,6 @@ import itertools
 import sys
 import threading
 import time
-from contextvars import Token
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -34,6 +33,7 @@ class Attempt:
         "_began",
         "_open",
         "announced",
+        "before",
         "carrier",
         "duration",
         "escaped",
@@ -53,7 +53,6 @@ class Attempt:
         "started",
         "stored",
         "task",
-        "token",
         "worker",
     )
 
@@ -81,7 +80,7 @@ class Attempt:
         self.nested = False
         self.hops = 0 if carrier is None else carrier.hops
         self.span: Span | None = None
-        self.token: Token[Context] | None = None
+        self.before: Context | None = None
         # Emptied by whoever comes first: list.pop is one step, whatever thread
         # or signal handler is in between.
         self._alive = [True]
@@ -152,22 +151,27 @@ def _popped(flag: list[bool]) -> bool:
         return False
 
 
-@dataclass(slots=True)
-class Outgoing:
-    """A message on its way to queue or schedule. `late` in seconds, if it was ripe.
+@dataclass(slots=True, kw_only=True)
+class Current:
+    """A span of an enqueue that is current, and what was so `before`.
 
-    `span` is that of the enqueue, None for what is no new enqueue; `error` what
-    made it fail.
+    `span` is None for what is no new enqueue; `error` what made it fail.
     """
+
+    span: Span | None = None
+    before: Context | None = None
+    error: BaseException | None = None
+
+
+@dataclass(slots=True)
+class Outgoing(Current):
+    """A message on its way to queue or schedule. `late` in seconds, if it was ripe."""
 
     task: Task
     carrier: Carrier
     origin: str
     ripe: Attempt | None = None
     late: float | None = None
-    span: Span | None = None
-    token: Token[Context] | None = None
-    error: BaseException | None = None
 
 
 class Here(threading.local):

@@ -2,13 +2,14 @@
 
 import time
 from dataclasses import replace
+from typing import Any
 
 from huey.api import Task
 from opentelemetry import context as contexts
 
 from huey_otel import _names as n
 from huey_otel import events as e
-from huey_otel._attempts import HERE, Attempt, Outgoing
+from huey_otel._attempts import HERE, Attempt, Current, Outgoing
 from huey_otel._carrier import Carrier, encode
 from huey_otel._guard import guarded
 from huey_otel.observed.propagation import headers_of, headers_of_retry, traceparent
@@ -74,7 +75,6 @@ class Outward:
             attempt=attempt.facts.attempt + 1,
             headers=headers_of_retry(carrier, attempt.span),
             previous=traceparent(attempt.span),
-            hops=attempt.hops,
         )
 
     @guarded
@@ -82,6 +82,19 @@ class Outward:
         """After huey's enqueue, however it ended."""
         if outgoing is not None:
             self._tracing.enqueued(outgoing)
+
+    @guarded
+    def batch(self, batch: Any) -> Current | None:
+        """Before huey's enqueue of a group or chord."""
+        members = getattr(batch, "tasks", ())
+        return self._tracing.batch(type(batch).__name__, len(members))
+
+    @guarded
+    def batch_left(self, current: Current | None, error: BaseException | None) -> None:
+        """After that enqueue, which *error* ended if it is not None."""
+        if current is not None:
+            current.error = error
+            self._tracing.enqueued(current)
 
     @guarded
     def signaled(self, task: Task) -> None:

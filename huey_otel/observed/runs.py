@@ -186,10 +186,11 @@ class Runs:
     def done(self, depth: int) -> None:
         """Huey's execute is left: all is known of the attempt."""
         if len(HERE.attempts) > depth:
-            attempt = HERE.attempts[depth]
+            # More than one when a task's timeout came just as an inner run was left.
+            for attempt in reversed(HERE.attempts[depth:]):
+                self._tracing.leave(attempt)
+                self._close(attempt)
             del HERE.attempts[depth:]
-            self._tracing.leave(attempt)
-            self._close(attempt)
         if not HERE.attempts:
             HERE.reported = None
 

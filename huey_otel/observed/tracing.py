@@ -12,7 +12,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TraceFlags
 
 from huey_otel import _failures
 from huey_otel import _names as n
-from huey_otel._attempts import Attempt, Outgoing
+from huey_otel._attempts import Attempt, Current, Outgoing
 from huey_otel._guard import guarded
 from huey_otel._provider import Provided
 from huey_otel._records import TaskFacts
@@ -61,15 +61,31 @@ class Tracing:
         outgoing.span = span
         context = trace.set_span_in_context(span)
         outgoing.carrier = replace(outgoing.carrier, headers=headers_of(context))
-        outgoing.token = contexts.attach(context)
+        outgoing.before = contexts.get_current()
+        contexts.attach(context)
 
     @guarded
-    def enqueued(self, outgoing: Outgoing) -> None:
+    def batch(self, kind: str, count: int) -> Current | None:
+        """Start a span for the enqueues of a group or chord, if they have no other.
+
+        They are one trace by that.
+        """
+        if trace.get_current_span().get_span_context().is_valid:
+            return None
+        span = self._provided().tracer.start_span(
+            f"{n.ENQUEUE} {kind if self._by_task else self._queue}",
+            kind=SpanKind.CLIENT,
+            attributes=self._enqueue_attributes | {n.MESSAGING_BATCH_COUNT: count},
+        )
+        current = Current(span=span, before=contexts.get_current())
+        contexts.attach(trace.set_span_in_context(span))
+        return current
+
+    @guarded
+    def enqueued(self, current: Current) -> None:
         """End the span of an enqueue, and make current again what was so before."""
-        token, outgoing.token = outgoing.token, None
-        if token is not None:
-            contexts.detach(token)
-        span, error = outgoing.span, outgoing.error
+        _put_back(current)
+        span, error = current.span, current.error
         if span is None:
             return
         if error is not None and span.is_recording():
@@ -85,7 +101,8 @@ class Tracing:
             attributes[n.TASK_WAIT] = wait
         span, context = self._start(attempt, attributes)
         attempt.span = span
-        attempt.token = contexts.attach(context)
+        attempt.before = contexts.get_current()
+        contexts.attach(context)
 
     @guarded
     def short(self, attempt: Attempt, outcome: str) -> None:
@@ -145,10 +162,11 @@ class Tracing:
     @guarded
     def leave(self, attempt: Attempt) -> None:
         """Make current again what was so before `start`; on the attempt's thread."""
-        token, attempt.token = attempt.token, None
-        if token is not None:
-            contexts.detach(token)
-        attempt.span = None
+        _put_back(attempt)
+        span, attempt.span = attempt.span, None
+        if span is not None and span.is_recording():
+            # A task's timeout came in between the end of the run and that of the span.
+            span.end()
 
     def _name(self, operation: str, facts: TaskFacts) -> str:
         return f"{operation} {facts.name if self._by_task else self._queue}"
@@ -168,10 +186,21 @@ class Tracing:
         return attributes
 
 
+def _put_back(thing: Attempt | Current) -> None:
+    """Make current again what was so before *thing*'s span.
+
+    Not by `detach`, which swallows a task's timeout that hits it
+    (opentelemetry-api 1.45).
+    """
+    if thing.before is not None:
+        contexts.attach(thing.before)
+        thing.before = None
+
+
 def _record(
     span: Span, name: str, message: str | None, text: str | None, end: int | None = None
 ) -> None:
-    """Record an exception as far as it is known, with a traceback that has its limit."""
+    """Record an exception as far as it is known; its traceback has a limit."""
     span.set_attribute(n.ERROR_TYPE, name)
     span.set_status(Status(StatusCode.ERROR, message))
     attributes = {"exception.type": name}
