@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from huey.api import Task
 from huey.exceptions import RetryTask
+from opentelemetry.context import Context
+from opentelemetry.trace import Span
 
 from huey_otel import _names as n
 from huey_otel._carrier import Carrier
@@ -31,13 +33,16 @@ class Attempt:
         "_began",
         "_open",
         "announced",
+        "before",
         "carrier",
         "duration",
         "escaped",
         "facts",
         "final",
+        "hops",
         "key",
         "moved",
+        "nested",
         "outcome",
         "outer",
         "raised",
@@ -45,6 +50,7 @@ class Attempt:
         "retries",
         "retrying",
         "returned",
+        "span",
         "started",
         "stored",
         "task",
@@ -73,6 +79,10 @@ class Attempt:
         self.retrying = False
         self.returned = False
         self.stored = False
+        self.nested = False
+        self.hops = 0 if carrier is None else carrier.hops
+        self.span: Span | None = None
+        self.before: Context | None = None
         # Emptied by whoever comes first: list.pop is one step, whatever thread
         # or signal handler is in between.
         self._alive = [True]
@@ -143,8 +153,20 @@ def _popped(flag: list[bool]) -> bool:
         return False
 
 
+@dataclass(slots=True, kw_only=True)
+class Current:
+    """A span of an enqueue that is current, and what was so `before`.
+
+    `span` is None for what is no new enqueue; `error` what made it fail.
+    """
+
+    span: Span | None = None
+    before: Context | None = None
+    error: BaseException | None = None
+
+
 @dataclass(slots=True)
-class Outgoing:
+class Outgoing(Current):
     """A message on its way to queue or schedule. `late` in seconds, if it was ripe."""
 
     task: Task

@@ -17,6 +17,14 @@ def class_name(error: BaseException) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
+def message(error: BaseException) -> str:
+    """What *error* says, if it can; its own `str` may raise."""
+    try:
+        return str(error)
+    except Exception as broken:  # noqa: BLE001 - as traceback does
+        return f"<exception str() failed: {type(broken).__name__}>"
+
+
 def text(error: BaseException) -> str:
     """The traceback of *error*, shortened in the middle where it is too long."""
     return shortened("".join(traceback.format_exception(error)))

@@ -3,12 +3,13 @@
 from typing import Final, Never
 
 from huey.api import Huey
+from opentelemetry.trace import TracerProvider
 
 from huey_otel import _names as n
 from huey_otel import _settings
 from huey_otel._emitter import RedisEventEmitter
 from huey_otel._instrumentation import Instrumentation, instrumentation_of
-from huey_otel._settings import UNSET, NotGiven, shown
+from huey_otel._settings import UNSET, NotGiven, Propagation, shown
 from huey_otel.observed.consumer import offer_constants
 
 _OPTIONS: Final = (
@@ -17,6 +18,10 @@ _OPTIONS: Final = (
     "publish_enqueued",
     "tracebacks",
     "flush_timeout",
+    "tracer_provider",
+    "propagation",
+    "link_after",
+    "span_naming",
 )
 
 offer_constants()
@@ -30,6 +35,10 @@ def instrument(
     publish_enqueued: bool | NotGiven = UNSET,
     tracebacks: bool | NotGiven = UNSET,
     flush_timeout: float | NotGiven = UNSET,
+    tracer_provider: TracerProvider | NotGiven | None = UNSET,
+    propagation: Propagation | NotGiven = UNSET,
+    link_after: float | NotGiven = UNSET,
+    span_naming: str | NotGiven = UNSET,
     **unknown: Never,
 ) -> Instrumentation:
     """Make *huey* observable; all that is needed, once, where the queue is defined.
@@ -38,7 +47,13 @@ def instrument(
     queue's own Redis, None for nowhere. *channel* None is the queue's name.
     *publish_enqueued* adds an event for each task put on the queue,
     *tracebacks* False leaves them out. *flush_timeout* is how many seconds a
-    shutdown waits for telemetry at most. What is not given comes from the
+    shutdown waits for telemetry at most.
+
+    Spans go to *tracer_provider*, by default the application's, else to one
+    built from the `OTEL_*` environment. *propagation* says whether an attempt
+    is a child of its enqueue, linked to it, or neither; `auto` links those that
+    were put off for more than *link_after* seconds. *span_naming* `queue` names
+    spans strictly by the semantic conventions. What is not given comes from the
     environment, `HUEY_OTEL_*`. A second call for one huey returns the same
     Instrumentation. Raises TypeError or ValueError for what is not accepted.
     """
@@ -58,12 +73,22 @@ def instrument(
             f"events={shown(events)}: expected a RedisEventEmitter,"
             " or None for no events"
         )
+    if tracer_provider is UNSET:
+        tracer_provider = None
+    if tracer_provider is not None and not hasattr(tracer_provider, "get_tracer"):
+        raise TypeError(
+            f"tracer_provider={tracer_provider!r}: expected an"
+            " opentelemetry.trace.TracerProvider, or None"
+        )
     settings = _settings.read(
         events=events,
         channel=channel,
         publish_enqueued=publish_enqueued,
         tracebacks=tracebacks,
         flush_timeout=flush_timeout,
+        propagation=propagation,
+        link_after=link_after,
+        span_naming=span_naming,
     )
     known = instrumentation_of(huey)
     if known is not None:
@@ -71,7 +96,7 @@ def instrument(
     emitter = None if events is UNSET else events
     if settings.events_url is not None:
         emitter = _from_environment(settings.events_url)
-    instrumentation = Instrumentation(huey, settings, emitter)
+    instrumentation = Instrumentation(huey, settings, emitter, tracer_provider)
     if not settings.disabled:
         instrumentation.begin()
     return instrumentation

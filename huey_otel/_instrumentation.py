@@ -8,11 +8,14 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from huey.api import Huey
+from opentelemetry.trace import TracerProvider
 
-from huey_otel import _emitter, _process
+from huey_otel import _emitter, _process, _provider
 from huey_otel._emitter import RedisEventEmitter
 from huey_otel._feed import Feed
 from huey_otel._losses import LOSSES
+from huey_otel._lost_spans import LostSpans
+from huey_otel._provider import Provided
 from huey_otel._records import Source
 from huey_otel._routes import Route
 from huey_otel._settings import Settings
@@ -21,6 +24,7 @@ from huey_otel.observed import serializer as serializers
 from huey_otel.observed import storage as storages
 from huey_otel.observed.observation import Observation
 from huey_otel.observed.recorder import Recorder
+from huey_otel.observed.tracing import Tracing
 
 _PRODUCERS_EXIT: Final = 1.0
 """Seconds that a process which runs no consumer waits for its events at most."""
@@ -33,14 +37,21 @@ class Instrumentation:
     """
 
     def __init__(
-        self, huey: Huey, settings: Settings, emitter: RedisEventEmitter | None
+        self,
+        huey: Huey,
+        settings: Settings,
+        emitter: RedisEventEmitter | None,
+        tracer_provider: TracerProvider | None,
     ) -> None:
         self._huey = huey
         self._settings = settings
         self._given = emitter
+        self._given_provider = tracer_provider
+        self._resolved: Provided | None = None
         self._shared = _process.shared()
         self._number = self._shared.number()
         self._feed: Feed | None = None
+        self._lost_spans = LostSpans(self._provided, settings.span_naming)
         self._observation: Observation | None = None
         self._is_consumer = False
         self._left = settings.flush_timeout
@@ -53,6 +64,7 @@ class Instrumentation:
         observation = Observation(
             self,
             recorder,
+            Tracing(self._huey.name, self._settings, self._provided),
             storage_is=self._storage_is,
             consumer_starts=self._consumer_starts,
             consumer_stops=self._consumer_stops,
@@ -73,13 +85,21 @@ class Instrumentation:
         """
         if self._observation is None:
             return True
-        began = time.monotonic()
         timeout = self._settings.flush_timeout if timeout is None else timeout
+        return self._flush(timeout)
+
+    def _flush(self, timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        # First what may still become a span, then spans and events side by side.
         handled = self._shared.relay.flush(timeout)
-        if self._feed is None or self._shared.relay.forked:
-            return handled
-        spent = time.monotonic() - began
-        return self._feed.flush(max(0.0, timeout - spent)) and handled
+        exported = None if self._resolved is None else self._resolved.flush()
+        if self._feed is not None and not self._shared.relay.forked:
+            left = max(0.0, deadline - time.monotonic())
+            handled = self._feed.flush(left) and handled
+        if exported is not None:
+            left = max(0.0, deadline - time.monotonic())
+            handled = exported.wait(left) and handled
+        return handled
 
     def uninstrument(self) -> None:
         """Put huey's own classes back; what was seen until now is still delivered."""
@@ -90,7 +110,7 @@ class Instrumentation:
         hueys.release(self._huey)
         serializers.release(self._serializer)
         storages.release(self._huey.storage)
-        self._shared.relay.flush(self._settings.flush_timeout)
+        self._flush(self._settings.flush_timeout)
         self._shared.forget(self._number)
         self._replace_feed(None)
 
@@ -109,6 +129,15 @@ class Instrumentation:
         trace: TracebackType | None,
     ) -> None:
         self.uninstrument()
+
+    def _provided(self) -> Provided:
+        """The tracer, found when it is first needed."""
+        resolved = self._resolved
+        if resolved is None:
+            resolved = self._resolved = _provider.resolve(
+                self._given_provider, self._settings.export, self._huey.name
+            )
+        return resolved
 
     def _storage_is(self, storage: Any) -> None:
         """Publish where *storage* is, unless we were told where to."""
@@ -129,7 +158,8 @@ class Instrumentation:
         old, self._feed = self._feed, feed
         route = self._shared.routes.get(self._number)
         if route is not None:
-            route.sinks = () if feed is None else (feed,)
+            sinks = (self._lost_spans, feed)
+            route.sinks = [sink for sink in sinks if sink is not None]
         if old is not None:
             old.close(self._settings.flush_timeout)
 
@@ -139,6 +169,8 @@ class Instrumentation:
         route = self._shared.routes.get(self._number)
         if route is not None:
             route.source = replace(route.source, worker_type=worker_type)
+        # Before the forks: exporters take longer to import than a worker to start.
+        self._provided()
 
     def _consumer_stops(self) -> None:
         """The last moment before huey's SIGHUP replaces the process."""
@@ -151,12 +183,19 @@ class Instrumentation:
         if not self._is_consumer:
             self._left = min(self._left, _PRODUCERS_EXIT)
         if self._shared.relay.forked:
-            self._shared.relay.flush(self._left)
+            self._spend(self.flush)
+            self._give_up()
+            self._shared.relay.flush(0.0)
             return
         self._observation.workers.abandon()
         self._spend(self.flush)
+        self._give_up()
         if self._feed is not None:
             self._feed.close(0.0)
+
+    def _give_up(self) -> None:
+        if self._resolved is not None:
+            self._resolved.give_up()
 
     def _spend(self, flush: Any) -> None:
         began = time.monotonic()

@@ -15,8 +15,42 @@ ENV_CHANNEL: Final = "HUEY_OTEL_CHANNEL"
 ENV_PUBLISH_ENQUEUED: Final = "HUEY_OTEL_PUBLISH_ENQUEUED"
 ENV_TRACEBACKS: Final = "HUEY_OTEL_TRACEBACKS"
 ENV_FLUSH_TIMEOUT: Final = "HUEY_OTEL_FLUSH_TIMEOUT"
+ENV_PROPAGATION: Final = "HUEY_OTEL_PROPAGATION"
+ENV_LINK_AFTER: Final = "HUEY_OTEL_LINK_AFTER"
+ENV_SPAN_NAMING: Final = "HUEY_OTEL_SPAN_NAMING"
 ENV_METRICS_HOST: Final = "HUEY_OTEL_METRICS_HOST"
 ENV_METRICS_PORT: Final = "HUEY_OTEL_METRICS_PORT"
+
+SYSTEM: Final = "huey"
+ENQUEUE: Final = "enqueue"
+PROCESS: Final = "process"
+
+MESSAGING_SYSTEM: Final = "messaging.system"
+MESSAGING_OPERATION_NAME: Final = "messaging.operation.name"
+MESSAGING_OPERATION_TYPE: Final = "messaging.operation.type"
+MESSAGING_DESTINATION_NAME: Final = "messaging.destination.name"
+MESSAGING_MESSAGE_ID: Final = "messaging.message.id"
+MESSAGING_BATCH_COUNT: Final = "messaging.batch.message_count"
+ERROR_TYPE: Final = "error.type"
+TASK_NAME: Final = "huey.task.name"
+TASK_ATTEMPT: Final = "huey.task.attempt"
+TASK_RETRIES_LEFT: Final = "huey.task.retries_left"
+TASK_PRIORITY: Final = "huey.task.priority"
+TASK_ETA: Final = "huey.task.eta"
+TASK_WAIT: Final = "huey.task.wait"
+TASK_OUTCOME: Final = "huey.task.outcome"
+WORKER_NAME: Final = "huey.worker.name"
+LINK_KIND: Final = "huey.link"
+LINK_RETRY: Final = "retry"
+
+PROPAGATE_AUTO: Final = "auto"
+PROPAGATE_CHILD: Final = "child"
+PROPAGATE_LINK: Final = "link"
+PROPAGATE_NONE: Final = "none"
+PROPAGATIONS: Final = ("auto", "child", "link", "none")
+NAMING_TASK: Final = "task"
+NAMING_QUEUE: Final = "queue"
+SPAN_NAMINGS: Final = (NAMING_TASK, NAMING_QUEUE)
 
 TASKS_ENQUEUED_TOTAL: Final = "huey_tasks_enqueued_total"
 TASK_ATTEMPTS_TOTAL: Final = "huey_task_attempts_total"
@@ -83,6 +117,7 @@ LOSS_FEED_SHUTDOWN: Final = "feed_shutdown"
 LOSS_CARRIER: Final = "carrier"
 LOSS_GAUGES: Final = "gauges"
 LOSS_INTERNAL: Final = "internal"
+LOSS_SPANS: Final = "spans"
 LOSS_REASONS: Final = (
     LOSS_RELAY,
     LOSS_FEED_FULL,
@@ -91,5 +126,6 @@ LOSS_REASONS: Final = (
     LOSS_FEED_SHUTDOWN,
     LOSS_CARRIER,
     LOSS_GAUGES,
+    LOSS_SPANS,
     LOSS_INTERNAL,
 )

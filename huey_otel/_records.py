@@ -8,7 +8,10 @@ from huey_otel.events import Event
 
 
 class TaskFacts(NamedTuple):
-    """What all records of one attempt say of its task. Times in Unix seconds."""
+    """What all records of one attempt say of its task. Times in Unix seconds.
+
+    The ids are those of the attempt's span, hexadecimal, None unless sampled.
+    """
 
     id: str
     task: str
@@ -16,6 +19,9 @@ class TaskFacts(NamedTuple):
     retry_delay: float | None
     execute_time: float | None
     attempt: int
+    trace_id: str | None = None
+    span_id: str | None = None
+    parent_id: str | None = None
 
 
 class Record(NamedTuple):
@@ -110,4 +116,7 @@ def to_event(record: Record, source: Source) -> Event:
     event["pid"] = record.pid
     event["host"] = source.host
     event.update(extra)
+    if facts is not None and facts.trace_id is not None:
+        event["trace_id"] = facts.trace_id
+        event["span_id"] = facts.span_id
     return event  # type: ignore[return-value]  # built key by key in the order of huey 1.10

@@ -2,12 +2,15 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
 
+from huey.api import Task
+
 from huey_otel import _names as n
+from huey_otel._export import Export, read_export
 
 _TRUE: Final = ("1", "true", "yes", "on")
 _FALSE: Final = ("", "0", "false", "no", "off")
@@ -26,6 +29,10 @@ UNSET: Final = Unset.UNSET
 NotGiven = Literal[Unset.UNSET]
 
 
+Propagation = str | Callable[[Task], str]
+"""`auto`, `child`, `link`, `none`, or what says which of these for a task."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What `instrument` was asked for, checked.
@@ -41,6 +48,10 @@ class Settings:
     publish_enqueued: bool
     tracebacks: bool
     flush_timeout: float
+    propagation: Propagation
+    link_after: float
+    span_naming: str
+    export: Export
 
 
 def read(
@@ -50,6 +61,9 @@ def read(
     publish_enqueued: bool | NotGiven,
     tracebacks: bool | NotGiven,
     flush_timeout: float | NotGiven,
+    propagation: Propagation | NotGiven,
+    link_after: float | NotGiven,
+    span_naming: str | NotGiven,
     env: Mapping[str, str] | None = None,
 ) -> Settings:
     """Merge arguments and environment; an error names what is accepted."""
@@ -68,7 +82,17 @@ def read(
             default=False,
         ),
         tracebacks=_flag(tracebacks, env, n.ENV_TRACEBACKS, "tracebacks", default=True),
-        flush_timeout=_seconds(flush_timeout, env, n.ENV_FLUSH_TIMEOUT, default=5.0),
+        flush_timeout=_seconds(
+            flush_timeout, env, n.ENV_FLUSH_TIMEOUT, "flush_timeout", default=5.0
+        ),
+        propagation=_propagation(propagation, env),
+        link_after=_seconds(
+            link_after, env, n.ENV_LINK_AFTER, "link_after", default=600.0
+        ),
+        span_naming=_choice(
+            span_naming, env, n.ENV_SPAN_NAMING, "span_naming", n.SPAN_NAMINGS
+        ),
+        export=read_export(env),
     )
 
 
@@ -148,8 +172,36 @@ def _flag(
     raise ValueError(f"{name}={raw!r}: expected one of {', '.join(_TRUE + _FALSE[1:])}")
 
 
+def _propagation(given: Propagation | NotGiven, env: Mapping[str, str]) -> Propagation:
+    if callable(given):
+        return given
+    return _choice(given, env, n.ENV_PROPAGATION, "propagation", n.PROPAGATIONS)
+
+
+def _choice(
+    given: str | NotGiven,
+    env: Mapping[str, str],
+    name: str,
+    argument: str,
+    accepted: tuple[str, ...],
+) -> str:
+    """One of *accepted*, of which the first is the default."""
+    shown = f"{argument}={given!r}"
+    if given is UNSET:
+        given = env.get(name, accepted[0])
+        shown = f"{name}={given!r}"
+    if given not in accepted:
+        raise ValueError(f"{shown}: expected one of {', '.join(accepted)}")
+    return given
+
+
 def _seconds(
-    given: float | NotGiven, env: Mapping[str, str], name: str, *, default: float
+    given: float | NotGiven,
+    env: Mapping[str, str],
+    name: str,
+    argument: str,
+    *,
+    default: float,
 ) -> float:
     expected = "expected a number of seconds, 0 or more"
     if given is UNSET:
@@ -163,9 +215,9 @@ def _seconds(
         shown = f"{name}={raw!r}"
     else:
         if isinstance(given, bool) or not isinstance(given, int | float):
-            raise TypeError(f"flush_timeout={given!r}: {expected}")
+            raise TypeError(f"{argument}={given!r}: {expected}")
         seconds = float(given)
-        shown = f"flush_timeout={given!r}"
+        shown = f"{argument}={given!r}"
     if not 0 <= seconds < float("inf"):
         raise ValueError(f"{shown}: {expected}")
     return seconds

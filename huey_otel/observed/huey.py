@@ -42,7 +42,7 @@ class ObservedHuey(Huey):
         seen = self._huey_otel
         if not isinstance(task, Task):
             # A group or chord, which huey takes apart and enqueues one by one.
-            return super().enqueue(task)
+            return self._enqueue_batch(task)
         caller, outgoing = HERE.caller, HERE.outgoing
         try:
             seen.outward.enqueueing(task)
@@ -55,7 +55,22 @@ class ObservedHuey(Huey):
             seen.runs.enqueued(task)
             return result
         finally:
+            mine = HERE.outgoing
             HERE.caller, HERE.outgoing = caller, outgoing
+            if mine is not outgoing:
+                seen.outward.left(mine)
+
+    def _enqueue_batch(self, batch: Any) -> Any:
+        seen = self._huey_otel
+        begun = seen.outward.batch(batch)
+        error: BaseException | None = None
+        try:
+            return super().enqueue(batch)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            seen.outward.batch_left(begun, error)
 
     def add_schedule(self, task: Task) -> None:
         seen = self._huey_otel

@@ -12,6 +12,7 @@ from huey_otel.observed.inward import Inward
 from huey_otel.observed.outward import Outward
 from huey_otel.observed.recorder import Recorder
 from huey_otel.observed.runs import Runs
+from huey_otel.observed.tracing import Tracing
 from huey_otel.observed.workers import Workers
 
 
@@ -26,15 +27,16 @@ class Observation:
         self,
         owner: Any,
         recorder: Recorder,
+        tracing: Tracing,
         *,
         storage_is: Callable[[Any], None],
         consumer_starts: Callable[[str], None],
         consumer_stops: Callable[[], None],
     ) -> None:
         self.owner = owner
-        self.outward = Outward(recorder)
+        self.outward = Outward(recorder, tracing)
         self.inward = Inward(recorder)
-        self.runs = Runs(recorder)
+        self.runs = Runs(recorder, tracing)
         self.workers = Workers(recorder, consumer_starts, consumer_stops)
         self._storage_is = storage_is
         self._consumers: weakref.WeakSet[Consumer] = weakref.WeakSet()

@@ -2,22 +2,27 @@
 
 import time
 from dataclasses import replace
+from typing import Any
 
 from huey.api import Task
+from opentelemetry import context as contexts
 
 from huey_otel import _names as n
 from huey_otel import events as e
-from huey_otel._attempts import HERE, Attempt, Outgoing
+from huey_otel._attempts import HERE, Attempt, Current, Outgoing
 from huey_otel._carrier import Carrier, encode
 from huey_otel._guard import guarded
+from huey_otel.observed.propagation import headers_of, headers_of_retry, traceparent
 from huey_otel.observed.recorder import Recorder
+from huey_otel.observed.tracing import Tracing
 
 
 class Outward:
     """Sees each message that goes to the queue or the schedule."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, tracing: Tracing) -> None:
         self._recorder = recorder
+        self._tracing = tracing
 
     @guarded
     def enqueueing(self, task: Task) -> None:
@@ -36,7 +41,9 @@ class Outward:
         elif HERE.caller == n.ORIGIN_RETRY:
             HERE.outgoing = Outgoing(task, self._next(task, now), n.ORIGIN_RETRY)
         else:
-            HERE.outgoing = Outgoing(task, self._new(task, now), HERE.caller)
+            outgoing = Outgoing(task, self._new(task, now), HERE.caller)
+            HERE.outgoing = outgoing
+            self._tracing.enqueue(outgoing, self._recorder.facts(task, 1))
 
     def _ripe(self, task: Task, ripe: Attempt, now: float) -> Outgoing:
         """The scheduler moves a ripe task: no new enqueue, so the same carrier."""
@@ -51,7 +58,8 @@ class Outward:
 
     def _new(self, task: Task, now: float) -> Carrier:
         eta = None if task.eta is None else self._recorder.unix_time(task.eta)
-        return Carrier(enqueued=now, eta=eta)
+        hops = HERE.attempts[-1].hops + 1 if HERE.attempts else 0
+        return Carrier(enqueued=now, eta=eta, hops=hops)
 
     def _next(self, task: Task, now: float) -> Carrier:
         """The carrier of the attempt after the current one; its headers stay."""
@@ -61,8 +69,32 @@ class Outward:
             return Carrier(enqueued=now, eta=eta)
         carrier = attempt.carrier or Carrier(enqueued=now)
         return replace(
-            carrier, enqueued=now, eta=eta, attempt=attempt.facts.attempt + 1
+            carrier,
+            enqueued=now,
+            eta=eta,
+            attempt=attempt.facts.attempt + 1,
+            headers=headers_of_retry(carrier, attempt.span),
+            previous=traceparent(attempt.span),
         )
+
+    @guarded
+    def left(self, outgoing: Outgoing | None) -> None:
+        """After huey's enqueue, however it ended."""
+        if outgoing is not None:
+            self._tracing.enqueued(outgoing)
+
+    @guarded
+    def batch(self, batch: Any) -> Current | None:
+        """Before huey's enqueue of a group or chord."""
+        members = getattr(batch, "tasks", ())
+        return self._tracing.batch(type(batch).__name__, len(members))
+
+    @guarded
+    def batch_left(self, current: Current | None, error: BaseException | None) -> None:
+        """After that enqueue, which *error* ended if it is not None."""
+        if current is not None:
+            current.error = error
+            self._tracing.enqueued(current)
 
     @guarded
     def signaled(self, task: Task) -> None:
@@ -98,7 +130,9 @@ class Outward:
         elif attempt is not None and attempt.carrier is not None:
             carrier = attempt.carrier
         else:
-            carrier = self._new(task, now)
+            # Put there by hand, and so without an enqueue that would say from where.
+            headers = headers_of(contexts.get_current())
+            carrier = replace(self._new(task, now), headers=headers)
         HERE.outgoing = Outgoing(task, carrier, HERE.caller)
         facts = self._recorder.facts(task, carrier.attempt)
         if attempt is not None:

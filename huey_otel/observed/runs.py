@@ -12,13 +12,15 @@ from huey_otel._attempts import HERE, Attempt, running
 from huey_otel._guard import guarded
 from huey_otel.mapping import Row
 from huey_otel.observed.recorder import Recorder
+from huey_otel.observed.tracing import Tracing, message_of
 
 
 class Runs:
     """Sees what becomes of each popped message."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, tracing: Tracing) -> None:
         self._recorder = recorder
+        self._tracing = tracing
 
     @guarded
     def taken(self, task: Task) -> None:
@@ -34,6 +36,7 @@ class Runs:
                 carrier = outgoing.carrier
             facts = self._recorder.facts(task, carrier.attempt if carrier else 1)
             attempt = Attempt(task, facts, carrier, HERE.worker)
+            attempt.nested = True
         HERE.attempts.append(attempt)
 
     @guarded
@@ -47,18 +50,21 @@ class Runs:
             self._start(attempt)
         elif row.status == e.EVENT_RETRYING:
             # A RetryTask has no signal of its own: the run is over by now.
-            attempt.end(n.OUTCOME_RETRY_REQUESTED)
+            if attempt.end(n.OUTCOME_RETRY_REQUESTED):
+                self._tracing.end(attempt, None, None)
             attempt.retrying = True
             self._recorder.tell(attempt, row.status, retries=task.retries - 1)
         elif row.outcome is not None:
             self._end(attempt, row, row.outcome)
         elif row.final is not None:
             attempt.final = row.final
+            self._tracing.short(attempt, row.final)
             self._recorder.tell(attempt, row.status)
 
     def _start(self, attempt: Attempt) -> None:
         wait = attempt.start()
         running[id(attempt.task)] = attempt
+        self._tracing.start(attempt, wait)
         before, attempt.announced = attempt.announced, True
         attempt.announced = before | self._recorder.tell(
             attempt, e.EVENT_STARTED, extra={"wait": wait}, timestamp=attempt.started
@@ -78,8 +84,10 @@ class Runs:
         self, attempt: Attempt, row: Row, error: BaseException | None
     ) -> None:
         extra: dict[str, Any] = {"duration": attempt.duration}
-        if row.error:
-            extra.update(self._recorder.failure(error))
+        failure = self._recorder.failure(error) if row.error else None
+        if failure is not None:
+            extra.update(failure)
+        self._tracing.end(attempt, failure, message_of(error))
         timestamp = (attempt.started or 0.0) + (attempt.duration or 0.0)
         self._recorder.tell(attempt, row.status, extra=extra, timestamp=timestamp)
 
@@ -98,6 +106,8 @@ class Runs:
             self._say_failed(status, extra, task)
             return
         ended_by_this = attempt.end(attempt.outcome_of_function)
+        if ended_by_this:
+            self._tracing.end(attempt, extra, message_of(error))
         if ended_by_this or "duration" in mapping.TABLE[status].extra:
             extra["duration"] = attempt.duration
         retries = attempt.task.retries if attempt.retrying else None
@@ -124,12 +134,12 @@ class Runs:
     def not_enqueued(self, task: Task, error: BaseException) -> None:
         """Huey's enqueue raised; only huey's own enqueues are an event."""
         outgoing = HERE.outgoing
-        if (
-            outgoing is None
-            or outgoing.task is not task
-            or self._recorder.huey.immediate
-        ):
+        if outgoing is None or outgoing.task is not task:
             return
+        if self._recorder.huey.immediate:
+            # It is the run that raised, inside of the enqueue.
+            return
+        outgoing.error = error
         if outgoing.origin != n.ORIGIN_CALL and isinstance(error, Exception):
             self.failed(e.EVENT_ERROR_ENQUEUEING, error, task)
         if outgoing.ripe is not None:
@@ -192,6 +202,7 @@ class Runs:
         if len(HERE.attempts) > depth:
             # More than one when a task's timeout came just as an inner run was left.
             for attempt in reversed(HERE.attempts[depth:]):
+                self._tracing.leave(attempt)
                 self._close(attempt)
             del HERE.attempts[depth:]
         if not HERE.attempts:

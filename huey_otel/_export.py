@@ -1,0 +1,115 @@
+"""Where spans go, by the variables that only `opentelemetry-instrument` reads."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+EXPORTERS: Final = "opentelemetry_traces_exporter"
+"""The group of entry points that names what makes exporters."""
+
+GRPC: Final = "otlp_proto_grpc"
+HTTP: Final = "otlp_proto_http"
+_OTLP: Final = "otlp"
+_CONSOLE: Final = "console"
+_NONE: Final = "none"
+_PROTOCOLS: Final = {"grpc": GRPC, "http/protobuf": HTTP}
+_SPOKEN: Final = {GRPC: "OTLP/gRPC", HTTP: "OTLP/HTTP", _CONSOLE: "the console"}
+_ALWAYS: Final = (GRPC, HTTP, _CONSOLE)
+_GRPC_PORT: Final = 4317
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """What the environment says of where spans go.
+
+    `exporters` are names of OpenTelemetry's entry points, `where` says to
+    people where they deliver, `why_none` why there are none.
+    """
+
+    disabled: bool = False
+    exporters: tuple[str, ...] = ()
+    where: str = ""
+    why_none: str = ""
+    service_name_given: bool = False
+
+
+def read_export(env: Mapping[str, str]) -> Export:
+    """Read the variables as the OpenTelemetry specification says.
+
+    Raises ValueError for an exporter or a protocol that is not to be had.
+    """
+    endpoint = env.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or env.get(
+        "OTEL_EXPORTER_OTLP_ENDPOINT", ""
+    )
+    raw = env.get("OTEL_TRACES_EXPORTER", "").strip() or (_OTLP if endpoint else "")
+    names = [name.strip() for name in raw.split(",") if name.strip()]
+    disabled = env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    exporters = () if disabled else tuple(_exporters(names, env, endpoint))
+    return Export(
+        disabled=disabled,
+        exporters=exporters,
+        where=_where(exporters, endpoint),
+        why_none="OTEL_TRACES_EXPORTER=none"
+        if names
+        else "OTEL_EXPORTER_OTLP_ENDPOINT is not set",
+        service_name_given=bool(env.get("OTEL_SERVICE_NAME"))
+        or _names_service(env.get("OTEL_RESOURCE_ATTRIBUTES", "")),
+    )
+
+
+def _exporters(names: list[str], env: Mapping[str, str], endpoint: str) -> list[str]:
+    chosen = []
+    for name in names:
+        if name == _NONE:
+            continue
+        found = _protocol(env, endpoint) if name == _OTLP else name
+        if found not in _ALWAYS and not entry_points(group=EXPORTERS, name=found):
+            known = {point.name for point in entry_points(group=EXPORTERS)}
+            accepted = ", ".join(sorted({*known, _NONE}))
+            raise ValueError(
+                f"OTEL_TRACES_EXPORTER={name!r}: expected some of {accepted}"
+            )
+        if found not in chosen:
+            chosen.append(found)
+    return chosen
+
+
+def _protocol(env: Mapping[str, str], endpoint: str) -> str:
+    """The entry point for OTLP: as named, else gRPC for its port, else HTTP."""
+    for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        raw = env.get(name, "").strip()
+        if raw:
+            if raw not in _PROTOCOLS:
+                accepted = ", ".join(_PROTOCOLS)
+                raise ValueError(f"{name}={raw!r}: expected one of {accepted}")
+            return _PROTOCOLS[raw]
+    return GRPC if _port(_split(endpoint)) == _GRPC_PORT else HTTP
+
+
+def _where(exporters: tuple[str, ...], endpoint: str) -> str:
+    place = _split(endpoint).netloc.rpartition("@")[2]
+    spoken = [_SPOKEN.get(name, name) for name in exporters]
+    if place and not {GRPC, HTTP}.isdisjoint(exporters):
+        return f"over {', '.join(spoken)} to {place}"
+    return f"over {', '.join(spoken)}"
+
+
+def _split(endpoint: str) -> SplitResult:
+    try:
+        return urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
+    except ValueError:
+        return SplitResult("", "", "", "", "")
+
+
+def _port(place: SplitResult) -> int | None:
+    try:
+        return place.port
+    except ValueError:
+        return None
+
+
+def _names_service(attributes: str) -> bool:
+    names = (pair.partition("=")[0].strip() for pair in attributes.split(","))
+    return "service.name" in names

@@ -1,0 +1,162 @@
+"""The provider that we build: exporters that survive forks, and say once what fails."""
+
+import itertools
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
+from typing import Any, Final
+
+import requests
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import (
+    BatchSpanProcessor,
+    ConsoleSpanExporter,
+    SimpleSpanProcessor,
+    SpanExporter,
+    SpanExportResult,
+)
+
+from huey_otel import _names as n
+from huey_otel._export import EXPORTERS, HTTP, Export
+from huey_otel._forks import in_child
+from huey_otel._guard import guarded
+from huey_otel._losses import LOSSES
+
+_TALKATIVE: Final = (
+    "opentelemetry.exporter.otlp.common.http",
+    "opentelemetry.exporter.otlp.proto.grpc.exporter",
+    "opentelemetry.exporter.otlp.proto.grpc.trace_exporter",
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+)
+
+
+def build(export: Export, queue: str) -> tuple[TracerProvider, list[SpanProcessor]]:
+    """Make the provider that *export* asks for; `service.name` is *queue* by default.
+
+    It leaves its end to us, because the SDK's waits up to 30 s for a collector.
+    """
+    attributes = {} if export.service_name_given else {"service.name": queue}
+    resource = Resource.create(attributes)
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    processors = [_processor(name) for name in export.exporters]
+    for processor in processors:
+        provider.add_span_processor(processor)
+    return provider, processors
+
+
+def _processor(name: str) -> SpanProcessor:
+    point = next(iter(entry_points(group=EXPORTERS, name=name)))
+    make: Callable[..., SpanExporter] = point.load()
+    exporter = make(session=_session()) if name == HTTP else make()
+    if isinstance(exporter, ConsoleSpanExporter):
+        return SimpleSpanProcessor(exporter)
+    for logger in _TALKATIVE:
+        logging.getLogger(logger).addFilter(_HELD_BACK)
+    return CountingProcessor(CountingExporter(exporter))
+
+
+def _session() -> requests.Session:
+    """A session that a forked child does not share.
+
+    Two processes on one kept-alive connection mix up their requests
+    (opentelemetry-exporter-otlp-proto-http 1.45).
+    """
+    session = requests.Session()
+    os.register_at_fork(after_in_child=session.close)
+    return session
+
+
+class CountingExporter(SpanExporter):
+    """Counts the spans that *exporter* could not deliver, and says so once a streak.
+
+    What the exporter logs itself, for each try of each batch, is held back.
+    """
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+        self.settled = 0
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Hand *spans* on, and see what becomes of them."""
+        _HELD_BACK.begin()
+        try:
+            result = self._export(spans)
+        finally:
+            reason = _HELD_BACK.end()
+        self.settled += len(spans)
+        if result is SpanExportResult.SUCCESS:
+            LOSSES.recovered(n.LOSS_SPANS, message="spans are delivered again")
+            return result
+        why = f"spans could not be delivered: {reason or 'no reason given'}"
+        LOSSES.count(n.LOSS_SPANS, len(spans), why=why)
+        return SpanExportResult.FAILURE
+
+    @guarded
+    def _export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return self._exporter.export(spans)
+
+    def shutdown(self) -> None:
+        """Shut the exporter down."""
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Make the exporter deliver what it keeps, if it does that."""
+        return self._exporter.force_flush(timeout_millis)
+
+
+class CountingProcessor(BatchSpanProcessor):
+    """Knows how many spans ended, and so how many are left when the process ends."""
+
+    def __init__(self, exporter: CountingExporter) -> None:
+        super().__init__(exporter)
+        self._counting = exporter
+        self._count_anew()
+        in_child(self._count_anew)
+
+    def _count_anew(self) -> None:
+        """What a parent has not exported yet is the parent's."""
+        self._ended = itertools.count()
+        self._counting.settled = 0
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Count *span* if it is one to export."""
+        super().on_end(span)
+        if span.context is not None and span.context.trace_flags.sampled:
+            next(self._ended)
+
+    def give_up(self) -> None:
+        """The process ends: what was not exported by now is lost."""
+        left = next(self._ended) - self._counting.settled
+        self._counting.settled += left + 1
+        if left > 0:
+            why = f"spans were not delivered in time: {_HELD_BACK.last}"
+            LOSSES.count(n.LOSS_SPANS, left, why=why)
+
+
+class _HeldBack(logging.Filter):
+    """Keeps warnings back that are logged by a thread between `begin` and `end`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._here = threading.local()
+        self.last = "no answer"
+
+    def begin(self) -> None:
+        self._here.reason = ""
+
+    def end(self) -> str:
+        reason: str = self._here.reason
+        del self._here.reason
+        return reason
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING or not hasattr(self._here, "reason"):
+            return True
+        self._here.reason = self.last = record.getMessage()
+        return False
+
+
+_HELD_BACK: Final[Any] = _HeldBack()

@@ -1,0 +1,67 @@
+"""Flushes of tracer providers that take no longer than they may."""
+
+import threading
+from queue import SimpleQueue
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.trace import ProxyTracerProvider, TracerProvider
+
+from huey_otel._forks import in_child
+from huey_otel._guard import guarded
+
+
+class Flusher:
+    """Runs `force_flush` on threads that may be left behind.
+
+    The SDK's ignores its own timeout (opentelemetry-sdk 1.45). Python 3.12 and
+    newer start no thread once the interpreter goes down, so one that `prepare`
+    has started waits for that.
+    """
+
+    def __init__(self) -> None:
+        self._begin()
+        in_child(self._begin)
+
+    def _begin(self) -> None:
+        self._asked: SimpleQueue[tuple[TracerProvider, threading.Event]] = SimpleQueue()
+        self._prepared: threading.Thread | None = None
+
+    def prepare(self) -> None:
+        """Be ready to flush while the interpreter goes down."""
+        if self._prepared is None:
+            self._prepared = threading.Thread(
+                target=self._serve, name="huey-otel-flush", daemon=True
+            )
+            self._prepared.start()
+
+    def flush(self, provider: TracerProvider) -> threading.Event:
+        """Begin to export what waits in *provider*; the event says when it is out."""
+        if isinstance(provider, ProxyTracerProvider):
+            # The application may have set its own since.
+            provider = trace.get_tracer_provider()
+        done = threading.Event()
+        if not hasattr(provider, "force_flush"):
+            done.set()
+            return done
+        try:
+            threading.Thread(target=_flush, args=(provider, done), daemon=True).start()
+        except RuntimeError:
+            self._asked.put((provider, done))
+        return done
+
+    def _serve(self) -> None:
+        asked = self._asked
+        while True:
+            _flush(*asked.get())
+
+
+@guarded
+def _flush(provider: Any, done: threading.Event) -> None:
+    try:
+        provider.force_flush()
+    finally:
+        done.set()
+
+
+FLUSHER: Final = Flusher()

@@ -1,0 +1,133 @@
+"""Spans of lost attempts: the worker that began them can no longer end them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+)
+
+from huey_otel import _names as n
+from huey_otel._provider import Provided
+from huey_otel._records import Key, Record, Source, Sum, TaskFacts
+from huey_otel._version import version
+from huey_otel.events import EVENT_LOST
+
+
+class LostSpans:
+    """A sink that exports a span for each lost attempt that had begun one.
+
+    It has the ids that the worker gave it when the provider is ours, so that
+    what ran inside keeps its parent. Others let nobody choose ids: it gets new
+    ones there, in the same trace, and a link to the old.
+    """
+
+    def __init__(self, provided: Callable[[], Provided], naming: str) -> None:
+        self._provided = provided
+        self._naming = naming
+
+    def __call__(self, record: Record, source: Source) -> None:
+        """Take *record* in if it says that a started attempt was lost."""
+        if record.status != EVENT_LOST or record.facts is None:
+            return
+        facts = TaskFacts(*record.facts)
+        if facts.trace_id is None or facts.span_id is None:
+            return
+        began = record.timestamp - (record.extra or {}).get("duration", 0.0)
+        place = facts.name if self._naming == n.NAMING_TASK else source.queue
+        span: dict[str, Any] = {
+            "name": f"{n.PROCESS} {place}",
+            "kind": SpanKind.CONSUMER,
+            "attributes": _attributes(facts, record, source),
+            "start_time": int(began * 1e9),
+        }
+        end = int(record.timestamp * 1e9)
+        lost = _ids(facts.trace_id, facts.span_id, remote=False)
+        parent = None
+        if facts.parent_id is not None:
+            parent = _ids(facts.trace_id, facts.parent_id, remote=True)
+        provided = self._provided()
+        if provided.processors:
+            _export(provided, span, lost, parent, end)
+        else:
+            _link(provided, span, lost, parent or lost, end)
+
+    def add_sum(self, key: Key, total: Sum, source: Source) -> None:
+        """Nothing: sums know no spans."""
+
+
+def _export(
+    provided: Provided,
+    span: dict[str, Any],
+    lost: SpanContext,
+    parent: SpanContext | None,
+    end: int,
+) -> None:
+    """Give our own processors the span with the ids of *lost*."""
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+    readable = ReadableSpan(
+        context=lost,
+        parent=parent,
+        resource=getattr(provided.provider, "resource", None),
+        instrumentation_scope=InstrumentationScope(n.DISTRIBUTION, version()),
+        status=_STATUS,
+        end_time=end,
+        **span,
+    )
+    for processor in provided.processors:
+        processor.on_end(readable)
+
+
+def _link(
+    provided: Provided,
+    span: dict[str, Any],
+    lost: SpanContext,
+    parent: SpanContext,
+    end: int,
+) -> None:
+    linked = provided.tracer.start_span(
+        context=trace.set_span_in_context(NonRecordingSpan(parent), Context()),
+        links=[Link(lost)],
+        **span,
+    )
+    linked.set_status(_STATUS)
+    linked.end(end)
+
+
+_STATUS = Status(StatusCode.ERROR, "the worker died")
+
+
+def _ids(trace_id: str, span_id: str, *, remote: bool) -> SpanContext:
+    sampled = TraceFlags(TraceFlags.SAMPLED)
+    return SpanContext(int(trace_id, 16), int(span_id, 16), remote, sampled)
+
+
+def _attributes(facts: TaskFacts, record: Record, source: Source) -> dict[str, Any]:
+    attributes: dict[str, Any] = {
+        n.MESSAGING_SYSTEM: n.SYSTEM,
+        n.MESSAGING_OPERATION_NAME: n.PROCESS,
+        n.MESSAGING_OPERATION_TYPE: n.PROCESS,
+        n.MESSAGING_DESTINATION_NAME: source.queue,
+        n.MESSAGING_MESSAGE_ID: facts.id,
+        n.TASK_NAME: facts.name,
+        n.TASK_ATTEMPT: facts.attempt,
+        n.TASK_OUTCOME: n.OUTCOME_LOST,
+        n.ERROR_TYPE: n.OUTCOME_LOST,
+    }
+    if facts.execute_time is not None:
+        attributes[n.TASK_ETA] = facts.execute_time
+    if record.retries is not None:
+        attributes[n.TASK_RETRIES_LEFT] = record.retries
+    if record.worker is not None:
+        attributes[n.WORKER_NAME] = record.worker
+    return attributes

@@ -1,0 +1,126 @@
+"""The tracer provider: the application's, or one built as the environment says."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing import util
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry import trace
+from opentelemetry.trace import ProxyTracerProvider, Tracer, TracerProvider
+
+from huey_otel import _names as n
+from huey_otel._export import Export
+from huey_otel._flusher import FLUSHER
+from huey_otel._forks import in_child
+from huey_otel._guard import guarded
+from huey_otel._version import version
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import SpanProcessor
+
+logger = logging.getLogger(n.LOGGER)
+
+_LAST: Final = -101
+"""Priority of our finalizer: behind that of all instrumented hueys."""
+
+_PATIENCE: Final = 1.0
+"""Seconds that a process waits whose hueys are all uninstrumented by its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provided:
+    """A tracer, and what is behind it.
+
+    `provider` is flushed at the end; `processors` are only there when we built
+    it. `where` says to people where spans go, or why they do not.
+    """
+
+    tracer: Tracer
+    provider: TracerProvider
+    where: str
+    processors: "tuple[SpanProcessor, ...]" = ()
+
+    def flush(self) -> threading.Event:
+        """Begin to export what waits; the event says when it is out."""
+        return FLUSHER.flush(self.provider)
+
+    def give_up(self) -> None:
+        """The process ends: count as lost what of ours was not exported by now."""
+        if self.processors:
+            _BUILT.given_up = True
+        for processor in self.processors:
+            give_up: Callable[[], None] | None = getattr(processor, "give_up", None)
+            if give_up is not None:
+                give_up()
+
+
+class _Built:
+    """The one provider that we built for this process, if we did."""
+
+    def __init__(self) -> None:
+        self.provided: Provided | None = None
+        self._renew()
+        in_child(self._renew)
+
+    def _renew(self) -> None:
+        self.lock = threading.RLock()
+        self.given_up = False
+
+
+_BUILT: Final = _Built()
+
+
+def resolve(given: TracerProvider | None, export: Export, queue: str) -> Provided:
+    """Find the provider: the argument, the global one, or one from the environment.
+
+    Built and set globally only if the application set none by now and the
+    environment names an exporter; otherwise spans cost what the API costs.
+    """
+    if given is not None:
+        return _provided(given, "to the tracer_provider= given")
+    with _BUILT.lock:
+        current = trace.get_tracer_provider()
+        built = _BUILT.provided
+        if built is not None and built.provider is current:
+            return built
+        if not isinstance(current, ProxyTracerProvider):
+            return _provided(current, "to the application's tracer provider")
+        if export.disabled:
+            return _provided(current, "off, OTEL_SDK_DISABLED is set")
+        if not export.exporters:
+            return _provided(current, f"off, {export.why_none}")
+        return _build(export, queue) or _provided(
+            current, "off, the exporter could not be made"
+        )
+
+
+def _provided(
+    provider: TracerProvider, where: str, processors: "tuple[SpanProcessor, ...]" = ()
+) -> Provided:
+    if hasattr(provider, "force_flush"):
+        FLUSHER.prepare()
+    tracer = trace.get_tracer(n.DISTRIBUTION, version(), tracer_provider=provider)
+    return Provided(tracer, provider, where, processors)
+
+
+@guarded
+def _build(export: Export, queue: str) -> Provided:
+    # The SDK and its exporters take a while to import.
+    from huey_otel import _exporters
+
+    provider, processors = _exporters.build(export, queue)
+    built = _provided(provider, export.where, tuple(processors))
+    _BUILT.provided = built
+    trace.set_tracer_provider(provider)
+    util.Finalize(None, _leave, args=(built,), exitpriority=_LAST)
+    logger.info("spans go %s, by a tracer provider that is now global", built.where)
+    return built
+
+
+@guarded
+def _leave(built: Provided) -> None:
+    """Deliver what no instrumented huey has waited for."""
+    if not _BUILT.given_up:
+        built.flush().wait(_PATIENCE)

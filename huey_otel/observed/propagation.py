@@ -1,0 +1,134 @@
+"""Propagation: what rides in a message, and what it makes of the attempt's parent."""
+
+from typing import Final
+
+from huey.api import Task
+from opentelemetry import context as contexts
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, SpanContext, TraceFlags
+
+from huey_otel import _names as n
+from huey_otel._attempts import Attempt
+from huey_otel._carrier import Carrier
+from huey_otel._guard import guarded
+from huey_otel._settings import Settings
+
+_MOST_HOPS: Final = 100
+_BAGGAGE: Final = "baggage"
+_LARGEST_BAGGAGE: Final = 4_096
+_LARGEST_HEADERS: Final = 6_144
+"""Characters of all headers, so that the carrier has room for the rest of it."""
+
+
+class Propagation:
+    """Joins attempts to what enqueued them, as the settings say."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._propagation = settings.propagation
+        self._link_after = settings.link_after
+
+    def parent(self, attempt: Attempt) -> tuple[Context, list[Link]]:
+        """The context that *attempt*'s span starts in, and what it is linked to."""
+        carrier = attempt.carrier
+        links = [] if carrier is None else _retry_links(carrier)
+        if attempt.nested:
+            # In immediate mode the enqueue is current, and the run is inside it.
+            return contexts.get_current(), links
+        if carrier is None or not carrier.headers:
+            return Context(), links
+        how = self._how(attempt.task, carrier)
+        if how == n.PROPAGATE_NONE:
+            return Context(), links
+        extracted = propagate.extract(carrier.headers, Context())
+        if how == n.PROPAGATE_CHILD:
+            return extracted, links
+        origin = trace.get_current_span(extracted).get_span_context()
+        if origin.is_valid and all(
+            origin.span_id != link.context.span_id for link in links
+        ):
+            links.insert(0, Link(origin))
+        return Context(), links
+
+    def _how(self, task: Task, carrier: Carrier) -> str:
+        how = self._propagation
+        if callable(how):
+            how = self._asked(task) or n.PROPAGATE_AUTO
+        if how != n.PROPAGATE_AUTO:
+            return how
+        put_off = 0.0 if carrier.eta is None else carrier.eta - carrier.enqueued
+        if carrier.hops > _MOST_HOPS or put_off > self._link_after:
+            return n.PROPAGATE_LINK
+        return n.PROPAGATE_CHILD
+
+    @guarded
+    def _asked(self, task: Task) -> str:
+        """What the user's function says of *task*; it may raise."""
+        assert callable(self._propagation)  # noqa: S101 - for the type checker
+        how = self._propagation(task)
+        if how not in n.PROPAGATIONS:
+            raise ValueError(
+                f"propagation= returned {how!r} for {task.name}:"
+                f" expected one of {', '.join(n.PROPAGATIONS)}"
+            )
+        return how
+
+
+def headers_of(context: Context) -> dict[str, str]:
+    """What the global propagator makes of *context*; what is too much is left out."""
+    headers: dict[str, str] = {}
+    propagate.inject(headers, context)
+    size = 0
+    for name, value in [*headers.items()]:
+        if type(value) is not str or (
+            name == _BAGGAGE and len(value) > _LARGEST_BAGGAGE
+        ):
+            del headers[name]
+        else:
+            size += len(name) + len(value)
+    while size > _LARGEST_HEADERS:
+        longest = max(headers, key=lambda name: len(headers[name]))
+        size -= len(longest) + len(headers.pop(longest))
+    return headers
+
+
+def headers_of_retry(carrier: Carrier, span: Span | None) -> dict[str, str]:
+    """The headers that the attempt after *span* has.
+
+    They stay what they were, unless the attempt began its trace itself: the
+    next one stays in there.
+    """
+    headers = dict(carrier.headers)
+    if span is None or not span.get_span_context().is_valid:
+        return headers
+    before = propagate.extract(headers, Context()) if headers else Context()
+    if trace.get_current_span(before).get_span_context().is_valid:
+        return headers
+    return headers_of(trace.set_span_in_context(span, before))
+
+
+def traceparent(span: Span | None) -> str | None:
+    """*span* as W3C writes it, for a link to it; None if it has no id."""
+    ids = trace.INVALID_SPAN_CONTEXT if span is None else span.get_span_context()
+    if not ids.is_valid:
+        return None
+    return (
+        f"00-{trace.format_trace_id(ids.trace_id)}"
+        f"-{trace.format_span_id(ids.span_id)}-{ids.trace_flags:02x}"
+    )
+
+
+def _retry_links(carrier: Carrier) -> list[Link]:
+    if carrier.previous is None:
+        return []
+    try:
+        _, trace_id, span_id, flags = carrier.previous.split("-")
+        before = SpanContext(
+            int(trace_id, 16),
+            int(span_id, 16),
+            is_remote=True,
+            trace_flags=TraceFlags(int(flags, 16)),
+        )
+    except ValueError:
+        return []
+    return [Link(before, {n.LINK_KIND: n.LINK_RETRY})] if before.is_valid else []

@@ -1,0 +1,220 @@
+"""Spans: one for each enqueue, one for each attempt, with all that is said in them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from huey.api import Task
+from opentelemetry import context as contexts
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TraceFlags
+
+from huey_otel import _failures
+from huey_otel import _names as n
+from huey_otel._attempts import Attempt, Current, Outgoing
+from huey_otel._guard import guarded
+from huey_otel._provider import Provided
+from huey_otel._records import TaskFacts
+from huey_otel._settings import Settings
+from huey_otel.observed.propagation import Propagation, headers_of
+
+_LONGEST_DESCRIPTION: Final = 1_024
+_SEND: Final = "send"
+_PROCESS: Final = "process"
+
+
+class Tracing:
+    """Starts and ends the spans of one instrumented huey.
+
+    *provided* is called at the first span, so an application may set its
+    provider after `instrument`.
+    """
+
+    def __init__(
+        self, queue: str, settings: Settings, provided: Callable[[], Provided]
+    ) -> None:
+        self._queue = queue
+        self._by_task = settings.span_naming == n.NAMING_TASK
+        self._tracebacks = settings.tracebacks
+        self._propagation = Propagation(settings)
+        self._provided = provided
+        self._enqueue_attributes = self._operation(n.ENQUEUE, _SEND)
+        self._process_attributes = self._operation(n.PROCESS, _PROCESS)
+
+    def _operation(self, name: str, kind: str) -> dict[str, Any]:
+        return {
+            n.MESSAGING_SYSTEM: n.SYSTEM,
+            n.MESSAGING_OPERATION_NAME: name,
+            n.MESSAGING_OPERATION_TYPE: kind,
+            n.MESSAGING_DESTINATION_NAME: self._queue,
+        }
+
+    @guarded
+    def enqueue(self, outgoing: Outgoing, facts: TaskFacts) -> None:
+        """Start the span of an enqueue, make it current, and send it along."""
+        task = outgoing.task
+        attributes = self._attributes(self._enqueue_attributes, task, facts)
+        span = self._provided().tracer.start_span(
+            self._name(n.ENQUEUE, facts), kind=SpanKind.PRODUCER, attributes=attributes
+        )
+        outgoing.span = span
+        context = trace.set_span_in_context(span)
+        outgoing.carrier = replace(outgoing.carrier, headers=headers_of(context))
+        outgoing.before = contexts.get_current()
+        contexts.attach(context)
+
+    @guarded
+    def batch(self, kind: str, count: int) -> Current | None:
+        """Start a span for the enqueues of a group or chord, if they have no other.
+
+        They are one trace by that.
+        """
+        if trace.get_current_span().get_span_context().is_valid:
+            return None
+        span = self._provided().tracer.start_span(
+            f"{n.ENQUEUE} {kind if self._by_task else self._queue}",
+            kind=SpanKind.CLIENT,
+            attributes=self._enqueue_attributes | {n.MESSAGING_BATCH_COUNT: count},
+        )
+        current = Current(span=span, before=contexts.get_current())
+        contexts.attach(trace.set_span_in_context(span))
+        return current
+
+    @guarded
+    def enqueued(self, current: Current) -> None:
+        """End the span of an enqueue, and make current again what was so before."""
+        _put_back(current)
+        span, error = current.span, current.error
+        if span is None:
+            return
+        if error is not None and span.is_recording():
+            text = _failures.text(error) if self._tracebacks else None
+            _record(span, _failures.class_name(error), message_of(error), text)
+        span.end()
+
+    @guarded
+    def start(self, attempt: Attempt, wait: float | None) -> None:
+        """Start the span of *attempt*, and make it current until `leave`."""
+        attributes = {}
+        if wait is not None:
+            attributes[n.TASK_WAIT] = wait
+        span, context = self._start(attempt, attributes)
+        attempt.span = span
+        attempt.before = contexts.get_current()
+        contexts.attach(context)
+
+    @guarded
+    def short(self, attempt: Attempt, outcome: str) -> None:
+        """Tell in the trace why nothing was run."""
+        span, _ = self._start(attempt, {n.TASK_OUTCOME: outcome})
+        span.end()
+
+    def _start(self, attempt: Attempt, more: dict[str, Any]) -> tuple[Span, Context]:
+        """A span for *attempt*, and the context in which it is current."""
+        parent, links = self._propagation.parent(attempt)
+        above = trace.get_current_span(parent).get_span_context()
+        attributes = self._attributes(
+            self._process_attributes, attempt.task, attempt.facts
+        )
+        attributes.update(more)
+        if attempt.worker is not None:
+            attributes[n.WORKER_NAME] = attempt.worker
+        began = attempt.started
+        span = self._provided().tracer.start_span(
+            self._name(n.PROCESS, attempt.facts),
+            context=parent,
+            kind=SpanKind.CONSUMER,
+            attributes=attributes,
+            links=links,
+            start_time=None if began is None else _nanoseconds(began),
+        )
+        if not above.is_valid:
+            # A trace of its own, and the hops are those within one.
+            attempt.hops = 0
+        ids = span.get_span_context()
+        if ids.is_valid and ids.trace_flags & TraceFlags.SAMPLED:
+            attempt.facts = attempt.facts._replace(
+                trace_id=trace.format_trace_id(ids.trace_id),
+                span_id=trace.format_span_id(ids.span_id),
+                parent_id=(
+                    trace.format_span_id(above.span_id) if above.is_valid else None
+                ),
+            )
+        return span, trace.set_span_in_context(span, parent)
+
+    @guarded
+    def end(
+        self, attempt: Attempt, failure: Mapping[str, Any] | None, message: str | None
+    ) -> None:
+        """End the span of *attempt* as its outcome says; it stays current."""
+        span = attempt.span
+        if span is None:
+            return
+        end = _nanoseconds((attempt.started or 0.0) + (attempt.duration or 0.0))
+        if span.is_recording():
+            span.set_attribute(n.TASK_OUTCOME, attempt.outcome or "")
+            if failure is not None:
+                name = failure.get("exception") or n.OUTCOME_ERROR
+                _record(span, name, message, failure.get("traceback"), end)
+        span.end(end)
+
+    @guarded
+    def leave(self, attempt: Attempt) -> None:
+        """Make current again what was so before `start`; on the attempt's thread."""
+        _put_back(attempt)
+        span, attempt.span = attempt.span, None
+        if span is not None and span.is_recording():
+            # A task's timeout came in between the end of the run and that of the span.
+            span.end()
+
+    def _name(self, operation: str, facts: TaskFacts) -> str:
+        return f"{operation} {facts.name if self._by_task else self._queue}"
+
+    def _attributes(
+        self, operation: dict[str, Any], task: Task, facts: TaskFacts
+    ) -> dict[str, Any]:
+        attributes = operation.copy()
+        attributes[n.MESSAGING_MESSAGE_ID] = facts.id
+        attributes[n.TASK_NAME] = facts.name
+        attributes[n.TASK_ATTEMPT] = facts.attempt
+        attributes[n.TASK_RETRIES_LEFT] = task.retries
+        if task.priority is not None:
+            attributes[n.TASK_PRIORITY] = task.priority
+        if facts.execute_time is not None:
+            attributes[n.TASK_ETA] = facts.execute_time
+        return attributes
+
+
+def _put_back(thing: Attempt | Current) -> None:
+    """Make current again what was so before *thing*'s span.
+
+    Not by `detach`, which swallows a task's timeout that hits it
+    (opentelemetry-api 1.45).
+    """
+    if thing.before is not None:
+        contexts.attach(thing.before)
+        thing.before = None
+
+
+def _record(
+    span: Span, name: str, message: str | None, text: str | None, end: int | None = None
+) -> None:
+    """Record an exception as far as it is known; its traceback has a limit."""
+    span.set_attribute(n.ERROR_TYPE, name)
+    span.set_status(Status(StatusCode.ERROR, message))
+    attributes = {"exception.type": name}
+    if message is not None:
+        attributes["exception.message"] = message
+    if text is not None:
+        attributes["exception.stacktrace"] = text
+    span.add_event("exception", attributes, end)
+
+
+def message_of(error: BaseException | None) -> str | None:
+    """What *error* says, at most 1,024 characters; None if it cannot say it."""
+    return None if error is None else _failures.message(error)[:_LONGEST_DESCRIPTION]
+
+
+def _nanoseconds(seconds: float) -> int:
+    return int(seconds * 1e9)

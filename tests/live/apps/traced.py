@@ -1,0 +1,68 @@
+"""A queue whose tasks are traced."""
+
+import os
+import time
+
+from huey import RedisHuey
+from opentelemetry import trace
+
+from huey_otel import instrument
+
+huey = RedisHuey("live", url=os.environ["LIVE_QUEUE_URL"])
+
+
+def foreign_provider():
+    """A provider that the application made itself."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return provider
+
+
+foreign = foreign_provider() if "LIVE_FOREIGN" in os.environ else None
+instrumentation = instrument(huey, tracer_provider=foreign)
+tracer = trace.get_tracer("application")
+
+
+@huey.task()
+def count():
+    huey.storage.conn.incr("done")
+
+
+@huey.task()
+def nested():
+    return 2
+
+
+@huey.task()
+def work():
+    with tracer.start_as_current_span("inside"):
+        nested()
+    return 1
+
+
+@huey.task()
+def after(_result):
+    huey.storage.conn.incr("done")
+
+
+@huey.task(retries=1)
+def hang():
+    with tracer.start_as_current_span("inside"):
+        pass
+    huey.storage.conn.lpush("hangs", os.getpid())
+    time.sleep(60)
+
+
+@huey.task()
+def warm_up():
+    pass
+
+
+if "LIVE_WARM" in os.environ:
+    # The provider is built, and has a connection open, before any worker is forked.
+    warm_up()
+    instrumentation.flush()

@@ -1,0 +1,25 @@
+"""Enqueues tasks of `traced` as a web process would."""
+
+import sys
+
+from tests.live.apps.traced import (
+    after,
+    count,
+    hang,
+    huey,
+    instrumentation,
+    tracer,
+    work,
+)
+
+match sys.argv[1:]:
+    case ["count", number]:
+        for _ in range(int(number)):
+            count()
+    case ["request"]:
+        # The provider is there from the first enqueue on.
+        instrumentation._provided()
+        with tracer.start_as_current_span("request"):
+            huey.enqueue(work.s().then(after))
+    case ["hang"]:
+        hang()

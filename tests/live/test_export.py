@@ -1,0 +1,258 @@
+"""Spans of real consumers, as a real OTLP receiver gets them."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis
+
+from runtime.demo import otlp
+from runtime.demo.otlp import GRPC, HTTP, Receiver, Span
+from tests.live.processes import Consumer, Program
+from tests.support import wait_until
+
+TASKS = 500
+QUICK = ("-d", "0.02", "-m", "0.1")
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+Produce = Callable[..., None]
+Start = Callable[..., Consumer]
+
+
+@pytest.fixture
+def conn(redis_url: str) -> redis.Redis:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def produce(
+    keep: Callable[[Program], Program], redis_url: str, tmp_path: Path
+) -> Produce:
+    """Runs the application as a producer, to its end."""
+
+    def produce(*arguments: str, **environ: str) -> None:
+        program = Program(
+            *("-m", "tests.live.apps.traced_web", *arguments),
+            log=tmp_path / "producer.log",
+            environ={"LIVE_QUEUE_URL": redis_url} | environ,
+        )
+        keep(program)
+        assert program.wait() == 0
+
+    return produce
+
+
+def done(conn: redis.Redis, number: int) -> Callable[[], bool]:
+    return lambda: int(conn.get("done") or 0) >= number
+
+
+def end(running: Consumer, signum: signal.Signals) -> None:
+    """Send *signum*; a consumer that restarts by it is ended after that."""
+    running.send(signum)
+    if signum == signal.SIGHUP:
+        wait_until(lambda: "Consumer will restart" in running.log, seconds=15)
+        wait_until(lambda: running.log.count("Huey consumer started") == 2, seconds=15)
+        running.wait_until_started()
+        running.send(signal.SIGINT)
+    running.wait()
+
+
+def run_to_the_end(
+    consumer: Start,
+    produce: Produce,
+    conn: redis.Redis,
+    receiver: Receiver,
+    kind: str,
+    signum: signal.Signals,
+    *options: str,
+) -> None:
+    produce("count", str(TASKS), **receiver.environ)
+    running = consumer(
+        *(kind, "-w", "4", *QUICK, *options),
+        application="traced",
+        LIVE_WARM="1",
+        **receiver.environ,
+    )
+    wait_until(done(conn, TASKS), seconds=20)
+    end(running, signum)
+
+
+def counted(spans: list[Span], name: str) -> int:
+    found = [span.span_id for span in spans if span.name.endswith(f"traced.{name}")]
+    assert len(set(found)) == len(found)
+    return len(found)
+
+
+def assert_all_arrived(receiver: Receiver) -> None:
+    spans = [span for span in receiver.spans if span.name.endswith(".count")]
+    enqueued = {span.span_id for span in spans if span.kind == "PRODUCER"}
+    processed = [span for span in spans if span.kind == "CONSUMER"]
+    assert (len(enqueued), len(processed)) == (TASKS, TASKS)
+    assert {span.parent_id for span in processed} == enqueued
+    assert len({span.span_id for span in processed}) == TASKS
+
+
+@pytest.mark.parametrize("signum", SIGNALS, ids=lambda signum: signum.name)
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_every_span_arrives_over_http(consumer, produce, conn, kind, signum):
+    with otlp.receiver(HTTP) as receiver:
+        run_to_the_end(consumer, produce, conn, receiver, kind, signum)
+
+        assert_all_arrived(receiver)
+
+
+def test_every_span_arrives_over_grpc(consumer, produce, conn):
+    with otlp.receiver(GRPC) as receiver:
+        run_to_the_end(consumer, produce, conn, receiver, "process", signal.SIGTERM)
+
+        assert_all_arrived(receiver)
+
+
+@pytest.mark.parametrize("protocol", [HTTP, GRPC])
+def test_every_span_of_recycled_workers_arrives(consumer, produce, conn, protocol):
+    with otlp.receiver(protocol) as receiver:
+        run_to_the_end(
+            *(consumer, produce, conn, receiver, "process", signal.SIGTERM),
+            *("-M", "20", "-c", "0.2"),
+        )
+
+        assert_all_arrived(receiver)
+
+
+def test_compressed_spans_arrive(consumer, produce, conn, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+    with otlp.receiver(HTTP) as receiver:
+        produce("count", "3", **receiver.environ)
+
+        assert counted(receiver.spans, "count") == 3
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+@pytest.mark.parametrize("protocol", [HTTP, GRPC])
+def test_a_request_its_task_and_its_pipeline_are_one_trace(
+    consumer, produce, conn, protocol, kind
+):
+    with otlp.receiver(protocol) as receiver:
+        produce("request", **receiver.environ)
+        running = consumer(kind, *QUICK, application="traced", **receiver.environ)
+        wait_until(done(conn, 1), seconds=15)
+        end(running, signal.SIGTERM)
+
+        spans = receiver.spans
+    assert tree(spans) == {
+        "request": {
+            "enqueue work": {
+                "process work": {
+                    "inside": {"enqueue nested": {"process nested": {}}},
+                    "enqueue after": {"process after": {}},
+                }
+            }
+        }
+    }
+    assert len({span.trace_id for span in spans}) == 1
+    assert {span.resource["service.name"] for span in spans} == {"live"}
+
+
+def tree(spans: list[Span], parent: str | None = None) -> dict[str, object]:
+    return {
+        _short(span.name): tree(spans, span.span_id)
+        for span in sorted(spans, key=lambda span: span.start)
+        if span.parent_id == parent
+    }
+
+
+def _short(name: str) -> str:
+    operation, _, path = name.partition(" ")
+    return f"{operation} {path.rpartition('.')[2]}".strip()
+
+
+@pytest.mark.parametrize("foreign", [False, True], ids=["ours", "foreign"])
+def test_a_killed_workers_attempt_has_a_span(
+    consumer, produce, conn, redis_url, foreign
+):
+    environ = {"LIVE_FOREIGN": "1"} if foreign else {}
+    with otlp.receiver(HTTP) as receiver:
+        produce("hang", **environ, **receiver.environ)
+        running = consumer(
+            *("process", *QUICK, "-c", "0.2"),
+            application="traced",
+            OTEL_BSP_SCHEDULE_DELAY="50",
+            **environ,
+            **receiver.environ,
+        )
+        _, pid = conn.blpop("hangs", timeout=15)
+        if not foreign:
+            assert receiver.wait(lambda spans: "inside" in names(spans))
+        kill(int(pid))
+        assert receiver.wait(lambda spans: f"process {HANG}" in names(spans))
+        end(running, signal.SIGTERM)
+
+        spans = receiver.spans
+    lost = only(spans, f"process {HANG}")
+    enqueued = only(spans, f"enqueue {HANG}")
+    assert lost.attributes["huey.task.outcome"] == "lost"
+    assert (lost.status, lost.message) == ("ERROR", "the worker died")
+    assert (lost.trace_id, lost.parent_id) == (enqueued.trace_id, enqueued.span_id)
+    assert lost.seconds > 0
+    if foreign:
+        (link,) = lost.links
+        assert (link.trace_id, link.span_id != lost.span_id) == (lost.trace_id, True)
+    else:
+        assert lost.links == ()
+        assert only(spans, "inside").parent_id == lost.span_id
+
+
+HANG = "tests.live.apps.traced.hang"
+
+
+def names(spans) -> set[str]:
+    return {span.name for span in spans}
+
+
+def only(spans: list[Span], name: str) -> Span:
+    (span,) = [span for span in spans if span.name == name]
+    return span
+
+
+def kill(pid: int) -> None:
+    import os
+
+    os.kill(pid, signal.SIGKILL)
+
+
+FLUSH_TIMEOUT = 1.5
+
+
+@pytest.mark.parametrize("signum", SIGNALS[:2], ids=lambda signum: signum.name)
+@pytest.mark.parametrize("kind", ["process", "thread"])
+@pytest.mark.parametrize("protocol", [HTTP, GRPC])
+@pytest.mark.parametrize("away", [otlp.refusing, otlp.black_hole])
+def test_a_dead_collector_delays_the_end_by_flush_timeout_at_most(
+    consumer, produce, conn, away, protocol, kind, signum
+):
+    def seconds_to_end(**environ: str) -> float:
+        conn.delete("done")
+        produce("count", "20")
+        running = consumer(
+            *(kind, "-w", "4", *QUICK),
+            application="traced",
+            HUEY_OTEL_FLUSH_TIMEOUT=str(FLUSH_TIMEOUT),
+            LIVE_WARM="1",
+            **environ,
+        )
+        wait_until(done(conn, 20), seconds=15)
+        running.wait_until_started()
+        began = time.monotonic()
+        running.stop(signum)
+        return time.monotonic() - began
+
+    bare = seconds_to_end()
+    with away(protocol) as receiver:
+        with_spans = seconds_to_end(**receiver.environ)
+
+    sys.stdout.write(f"bare {bare:.2f} s, with spans {with_spans:.2f} s\n")
+    assert with_spans - bare < FLUSH_TIMEOUT + 0.5

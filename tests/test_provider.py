@@ -1,0 +1,536 @@
+"""Where spans go: the argument, the application's provider, or the environment."""
+
+import logging
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+
+import pytest
+from huey import MemoryHuey
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from huey_otel import _exporters, instrument
+from huey_otel._export import read_export
+from huey_otel._exporters import CountingExporter, CountingProcessor
+from huey_otel._flusher import Flusher
+from huey_otel._losses import Losses
+from runtime.demo import otlp
+from tests.support import ROOT
+from tests.support_spans import Spans
+
+HTTP = ("otlp_proto_http",)
+GRPC = ("otlp_proto_grpc",)
+PLACE = "OTEL_EXPORTER_OTLP_ENDPOINT"
+TRACES_PLACE = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+EXPORTER = "OTEL_TRACES_EXPORTER"
+PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
+TRACES_PROTOCOL = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
+MAIN = "__main__.add"
+UNSET = "OTEL_EXPORTER_OTLP_ENDPOINT is not set"
+
+
+@pytest.mark.parametrize(
+    ("env", "exporters", "where"),
+    [
+        ({PLACE: "http://tempo:4318"}, HTTP, "over OTLP/HTTP to tempo:4318"),
+        ({PLACE: "http://tempo:4317"}, GRPC, "over OTLP/gRPC to tempo:4317"),
+        ({PLACE: "tempo:4317"}, GRPC, "over OTLP/gRPC to tempo:4317"),
+        ({PLACE: "https://tempo"}, HTTP, "over OTLP/HTTP to tempo"),
+        ({PLACE: "http://tempo:x"}, HTTP, "over OTLP/HTTP to tempo:x"),
+        ({PLACE: "http://[tempo"}, HTTP, "over OTLP/HTTP"),
+        (
+            {PLACE: "http://me:secret@tempo:4318/a"},
+            HTTP,
+            "over OTLP/HTTP to tempo:4318",
+        ),
+        ({TRACES_PLACE: "http://tempo/x"}, HTTP, "over OTLP/HTTP to tempo"),
+        (
+            {PLACE: "http://a:4317", TRACES_PLACE: "http://b:4318"},
+            HTTP,
+            "over OTLP/HTTP to b:4318",
+        ),
+        (
+            {PLACE: "http://a:4318", PROTOCOL: "grpc"},
+            GRPC,
+            "over OTLP/gRPC to a:4318",
+        ),
+        (
+            {PLACE: "http://a:4317", PROTOCOL: "http/protobuf"},
+            HTTP,
+            "over OTLP/HTTP to a:4317",
+        ),
+        (
+            {PLACE: "http://a", PROTOCOL: "grpc", TRACES_PROTOCOL: "http/protobuf"},
+            HTTP,
+            "over OTLP/HTTP to a",
+        ),
+        ({EXPORTER: "otlp"}, HTTP, "over OTLP/HTTP"),
+        ({EXPORTER: " otlp , console "}, (*HTTP, "console"), None),
+        ({EXPORTER: "console"}, ("console",), "over the console"),
+        ({EXPORTER: "otlp_proto_grpc"}, GRPC, "over OTLP/gRPC"),
+        ({EXPORTER: "otlp,otlp_proto_http"}, HTTP, "over OTLP/HTTP"),
+        ({EXPORTER: "", PLACE: "http://a"}, HTTP, "over OTLP/HTTP to a"),
+        ({EXPORTER: "console", PROTOCOL: "carrier-pigeon"}, ("console",), None),
+    ],
+    ids=str,
+)
+def test_environment_names_exporters(env, exporters, where):
+    export = read_export(env)
+
+    assert export.exporters == exporters
+    assert where in (None, export.where)
+
+
+@pytest.mark.parametrize(
+    ("env", "why"),
+    [
+        ({}, UNSET),
+        ({PLACE: ""}, UNSET),
+        ({EXPORTER: "none"}, "OTEL_TRACES_EXPORTER=none"),
+        ({EXPORTER: "none", PLACE: "http://a"}, "OTEL_TRACES_EXPORTER=none"),
+    ],
+    ids=str,
+)
+def test_environment_names_no_exporter(env, why):
+    export = read_export(env)
+
+    assert (export.exporters, export.why_none) == ((), why)
+
+
+@pytest.mark.parametrize("value", ["true", "True", " TRUE "])
+def test_a_disabled_sdk_needs_no_exporter(value):
+    export = read_export({"OTEL_SDK_DISABLED": value, EXPORTER: "no such thing"})
+
+    assert (export.disabled, export.exporters) == (True, ())
+
+
+@pytest.mark.parametrize("value", ["", "false", "1", "yes"])
+def test_only_true_disables_the_sdk(value):
+    assert not read_export({"OTEL_SDK_DISABLED": value}).disabled
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        (
+            {EXPORTER: "zipkin"},
+            r"OTEL_TRACES_EXPORTER='zipkin': expected some of .*console.*none.*otlp",
+        ),
+        (
+            {EXPORTER: "otlp", PROTOCOL: "http/json"},
+            r"OTEL_EXPORTER_OTLP_PROTOCOL='http/json': expected one of"
+            r" grpc, http/protobuf",
+        ),
+        (
+            {PLACE: "http://a", TRACES_PROTOCOL: "udp", PROTOCOL: "grpc"},
+            r"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL='udp'",
+        ),
+    ],
+    ids=["exporter", "protocol", "protocol of traces"],
+)
+def test_what_is_not_to_be_had_is_named(env, message):
+    with pytest.raises(ValueError, match=message):
+        read_export(env)
+
+
+@pytest.mark.parametrize(
+    ("env", "given"),
+    [
+        ({}, False),
+        ({"OTEL_SERVICE_NAME": "web"}, True),
+        ({"OTEL_SERVICE_NAME": ""}, False),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "a=b, service.name = web"}, True),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "my.service.name=web"}, False),
+    ],
+    ids=str,
+)
+def test_the_service_may_be_named(env, given):
+    assert read_export(env).service_name_given is given
+
+
+def test_argument_comes_before_all_else(monkeypatch):
+    monkeypatch.setenv(PLACE, "http://a")
+    spans = Spans()
+    huey = MemoryHuey("my-app")
+    instrumentation = instrument(huey, tracer_provider=spans.provider)
+
+    @huey.task()
+    def add():
+        pass
+
+    add()
+
+    assert spans.names == ["enqueue add"]
+    assert instrumentation._provided().where == "to the tracer_provider= given"
+
+
+def test_something_else_is_no_provider():
+    with pytest.raises(TypeError, match="tracer_provider=7: expected an"):
+        instrument(MemoryHuey("my-app"), tracer_provider=7)
+
+
+PROGRAM = """
+    import logging, sys
+    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+    from huey import MemoryHuey
+    bare = set(sys.modules)
+    from huey_otel import instrument
+    huey = MemoryHuey("my-app")
+    instrumentation = instrument(huey)
+
+    @huey.task()
+    def add():
+        pass
+"""
+
+
+def run(program: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run `PROGRAM` and then *program*; only it can set a global provider."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(PROGRAM) + textwrap.dedent(program)],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin", "PYTHONPATH": str(ROOT), **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+def test_a_producer_without_provider_imports_no_sdk_and_starts_no_thread():
+    done = run(
+        """
+        import threading
+        add()
+        huey.execute(huey.dequeue())
+        instrumentation.flush()
+        print(instrumentation._provided().where)
+        # redis-py 8 imports a part of it by itself.
+        print([name for name in set(sys.modules) - bare
+               if "opentelemetry.sdk" in name or "opentelemetry.exporter" in name])
+        print([t.name for t in threading.enumerate() if "flush" in t.name])
+        """
+    )
+
+    where = "off, OTEL_EXPORTER_OTLP_ENDPOINT is not set"
+    assert done.stdout.splitlines() == [where, "[]", "[]"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "where"),
+    [
+        (
+            {PLACE: "http://a", "OTEL_SDK_DISABLED": "true"},
+            "off, OTEL_SDK_DISABLED is set",
+        ),
+        ({EXPORTER: "none"}, "off, OTEL_TRACES_EXPORTER=none"),
+        (
+            {PLACE: "http://a", "OTEL_BSP_MAX_QUEUE_SIZE": "1"},
+            "off, the exporter could not be made",
+        ),
+    ],
+    ids=["disabled", "none", "broken"],
+)
+def test_spans_are_off(environ, where):
+    done = run(
+        """
+        add()
+        add()
+        print(instrumentation._provided().where)
+        print(add().id is not None)
+        """,
+        **environ,
+    )
+
+    assert done.stdout.splitlines() == [where, "True"]
+    assert done.stderr.count("telemetry was lost") == ("could not" in where)
+
+
+def test_the_applications_own_provider_is_used():
+    done = run(
+        """
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        mine = TracerProvider()
+        trace.set_tracer_provider(mine)
+        add()
+        provided = instrumentation._provided()
+        print(provided.where, provided.provider is mine)
+        """,
+        **{PLACE: "http://a"},
+    )
+
+    assert done.stdout == "to the application's tracer provider True\n"
+
+
+def test_a_provider_that_is_set_later_gets_the_spans_after_that():
+    done = run(
+        """
+        add()
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.sdk.trace.export import ConsoleSpanExporter
+        mine = TracerProvider(shutdown_on_exit=False)
+        def short(span): return f"{span.name}\\n"
+        mine.add_span_processor(BatchSpanProcessor(ConsoleSpanExporter(formatter=short)))
+        trace.set_tracer_provider(mine)
+        add()
+        """
+    )
+
+    assert done.stdout == "enqueue __main__.add\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environ", "service"),
+    [
+        ({}, "my-app"),
+        ({"OTEL_SERVICE_NAME": "web"}, "web"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=shop,team=x"}, "shop"),
+    ],
+    ids=["queue", "name", "attributes"],
+)
+def test_a_built_provider_is_global_and_logged_and_named(environ, service):
+    done = run(
+        """
+        from opentelemetry import trace
+        add()
+        provider = trace.get_tracer_provider()
+        sys.stderr.flush()
+        print(provider is instrumentation._provided().provider)
+        print(provider.resource.attributes["service.name"])
+        """,
+        **environ,
+        **{EXPORTER: "console"},
+    )
+
+    lines = done.stdout.splitlines()
+    assert lines[-2:] == ["True", service]
+    assert '"name": "enqueue __main__.add",' in done.stdout
+    assert done.stderr == (
+        "huey_otel: spans go over the console,"
+        " by a tracer provider that is now global\n"
+    )
+
+
+def test_threads_that_begin_together_build_one_provider():
+    done = run(
+        """
+        import threading
+        ready = threading.Barrier(8)
+        def first():
+            ready.wait()
+            add()
+        threads = [threading.Thread(target=first) for _ in range(8)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        print(sum("OtelBatch" in t.name for t in threading.enumerate()))
+        """,
+        **{PLACE: "http://127.0.0.1:9", "HUEY_OTEL_FLUSH_TIMEOUT": "0"},
+    )
+
+    assert done.stdout == "1\n"
+    assert "Overriding" not in done.stderr
+
+
+def test_two_hueys_share_the_provider_that_was_built():
+    done = run(
+        """
+        other = MemoryHuey("other")
+        second = instrument(other)
+        @other.task()
+        def more():
+            pass
+        add()
+        more()
+        print(instrumentation._provided() is second._provided())
+        """,
+        **{PLACE: "http://127.0.0.1:9", "HUEY_OTEL_FLUSH_TIMEOUT": "0"},
+    )
+
+    assert done.stdout == "True\n"
+
+
+@pytest.mark.parametrize("protocol", [otlp.HTTP, otlp.GRPC])
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        ("", {f"enqueue {MAIN}", "mine"}),
+        ("instrumentation.uninstrument()", {f"enqueue {MAIN}", "mine"}),
+        ("import os; instrumentation.flush(); os._exit(0)", {f"enqueue {MAIN}"}),
+    ],
+    ids=["exit", "uninstrument", "flush"],
+)
+def test_a_producer_delivers(protocol, end, expected):
+    with otlp.receiver(protocol) as receiver:
+        run(
+            f"""
+            add()
+            {end}
+            from opentelemetry import trace
+            trace.get_tracer("mine").start_span("mine").end()
+            """,
+            **receiver.environ,
+        )
+
+        assert {span.name for span in receiver.spans} == expected
+        assert {span.resource["service.name"] for span in receiver.spans} == {"my-app"}
+
+
+@pytest.mark.parametrize("protocol", [otlp.HTTP, otlp.GRPC])
+@pytest.mark.parametrize("away", [otlp.refusing, otlp.black_hole])
+def test_a_producer_waits_a_second_at_most_and_says_what_is_lost(protocol, away):
+    with away(protocol) as receiver:
+        done = run(
+            """
+            import time
+            from multiprocessing import util
+            add()
+            began = time.monotonic()
+            def tell(): print(time.monotonic() - began)
+            util.Finalize(None, tell, exitpriority=-200)
+            """,
+            **receiver.environ,
+        )
+
+    assert float(done.stdout) < 1.5
+    assert done.stderr.count("(counted as spans)") == 1
+    assert done.stderr.count("opentelemetry.exporter") == 0
+
+
+class Failing(SpanExporter):
+    """Fails until told otherwise, and talks about it like OTLP's exporters."""
+
+    fails = True
+
+    def export(self, spans):
+        if self.fails == "raises":
+            raise OSError("no route")
+        if self.fails:
+            for attempt in range(3):
+                LOGGER.warning("Transient error %d", attempt)
+            LOGGER.error("Failed to export: %s", "refused")
+            return SpanExportResult.FAILURE
+        LOGGER.info("delivered")
+        return SpanExportResult.SUCCESS
+
+
+LOGGER = logging.getLogger("opentelemetry.exporter.otlp.proto.http.trace_exporter")
+
+
+@pytest.fixture
+def held_back() -> Iterator[None]:
+    LOGGER.addFilter(_exporters._HELD_BACK)
+    yield
+    LOGGER.removeFilter(_exporters._HELD_BACK)
+
+
+@pytest.mark.usefixtures("held_back")
+def test_failing_exports_are_logged_once_a_streak_and_counted(caplog, losses: Losses):
+    caplog.set_level(logging.INFO)
+    exporter = Failing()
+    counting = CountingExporter(exporter)
+
+    counting.export(["span"] * 3)
+    counting.export(["span"] * 2)
+    exporter.fails = False
+    counting.export(["span"])
+    exporter.fails = True
+    counting.export(["span"])
+
+    assert losses.counts() == {"spans": 6}
+    told = "spans could not be delivered: Failed to export: refused (counted as spans)"
+    assert caplog.messages == [
+        told,
+        "delivered",
+        "spans are delivered again",
+        told,
+    ]
+
+
+@pytest.mark.usefixtures("held_back")
+def test_what_others_log_is_left_alone(caplog, losses: Losses):
+    class Slow(Failing):
+        def export(self, spans):
+            other = threading.Thread(target=LOGGER.error, args=("from elsewhere",))
+            other.start()
+            other.join()
+            return super().export(spans)
+
+    CountingExporter(Slow()).export(["span"])
+    LOGGER.error("the application's own exporter")
+
+    assert [m for m in caplog.messages if "counted" not in m] == [
+        "from elsewhere",
+        "the application's own exporter",
+    ]
+
+
+def test_an_exporter_that_raises_is_counted(losses: Losses):
+    exporter = Failing()
+    exporter.fails = "raises"
+
+    result = CountingExporter(exporter).export(["span"] * 2)
+
+    assert result is SpanExportResult.FAILURE
+    assert losses.counts() == {"internal": 1, "spans": 2}
+
+
+@pytest.fixture
+def stuck() -> Iterator[tuple[TracerProvider, CountingProcessor]]:
+    """A provider whose exporter hangs until the test is over."""
+    go_on = threading.Event()
+
+    class Stuck(SpanExporter):
+        def export(self, spans):
+            go_on.wait(10)
+            return SpanExportResult.SUCCESS
+
+    processor = CountingProcessor(CountingExporter(Stuck()))
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(processor)
+    yield provider, processor
+    go_on.set()
+    provider.shutdown()
+
+
+def test_what_is_left_at_the_end_is_counted(stuck, losses: Losses, caplog):
+    provider, processor = stuck
+    tracer = provider.get_tracer("tests")
+    for _ in range(3):
+        tracer.start_span("one").end()
+
+    assert not Flusher().flush(provider).wait(0.05)
+    processor.give_up()
+    processor.give_up()
+
+    assert losses.counts() == {"spans": 3}
+    (message,) = caplog.messages
+    assert message.startswith("spans were not delivered in time: ")
+
+
+def test_a_flush_needs_no_new_thread_once_it_is_prepared(stuck, monkeypatch):
+    provider, _ = stuck
+    calls: list[object] = []
+    monkeypatch.setattr(provider, "force_flush", lambda: calls.append(provider))
+    flusher = Flusher()
+    flusher.prepare()
+
+    def refuse(_thread):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    done = flusher.flush(provider)
+
+    assert done.wait(5)
+    assert calls == [provider]
+
+
+def test_a_provider_without_flush_has_nothing_to_wait_for():
+    from opentelemetry.trace import NoOpTracerProvider
+
+    assert Flusher().flush(NoOpTracerProvider()).is_set()
