@@ -3,7 +3,7 @@
 import contextlib
 import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
 from huey_otel import _names as n
@@ -97,8 +97,10 @@ class RedisEventEmitter:
         if settings.get("path"):
             # A unix socket connects at once or not at all.
             settings.pop("socket_connect_timeout")
-        connection: AbstractConnection = self._pool.connection_class(**settings)
-        return connection
+        connection: Any = self._pool.connection_class(**settings)
+        # redis-py 5.0 drops the timeout of a unix socket on its way.
+        connection.socket_timeout = _TIMEOUT
+        return cast("AbstractConnection", connection)
 
     def _settings(self) -> dict[str, Any]:
         return {
