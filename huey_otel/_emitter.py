@@ -3,7 +3,7 @@
 import contextlib
 import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
 from huey_otel import _names as n
@@ -89,10 +89,10 @@ class RedisEventEmitter:
 
         Timeouts of 2 s, no retries: whoever publishes decides what to do.
         """
-        connection: AbstractConnection = self._pool.connection_class(
-            **self._hasty_settings()
-        )
-        return connection
+        connection: Any = self._pool.connection_class(**self._hasty_settings())
+        # redis-py 5.0 drops the timeout of a unix socket on its way.
+        connection.socket_timeout = _TIMEOUT
+        return cast("AbstractConnection", connection)
 
     def _hasty_settings(self) -> dict[str, Any]:
         from redis.backoff import NoBackoff
