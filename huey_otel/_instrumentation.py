@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from huey.api import Huey
+from huey.constants import WORKER_PROCESS
 from opentelemetry.trace import TracerProvider
 
 from huey_otel import _emitter, _process, _provider
@@ -53,8 +54,7 @@ class Instrumentation:
         self._feed: Feed | None = None
         self._lost_spans = LostSpans(self._provided, settings.span_naming)
         self._observation: Observation | None = None
-        self._is_consumer = False
-        self._left = settings.flush_timeout
+        self._limit = min(settings.flush_timeout, _PRODUCERS_EXIT)
 
     def begin(self) -> None:
         """Swap our classes in; what huey does from now on is seen."""
@@ -67,6 +67,7 @@ class Instrumentation:
             Tracing(self._huey.name, self._settings, self._provided),
             storage_is=self._storage_is,
             consumer_starts=self._consumer_starts,
+            consumer_stopping=self._shared.patience.begin,
             consumer_stops=self._consumer_stops,
         )
         self._observation = observation
@@ -164,8 +165,10 @@ class Instrumentation:
             old.close(self._settings.flush_timeout)
 
     def _consumer_starts(self, worker_type: str) -> None:
-        self._is_consumer = True
-        self._left = self._settings.flush_timeout
+        self._limit = self._settings.flush_timeout
+        self._shared.patience.begin()
+        if worker_type == WORKER_PROCESS:
+            self._shared.patience.share()
         route = self._shared.routes.get(self._number)
         if route is not None:
             route.source = replace(route.source, worker_type=worker_type)
@@ -174,33 +177,26 @@ class Instrumentation:
 
     def _consumer_stops(self) -> None:
         """The last moment before huey's SIGHUP replaces the process."""
-        self._spend(self.flush)
+        self._spend()
 
     def _process_exits(self) -> None:
         """Deliver the rest; the relay and the feed end with the process."""
         if self._observation is None:
             return
-        if not self._is_consumer:
-            self._left = min(self._left, _PRODUCERS_EXIT)
         if self._shared.relay.forked:
-            self._spend(self.flush)
-            self._give_up()
+            self._spend()
+            # The parent is told what got lost.
             self._shared.relay.flush(0.0)
             return
         self._observation.workers.abandon()
-        self._spend(self.flush)
-        self._give_up()
+        self._spend()
         if self._feed is not None:
             self._feed.close(0.0)
 
-    def _give_up(self) -> None:
+    def _spend(self) -> None:
+        self._shared.patience.spend(self._limit, self._flush)
         if self._resolved is not None:
             self._resolved.give_up()
-
-    def _spend(self, flush: Any) -> None:
-        began = time.monotonic()
-        flush(self._left)
-        self._left = max(0.0, self._left - (time.monotonic() - began))
 
 
 def instrumentation_of(huey: Huey) -> Instrumentation | None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from huey_otel._forks import in_child
 from huey_otel._guard import guarded
+from huey_otel._patience import Patience
 from huey_otel._relay import Relay
 from huey_otel._routes import Routes
 
@@ -19,6 +20,7 @@ class Shared:
     """One relay for all hueys that were instrumented before the last fork."""
 
     def __init__(self) -> None:
+        self.patience = Patience()
         self.routes = Routes()
         self.relay = Relay(self.routes.deliver, self.routes.deliver_sum)
         self._numbers = itertools.count(1)

@@ -44,6 +44,10 @@ class ObservedConsumer(Consumer):
         super().start()
         workers.workers_started(self)
 
+    def stop(self, graceful: Any = False) -> None:  # noqa: FBT002 - as huey has it
+        workers_of(self.huey).consumer_stopping()
+        super().stop(graceful)
+
     def check_worker_health(self) -> Any:
         workers = workers_of(self.huey)
         workers.scheduler_checked(self)

@@ -31,13 +31,16 @@ class Observation:
         *,
         storage_is: Callable[[Any], None],
         consumer_starts: Callable[[str], None],
+        consumer_stopping: Callable[[], None],
         consumer_stops: Callable[[], None],
     ) -> None:
         self.owner = owner
         self.outward = Outward(recorder, tracing)
         self.inward = Inward(recorder)
         self.runs = Runs(recorder, tracing)
-        self.workers = Workers(recorder, consumer_starts, consumer_stops)
+        self.workers = Workers(
+            recorder, consumer_starts, consumer_stopping, consumer_stops
+        )
         self._storage_is = storage_is
         self._consumers: weakref.WeakSet[Consumer] = weakref.WeakSet()
 

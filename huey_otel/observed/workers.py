@@ -21,18 +21,20 @@ if TYPE_CHECKING:
 class Workers:
     """Sees the consumer start, its workers come and go, and its end.
 
-    *starts* is called with the worker type when a consumer starts, *stops*
-    when its work is over.
+    *starts* is called with the worker type when a consumer starts, *stopping*
+    when it is told to stop, *stops* when its work is over.
     """
 
     def __init__(
         self,
         recorder: Recorder,
         starts: Callable[[str], None],
+        stopping: Callable[[], None],
         stops: Callable[[], None],
     ) -> None:
         self._recorder = recorder
         self._starts = starts
+        self._stopping = stopping
         self._stops = stops
 
     @guarded
@@ -74,6 +76,11 @@ class Workers:
     def worker_ends(self, reason: str) -> None:
         """A worker ends of itself; huey replaces it."""
         self._recorder.say(mapping.WORKER_ENDED, extra={"reason": reason})
+
+    @guarded
+    def consumer_stopping(self) -> None:
+        """Before huey waits for its workers, or interrupts them."""
+        self._stopping()
 
     @guarded
     def consumer_stops(self) -> None:

@@ -1,0 +1,104 @@
+"""How long the end of a process may still wait, shared with its workers."""
+
+import os
+import time
+from collections.abc import Callable
+
+import pytest
+
+from huey_otel._patience import Patience
+
+
+@pytest.fixture
+def patience() -> Patience:
+    patience = Patience()
+    patience.share()
+    patience.begin()
+    return patience
+
+
+def slowly(seconds: float, told: list[float]) -> Callable[[float], None]:
+    def wait(left: float) -> None:
+        told.append(left)
+        time.sleep(min(left, seconds))
+
+    return wait
+
+
+def in_a_child(work: Callable[[], None]) -> None:
+    pid = os.fork()
+    if not pid:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def test_what_was_spent_is_not_spent_again(patience):
+    told: list[float] = []
+
+    patience.spend(0.5, slowly(0.1, told))
+    patience.spend(0.5, slowly(0.1, told))
+    patience.spend(0.15, slowly(0.1, told))
+
+    assert told == [
+        pytest.approx(0.5, abs=0.02),
+        pytest.approx(0.4, abs=0.05),
+        pytest.approx(0.0, abs=0.05),
+    ]
+
+
+def test_a_new_end_begins_anew(patience):
+    told: list[float] = []
+
+    patience.spend(0.05, slowly(1, told))
+    patience.begin()
+    patience.spend(0.05, slowly(1, told))
+
+    assert told == [0.05, 0.05]
+
+
+def test_what_a_worker_waited_counts(patience):
+    told: list[float] = []
+
+    in_a_child(lambda: patience.spend(0.5, slowly(0.2, [])))
+    time.sleep(0.1)
+    patience.spend(0.5, slowly(0.0, told))
+
+    assert told == [pytest.approx(0.3, abs=0.05)]
+
+
+def test_a_worker_has_all_of_its_own(patience):
+    patience.spend(0.1, slowly(0.1, []))
+    read, write = os.pipe()
+
+    in_a_child(lambda: patience.spend(0.5, lambda left: os.write(write, b"%f" % left)))
+
+    assert float(os.read(read, 100)) == 0.5
+    os.close(read)
+    os.close(write)
+
+
+def test_what_was_before_the_end_does_not_count(patience):
+    told: list[float] = []
+
+    in_a_child(lambda: patience.spend(0.5, slowly(0.1, [])))
+    patience.begin()
+    patience.spend(0.5, slowly(0.0, told))
+
+    assert told == [0.5]
+
+
+def test_a_wait_that_raises_counts(patience):
+    told: list[float] = []
+
+    def broken(_left: float) -> None:
+        time.sleep(0.1)
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        patience.spend(0.5, broken)
+    patience.spend(0.5, slowly(0.0, told))
+
+    assert told == [pytest.approx(0.4, abs=0.05)]
