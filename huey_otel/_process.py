@@ -4,13 +4,17 @@ import itertools
 import weakref
 from collections.abc import Callable
 from multiprocessing import util
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from huey_otel._exposition import Exposition, Page
 from huey_otel._forks import in_child
 from huey_otel._guard import guarded
 from huey_otel._patience import Patience
 from huey_otel._relay import Relay
 from huey_otel._routes import Routes
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 _LAST: Final = -100
 """Priority of our finalizer: behind multiprocessing's own, which joins the workers."""
@@ -24,6 +28,10 @@ class Shared:
         self.routes = Routes()
         self.relay = Relay(self.routes.deliver, self.routes.deliver_sum)
         self._numbers = itertools.count(1)
+        self.page = Page()
+        # A consumer runs in this process, or in the one that forked it.
+        self.consuming = False
+        self._expositions: dict[int, Exposition] = {}
         self._leaving: dict[int, weakref.WeakMethod[Callable[[], Any]]] = {}
         in_child(self._after_fork)
         # A child of multiprocessing forgets all finalizers once it has been forked.
@@ -33,6 +41,10 @@ class Shared:
     def number(self) -> int:
         """A number for one more instrumented huey."""
         return next(self._numbers)
+
+    def exposition(self, registry: "CollectorRegistry | None") -> Exposition:
+        """What is shown in *registry*, by all hueys that share it."""
+        return self._expositions.setdefault(id(registry), Exposition(registry))
 
     def on_exit(self, number: int, leave: Callable[[], Any]) -> None:
         """Call the bound method *leave* when this process, or a child, exits."""

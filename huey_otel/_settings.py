@@ -2,15 +2,19 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from huey.api import Task
 
 from huey_otel import _names as n
+from huey_otel import _exposed
 from huey_otel._export import Export, read_export
+from huey_otel._exposed import Exposed
+
+T = TypeVar("T")
 
 _TRUE: Final = ("1", "true", "yes", "on")
 _FALSE: Final = ("", "0", "false", "no", "off")
@@ -52,6 +56,7 @@ class Settings:
     link_after: float
     span_naming: str
     export: Export
+    exposed: Exposed
 
 
 def read(
@@ -64,6 +69,10 @@ def read(
     propagation: Propagation | NotGiven,
     link_after: float | NotGiven,
     span_naming: str | NotGiven,
+    metrics_host: str | NotGiven,
+    metrics_port: int | NotGiven | None,
+    duration_buckets: Iterable[float] | NotGiven,
+    wait_buckets: Iterable[float] | NotGiven,
     env: Mapping[str, str] | None = None,
 ) -> Settings:
     """Merge arguments and environment; an error names what is accepted."""
@@ -93,6 +102,23 @@ def read(
             span_naming, env, n.ENV_SPAN_NAMING, "span_naming", n.SPAN_NAMINGS
         ),
         export=read_export(env),
+        exposed=Exposed(
+            host=_exposed.host(_or_none(metrics_host), env),
+            port=(
+                _exposed.port_of_environment(env)
+                if metrics_port is UNSET
+                else _exposed.port(metrics_port)
+            ),
+            duration_buckets=_exposed.buckets(
+                _or_none(duration_buckets),
+                env,
+                n.ENV_DURATION_BUCKETS,
+                n.DURATION_BUCKETS,
+            ),
+            wait_buckets=_exposed.buckets(
+                _or_none(wait_buckets), env, n.ENV_WAIT_BUCKETS, n.WAIT_BUCKETS
+            ),
+        ),
     )
 
 
@@ -116,6 +142,10 @@ def masked(url: str) -> str:
         # Behind a colon there is a port, or a password without its "@host".
         place = re.sub(r":(?!\d*(/|$))[^/]*", ":***", place)
     return scheme + separator + place
+
+
+def _or_none(given: T | NotGiven) -> T | None:
+    return None if given is UNSET else given
 
 
 def _events(given: object, env: Mapping[str, str]) -> tuple[bool, str | None]:

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 from huey_otel import _names as n
 from huey_otel import mapping
 from huey_otel._families import Exemplar, Histogram, Labels, Numbers
-from huey_otel._records import Record, Source
+from huey_otel._records import Record, Source, TaskFacts
 from huey_otel._restarts import Restarts
 from huey_otel._running import Running
 from huey_otel.events import EVENT_LOST
@@ -187,11 +187,12 @@ class Tally:
     def _observe(self, name: str, labels: Labels, step: Step) -> None:
         if not step.values:
             return
-        exemplar, trace_id = None, step.extra.get("trace_id")
-        if trace_id is not None:
-            span_id = step.extra.get("span_id", "")
-            moment = step.record.timestamp
-            exemplar = Exemplar(trace_id, span_id, step.seconds, moment)
+        exemplar = None
+        facts = step.record.facts and TaskFacts(*step.record.facts)
+        if facts and facts.trace_id and facts.span_id:
+            exemplar = Exemplar(
+                facts.trace_id, facts.span_id, step.seconds, step.record.timestamp
+            )
         self.histograms[name].observe(labels, step.seconds, step.values, exemplar)
 
 

@@ -91,7 +91,9 @@ class Inward:
         """Somebody popped it by hand and never executed it; the rest is theirs."""
         if attempt.close():
             extra = {"outcome": None, "final": None}
-            self._recorder.tell(attempt, mapping.ENDED, extra=extra)
+            self._recorder.tell(
+                attempt, mapping.ENDED, extra=extra, must=attempt.announced
+            )
 
     def _report(self, error: Exception) -> None:
         """Emit error-dequeueing, in a streak the first and then one per 10 s."""

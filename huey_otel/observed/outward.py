@@ -100,9 +100,12 @@ class Outward:
     def signaled(self, task: Task) -> None:
         """Huey is about to put *task* on the queue, and says so."""
         outgoing = HERE.outgoing
-        if not self._recorder.settings.publish_enqueued:
-            return
         if outgoing is None or outgoing.task is not task:
+            return
+        if self._recorder.huey.immediate:
+            # There is no storage to take it: it runs before enqueue returns.
+            self._recorder.accepted(outgoing)
+        if not self._recorder.settings.publish_enqueued:
             return
         extra: dict[str, object] = {"origin": outgoing.origin}
         if outgoing.late is not None:

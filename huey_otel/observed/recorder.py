@@ -2,13 +2,14 @@
 
 import datetime
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from huey.api import Huey, Task
 
 from huey_otel import _failures, mapping
 from huey_otel import _names as n
-from huey_otel._attempts import HERE, Attempt
+from huey_otel._attempts import HERE, Attempt, Outgoing
 from huey_otel._records import Record, TaskFacts
 from huey_otel._relay import Relay
 from huey_otel._settings import Settings
@@ -18,15 +19,25 @@ _MOST_NAMES: Final = 10_000
 
 
 class Recorder:
-    """Knows what all records of one instrumented huey share. *source* is its number."""
+    """Knows what all records of one instrumented huey share. *source* is its number.
+
+    *produced* counts a task by name and origin in a process without a consumer,
+    and is False in one that has one.
+    """
 
     def __init__(
-        self, huey: Huey, source: int, relay: Relay, settings: Settings
+        self,
+        huey: Huey,
+        source: int,
+        relay: Relay,
+        settings: Settings,
+        produced: Callable[[str, str], bool],
     ) -> None:
         self.huey = huey
         self.source = source
         self.relay = relay
         self.settings = settings
+        self._produced = produced
         self.worker_type: str | None = None
         self._names: dict[type, tuple[str, str]] = {}
 
@@ -89,8 +100,12 @@ class Recorder:
         retries: int | None = None,
         extra: dict[str, Any] | None = None,
         timestamp: float | None = None,
+        must: bool = False,
     ) -> bool:
-        """Record a step of *attempt*; *retries* None is what it began with."""
+        """Record a step of *attempt*; *retries* None is what it began with.
+
+        *must* for what follows from something that was announced already.
+        """
         return self.relay.send(
             Record(
                 self.source,
@@ -103,8 +118,18 @@ class Recorder:
                 attempt.retries if retries is None else retries,
                 extra,
             ),
-            must=status == mapping.ENDED and attempt.announced,
+            must=must,
         )
+
+    def accepted(self, outgoing: Outgoing) -> None:
+        """Record that the storage has taken a message."""
+        facts = self.facts(outgoing.task, outgoing.carrier.attempt)
+        if self._produced(facts.name, outgoing.origin):
+            return
+        extra: dict[str, Any] = {"origin": outgoing.origin}
+        if outgoing.late is not None:
+            extra["late"] = outgoing.late
+        self.say(mapping.ACCEPTED, facts=facts, extra=extra)
 
     def failure(self, error: BaseException | None) -> dict[str, Any]:
         """What an error event says of *error*; None where it is not known."""

@@ -67,7 +67,11 @@ class Runs:
         self._tracing.start(attempt, wait)
         before, attempt.announced = attempt.announced, True
         attempt.announced = before | self._recorder.tell(
-            attempt, e.EVENT_STARTED, extra={"wait": wait}, timestamp=attempt.started
+            attempt,
+            e.EVENT_STARTED,
+            extra={"wait": wait},
+            timestamp=attempt.started,
+            must=before,
         )
 
     def _end(self, attempt: Attempt, row: Row, outcome: str) -> None:
@@ -150,6 +154,10 @@ class Runs:
     def enqueued(self, task: Task) -> None:
         """Huey's enqueue returned: a ripe task is no longer the scheduler's."""
         outgoing = HERE.outgoing
+        if outgoing is None or outgoing.task is not task:
+            return
+        if not self._recorder.huey.immediate:
+            self._recorder.accepted(outgoing)
         if outgoing is not None and outgoing.ripe is not None:
             outgoing.ripe.moved = True
             self._close(outgoing.ripe)
@@ -220,5 +228,5 @@ class Runs:
         }
         if attempt.duration is not None:
             extra["duration"] = attempt.duration
-        self._recorder.tell(attempt, mapping.ENDED, extra=extra)
+        self._recorder.tell(attempt, mapping.ENDED, extra=extra, must=attempt.announced)
         attempt.raised = None
