@@ -35,6 +35,7 @@ class Attempt:
         "announced",
         "before",
         "carrier",
+        "disowned",
         "duration",
         "escaped",
         "facts",
@@ -73,6 +74,7 @@ class Attempt:
         self.raised: BaseException | None = None
         self.outer: BaseException | None = None
         self.announced = False
+        self.disowned = False
         self.escaped = False
         self.moved = False
         self.requeued = False
@@ -87,6 +89,7 @@ class Attempt:
         # or signal handler is in between.
         self._alive = [True]
         self._open = [True]
+        unfinished[self.key] = self
         self._began = 0.0
 
     def start(self) -> float | None:
@@ -109,10 +112,12 @@ class Attempt:
 
     def close(self) -> bool:
         """All is known; False if it was before."""
+        unfinished.pop(self.key, None)
         return _popped(self._open)
 
     def disown(self) -> None:
-        """Leave it to the process we were forked from."""
+        """Leave it to the process we come from, or to who declares it lost."""
+        self.disowned = True
         self._alive.clear()
         self._open.clear()
 
@@ -202,9 +207,7 @@ class Here(threading.local):
 
     def renew(self) -> None:
         """Begin anew, in a child that was forked from this thread."""
-        for attempt in running.values():
-            attempt.disown()
-        running.clear()
+        disown_all()
         self.__dict__.clear()
         self.__init__()  # type: ignore[misc]  # as threading.local does for a new thread
 
@@ -213,6 +216,18 @@ class Here(threading.local):
         if self.attempts and self.attempts[-1].task is task:
             return self.attempts[-1]
         return running.get(id(task))
+
+
+unfinished: Final[dict[int, "Attempt"]] = {}
+"""All that is not closed, of all threads, by key."""
+
+
+def disown_all() -> None:
+    """Say no more of any attempt of this process: somebody else does, or nobody."""
+    for attempt in list(unfinished.values()):
+        attempt.disown()
+    unfinished.clear()
+    running.clear()
 
 
 running: Final[dict[int, Attempt]] = {}

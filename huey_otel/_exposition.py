@@ -86,7 +86,7 @@ class Exposition:
 
 
 class Page:
-    """The one endpoint of a process, which serves the registry of its first consumer."""
+    """The one endpoint of a process: it serves its first consumer's registry."""
 
     def __init__(self) -> None:
         self.endpoint: Endpoint | None = None
@@ -117,6 +117,13 @@ class Page:
             prepare=exposition.ask_storages,
         )
         self.endpoint.start()
+
+    def where(self, exposed: Exposed) -> str:
+        """Say to people where the page is."""
+        if exposed.port is None:
+            return "off, no port"
+        url = self.endpoint and self.endpoint.url
+        return url or f"not yet, port {exposed.port} is taken"
 
     def close(self, number: int) -> None:
         """Serve source *number* no more; the last one closes the endpoint."""

@@ -78,6 +78,11 @@ class Feed:
     def add_sum(self, key: Key, total: Sum, source: Source) -> None:
         """Nothing: readers get events, and these are gone and counted."""
 
+    @property
+    def server(self) -> str:
+        """Where it publishes, for people."""
+        return self._emitter.address
+
     def flush(self, timeout: float) -> bool:
         """Wait up to *timeout* seconds until all events are delivered; True if so."""
         with self._changed:

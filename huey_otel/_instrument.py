@@ -1,6 +1,7 @@
 """instrument() and uninstrument(): settings in, parts assembled."""
 
-from typing import Final, Never
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, Never
 
 from huey.api import Huey
 from opentelemetry.trace import TracerProvider
@@ -8,9 +9,13 @@ from opentelemetry.trace import TracerProvider
 from huey_otel import _names as n
 from huey_otel import _settings
 from huey_otel._emitter import RedisEventEmitter
+from huey_otel._families import checked_buckets
 from huey_otel._instrumentation import Instrumentation, instrumentation_of
 from huey_otel._settings import UNSET, NotGiven, Propagation, shown
 from huey_otel.observed.consumer import offer_constants
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 _OPTIONS: Final = (
     "events",
@@ -22,6 +27,11 @@ _OPTIONS: Final = (
     "propagation",
     "link_after",
     "span_naming",
+    "registry",
+    "metrics_host",
+    "metrics_port",
+    "duration_buckets",
+    "wait_buckets",
 )
 
 offer_constants()
@@ -39,6 +49,11 @@ def instrument(
     propagation: Propagation | NotGiven = UNSET,
     link_after: float | NotGiven = UNSET,
     span_naming: str | NotGiven = UNSET,
+    registry: "CollectorRegistry | NotGiven | None" = UNSET,
+    metrics_host: str | NotGiven = UNSET,
+    metrics_port: int | NotGiven | None = UNSET,
+    duration_buckets: Iterable[float] | NotGiven = UNSET,
+    wait_buckets: Iterable[float] | NotGiven = UNSET,
     **unknown: Never,
 ) -> Instrumentation:
     """Make *huey* observable; all that is needed, once, where the queue is defined.
@@ -53,7 +68,12 @@ def instrument(
     built from the `OTEL_*` environment. *propagation* says whether an attempt
     is a child of its enqueue, linked to it, or neither; `auto` links those that
     were put off for more than *link_after* seconds. *span_naming* `queue` names
-    spans strictly by the semantic conventions. What is not given comes from the
+    spans strictly by the semantic conventions.
+
+    A consumer shows its metrics in *registry*, by default prometheus_client's
+    own, and serves them on *metrics_host* (localhost) and *metrics_port* (9464;
+    0 picks a free one, None serves nothing), with *duration_buckets* and
+    *wait_buckets* in seconds. What is not given comes from the
     environment, `HUEY_OTEL_*`. A second call for one huey returns the same
     Instrumentation. Raises TypeError or ValueError for what is not accepted.
     """
@@ -80,6 +100,12 @@ def instrument(
             f"tracer_provider={tracer_provider!r}: expected an"
             " opentelemetry.trace.TracerProvider, or None"
         )
+    checked_registry = None if registry is UNSET else registry
+    if checked_registry is not None and not hasattr(checked_registry, "register"):
+        raise TypeError(
+            f"registry={registry!r}: expected a prometheus_client.CollectorRegistry,"
+            " or None for the default one"
+        )
     settings = _settings.read(
         events=events,
         channel=channel,
@@ -89,14 +115,22 @@ def instrument(
         propagation=propagation,
         link_after=link_after,
         span_naming=span_naming,
+        metrics_host=metrics_host,
+        metrics_port=metrics_port,
+        duration_buckets=duration_buckets,
+        wait_buckets=wait_buckets,
     )
+    checked_buckets(settings.exposed.duration_buckets, "duration_buckets")
+    checked_buckets(settings.exposed.wait_buckets, "wait_buckets")
     known = instrumentation_of(huey)
     if known is not None:
         return known
     emitter = None if events is UNSET else events
     if settings.events_url is not None:
         emitter = _from_environment(settings.events_url)
-    instrumentation = Instrumentation(huey, settings, emitter, tracer_provider)
+    instrumentation = Instrumentation(
+        huey, settings, emitter, tracer_provider, checked_registry
+    )
     if not settings.disabled:
         instrumentation.begin()
     return instrumentation

@@ -5,13 +5,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from huey.api import Huey
 from huey.constants import WORKER_PROCESS
+from huey.consumer import Consumer
 from opentelemetry.trace import TracerProvider
 
-from huey_otel import _emitter, _process, _provider
+from huey_otel import _emitter, _process, _provider, _start_line
+from huey_otel._consumers import RunningConsumer
 from huey_otel._emitter import RedisEventEmitter
 from huey_otel._feed import Feed
 from huey_otel._losses import LOSSES
@@ -23,9 +25,13 @@ from huey_otel._settings import Settings
 from huey_otel.observed import huey as hueys
 from huey_otel.observed import serializer as serializers
 from huey_otel.observed import storage as storages
+from huey_otel.observed.health import Health
 from huey_otel.observed.observation import Observation
 from huey_otel.observed.recorder import Recorder
 from huey_otel.observed.tracing import Tracing
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 _PRODUCERS_EXIT: Final = 1.0
 """Seconds that a process which runs no consumer waits for its events at most."""
@@ -43,6 +49,7 @@ class Instrumentation:
         settings: Settings,
         emitter: RedisEventEmitter | None,
         tracer_provider: TracerProvider | None,
+        registry: "CollectorRegistry | None",
     ) -> None:
         self._huey = huey
         self._settings = settings
@@ -50,34 +57,43 @@ class Instrumentation:
         self._given_provider = tracer_provider
         self._resolved: Provided | None = None
         self._shared = _process.shared()
+        self._exposition = self._shared.exposition(registry)
         self._number = self._shared.number()
+        self._feeds: dict[tuple[str, str], Feed] = {}
         self._feed: Feed | None = None
         self._lost_spans = LostSpans(self._provided, settings.span_naming)
         self._observation: Observation | None = None
+        self._serializer: Any = None
         self._limit = min(settings.flush_timeout, _PRODUCERS_EXIT)
 
     def begin(self) -> None:
         """Swap our classes in; what huey does from now on is seen."""
         recorder = Recorder(
-            self._huey, self._number, self._shared.relay, self._settings
+            self._huey,
+            self._number,
+            self._shared.relay,
+            self._settings,
+            self._produced,
         )
-        observation = Observation(
+        self._observation = Observation(
             self,
             recorder,
             Tracing(self._huey.name, self._settings, self._provided),
             storage_is=self._storage_is,
-            consumer_starts=self._consumer_starts,
-            consumer_stopping=self._shared.patience.begin,
-            consumer_stops=self._consumer_stops,
+            lifecycle=self,
         )
-        self._observation = observation
         source = Source(queue=self._huey.name, host=socket.gethostname())
         self._shared.routes.add(self._number, Route(source, ()))
-        self._shared.on_exit(self._number, self._process_exits)
-        self._storage_is(self._huey.storage)
-        self._serializer = self._huey.serializer
-        serializers.observe(self._serializer)
-        hueys.observe(self._huey, observation)
+        self._shared.add(self._number, self)
+        try:
+            self._storage_is(self._huey.storage)
+            self._serializer = self._huey.serializer
+            serializers.observe(self._serializer)
+            hueys.observe(self._huey, self._observation)
+        except BaseException:
+            # A class that cannot be subclassed without arguments of its own.
+            self.uninstrument()
+            raise
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all that has happened is delivered; True if it is.
@@ -94,9 +110,10 @@ class Instrumentation:
         # First what may still become a span, then spans and events side by side.
         handled = self._shared.relay.flush(timeout)
         exported = None if self._resolved is None else self._resolved.flush()
-        if self._feed is not None and not self._shared.relay.forked:
-            left = max(0.0, deadline - time.monotonic())
-            handled = self._feed.flush(left) and handled
+        if not self._shared.relay.forked:
+            for feed in self._feeds.values():
+                left = max(0.0, deadline - time.monotonic())
+                handled = feed.flush(left) and handled
         if exported is not None:
             left = max(0.0, deadline - time.monotonic())
             handled = exported.wait(left) and handled
@@ -108,12 +125,17 @@ class Instrumentation:
         if observation is None:
             return
         observation.release_consumers()
-        hueys.release(self._huey)
+        if hueys.observation_of(self._huey) is observation:
+            hueys.release(self._huey)
         serializers.release(self._serializer)
         storages.release(self._huey.storage)
         self._flush(self._settings.flush_timeout)
-        self._shared.forget(self._number)
-        self._replace_feed(None)
+        self._shared.remove(self._number)
+        self._shared.page.close(self._number)
+        self._exposition.remove(self._number)
+        for feed in self._feeds.values():
+            feed.close(0.0)
+        self._feeds = {}
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -140,12 +162,26 @@ class Instrumentation:
             )
         return resolved
 
+    def _produced(self, task: str, origin: str) -> bool:
+        """Count what is enqueued where no consumer runs; False where one does."""
+        if self._shared.consuming:
+            return False
+        self._exposition.producer.inc(self._huey.name, task, origin)
+        return True
+
     def _storage_is(self, storage: Any) -> None:
         """Publish where *storage* is, unless we were told where to."""
         emitter, channel = self._destination(storage)
         storages.observe(storage, emitter, channel)
-        feed = None if emitter is None else Feed(emitter, channel)
-        self._replace_feed(feed)
+        # What has happened until now belongs to the feed until now.
+        self._shared.relay.flush(self._settings.flush_timeout)
+        self._feed = None
+        if emitter is not None:
+            known = (emitter.address, channel)
+            if known not in self._feeds:
+                self._feeds[known] = Feed(emitter, channel)
+            self._feed = self._feeds[known]
+        self.renew_sinks()
 
     def _destination(self, storage: Any) -> tuple[RedisEventEmitter | None, str]:
         own = _emitter.of_storage(storage)
@@ -155,31 +191,65 @@ class Instrumentation:
             channel = storage.name if own is not None else self._huey.name
         return emitter, channel
 
-    def _replace_feed(self, feed: Feed | None) -> None:
-        old, self._feed = self._feed, feed
+    def renew_sinks(self) -> None:
+        """Send records to whoever takes them now."""
         route = self._shared.routes.get(self._number)
         if route is not None:
-            sinks = (self._lost_spans, feed)
+            sinks = (self._exposition.metrics, self._lost_spans, self._feed)
             route.sinks = [sink for sink in sinks if sink is not None]
-        if old is not None:
-            old.close(self._settings.flush_timeout)
 
-    def _consumer_starts(self, worker_type: str) -> None:
+    def consumer_starts(self, consumer: Consumer) -> None:
+        """Be ready for its workers, before they are forked."""
         self._limit = self._settings.flush_timeout
         self._shared.patience.begin()
-        if worker_type == WORKER_PROCESS:
+        if consumer.worker_type == WORKER_PROCESS:
             self._shared.patience.share()
         route = self._shared.routes.get(self._number)
         if route is not None:
-            route.source = replace(route.source, worker_type=worker_type)
+            route.source = replace(route.source, worker_type=consumer.worker_type)
         # Before the forks: exporters take longer to import than a worker to start.
         self._provided()
+        self._exposition.begin(self._settings.exposed)
+        self._shared.consumes()
 
-    def _consumer_stops(self) -> None:
-        """The last moment before huey's SIGHUP replaces the process."""
+    def consumer_started(self, consumer: Consumer) -> None:
+        """Show its metrics, and say so."""
+        shown = RunningConsumer(
+            queue=self._huey.name,
+            worker_type=consumer.worker_type,
+            workers=consumer.workers,
+            periodic=consumer.periodic,
+            started=time.time(),
+            tasks=lambda: hueys.registered(self._huey),
+        )
+        self._exposition.add(self._number, shown, lambda: self._huey.storage)
+        self._shared.page.open(
+            self._number, self._exposition, self._settings.exposed, Health(consumer)
+        )
+        _start_line.log(
+            queue=self._huey.name,
+            page=self._shared.page.where(self._settings.exposed),
+            events=self._where_events_go(),
+            spans=self._provided().where,
+            propagation=self._settings.propagation,
+            periodic=consumer.periodic,
+        )
+
+    def _where_events_go(self) -> str:
+        if self._feed is None:
+            why = "events=None" if self._settings.events_off else "no Redis is named"
+            return f"off, {why}"
+        return f"on channel {self._feed.channel!r} of {self._feed.server}"
+
+    def consumer_stopping(self) -> None:
+        """What was waited for until now does not count as a part of the end."""
+        self._shared.patience.begin()
+
+    def consumer_stops(self) -> None:
+        """Deliver, in the last moment before huey's SIGHUP replaces the process."""
         self._spend()
 
-    def _process_exits(self) -> None:
+    def process_exits(self) -> None:
         """Deliver the rest; the relay and the feed end with the process."""
         if self._observation is None:
             return
@@ -190,8 +260,8 @@ class Instrumentation:
             return
         self._observation.workers.abandon()
         self._spend()
-        if self._feed is not None:
-            self._feed.close(0.0)
+        for feed in self._feeds.values():
+            feed.close(0.0)
 
     def _spend(self) -> None:
         self._shared.patience.spend(self._limit, self._flush)

@@ -2,9 +2,8 @@
 
 import itertools
 import weakref
-from collections.abc import Callable
 from multiprocessing import util
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from huey_otel._exposition import Exposition, Page
 from huey_otel._forks import in_child
@@ -20,6 +19,13 @@ _LAST: Final = -100
 """Priority of our finalizer: behind multiprocessing's own, which joins the workers."""
 
 
+class Member(Protocol):
+    """One of the instrumented hueys."""
+
+    def renew_sinks(self) -> None: ...
+    def process_exits(self) -> None: ...
+
+
 class Shared:
     """One relay for all hueys that were instrumented before the last fork."""
 
@@ -32,7 +38,7 @@ class Shared:
         # A consumer runs in this process, or in the one that forked it.
         self.consuming = False
         self._expositions: dict[int, Exposition] = {}
-        self._leaving: dict[int, weakref.WeakMethod[Callable[[], Any]]] = {}
+        self._members: dict[int, weakref.ref[Member]] = {}
         in_child(self._after_fork)
         # A child of multiprocessing forgets all finalizers once it has been forked.
         util.register_after_fork(self, Shared._finalize)
@@ -46,14 +52,25 @@ class Shared:
         """What is shown in *registry*, by all hueys that share it."""
         return self._expositions.setdefault(id(registry), Exposition(registry))
 
-    def on_exit(self, number: int, leave: Callable[[], Any]) -> None:
-        """Call the bound method *leave* when this process, or a child, exits."""
-        self._leaving[number] = weakref.WeakMethod(leave)
+    def add(self, number: int, member: Member) -> None:
+        """Tell *member*, source *number*, of what is about the whole process."""
+        self._members[number] = weakref.ref(member)
 
-    def forget(self, number: int) -> None:
-        """Undo `on_exit` and the route of *number*."""
-        self._leaving.pop(number, None)
+    def remove(self, number: int) -> None:
+        """Undo `add`, and the route of *number*."""
+        self._members.pop(number, None)
         self.routes.remove(number)
+
+    def members(self) -> list[Member]:
+        """All that were added and not removed."""
+        members = [known() for known in list(self._members.values())]
+        return [member for member in members if member is not None]
+
+    def consumes(self) -> None:
+        """A consumer starts: what is enqueued from now on is shown on its page."""
+        self.consuming = True
+        for member in self.members():
+            member.renew_sinks()
 
     def _after_fork(self) -> None:
         self.routes.forget_in_flight()
@@ -63,10 +80,8 @@ class Shared:
         util.Finalize(None, self._leave, exitpriority=_LAST)
 
     def _leave(self) -> None:
-        for known in list(self._leaving.values()):
-            leave = known()
-            if leave is not None:
-                guarded(leave)()
+        for member in self.members():
+            guarded(member.process_exits)()
 
 
 class _Current:

@@ -9,8 +9,8 @@ from typing import Final, Literal, TypeVar
 
 from huey.api import Task
 
-from huey_otel import _names as n
 from huey_otel import _exposed
+from huey_otel import _names as n
 from huey_otel._export import Export, read_export
 from huey_otel._exposed import Exposed
 

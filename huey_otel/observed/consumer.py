@@ -5,6 +5,8 @@ from typing import Any
 import huey.consumer
 from huey.consumer import Consumer, Worker
 
+from huey_otel import _names as n
+from huey_otel._guard import guarded
 from huey_otel.events import CONSTANTS
 from huey_otel.observed.naming import put_back, swap
 from huey_otel.observed.workers import Workers
@@ -18,47 +20,61 @@ _RECYCLED: tuple[type[Exception], ...] = tuple(
 class ObservedWorker(Worker):
     """Says who it is before its first task, and why it ends of itself."""
 
-    def initialize(self) -> None:
+    def initialize(self, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
         workers_of(self.huey).worker_begins()
-        super().initialize()
+        return below.initialize(*args, **kwargs)
 
-    def loop(self, now: Any = None) -> None:
+    def loop(self, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
+        workers = workers_of(self.huey)
         try:
-            super().loop(now)
+            return below.loop(*args, **kwargs)
         except _RECYCLED:
-            workers_of(self.huey).worker_ends("max_tasks")
+            workers.worker_ends(n.REASON_MAX_TASKS)
             raise
         except KeyboardInterrupt:
             raise
         except BaseException:
-            workers_of(self.huey).worker_ends("failed")
+            workers.worker_ends(n.REASON_DIED)
             raise
 
 
 class ObservedConsumer(Consumer):
     """Prepares the relay before it forks, and watches its workers."""
 
-    def start(self) -> None:
+    def start(self, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
         workers = workers_of(self.huey)
         workers.consumer_starts(self)
-        super().start()
-        workers.workers_started(self)
+        result = below.start(*args, **kwargs)
+        workers.consumer_started(self)
+        return result
 
-    def stop(self, graceful: Any = False) -> None:  # noqa: FBT002 - as huey has it
-        workers_of(self.huey).consumer_stopping()
-        super().stop(graceful)
-
-    def check_worker_health(self) -> Any:
+    def stop(self, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
         workers = workers_of(self.huey)
-        workers.scheduler_checked(self)
-        healthy = super().check_worker_health()
-        workers.workers_started(self)
+        workers.consumer_stopping()
+        return below.stop(*args, **kwargs)
+
+    def check_worker_health(self, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
+        workers = workers_of(self.huey)
+        before = workers.before_check(self)
+        healthy = below.check_worker_health(*args, **kwargs)
+        workers.after_check(self, before)
         return healthy
 
-    def _create_worker(self) -> Worker:
-        worker: Worker = super()._create_worker()
-        swap(worker, ObservedWorker)
+    def _create_worker(self, *args: Any, **kwargs: Any) -> Any:
+        worker = super()._create_worker(*args, **kwargs)
+        _observe_worker(worker)
         return worker
+
+
+@guarded
+def _observe_worker(worker: Any) -> None:
+    if isinstance(worker, Worker):
+        swap(worker, ObservedWorker)
 
 
 def workers_of(instrumented: Any) -> Workers:
@@ -71,7 +87,7 @@ def observe(consumer: Consumer) -> None:
     """Swap the class of *consumer* and of the workers it has made already."""
     swap(consumer, ObservedConsumer)
     for worker, _ in consumer.worker_threads:
-        swap(worker, ObservedWorker)
+        _observe_worker(worker)
 
 
 def release(consumer: Consumer) -> None:

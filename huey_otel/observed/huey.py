@@ -16,38 +16,43 @@ _DJHUEY: Final = "huey.contrib.djhuey"
 
 
 class ObservedHuey(Huey):
-    """Wraps huey's public methods, and only calls `super()` in between.
+    """Wraps huey's public methods, and only calls the one below in between.
 
-    HERE.caller is put back by every method that changes it, also when a
-    task's timeout comes in between; what is set at the begin and the end of a
-    body is absolute, so nothing that was missed outlasts the attempt.
+    Arguments and results pass as they are: below may be a user's own subclass
+    with more of them. HERE.caller is put back by every method that changes it,
+    also when a task's timeout comes in between; what is set at the begin and
+    the end of a body is absolute, so nothing that was missed outlasts the
+    attempt. `below` and `seen` are taken first: an uninstrument() may come
+    while a method runs.
     """
 
-    # Read once by each method: an uninstrument() may come while it runs.
     _huey_otel: Observation
 
-    def create_storage(self) -> Any:
+    def create_storage(self, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
         seen = self._huey_otel
-        storage = super().create_storage()
+        storage = below.create_storage(*args, **kwargs)
         seen.storage_made(storage)
         return storage
 
-    def create_consumer(self, **options: Any) -> Any:
+    def create_consumer(self, *args: Any, **options: Any) -> Any:
+        below: Any = super()
         seen = self._huey_otel
-        consumer = super().create_consumer(**options)
+        consumer = below.create_consumer(*args, **options)
         seen.consumer_made(consumer)
         return consumer
 
-    def enqueue(self, task: Any) -> Any:
+    def enqueue(self, task: Any, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
         seen = self._huey_otel
         if not isinstance(task, Task):
             # A group or chord, which huey takes apart and enqueues one by one.
-            return self._enqueue_batch(task)
+            return self._enqueue_batch(task, *args, **kwargs)
         caller, outgoing = HERE.caller, HERE.outgoing
         try:
             seen.outward.enqueueing(task)
             HERE.caller = n.ORIGIN_CALL
-            result = super().enqueue(task)
+            result = below.enqueue(task, *args, **kwargs)
         except BaseException as error:
             seen.runs.not_enqueued(task, error)
             raise
@@ -60,56 +65,62 @@ class ObservedHuey(Huey):
             if mine is not outgoing:
                 seen.outward.left(mine)
 
-    def _enqueue_batch(self, batch: Any) -> Any:
+    def _enqueue_batch(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
         seen = self._huey_otel
         begun = seen.outward.batch(batch)
         error: BaseException | None = None
         try:
-            return super().enqueue(batch)
+            return below.enqueue(batch, *args, **kwargs)
         except BaseException as raised:
             error = raised
             raise
         finally:
             seen.outward.batch_left(begun, error)
 
-    def add_schedule(self, task: Task) -> None:
+    def add_schedule(self, task: Task, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
         seen = self._huey_otel
         outgoing = HERE.outgoing
         try:
             seen.outward.scheduling(task)
-            super().add_schedule(task)
+            result = below.add_schedule(task, *args, **kwargs)
         except Exception as error:
             seen.runs.not_scheduled(error)
             raise
         else:
             seen.runs.scheduled(task)
+            return result
         finally:
             HERE.outgoing = outgoing
 
-    def serialize_task(self, task: Task) -> Any:
+    def serialize_task(self, task: Task, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
         seen = self._huey_otel
         try:
             HERE.trailer = seen.outward.trailer(task)
-            return super().serialize_task(task)
+            return below.serialize_task(task, *args, **kwargs)
         finally:
             HERE.trailer = None
 
-    def deserialize_task(self, data: Any) -> Any:
+    def deserialize_task(self, data: Any, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
         seen = self._huey_otel
         HERE.incoming = None
         try:
-            task = super().deserialize_task(data)
+            task = below.deserialize_task(data, *args, **kwargs)
         except Exception as error:
             seen.inward.undecodable(error)
             raise
         seen.inward.decoded(task)
         return task
 
-    def dequeue(self) -> Any:
+    def dequeue(self, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
         seen = self._huey_otel
         try:
             seen.inward.reading_queue()
-            task = super().dequeue()
+            task = below.dequeue(*args, **kwargs)
         except Exception as error:
             seen.inward.not_dequeued(error)
             raise
@@ -119,36 +130,39 @@ class ObservedHuey(Huey):
             seen.inward.dequeued(task)
         return task
 
-    def read_schedule(self, timestamp: Any = None) -> Any:
+    def read_schedule(self, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
         seen = self._huey_otel
         try:
             seen.inward.reading_schedule()
-            return super().read_schedule(timestamp)
+            return below.read_schedule(*args, **kwargs)
         except Exception as error:
             seen.runs.failed(e.EVENT_ERROR_INTERNAL, error)
             raise
         finally:
             HERE.reading = None
 
-    def read_periodic(self, timestamp: Any) -> Any:
+    def read_periodic(self, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
         seen = self._huey_otel
         seen.inward.checking_periodic()
         try:
-            tasks = super().read_periodic(timestamp)
+            tasks = below.read_periodic(*args, **kwargs)
         except Exception as error:
             seen.runs.failed(e.EVENT_ERROR_INTERNAL, error)
             raise
         seen.inward.due(tasks)
         return tasks
 
-    def execute(self, task: Task, timestamp: Any = None) -> Any:
+    def execute(self, task: Task, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
         seen = self._huey_otel
         caller, outgoing = HERE.caller, HERE.outgoing
         depth = len(HERE.attempts)
         try:
             seen.runs.taken(task)
             HERE.caller = n.ORIGIN_PIPELINE
-            return super().execute(task, timestamp)
+            return below.execute(task, *args, **kwargs)
         except BaseException as error:
             seen.runs.escaped(error, depth)
             raise
@@ -156,20 +170,24 @@ class ObservedHuey(Huey):
             seen.runs.done(depth)
             HERE.caller, HERE.outgoing = caller, outgoing
 
-    def put_result(self, key: str, data: Any) -> Any:
+    def put_result(self, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
         seen = self._huey_otel
         try:
-            return super().put_result(key, data)
+            return below.put_result(*args, **kwargs)
         except Exception as error:
             seen.runs.result_not_stored(error)
             raise
 
-    def notify_interrupted_tasks(self) -> None:
+    def notify_interrupted_tasks(self, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
         seen = self._huey_otel
-        super().notify_interrupted_tasks()
+        result = below.notify_interrupted_tasks(*args, **kwargs)
         seen.workers.consumer_stops()
+        return result
 
-    def _emit(self, signal: str, task: Task, *args: Any, **kwargs: Any) -> None:
+    def _emit(self, signal: str, task: Task, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
         seen = self._huey_otel
         caller = HERE.caller
         try:
@@ -178,41 +196,43 @@ class ObservedHuey(Huey):
             else:
                 seen.runs.signaled(signal, task)
             HERE.caller = n.ORIGIN_CALL
-            super()._emit(signal, task, *args, **kwargs)
+            return below._emit(signal, task, *args, **kwargs)
         finally:
             HERE.caller = caller
 
-    def _run_pre_execute(self, task: Task) -> None:
+    def _run_pre_execute(self, task: Task, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
         try:
             HERE.caller = n.ORIGIN_CALL
-            super()._run_pre_execute(task)
+            return below._run_pre_execute(task, *args, **kwargs)
         finally:
             HERE.caller = n.ORIGIN_PIPELINE
 
-    def _run_post_execute(self, task: Task, *args: Any) -> None:
+    def _run_post_execute(self, task: Task, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
         try:
             HERE.caller = n.ORIGIN_CALL
-            super()._run_post_execute(task, *args)
+            return below._run_post_execute(task, *args, **kwargs)
         finally:
             HERE.caller = n.ORIGIN_PIPELINE
 
-    def _requeue_task(self, task: Task, *args: Any, **kwargs: Any) -> None:
+    def _requeue_task(self, task: Task, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
         seen = self._huey_otel
         caller = HERE.caller
         try:
             HERE.caller = n.ORIGIN_RETRY
-            super()._requeue_task(task, *args, **kwargs)
+            result = below._requeue_task(task, *args, **kwargs)
         finally:
             HERE.caller = caller
         seen.runs.requeued(task)
+        return result
 
 
 def observe(huey: Huey, observation: Observation) -> None:
     """Swap *huey*'s class, so that *observation* sees what it does."""
-    instrumented: Any = huey
-    instrumented._huey_otel = observation
+    swap(huey, ObservedHuey, _huey_otel=observation)
     huey._tasks_in_flight = Bodies(huey._tasks_in_flight)
-    swap(huey, ObservedHuey)
     _rebind(huey)
 
 
@@ -226,6 +246,11 @@ def release(huey: Huey) -> None:
 def observation_of(huey: Huey) -> Observation | None:
     """What sees *huey*, None if nothing does."""
     return huey._huey_otel if isinstance(huey, ObservedHuey) else None
+
+
+def registered(huey: Huey) -> list[str]:
+    """The dotted paths of the tasks that *huey* knows now."""
+    return list(huey._registry._registry)
 
 
 def _rebind(huey: Huey) -> None:

@@ -5,11 +5,12 @@ from typing import Any
 _BASE = "_huey_otel_base"
 
 
-def swap(thing: Any, mixin: type, *, below: bool = False) -> bool:
+def swap(thing: Any, mixin: type, *, below: bool = False, **attributes: Any) -> bool:
     """Give *thing* a subclass of its class and *mixin*; False if it has one.
 
     *below* puts the mixin behind the class in the order of methods. The new
-    class passes for the old one: others look at `type(huey).__name__`.
+    class is this thing's alone, so *attributes* go there and leave nothing on
+    the thing. It passes for the old one: others look at `type(huey).__name__`.
     """
     kind = type(thing)
     if issubclass(kind, mixin):
@@ -22,6 +23,7 @@ def swap(thing: Any, mixin: type, *, below: bool = False) -> bool:
         "__qualname__": kind.__qualname__,
         "__doc__": kind.__doc__,
         _BASE: kind,
+        **attributes,
     }
     metaclass: Any = type(kind)
     thing.__class__ = metaclass(kind.__name__, bases, namespace)

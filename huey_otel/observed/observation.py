@@ -13,7 +13,7 @@ from huey_otel.observed.outward import Outward
 from huey_otel.observed.recorder import Recorder
 from huey_otel.observed.runs import Runs
 from huey_otel.observed.tracing import Tracing
-from huey_otel.observed.workers import Workers
+from huey_otel.observed.workers import Lifecycle, Workers
 
 
 class Observation:
@@ -30,17 +30,13 @@ class Observation:
         tracing: Tracing,
         *,
         storage_is: Callable[[Any], None],
-        consumer_starts: Callable[[str], None],
-        consumer_stopping: Callable[[], None],
-        consumer_stops: Callable[[], None],
+        lifecycle: Lifecycle,
     ) -> None:
         self.owner = owner
         self.outward = Outward(recorder, tracing)
         self.inward = Inward(recorder)
         self.runs = Runs(recorder, tracing)
-        self.workers = Workers(
-            recorder, consumer_starts, consumer_stopping, consumer_stops
-        )
+        self.workers = Workers(recorder, lifecycle)
         self._storage_is = storage_is
         self._consumers: weakref.WeakSet[Consumer] = weakref.WeakSet()
 

@@ -106,6 +106,8 @@ class Recorder:
 
         *must* for what follows from something that was announced already.
         """
+        if attempt.disowned:
+            return False
         return self.relay.send(
             Record(
                 self.source,

@@ -158,9 +158,18 @@ class Runs:
             return
         if not self._recorder.huey.immediate:
             self._recorder.accepted(outgoing)
-        if outgoing is not None and outgoing.ripe is not None:
+        if outgoing.ripe is not None:
             outgoing.ripe.moved = True
             self._close(outgoing.ripe)
+        self._put_back(task)
+
+    def _put_back(self, task: Task) -> None:
+        """Somebody popped *task* by hand, and it is where it was."""
+        popped = HERE.popped
+        if popped is not None and popped.task is task:
+            HERE.popped = None
+            popped.moved = True
+            self._close(popped)
 
     @guarded
     def not_scheduled(self, error: Exception) -> None:
@@ -174,6 +183,7 @@ class Runs:
         attempt = HERE.attempt_of(task)
         if attempt is not None and attempt.started is None:
             attempt.moved = True
+        self._put_back(task)
 
     @guarded
     def requeued(self, task: Task) -> None:

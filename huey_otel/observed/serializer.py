@@ -12,8 +12,6 @@ from huey_otel._guard import guarded
 from huey_otel._losses import LOSSES
 from huey_otel.observed.naming import put_back, swap
 
-_USERS = "_huey_otel_users"
-
 
 class ObservedSerializer(Serializer):
     """Sits right above huey's Serializer, so below signatures and compression.
@@ -50,18 +48,16 @@ def observe(serializer: object) -> bool:
     """
     if not isinstance(serializer, Serializer):
         return False
-    users = getattr(serializer, _USERS, 0)
-    if not users:
-        swap(serializer, ObservedSerializer, below=True)
-    setattr(serializer, _USERS, users + 1)
+    swap(serializer, ObservedSerializer, below=True, _huey_otel_users=0)
+    observed: Any = type(serializer)
+    observed._huey_otel_users += 1
     return True
 
 
 def release(serializer: object) -> None:
     """Undo one `observe`."""
-    users = getattr(serializer, _USERS, 0)
-    if users > 1:
-        setattr(serializer, _USERS, users - 1)
-    elif users:
-        delattr(serializer, _USERS)
-        put_back(serializer)
+    if isinstance(serializer, ObservedSerializer):
+        observed: Any = type(serializer)
+        observed._huey_otel_users -= 1
+        if not observed._huey_otel_users:
+            put_back(serializer)

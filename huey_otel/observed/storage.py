@@ -53,10 +53,11 @@ def observe(storage: Any, emitter: RedisEventEmitter | None, channel: str) -> No
     """Swap *storage*'s class; its events are on *channel* of *emitter*'s Redis."""
     if isinstance(storage, BaseStorage):
         swap(storage, ObservedStorage)
-        vars(storage)["_huey_otel_events"] = (emitter, channel)
+        observed: Any = type(storage)
+        observed._huey_otel_events = (emitter, channel)
 
 
 def release(storage: Any) -> None:
     """Put *storage*'s own class back."""
-    if isinstance(storage, ObservedStorage) and put_back(storage):
-        del storage._huey_otel_events
+    if isinstance(storage, ObservedStorage):
+        put_back(storage)

@@ -3,13 +3,12 @@
 import multiprocessing
 import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from huey.constants import WORKER_PROCESS
 
 from huey_otel import mapping
-from huey_otel._attempts import HERE
+from huey_otel._attempts import HERE, disown_all
 from huey_otel._guard import guarded
 from huey_otel._records import Record
 from huey_otel.observed.recorder import Recorder
@@ -18,51 +17,66 @@ if TYPE_CHECKING:
     from huey.consumer import Consumer
 
 
+class Lifecycle(Protocol):
+    """Who is told when a consumer starts, runs, is told to stop, and is done."""
+
+    def consumer_starts(self, consumer: "Consumer") -> None: ...
+    def consumer_started(self, consumer: "Consumer") -> None: ...
+    def consumer_stopping(self) -> None: ...
+    def consumer_stops(self) -> None: ...
+
+
 class Workers:
-    """Sees the consumer start, its workers come and go, and its end.
+    """Sees the consumer start, its workers come and go, and its end."""
 
-    *starts* is called with the worker type when a consumer starts, *stopping*
-    when it is told to stop, *stops* when its work is over.
-    """
-
-    def __init__(
-        self,
-        recorder: Recorder,
-        starts: Callable[[str], None],
-        stopping: Callable[[], None],
-        stops: Callable[[], None],
-    ) -> None:
+    def __init__(self, recorder: Recorder, lifecycle: Lifecycle) -> None:
         self._recorder = recorder
-        self._starts = starts
-        self._stopping = stopping
-        self._stops = stops
+        self._lifecycle = lifecycle
 
     @guarded
     def consumer_starts(self, consumer: "Consumer") -> None:
         """Before the consumer starts, so before it forks."""
         self._recorder.worker_type = consumer.worker_type
-        self._starts(consumer.worker_type)
         if consumer.worker_type == WORKER_PROCESS:
             self._recorder.relay.open_pipe()
+        self._lifecycle.consumer_starts(consumer)
 
     @guarded
-    def workers_started(self, consumer: "Consumer") -> None:
-        """All workers run: notice it when one of them dies."""
+    def consumer_started(self, consumer: "Consumer") -> None:
+        """All workers run."""
+        self._watch(consumer)
+        self._lifecycle.consumer_started(consumer)
+
+    def _watch(self, consumer: "Consumer") -> None:
+        """Notice it when a forked worker dies."""
         if consumer.worker_type == WORKER_PROCESS:
             for process in _processes(consumer):
                 self._recorder.relay.watch(process, self._gone(process.pid, None))
 
     @guarded
-    def scheduler_checked(self, consumer: "Consumer") -> None:
-        """Before huey replaces a dead scheduler: what a thread of it held is lost.
+    def before_check(self, consumer: "Consumer") -> list[Any]:
+        """Before huey replaces who is dead: what a dead scheduler held is lost.
 
         huey 2 lets an enqueue that fails end the scheduler, with all ripe tasks
-        that it still had.
+        that it still had; a forked one is watched like a worker.
         """
-        if consumer.worker_type == WORKER_PROCESS:
-            return
-        if not consumer.environment.is_alive(consumer.scheduler):
+        alive = consumer.environment.is_alive
+        if consumer.worker_type != WORKER_PROCESS and not alive(consumer.scheduler):
             self._recorder.relay.send(self._gone(self._recorder.relay.pid, "Scheduler"))
+        return [process for _, process in consumer.worker_threads]
+
+    @guarded
+    def after_check(self, consumer: "Consumer", before: list[Any] | None) -> None:
+        """Huey has replaced who was dead *before*."""
+        self._watch(consumer)
+        now = [process for _, process in consumer.worker_threads]
+        for old, new in zip(before or [], now, strict=False):
+            if old is not new:
+                pid = getattr(old, "pid", None) or self._recorder.relay.pid
+                name = getattr(old, "name", None)
+                self._recorder.relay.send(
+                    self._gone(pid, name)._replace(status=mapping.WORKER_REPLACED)
+                )
 
     @guarded
     def worker_begins(self) -> None:
@@ -80,15 +94,19 @@ class Workers:
     @guarded
     def consumer_stopping(self) -> None:
         """Before huey waits for its workers, or interrupts them."""
-        self._stopping()
+        self._lifecycle.consumer_stopping()
 
     @guarded
     def consumer_stops(self) -> None:
         """Huey has reported its interrupted tasks, and exits or restarts next."""
-        self._stops()
+        self._lifecycle.consumer_stops()
 
     def abandon(self) -> None:
-        """The process ends: what its threads still hold is lost with it."""
+        """The process ends: what threads of a consumer still hold is lost with it."""
+        if self._recorder.worker_type is None:
+            # Somebody who popped a message by hand, and may have put it back.
+            return
+        disown_all()
         self._recorder.relay.send(self._gone(self._recorder.relay.pid, None))
 
     def _gone(self, pid: int, worker: str | None) -> Record:
