@@ -16,6 +16,7 @@ from huey_otel import _emitter, _process, _provider, _start_line
 from huey_otel._consumers import RunningConsumer
 from huey_otel._emitter import RedisEventEmitter
 from huey_otel._feed import Feed
+from huey_otel._forks import in_child
 from huey_otel._losses import LOSSES
 from huey_otel._lost_spans import LostSpans
 from huey_otel._provider import Provided
@@ -56,6 +57,8 @@ class Instrumentation:
         self._given = emitter
         self._given_provider = tracer_provider
         self._resolved: Provided | None = None
+        self._prepared = False
+        in_child(self._after_fork)
         self._shared = _process.shared()
         self._exposition = self._shared.exposition(registry)
         self._number = self._shared.number()
@@ -160,7 +163,13 @@ class Instrumentation:
             resolved = self._resolved = _provider.resolve(
                 self._given_provider, self._settings.export, self._huey.name
             )
+        if not self._prepared:
+            resolved.prepare()
+            self._prepared = True
         return resolved
+
+    def _after_fork(self) -> None:
+        self._prepared = False
 
     def _produced(self, task: str, origin: str) -> bool:
         """Count what is enqueued where no consumer runs; False where one does."""

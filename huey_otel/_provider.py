@@ -42,6 +42,11 @@ class Provided:
     where: str
     processors: "tuple[SpanProcessor, ...]" = ()
 
+    def prepare(self) -> None:
+        """Be ready to flush whenever this process ends."""
+        if hasattr(self.provider, "force_flush"):
+            FLUSHER.prepare()
+
     def flush(self) -> threading.Event:
         """Begin to export what waits; the event says when it is out."""
         return FLUSHER.flush(self.provider)
@@ -99,8 +104,6 @@ def resolve(given: TracerProvider | None, export: Export, queue: str) -> Provide
 def _provided(
     provider: TracerProvider, where: str, processors: "tuple[SpanProcessor, ...]" = ()
 ) -> Provided:
-    if hasattr(provider, "force_flush"):
-        FLUSHER.prepare()
     tracer = trace.get_tracer(n.DISTRIBUTION, version(), tracer_provider=provider)
     return Provided(tracer, provider, where, processors)
 

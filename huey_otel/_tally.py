@@ -188,8 +188,8 @@ class Tally:
         if not step.values:
             return
         exemplar = None
-        facts = step.record.facts and TaskFacts(*step.record.facts)
-        if facts and facts.trace_id and facts.span_id:
+        facts = TaskFacts(*step.record.facts) if step.record.facts else None
+        if facts is not None and facts.trace_id and facts.span_id:
             exemplar = Exemplar(
                 facts.trace_id, facts.span_id, step.seconds, step.record.timestamp
             )

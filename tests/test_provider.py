@@ -317,6 +317,26 @@ def test_a_built_provider_is_global_and_logged_and_named(environ, service):
     )
 
 
+def test_a_forked_producer_is_as_ready_to_end_as_its_parent():
+    with otlp.receiver() as receiver:
+        done = run(
+            """
+            import os, threading
+            add()
+            if os.fork():
+                os.wait()
+            else:
+                add()
+            print([t.name for t in threading.enumerate()].count("huey-otel-flush"))
+            """,
+            **receiver.environ,
+        )
+
+        # os.fork without exec: the child ends as web workers do that were preforked.
+        assert [span.name for span in receiver.spans] == [f"enqueue {MAIN}"] * 2
+    assert done.stdout == "1\n1\n"
+
+
 def test_threads_that_begin_together_build_one_provider():
     done = run(
         """

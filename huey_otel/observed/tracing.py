@@ -59,9 +59,10 @@ class Tracing:
             self._name(n.ENQUEUE, facts), kind=SpanKind.PRODUCER, attributes=attributes
         )
         outgoing.span = span
-        context = trace.set_span_in_context(span)
+        before = contexts.get_current()
+        context = _within(span, before)
         outgoing.carrier = replace(outgoing.carrier, headers=headers_of(context))
-        outgoing.before = contexts.get_current()
+        outgoing.before = before
         contexts.attach(context)
 
     @guarded
@@ -141,7 +142,7 @@ class Tracing:
                     trace.format_span_id(above.span_id) if above.is_valid else None
                 ),
             )
-        return span, trace.set_span_in_context(span, parent)
+        return span, _within(span, parent)
 
     @guarded
     def end(
@@ -184,6 +185,16 @@ class Tracing:
         if facts.execute_time is not None:
             attributes[n.TASK_ETA] = facts.execute_time
         return attributes
+
+
+def _within(span: Span, context: Context) -> Context:
+    """*context* with *span* as the current one, if it is one at all.
+
+    Without a provider opentelemetry-api 1.30 starts one that hides its parent.
+    """
+    if not span.get_span_context().is_valid:
+        return context
+    return trace.set_span_in_context(span, context)
 
 
 def _put_back(thing: Attempt | Current) -> None:
