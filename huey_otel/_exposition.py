@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from huey_otel._consumers import RunningConsumer
-from huey_otel._endpoint import Endpoint
 from huey_otel._exposed import Exposed
 from huey_otel._forks import in_child
 from huey_otel._metrics import Metrics
@@ -13,6 +12,8 @@ from huey_otel._queues import Queues
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
+
+    from huey_otel._endpoint import Endpoint
 
 
 class Exposition:
@@ -28,12 +29,6 @@ class Exposition:
         self.metrics: Metrics | None = None
         self._queues: Queues | None = None
         self._numbers: set[int] = set()
-        in_child(self._after_fork)
-
-    def _after_fork(self) -> None:
-        if self.metrics is None:
-            # What the parent has counted stays the parent's.
-            self.producer = ProducerCounter(self._given)
 
     @property
     def registry(self) -> "CollectorRegistry":
@@ -109,6 +104,9 @@ class Page:
         self._checks[number] = health
         if exposed.port is None or self.endpoint is not None:
             return
+        # A process that runs no consumer needs no HTTP server.
+        from huey_otel._endpoint import Endpoint
+
         self.endpoint = Endpoint(
             exposition.registry,
             host=exposed.host,

@@ -1,18 +1,55 @@
 """The producer's counter: what a process enqueues that runs no consumer."""
 
+import os
+import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from huey_otel import _names as n
 from huey_otel._catalog import CATALOG
 from huey_otel._families import Labels
-from huey_otel._forks import EXCLUSION
 from huey_otel._losses import LOSSES
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter
 
+_PATIENCE: Final = 1.0
 _TOTAL: Final = CATALOG[n.TASKS_ENQUEUED_TOTAL]
+
+
+class _Counting:
+    """Held while a counter moves, so that no fork happens meanwhile.
+
+    A child would inherit prometheus_client's own lock taken. Not EXCLUSION: a
+    task's timeout may come at any bytecode here, which only `with` and a lock
+    of the interpreter's own survive.
+    """
+
+    lock = threading.RLock()
+    held = threading.local()
+
+    @classmethod
+    def before_fork(cls) -> None:
+        """Wait until no counter moves; for a second at most."""
+        cls.held.taken = cls.lock.acquire(timeout=_PATIENCE)
+
+    @classmethod
+    def after_fork_in_parent(cls) -> None:
+        """Let counters move again."""
+        if cls.held.taken:
+            cls.lock.release()
+
+    @classmethod
+    def after_fork_in_child(cls) -> None:
+        """Begin with a lock that nobody holds."""
+        cls.lock = threading.RLock()
+
+
+os.register_at_fork(
+    before=_Counting.before_fork,
+    after_in_parent=_Counting.after_fork_in_parent,
+    after_in_child=_Counting.after_fork_in_child,
+)
 
 
 class ProducerCounter:
@@ -31,9 +68,8 @@ class ProducerCounter:
 
     def inc(self, queue: str, task: str, origin: str) -> None:
         """Count one message that the storage has taken."""
-        # No fork happens meanwhile, whose child would inherit prometheus_client's
-        # lock; a signal handler that enqueues leaves its own for us to count.
-        with EXCLUSION:
+        # A signal handler that enqueues in the middle leaves its own for us to count.
+        with _Counting.lock:
             self._waiting.append((queue, task, origin))
             if self._counting:
                 return
@@ -70,7 +106,7 @@ class ProducerCounter:
         """
         from prometheus_client import REGISTRY
 
-        with EXCLUSION:
+        with _Counting.lock:
             self._over = True
             counter, self._counter = self._counter, None
             if counter is None:

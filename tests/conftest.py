@@ -1,5 +1,6 @@
 """Fixtures of all tests."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -12,13 +13,10 @@ from huey_otel._attempts import HERE, running
 from huey_otel._losses import LOSSES, Losses
 from tests.support_seen import Drain, Seen
 
-SETTINGS = (
-    n.ENV_DISABLED,
-    n.ENV_EVENTS,
-    n.ENV_CHANNEL,
-    n.ENV_PUBLISH_ENQUEUED,
-    n.ENV_TRACEBACKS,
-    n.ENV_FLUSH_TIMEOUT,
+SETTINGS = tuple(
+    name
+    for name in os.environ
+    if name.startswith(("HUEY_OTEL_", "OTEL_", "PROMETHEUS_"))
 )
 
 
@@ -29,6 +27,8 @@ def nothing_is_left(
     """Uninstrument all, and fail a test that left an attempt open or lost telemetry."""
     for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
+    # Consumers of tests do not compete for the default port.
+    monkeypatch.setenv(n.ENV_METRICS_PORT, "0")
     LOSSES.reset()
     yield
     for instrumentation in instrumentations():
@@ -43,9 +43,8 @@ def nothing_is_left(
 
 def instrumentations() -> list[Instrumentation]:
     """All that are active in this process."""
-    leaving = _process.shared()._leaving.values()
-    methods = [method for method in (known() for known in leaving) if method]
-    return [method.__self__ for method in methods]
+    members = _process.shared().members()
+    return [member for member in members if isinstance(member, Instrumentation)]
 
 
 @pytest.fixture

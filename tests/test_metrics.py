@@ -23,7 +23,7 @@ from huey_otel._forks import EXCLUSION
 from huey_otel._losses import Losses
 from huey_otel._metrics import Metrics
 from huey_otel._producer import ProducerCounter
-from huey_otel._records import Record, Source
+from huey_otel._records import Record, Source, TaskFacts
 from huey_otel._sums import Sums
 from tests.support import missing
 from tests.support_metrics import (
@@ -544,16 +544,21 @@ def _shown(metrics: Metrics) -> dict[str, float]:
     return page(registry)
 
 
-TRACE = {"trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b7169203331"}
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+
+
+def sampled(one: Record, span_id: str) -> Record:
+    facts = TaskFacts(*one.facts)._replace(trace_id=TRACE_ID, span_id=span_id)
+    return one._replace(facts=tuple(facts))
 
 
 def test_histograms_carry_the_last_trace_of_each_bucket(metrics, registry):
-    other = {**TRACE, "span_id": "00f067aa0ba902b7"}
+    later = record("started", wait=0.4, timestamp=1002.5)
     feed(
         metrics,
-        record("started", wait=0.3, **TRACE),
-        record("started", wait=0.4, timestamp=1002.5, **other),
-        record("ended", outcome="error", duration=7.0, **TRACE),
+        sampled(record("started", wait=0.3), "b7ad6b7169203331"),
+        sampled(later, "00f067aa0ba902b7"),
+        sampled(record("ended", outcome="error", duration=7.0), "b7ad6b7169203331"),
     )
     encode, kind = choose_encoder("application/openmetrics-text; version=1.0.0")
 

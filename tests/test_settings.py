@@ -4,7 +4,10 @@ import dataclasses
 
 import pytest
 
+from huey_otel import _names as n
 from huey_otel import _settings
+from huey_otel._export import read_export
+from huey_otel._exposed import Exposed
 from huey_otel._settings import UNSET, Settings
 
 NOTHING_GIVEN = {
@@ -13,6 +16,13 @@ NOTHING_GIVEN = {
     "publish_enqueued": UNSET,
     "tracebacks": UNSET,
     "flush_timeout": UNSET,
+    "propagation": UNSET,
+    "link_after": UNSET,
+    "span_naming": UNSET,
+    "metrics_host": UNSET,
+    "metrics_port": UNSET,
+    "duration_buckets": UNSET,
+    "wait_buckets": UNSET,
 }
 
 DEFAULTS = Settings(
@@ -23,6 +33,16 @@ DEFAULTS = Settings(
     publish_enqueued=False,
     tracebacks=True,
     flush_timeout=5.0,
+    propagation="auto",
+    link_after=600.0,
+    span_naming="task",
+    export=read_export({}),
+    exposed=Exposed(
+        host="localhost",
+        port=9464,
+        duration_buckets=n.DURATION_BUCKETS,
+        wait_buckets=n.WAIT_BUCKETS,
+    ),
 )
 
 
@@ -110,6 +130,7 @@ def test_an_emitter_beats_the_url_of_the_environment():
 
 def test_the_process_environment_is_read_at_the_call(monkeypatch):
     monkeypatch.setenv("HUEY_OTEL_CHANNEL", "late")
+    monkeypatch.delenv("HUEY_OTEL_METRICS_PORT")
 
     settings = _settings.read(**NOTHING_GIVEN)
 
