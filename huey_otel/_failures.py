@@ -3,31 +3,61 @@
 import traceback
 from typing import Final
 
+from huey_otel._log import THE_TASKS_OWN
+
 LARGEST: Final = 16_384
 """Bytes of UTF-8 that a traceback has at most."""
 
 _CUT: Final = "\n... {} characters left out ...\n"
+_UNKNOWN: Final = "unknown"
 
 
 def class_name(error: BaseException) -> str:
-    """The class of *error* as it is imported; builtins without their module."""
+    """The class of *error* as it is imported; builtins without their module.
+
+    As much of it as its metaclass lets one see, at least "unknown".
+    """
     kind = type(error)
-    if kind.__module__ == "builtins":
-        return kind.__qualname__
-    return f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        if isinstance(kind.__module__, str) and kind.__module__ != "builtins":
+            return f"{kind.__module__}.{kind.__qualname__}"
+        return f"{kind.__qualname__}"
+    except THE_TASKS_OWN:
+        raise
+    except Exception:  # noqa: BLE001 - a metaclass may do anything
+        return _short_name(kind)
+
+
+def _short_name(kind: type) -> str:
+    try:
+        return f"{kind.__name__}"
+    except THE_TASKS_OWN:
+        raise
+    except Exception:  # noqa: BLE001 - a metaclass may do anything
+        return _UNKNOWN
 
 
 def message(error: BaseException) -> str:
     """What *error* says, if it can; its own `str` may raise."""
     try:
         return str(error)
+    except THE_TASKS_OWN:
+        raise
     except Exception as broken:  # noqa: BLE001 - as traceback does
-        return f"<exception str() failed: {type(broken).__name__}>"
+        return f"<exception str() failed: {class_name(broken)}>"
 
 
-def text(error: BaseException) -> str:
-    """The traceback of *error*, shortened in the middle where it is too long."""
-    return shortened("".join(traceback.format_exception(error)))
+def text(error: BaseException) -> str | None:
+    """The traceback of *error*, shortened in the middle where it is too long.
+
+    None where `traceback` cannot make one, as of a SyntaxError with odd attributes.
+    """
+    try:
+        return shortened("".join(traceback.format_exception(error)))
+    except THE_TASKS_OWN:
+        raise
+    except Exception:  # noqa: BLE001 - an exception may hold anything
+        return None
 
 
 def shortened(whole: str) -> str:

@@ -82,7 +82,16 @@ EXCLUSION: Final = Exclusion()
 """For the sinks, and whatever else takes no time."""
 
 _BOTH: Final = (COLLECTING, EXCLUSION)
-_held: list[tuple[Exclusion, ...]] = []
+
+
+class _Held(threading.local):
+    """What the forks that this thread is in the middle of hold."""
+
+    def __init__(self) -> None:
+        self.stack: list[list[Exclusion]] = []
+
+
+_held: Final = _Held()
 _renewals: list[weakref.WeakMethod[Callable[[], Any]]] = []
 _registered: list[bool] = []
 
@@ -99,16 +108,20 @@ def in_child(renew: Callable[[], Any]) -> None:
 
 
 def _before() -> None:
-    _held.append(tuple(one for one in _BOTH if one.hold()))
+    held: list[Exclusion] = []
+    _held.stack.append(held)
+    for one in _BOTH:
+        if one.hold():
+            held.append(one)
 
 
 def _in_parent() -> None:
-    for one in _held.pop():
+    for one in _held.stack.pop():
         one.release()
 
 
 def _in_child() -> None:
-    _held.clear()
+    _held.stack.clear()
     for one in _BOTH:
         one.renew()
     LOSSES.reset()

@@ -4,21 +4,13 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-import huey.exceptions
-
 from huey_otel import _names as n
+from huey_otel._failures import class_name
+from huey_otel._log import THE_TASKS_OWN
 from huey_otel._losses import LOSSES
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-# huey 3 raises it by SIGALRM at any bytecode, so also inside our code, and it is
-# the task's. huey 2 has no timeouts.
-_THE_TASKS_OWN: tuple[type[Exception], ...] = tuple(
-    kind
-    for kind in (getattr(huey.exceptions, "TaskTimeout", None),)
-    if kind is not None
-)
 
 
 def guarded(function: Callable[P, T]) -> Callable[P, T | None]:
@@ -32,7 +24,7 @@ def guarded(function: Callable[P, T]) -> Callable[P, T | None]:
     def inner(*args: P.args, **kwargs: P.kwargs) -> T | None:
         try:
             return function(*args, **kwargs)
-        except _THE_TASKS_OWN:
+        except THE_TASKS_OWN:
             raise
         except Exception as error:  # noqa: BLE001 - the one place for it
             swallow(error, function)
@@ -46,6 +38,6 @@ def swallow(error: Exception, where: Callable[..., Any]) -> None:
     LOSSES.count(
         n.LOSS_INTERNAL,
         streak=where.__qualname__,
-        why=f"{type(error).__name__} in {where.__qualname__}, telemetry was lost",
+        why=f"{class_name(error)} in {where.__qualname__}, telemetry was lost",
         error=True,
     )

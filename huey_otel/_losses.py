@@ -1,13 +1,11 @@
 """Losses: how much telemetry this process could not deliver, and why."""
 
-import logging
 import threading
 from collections import Counter
 from collections.abc import Mapping
 
 from huey_otel import _names as n
-
-logger = logging.getLogger(n.LOGGER)
+from huey_otel._log import warn
 
 
 class Losses:
@@ -44,18 +42,21 @@ class Losses:
         streak = streak or reason
         with self._lock:
             if number:
-                self._counts[reason] += number
-                self.pending = True
+                self._add(reason, number)
             first = streak not in self._streaks
             self._streaks.add(streak)
         if first:
-            logger.warning("%s (counted as %s)", why, reason, exc_info=error)
+            self._say("%s (counted as %s)", why, reason, error=error)
 
     def count_streak(self, reason: str, *, streak: str, why: str) -> None:
         """Count one loss, and log it, unless *streak* is going on already."""
         with self._lock:
-            if streak not in self._streaks:
-                self.count(reason, why=why, streak=streak)
+            first = streak not in self._streaks
+            if first:
+                self._add(reason, 1)
+                self._streaks.add(streak)
+        if first:
+            self._say("%s (counted as %s)", why, reason)
 
     def add(self, reason: str, number: int) -> None:
         """Add what a forked child has counted and logged itself."""
@@ -69,7 +70,7 @@ class Losses:
         with self._lock:
             self._streaks.discard(reason)
         if message:
-            logger.warning("%s", message)
+            self._say("%s", message)
 
     def counts(self) -> Mapping[str, int]:
         """All losses so far, by reason."""
@@ -83,6 +84,22 @@ class Losses:
             self._counts.clear()
             self.pending = False
         return taken
+
+    def put_back(self, taken: Mapping[str, int]) -> None:
+        """Undo a `take` whose losses could not be handed on."""
+        with self._lock:
+            for reason, number in taken.items():
+                self._add(reason, number)
+
+    def _add(self, reason: str, number: int) -> None:
+        self._counts[reason] += number
+        self.pending = True
+
+    def _say(self, message: str, *values: object, error: bool = False) -> None:
+        # With no lock held, and once: a handler may lose telemetry itself.
+        if not warn(message, *values, error=error):
+            with self._lock:
+                self._add(n.LOSS_INTERNAL, 1)
 
 
 LOSSES = Losses()

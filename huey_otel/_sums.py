@@ -12,6 +12,11 @@ _MOST_VALUES: Final = 20_000
 
 _SMALLEST: Final = 1e-6
 
+_Alike = dict[float | None, tuple[int, int, float, float]]
+"""By rounded seconds, None without: number, reported, last, and seconds in all."""
+
+_NOTHING: Final = (0, 0, 0.0, 0.0)
+
 
 class Sums:
     """Counts records that are alike, while they cannot be sent.
@@ -21,7 +26,7 @@ class Sums:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._sums: dict[Key, _Entry] = {}
+        self._sums: dict[Key, _Alike] = {}
         self._room = _MOST_VALUES
 
     def fold(self, record: Record) -> None:
@@ -30,31 +35,33 @@ class Sums:
         named = TABLE[record.status].seconds
         seconds = None if named is None else extra.get(named)
         with self._lock:
-            entry = self._entry(record, extra)
-            entry.number += 1
-            entry.reported += extra.get("count", 1)
-            entry.last = max(entry.last, record.timestamp)
-            if seconds is not None:
-                self._observe(entry, seconds)
+            alike = self._alike(record, extra)
+            value = None if seconds is None else self._value(alike, seconds)
+            number, reported, last, total = alike.get(value, _NOTHING)
+            # At one stroke: an alarm may raise anywhere.
+            alike[value] = (
+                number + 1,
+                reported + extra.get("count", 1),
+                max(last, record.timestamp),
+                total + (seconds or 0.0),
+            )
 
-    def _entry(self, record: Record, extra: dict[str, Any]) -> "_Entry":
+    def _alike(self, record: Record, extra: dict[str, Any]) -> "_Alike":
         keyed = [extra.get(name) for name in KEYED]
         name = record.facts[2] if record.facts else None
         key: Key = (record.source, record.status, name, *keyed)
         if len(self._sums) >= _MOST_KEYS and key not in self._sums:
             keyed[KEYED.index("exception")] = None
             key = (record.source, record.status, None, *keyed)
-        return self._sums.setdefault(key, _Entry())
+        return self._sums.setdefault(key, {})
 
-    def _observe(self, entry: "_Entry", seconds: float) -> None:
-        entry.seconds += seconds
+    def _value(self, alike: "_Alike", seconds: float) -> float:
         value = rounded_up(seconds, digits=3)
-        if value not in entry.values:
-            if self._room:
-                self._room -= 1
-            else:
-                value = rounded_up(seconds, digits=1)
-        entry.values[value] = entry.values.get(value, 0) + 1
+        if value not in alike:
+            if not self._room:
+                return rounded_up(seconds, digits=1)
+            self._room -= 1
+        return value
 
     def __bool__(self) -> bool:
         return bool(self._sums)
@@ -62,25 +69,24 @@ class Sums:
     def take(self) -> list[tuple[Key, Sum]]:
         """All sums since the last `take`."""
         with self._lock:
-            taken, self._sums = self._sums, {}
+            taken = self.totals()
             self._room = _MOST_VALUES
-        return [(key, entry.total()) for key, entry in taken.items()]
+            self._sums = {}
+        return taken
+
+    def totals(self) -> list[tuple[Key, Sum]]:
+        """What `take` would return, and take nothing."""
+        with self._lock:
+            # One that is empty was interrupted when it had just been made.
+            return [(key, _total(alike)) for key, alike in self._sums.items() if alike]
 
 
-class _Entry:
-    """A Total that grows."""
-
-    __slots__ = ("last", "number", "reported", "seconds", "values")
-
-    def __init__(self) -> None:
-        self.number = 0
-        self.reported = 0
-        self.last = 0.0
-        self.seconds = 0.0
-        self.values: dict[float, int] = {}
-
-    def total(self) -> Sum:
-        return self.number, self.reported, self.last, self.seconds, self.values
+def _total(alike: "_Alike") -> Sum:
+    values = {
+        value: number for value, (number, *_) in alike.items() if value is not None
+    }
+    numbers, reported, last, seconds = zip(*alike.values(), strict=True)
+    return sum(numbers), sum(reported), max(last), sum(seconds), values
 
 
 def rounded_up(seconds: float, *, digits: int) -> float:

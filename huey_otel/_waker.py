@@ -1,36 +1,65 @@
 """The waker: rouses a sleeping thread without a lock that a signal could find taken."""
 
 import contextlib
+import errno
 import os
 import select
 from collections.abc import Iterable
 
 
 class Waker:
-    """A pipe to oneself. `poke` from anywhere ends the `wait` of the one thread."""
+    """A pipe to oneself. `poke` from anywhere ends the `wait` of the one thread.
+
+    Both raise OSError once somebody else has closed it, as a daemon's set-up
+    does; then its numbers may be those of another file, which is left alone.
+    """
 
     def __init__(self) -> None:
         self._ends = os.pipe()
         for end in self._ends:
             os.set_blocking(end, False)
+        self._identities = [_identity(end) for end in self._ends]
+
+    @property
+    def broken(self) -> bool:
+        """True when it is not ours any more."""
+        return [_identity(end) for end in self._ends] != self._identities
 
     def poke(self) -> None:
         """End the current wait, or the next one."""
+        self._check()
         # Full of pokes is as good as one more.
         with contextlib.suppress(BlockingIOError):
             os.write(self._ends[1], b"x")
 
     def wait(self, seconds: float | None, also: Iterable[int] = ()) -> None:
         """Return after *seconds*, on a poke, or when one of *also* can be read."""
+        self._check()
         poller = select.poll()
         for end in (self._ends[0], *also):
             poller.register(end, select.POLLIN)
-        poller.poll(None if seconds is None else seconds * 1000)
+        for end, what in poller.poll(None if seconds is None else seconds * 1000):
+            if what & select.POLLNVAL:
+                raise OSError(errno.EBADF, f"descriptor {end} is closed")
+        self._check()
         with contextlib.suppress(BlockingIOError):
             while len(os.read(self._ends[0], 4096)) == 4096:
                 pass
 
+    def _check(self) -> None:
+        if self.broken:
+            raise OSError(errno.EBADF, "the waker was closed by somebody else")
+
     def close(self) -> None:
         """Close both ends, as a forked child does with its parent's."""
-        for end in self._ends:
-            os.close(end)
+        for end, identity in zip(self._ends, self._identities, strict=True):
+            if _identity(end) == identity:
+                os.close(end)
+
+
+def _identity(end: int) -> tuple[int, int, int] | None:
+    try:
+        found = os.fstat(end)
+    except OSError:
+        return None
+    return found.st_mode, found.st_dev, found.st_ino
