@@ -8,7 +8,9 @@ import re
 import sys
 from pathlib import Path
 
+from huey_otel import _names as n
 from huey_otel import mapping
+from huey_otel._catalog import CATALOG
 from huey_otel.events import CONSTANTS
 from huey_otel.mapping import Published, Row, Span
 
@@ -48,7 +50,47 @@ def endings() -> str:
     )
 
 
-TABLES = {"events": events, "endings": endings}
+def mappings() -> str:
+    """The whole mapping: event, span, metrics."""
+    rows = [row for row in mapping.TABLE.values() if row.status in _CONSTANT_OF]
+    head = "| event | the attempt's span | metrics |\n|---|---|---|\n"
+    return head + "\n".join(
+        f"| `{row.status}` | {_span(row)} | {_moved(row)} |" for row in rows
+    )
+
+
+def _span(row: Row) -> str:
+    if row.span is Span.NONE:
+        return ""
+    if row.span is Span.END and row.outcome is not None:
+        return f"{row.span.value}, outcome `{row.outcome}`"
+    return row.span.value
+
+
+def _moved(row: Row) -> str:
+    names = [f"`{name}`" for name in row.metrics]
+    if row.outcome is not None and n.TASK_ATTEMPTS_FINISHED_TOTAL not in row.metrics:
+        names.append(f"`{n.TASK_ATTEMPTS_FINISHED_TOTAL}{{outcome={row.outcome}}}`")
+    elif row.outcome is None and row.final is not None:
+        names.append(f"`{n.TASKS_FINISHED_TOTAL}{{outcome={row.final}}}`")
+    return ", ".join(names)
+
+
+def metrics() -> str:
+    """Every metric, in the order of the page."""
+    head = "| name | type | labels | meaning |\n|---|---|---|---|\n"
+    return head + "\n".join(
+        f"| `{one.name}` | {one.kind} | {', '.join(one.labels)} | {one.help} |"
+        for one in CATALOG.values()
+    )
+
+
+TABLES = {
+    "events": events,
+    "endings": endings,
+    "mapping": mappings,
+    "metrics": metrics,
+}
 
 
 def rewritten(text: str) -> str:

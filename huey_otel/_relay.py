@@ -4,24 +4,26 @@ In one process a deque and one thread; across forks a pipe that the consumer's
 main process reads. It does no I/O but its pipe.
 """
 
+import contextlib
 import os
-import select
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from huey_otel import _names as n
 from huey_otel import mapping
+from huey_otel._deaths import Deaths, Process
 from huey_otel._forks import EXCLUSION, in_child
 from huey_otel._guard import guarded
 from huey_otel._losses import LOSSES
-from huey_otel._pipe import LOST, SUMS, Pipe, PipeReader, PipeWriter, encode
+from huey_otel._pipe import LOST, SUMS, Pipe, PipeReader, encode
 from huey_otel._records import Key, Record, Sum
 from huey_otel._sums import Sums
 from huey_otel._waker import Waker
+from huey_otel._writer import PipeWriter
 
 T = TypeVar("T")
 
@@ -34,13 +36,10 @@ _LINGER: Final = 0.02
 _SLICE: Final = 256
 """Records that are handled at a stretch; a fork waits for no more than that."""
 
+_PAUSE: Final = 0.2
+"""Seconds until the next try, where waiting itself fails."""
 
-class Process(Protocol):
-    """The part of `multiprocessing.Process` that tells of a death."""
-
-    @property
-    def sentinel(self) -> int: ...
-    def is_alive(self) -> bool: ...
+_STREAK: Final = "relay thread"
 
 
 class Relay:
@@ -70,7 +69,7 @@ class Relay:
         self._asleep = True
         self._waker: Waker | None = None
         self._reader: PipeReader | None = None
-        self._watched: list[tuple[Process, Record]] = []
+        self._deaths = Deaths()
         self._gone: deque[Record] = deque()
         self._starting = threading.RLock()
 
@@ -105,8 +104,7 @@ class Relay:
 
     def watch(self, process: Process, gone: Record) -> None:
         """Send *gone* when *process* is dead and all that it wrote has been read."""
-        if all(watched is not process for watched, _ in self._watched):
-            self._watched = [*self._watched, (process, gone)]
+        if self._deaths.watch(process, gone):
             self._rouse()
 
     def flush(self, timeout: float) -> bool:
@@ -123,22 +121,34 @@ class Relay:
         return handled.wait(timeout)
 
     def _rouse(self) -> None:
-        self._asleep = False
-        if self._thread is None:
-            self._start()
-        elif self._waker is not None:
-            self._waker.poke()
+        try:
+            # First: the thread says that it sleeps before it looks once more.
+            self._asleep = False
+            if self._thread is None:
+                self._start()
+            elif self._waker is not None:
+                self._waker.poke()
+        except BaseException as error:
+            # In vain: whatever comes next must try again.
+            self._asleep = True
+            if not isinstance(error, RuntimeError | OSError):
+                raise
+            why = f"the relay's thread cannot be roused, events wait: {error}"
+            LOSSES.count(n.LOSS_INTERNAL, 0, streak=_STREAK, why=why)
+        else:
+            LOSSES.recovered(_STREAK)
 
     def _start(self) -> None:
         with self._starting:
             if self._thread is not None:
                 return
-            self._waker = Waker()
+            if self._waker is None:
+                self._waker = Waker()
             thread = threading.Thread(
                 target=self._run, name="huey-otel-relay", daemon=True
             )
-            self._thread = thread
             try:
+                self._thread = thread
                 thread.start()
             finally:
                 # Refused while the interpreter goes down, or a task's timeout came
@@ -147,28 +157,40 @@ class Relay:
                     self._thread = None
 
     def _run(self) -> None:
-        thread = self._thread
-        while self._thread is thread:
+        # Not `self._thread`: who started it may have been interrupted, and given up.
+        me = threading.current_thread()
+        while self._thread is me:
             if self._round():
                 self._wait(_LINGER)
                 continue
             self._asleep = True
-            if not (self._records or self._gone) and self._wait(None) is None:
-                # What cannot be polled is watched no more; the rest goes on.
-                self._watched = []
-            self._asleep = False
+            if not (self._records or self._gone):
+                self._wait(None)
+            if self._thread is me:
+                self._asleep = False
 
-    @guarded
-    def _wait(self, seconds: float | None) -> bool:
+    def _wait(self, seconds: float | None) -> None:
         """Wait for a poke; when that may last, for the pipe and for deaths as well."""
-        also = []
-        if seconds is None:
-            if self._pipe is not None:
-                also.append(self._pipe.read_end)
-            also.extend(process.sentinel for process, _ in self._watched)
-        if self._waker is not None:
-            self._waker.wait(seconds, also)
-        return True
+        try:
+            self._wait_for_something(seconds)
+        except (OSError, ValueError) as error:
+            # A descriptor was closed by somebody else, or there is none left.
+            why = f"the relay cannot wait for events, it looks now and then: {error}"
+            LOSSES.count(n.LOSS_INTERNAL, 0, streak=_STREAK, why=why)
+            time.sleep(_PAUSE)
+
+    def _wait_for_something(self, seconds: float | None) -> None:
+        waker = self._waker
+        if waker is None:
+            return
+        if waker.broken:
+            waker.close()
+            self._waker = waker = Waker()
+        if seconds is not None:
+            waker.wait(seconds)
+            return
+        reader = [] if self._reader is None else [self._reader.end]
+        waker.wait(None, [*reader, *self._deaths.sentinels()])
 
     def _round(self) -> bool:
         """Handle what is there; True if there was anything."""
@@ -201,16 +223,25 @@ class Relay:
 
     def _read_what_is_there(self) -> None:
         self._bury()
-        there = 0 if self._reader is None else self._reader.waiting()
+        there = self._bytes_in_the_pipe() or 0
         while there > 0:
             there -= self._handle_pipe() or there
+
+    @guarded
+    def _bytes_in_the_pipe(self) -> int:
+        return 0 if self._reader is None else self._reader.waiting()
 
     @guarded
     def _handle_pipe(self) -> int:
         """Read once; the bytes that it had."""
         if self._reader is None:
             return 0
-        size, payloads = self._reader.read()
+        try:
+            size, payloads = self._reader.read()
+        except OSError:
+            # Closed by somebody else: workers are heard no more, counted once.
+            self._reader = self._pipe = None
+            raise
         for some in _slices(payloads):
             with EXCLUSION:
                 for payload in some:
@@ -243,8 +274,7 @@ class Relay:
     @guarded
     def _bury(self) -> bool:
         """Put a `gone` for each dead worker into the pipe, behind all that it wrote."""
-        for process, gone in _dead(self._watched):
-            self._watched = [pair for pair in self._watched if pair[0] is not process]
+        for gone in self._dead():
             self._gone.append(gone._replace(timestamp=time.time()))
         busy = bool(self._gone)
         while self._gone:
@@ -261,6 +291,14 @@ class Relay:
             self._gone.popleft()
         return busy
 
+    def _dead(self) -> list[Record]:
+        try:
+            return self._deaths.take()
+        except (OSError, ValueError):
+            # What cannot be asked any more is watched no more; the rest goes on.
+            self._deaths.forget()
+            raise
+
     def _after_fork(self) -> None:
         pipe, writer, waker = self._pipe, self._writer, self._waker
         if waker is not None:
@@ -268,7 +306,9 @@ class Relay:
         self._pipe = None
         self._begin()
         if pipe is not None:
-            pipe.close_read_end()
+            # Closed already where somebody has closed all, as a daemon's set-up does.
+            with contextlib.suppress(OSError):
+                pipe.close_read_end()
             self._writer = PipeWriter(pipe.write_end)
         elif writer is not None:
             self._writer = PipeWriter(writer.end)
@@ -277,18 +317,3 @@ class Relay:
 def _slices(items: Iterator[T]) -> Iterator[tuple[T, ...]]:
     while some := tuple(islice(items, _SLICE)):
         yield some
-
-
-def _dead(watched: list[tuple[Process, Record]]) -> list[tuple[Process, Record]]:
-    if not watched:
-        return []
-    poller = select.poll()
-    for process, _ in watched:
-        poller.register(process.sentinel, select.POLLIN)
-    ready = {fd for fd, _ in poller.poll(0)}
-    # A grandchild that lives on keeps the sentinel quiet, is_alive() asks the system.
-    return [
-        (process, gone)
-        for process, gone in watched
-        if process.sentinel in ready or not process.is_alive()
-    ]
