@@ -9,11 +9,13 @@ SOURCES := $(shell find huey_otel -name '*.py' -o -name py.typed)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help test lint types layers test-latest test-oldest wheel format demo clean
+.PHONY: help test lint types layers test-latest test-oldest wheel proof format demo bench clean
 
 help:
 	@echo "make test    every check: style, types, layers, tests, the wheel"
+	@echo "make proof   what takes longer, its output kept in docs/proof"
 	@echo "make demo    a consumer, its load and what a listener sees"
+	@echo "make bench   what a task pays for telemetry"
 	@echo "make format  rewrite the sources in the house style"
 	@echo "make clean   remove everything that make made"
 
@@ -45,12 +47,24 @@ test-oldest: .venv-oldest/.stamp
 wheel: .venv-wheel/.stamp
 	.venv-wheel/bin/python -I tests/wheel_smoke.py
 
+# What takes longer than CI may; what it says is kept in docs/proof.
+proof: SHELL := /bin/bash
+proof: .SHELLFLAGS := -o pipefail -c
+proof: .venv/.stamp
+	mkdir -p docs/proof
+	{ date -u +%F; uname -srm; $(BIN)/python --version; \
+	  $(BIN)/python -m pip list | grep -E '^(huey|redis|opentelemetry|prometheus)'; \
+	  $(BIN)/pytest -m proof; } 2>&1 | tee docs/proof/matrix.txt
+
 format: .venv/.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 demo: .venv-demo/.stamp
 	.venv-demo/bin/python -m runtime demo --once
+
+bench: .venv/.stamp
+	$(BIN)/python benchmarks/hot_path.py
 
 clean:
 	rm -rf .venv .venv-oldest .venv-demo .venv-wheel .hueys dist

@@ -54,6 +54,8 @@ class Backlog:
                 return self
             return Backlog(self._frames[len(self._written) :], self.sums)
         totals = self.sums.totals()
+        if not totals:
+            return Backlog(sums=self.sums)
         return Backlog(
             part
             for at in range(0, len(totals), _LARGEST_PARTS)

@@ -1,8 +1,6 @@
 """Where events are published: a Redis, by whichever way it was named, and a channel."""
 
-import contextlib
 import inspect
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
@@ -58,10 +56,13 @@ class RedisEventEmitter:
         settings = self._pool.connection_kwargs
         if settings.get("path"):
             return f"unix://{settings['path']}"
-        if settings.get("host"):
-            return f"redis://{settings['host']}:{settings.get('port') or 6379}"
-        # A sentinel pool has a service in place of an address.
-        return f"redis service {getattr(self._pool, 'service_name', 'unknown')}"
+        service = getattr(self._pool, "service_name", None)
+        if service and not settings.get("host"):
+            # A sentinel pool has that in place of an address.
+            return f"redis service {service}"
+        # What is not said is as redis-py has it.
+        host, port = settings.get("host"), settings.get("port")
+        return f"redis://{host or 'localhost'}:{port or 6379}"
 
     def hasty_client(self) -> "Redis":
         """A client of its own that gives up after 2 s, as `connection` does."""
@@ -80,6 +81,8 @@ class RedisEventEmitter:
         settings = self._settings()
         # A subscription is silent for hours: ask now and then whether it lives.
         settings["health_check_interval"] = settings.get("health_check_interval") or 30
+        # Events are bytes, and so is what is none.
+        settings["decode_responses"] = False
         return Redis(
             connection_pool=ConnectionPool(self._pool.connection_class, **settings)
         )
@@ -124,71 +127,6 @@ class RedisEventEmitter:
 
     def __repr__(self) -> str:
         return f"<RedisEventEmitter {self.address} channel={self.channel!r}>"
-
-
-class RefusedError(Exception):
-    """Redis answered, and it will not have us: no permission, or a wrong password."""
-
-
-class Link:
-    """One connection to publish on. Raises redis' ConnectionError when it breaks."""
-
-    def __init__(self, emitter: RedisEventEmitter) -> None:
-        self._connection = emitter.connection()
-        self.unanswered = 0
-
-    def open(self) -> None:
-        """Connect and see that the server answers; RefusedError if it refuses."""
-        from redis import exceptions
-
-        try:
-            try:
-                self._connection.connect()
-            except exceptions.NoPermissionError:
-                # The name is a courtesy that an access list may forbid.
-                self._connection.client_name = None
-                self._connection.connect()
-            self._connection.send_command("PING", check_health=False)
-            with contextlib.suppress(exceptions.NoPermissionError):
-                self._connection.read_response()
-        except (exceptions.AuthenticationError, exceptions.NoPermissionError) as error:
-            self.close()
-            raise RefusedError(str(error)) from error
-        except BaseException:
-            self.close()
-            raise
-
-    def stale(self) -> bool:
-        """True when the server has closed it, or sent what nobody asked for."""
-        return bool(self._connection.can_read(timeout=0))
-
-    def send(self, channel: str, payloads: Sequence[bytes]) -> None:
-        """Write a PUBLISH for each of *payloads*, and wait for no answer."""
-        commands = [("PUBLISH", channel, payload) for payload in payloads]
-        self.unanswered = len(payloads)
-        self._connection.send_packed_command(
-            self._connection.pack_commands(commands), check_health=False
-        )
-
-    def answer(self, timeout: float) -> int | Exception | None:
-        """The next answer: how many heard it, a refusal, or None after *timeout*."""
-        from redis import exceptions
-
-        if not self._connection.can_read(timeout=timeout):
-            return None
-        try:
-            answer = self._connection.read_response()
-        except exceptions.ConnectionError:
-            raise
-        except exceptions.ResponseError as error:
-            self.unanswered -= 1
-            return error
-        self.unanswered -= 1
-        return int(answer)
-
-    def close(self) -> None:
-        """Close it; in a forked child without a word to the server."""
-        self._connection.disconnect()
 
 
 def checked_channel(channel: object) -> str:

@@ -19,8 +19,9 @@ def class_name(error: BaseException) -> str:
     """
     kind = type(error)
     try:
-        if isinstance(kind.__module__, str) and kind.__module__ != "builtins":
-            return f"{kind.__module__}.{kind.__qualname__}"
+        module: object = kind.__module__
+        if isinstance(module, str) and module != "builtins":
+            return f"{module}.{kind.__qualname__}"
         return f"{kind.__qualname__}"
     except THE_TASKS_OWN:
         raise

@@ -2,29 +2,34 @@
 
 import json
 import threading
-from collections import deque
+import time
 from typing import Final
 
 from huey_otel import _names as n
-from huey_otel._emitter import Link, RedisEventEmitter, RefusedError
+from huey_otel._emitter import RedisEventEmitter
 from huey_otel._forks import in_child
 from huey_otel._guard import guarded
+from huey_otel._link import Link, RefusedError
 from huey_otel._losses import LOSSES
+from huey_otel._outbox import Outbox
 from huey_otel._records import Key, Record, Source, Sum, to_event
 from huey_otel.mapping import TABLE, Published
-
-BOUND: Final = 8 << 20
-"""Bytes of events that wait for Redis; then the oldest go."""
-
-_WINDOW: Final = 16 << 10
-"""Bytes that are sent before answers are awaited."""
 
 _PATIENCE: Final = 2.0
 """Seconds without an answer, after which a second connection is tried."""
 
+_LONGEST_SILENCE: Final = 30.0
+"""Seconds without an answer, while others get theirs, of a connection that is dead.
+
+Redis answers a PING and keeps a PUBLISH waiting in a CLIENT PAUSE WRITE, as of a
+failover, so a few seconds prove nothing.
+"""
+
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 _REFUSED_PAUSE: Final = 60.0
+
+_STREAK: Final = "feed thread"
 
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
@@ -45,11 +50,7 @@ class Feed:
         in_child(self._after_fork)
 
     def _begin(self) -> None:
-        self._changed = threading.Condition()
-        self._waiting: deque[bytes] = deque()
-        self._bytes = 0
-        self._sending = 0
-        self._closed = False
+        self._outbox = Outbox()
         self._thread: threading.Thread | None = None
 
     def _after_fork(self) -> None:
@@ -61,16 +62,9 @@ class Feed:
         if TABLE[record.status].published is Published.NEVER:
             return
         payload = _dumps(to_event(record, source)).encode("utf-8", "backslashreplace")
-        dropped = 0
-        with self._changed:
-            self._waiting.append(payload)
-            self._bytes += len(payload)
-            while self._bytes > BOUND:
-                self._bytes -= len(self._waiting.popleft())
-                dropped += 1
-            if self._thread is None:
-                self._start()
-            self._changed.notify()
+        dropped = self._outbox.put(payload)
+        if self._thread is None:
+            self._start()
         if dropped:
             why = f"{self._emitter.address} takes fewer events than there are"
             LOSSES.count(n.LOSS_FEED_FULL, dropped, why=why)
@@ -85,38 +79,43 @@ class Feed:
 
     def flush(self, timeout: float) -> bool:
         """Wait up to *timeout* seconds until all events are delivered; True if so."""
-        with self._changed:
-            return self._changed.wait_for(
-                lambda: not self._waiting and not self._sending, timeout
-            )
+        return self._outbox.flush(timeout)
 
     def close(self, timeout: float) -> None:
         """Flush, then end thread and connection; what is left then is lost."""
         self.flush(timeout)
-        with self._changed:
-            self._closed = True
-            left = len(self._waiting) + self._sending
-            self._waiting.clear()
-            self._bytes = self._sending = 0
-            self._changed.notify_all()
+        left = self._outbox.close()
         if left:
             why = f"{self._emitter.address} did not take all events before the end"
             LOSSES.count(n.LOSS_FEED_SHUTDOWN, left, why=why)
 
     def _start(self) -> None:
         thread = threading.Thread(target=self._run, name="huey-otel-feed", daemon=True)
-        thread.start()
-        self._thread = thread
+        try:
+            self._thread = thread
+            thread.start()
+        except RuntimeError as error:
+            # The next event tries again, and this one waits for it.
+            why = f"the feed's thread cannot be started, events wait: {error}"
+            LOSSES.count(n.LOSS_INTERNAL, 0, streak=_STREAK, why=why)
+        else:
+            LOSSES.recovered(_STREAK)
+        finally:
+            if thread.ident is None:
+                self._thread = None
 
     def _run(self) -> None:
         pause = 0.0
-        while self._await_events(pause):
+        # Who started it may have been interrupted, and given up.
+        me = threading.current_thread()
+        while self._outbox.wait(pause) and self._thread is me:
             next_pause = self._try_to_publish(pause)
             if next_pause is None:
                 self._give_up(n.LOSS_FEED_UNCONFIRMED, "could not be written to")
                 next_pause = _LONGEST_PAUSE
             pause = next_pause
-        self._hang_up()
+        if self._thread is me:
+            self._hang_up()
 
     @guarded
     def _try_to_publish(self, pause: float) -> float:
@@ -133,53 +132,38 @@ class Feed:
             return min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE)
         return 0.0
 
-    def _await_events(self, pause: float) -> bool:
-        """Wait for events, and at least *pause* seconds; False once closed."""
-        with self._changed:
-            if pause:
-                self._changed.wait_for(lambda: self._closed, pause)
-            self._changed.wait_for(lambda: self._closed or self._waiting)
-            return not self._closed
-
     def _publish(self) -> None:
         """Publish until nothing waits."""
         link = self._ready_link()
-        while payloads := self._take():
+        confirmed = False
+        while payloads := self._outbox.take():
             link.send(self.channel, payloads)
-            refused = []
-            while link.unanswered and not self._closed:
-                answer = link.answer(_PATIENCE)
-                if answer is None:
-                    self._ask_again(link)
-                elif isinstance(answer, Exception):
-                    refused.append(answer)
-                else:
-                    self._answered()
-            if refused:
-                raise RefusedError(str(refused[0]))
-        LOSSES.recovered(
-            self._streak, message=f"events go to {self._emitter.address} again"
-        )
-        LOSSES.recovered(n.LOSS_FEED_FULL)
+            confirmed = self._await_answers(link)
+        if confirmed:
+            LOSSES.recovered(
+                self._streak, message=f"events go to {self._emitter.address} again"
+            )
+            LOSSES.recovered(n.LOSS_FEED_FULL)
 
-    def _take(self) -> list[bytes]:
-        """As many events as are sent in one go, at least one if any waits."""
-        taken: list[bytes] = []
-        room = _WINDOW
-        with self._changed:
-            while self._waiting and (not taken or len(self._waiting[0]) <= room):
-                payload = self._waiting.popleft()
-                room -= len(payload)
-                self._bytes -= len(payload)
-                taken.append(payload)
-            self._sending = len(taken)
-        return taken
-
-    def _answered(self) -> None:
-        with self._changed:
-            self._sending = max(0, self._sending - 1)
-            if not self._sending:
-                self._changed.notify_all()
+    def _await_answers(self, link: Link) -> bool:
+        """Wait until all that was sent is answered; False when closed before that."""
+        refused = []
+        silent_since: float | None = None
+        while link.unanswered:
+            if self._outbox.closed:
+                return False
+            answer = link.answer(_PATIENCE)
+            if answer is None:
+                silent_since = self._ask_again(link, silent_since)
+                continue
+            silent_since = None
+            if isinstance(answer, Exception):
+                refused.append(answer)
+            else:
+                self._outbox.answered()
+        if refused:
+            raise RefusedError(str(refused[0]))
+        return True
 
     def _ready_link(self) -> Link:
         from redis.exceptions import RedisError
@@ -197,11 +181,12 @@ class Feed:
         self._link = link
         return link
 
-    def _ask_again(self, silent: Link) -> None:
+    def _ask_again(self, silent: Link, since: float | None) -> float | None:
         """Find out on a second connection whether Redis hangs or only the first one.
 
         One that hangs goes on where it stood and answers what it was sent,
         so nothing is given up while no other connection is served either.
+        *since* is when others were first served while *silent* was not.
         """
         from redis.exceptions import RedisError
 
@@ -210,18 +195,20 @@ class Feed:
             second.open()
         except (RefusedError, RedisError, OSError) as error:
             self._away(f"does not answer: {error}")
-            return
+            return None
         second.close()
-        if not silent.stale():
+        if silent.stale():
+            return None
+        now = time.monotonic()
+        if since is not None and now - since >= _LONGEST_SILENCE:
             raise OSError("the connection is dead, its answers never came")
+        self._away("takes no events now")
+        return now if since is None else since
 
     def _give_up(self, reason: str, what: str) -> None:
         """Count what was sent and not answered, and begin with a new connection."""
         self._hang_up()
-        with self._changed:
-            lost, self._sending = self._sending, 0
-            self._changed.notify_all()
-        self._away(what, reason, lost)
+        self._away(what, reason, self._outbox.give_up())
 
     @property
     def _streak(self) -> str:

@@ -7,6 +7,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from huey_otel._emitter import RedisEventEmitter, checked_channel
+from huey_otel._log import warn
+from huey_otel._settings import shown
 from huey_otel.events import Event
 
 if TYPE_CHECKING:
@@ -30,12 +32,11 @@ class EventListener:
     """
 
     def __init__(self, url_or_client: "str | Redis", channel: str) -> None:
-        if isinstance(url_or_client, str):
-            emitter = RedisEventEmitter(url=url_or_client)
-        else:
-            emitter = RedisEventEmitter(client=url_or_client)
+        emitter = _emitter_of(url_or_client)
         self.channel = checked_channel(channel)
         self.skipped = 0
+        self._address = emitter.address
+        self._away = False
         self._client = emitter.client()
         self._closing = threading.Event()
         self._pause = 0.0
@@ -84,8 +85,13 @@ class EventListener:
             message = cast("PubSub", self._pubsub).get_message(
                 ignore_subscribe_messages=True, timeout=_LOOK_UP
             )
-        except (RedisError, OSError):
+        except (RedisError, OSError) as error:
+            self._say_away(error)
             self._unsubscribe()
+            return None
+        except ValueError:
+            # A connection of the application's own kind could not read it.
+            self.skipped += 1
             return None
         return None if message is None else message["data"]
 
@@ -98,17 +104,41 @@ class EventListener:
             pubsub.subscribe(self.channel)
             if pubsub.get_message(timeout=_ANSWERS) is None:
                 raise OSError("no answer")
-        except (RedisError, OSError):
+        except (RedisError, OSError, ValueError) as error:
             pubsub.close()
+            self._say_away(error)
             return False
         self._pubsub = pubsub
         self._pause = 0.0
+        self._away = False
         return True
+
+    def _say_away(self, error: Exception) -> None:
+        """Log *error*, unless it is one more since the last success."""
+        if self._away or self._closing.is_set():
+            return
+        self._away = True
+        warn(
+            "no events can be heard on %r at %s, trying again: %s",
+            *(self.channel, self._address, error),
+        )
 
     def _unsubscribe(self) -> None:
         pubsub, self._pubsub = self._pubsub, None
         if pubsub is not None:
             pubsub.close()
+
+
+def _emitter_of(url_or_client: object) -> RedisEventEmitter:
+    if isinstance(url_or_client, str):
+        return RedisEventEmitter(url=url_or_client)
+    try:
+        return RedisEventEmitter(client=cast("Redis", url_or_client))
+    except TypeError:
+        raise TypeError(
+            f"EventListener({shown(url_or_client)}, ...): expected the URL of a Redis"
+            " or a redis.Redis"
+        ) from None
 
 
 def parse(data: bytes | str) -> Event | None:

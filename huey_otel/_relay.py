@@ -21,8 +21,8 @@ from huey_otel._guard import guarded
 from huey_otel._losses import LOSSES
 from huey_otel._pipe import LOST, SUMS, Pipe, PipeReader, encode
 from huey_otel._records import Key, Record, Sum
+from huey_otel._rounds import Rounds
 from huey_otel._sums import Sums
-from huey_otel._waker import Waker
 from huey_otel._writer import PipeWriter
 
 T = TypeVar("T")
@@ -30,16 +30,8 @@ T = TypeVar("T")
 _LIMIT: Final = 50_000
 """Records that wait in one process before they are summed up."""
 
-_LINGER: Final = 0.02
-"""Seconds between two rounds under load, so that a round has many records."""
-
 _SLICE: Final = 256
 """Records that are handled at a stretch; a fork waits for no more than that."""
-
-_PAUSE: Final = 0.2
-"""Seconds until the next try, where waiting itself fails."""
-
-_STREAK: Final = "relay thread"
 
 
 class Relay:
@@ -65,13 +57,10 @@ class Relay:
         self.pid = os.getpid()
         self._records: deque[Record | threading.Event] = deque()
         self._sums = Sums()
-        self._thread: threading.Thread | None = None
-        self._asleep = True
-        self._waker: Waker | None = None
+        self._rounds = Rounds(self._round, self._idle, self._readable_later)
         self._reader: PipeReader | None = None
         self._deaths = Deaths()
         self._gone: deque[Record] = deque()
-        self._starting = threading.RLock()
 
     @property
     def forked(self) -> bool:
@@ -91,8 +80,8 @@ class Relay:
                 LOSSES.count(n.LOSS_RELAY, why="more events than this process handles")
             return False
         self._records.append(record)
-        if self._asleep:
-            self._rouse()
+        if self._rounds.asleep:
+            self._rounds.rouse()
         return True
 
     def open_pipe(self) -> None:
@@ -100,97 +89,32 @@ class Relay:
         if self._writer is None and self._pipe is None:
             self._pipe = Pipe()
             self._reader = PipeReader(self._pipe.read_end)
-            self._rouse()
+            self._rounds.rouse()
 
     def watch(self, process: Process, gone: Record) -> None:
         """Send *gone* when *process* is dead and all that it wrote has been read."""
         if self._deaths.watch(process, gone):
-            self._rouse()
+            self._rounds.rouse()
 
     def flush(self, timeout: float) -> bool:
         """Wait up to *timeout* seconds until what was sent is handled; True if so."""
         if self._writer is not None:
             return self._writer.drain(timeout)
-        if self._thread is None or not self._thread.is_alive():
+        if not self._rounds.running:
             while self._round():
                 pass
             return True
         handled = threading.Event()
         self._records.append(handled)
-        self._rouse()
+        self._rounds.rouse()
         return handled.wait(timeout)
 
-    def _rouse(self) -> None:
-        try:
-            # First: the thread says that it sleeps before it looks once more.
-            self._asleep = False
-            if self._thread is None:
-                self._start()
-            elif self._waker is not None:
-                self._waker.poke()
-        except BaseException as error:
-            # In vain: whatever comes next must try again.
-            self._asleep = True
-            if not isinstance(error, RuntimeError | OSError):
-                raise
-            why = f"the relay's thread cannot be roused, events wait: {error}"
-            LOSSES.count(n.LOSS_INTERNAL, 0, streak=_STREAK, why=why)
-        else:
-            LOSSES.recovered(_STREAK)
+    def _idle(self) -> bool:
+        return not (self._records or self._gone)
 
-    def _start(self) -> None:
-        with self._starting:
-            if self._thread is not None:
-                return
-            if self._waker is None:
-                self._waker = Waker()
-            thread = threading.Thread(
-                target=self._run, name="huey-otel-relay", daemon=True
-            )
-            try:
-                self._thread = thread
-                thread.start()
-            finally:
-                # Refused while the interpreter goes down, or a task's timeout came
-                # in between; the next record, or the flush at exit, tries again.
-                if thread.ident is None:
-                    self._thread = None
-
-    def _run(self) -> None:
-        # Not `self._thread`: who started it may have been interrupted, and given up.
-        me = threading.current_thread()
-        while self._thread is me:
-            if self._round():
-                self._wait(_LINGER)
-                continue
-            self._asleep = True
-            if not (self._records or self._gone):
-                self._wait(None)
-            if self._thread is me:
-                self._asleep = False
-
-    def _wait(self, seconds: float | None) -> None:
-        """Wait for a poke; when that may last, for the pipe and for deaths as well."""
-        try:
-            self._wait_for_something(seconds)
-        except (OSError, ValueError) as error:
-            # A descriptor was closed by somebody else, or there is none left.
-            why = f"the relay cannot wait for events, it looks now and then: {error}"
-            LOSSES.count(n.LOSS_INTERNAL, 0, streak=_STREAK, why=why)
-            time.sleep(_PAUSE)
-
-    def _wait_for_something(self, seconds: float | None) -> None:
-        waker = self._waker
-        if waker is None:
-            return
-        if waker.broken:
-            waker.close()
-            self._waker = waker = Waker()
-        if seconds is not None:
-            waker.wait(seconds)
-            return
+    def _readable_later(self) -> list[int]:
         reader = [] if self._reader is None else [self._reader.end]
-        waker.wait(None, [*reader, *self._deaths.sentinels()])
+        return [*reader, *self._deaths.sentinels()]
 
     def _round(self) -> bool:
         """Handle what is there; True if there was anything."""
@@ -300,9 +224,8 @@ class Relay:
             raise
 
     def _after_fork(self) -> None:
-        pipe, writer, waker = self._pipe, self._writer, self._waker
-        if waker is not None:
-            waker.close()
+        pipe, writer = self._pipe, self._writer
+        self._rounds.close()
         self._pipe = None
         self._begin()
         if pipe is not None:

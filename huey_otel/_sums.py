@@ -35,25 +35,30 @@ class Sums:
         named = TABLE[record.status].seconds
         seconds = None if named is None else extra.get(named)
         with self._lock:
-            alike = self._alike(record, extra)
+            key = self._key(record, extra)
+            alike = self._sums.get(key, {})
             value = None if seconds is None else self._value(alike, seconds)
             number, reported, last, total = alike.get(value, _NOTHING)
-            # At one stroke: an alarm may raise anywhere.
-            alike[value] = (
+            entry = (
                 number + 1,
                 reported + extra.get("count", 1),
                 max(last, record.timestamp),
                 total + (seconds or 0.0),
             )
+            # At one stroke: an alarm may raise anywhere.
+            if alike:
+                alike[value] = entry
+            else:
+                self._sums[key] = {value: entry}
 
-    def _alike(self, record: Record, extra: dict[str, Any]) -> "_Alike":
+    def _key(self, record: Record, extra: dict[str, Any]) -> Key:
         keyed = [extra.get(name) for name in KEYED]
         name = record.facts[2] if record.facts else None
         key: Key = (record.source, record.status, name, *keyed)
         if len(self._sums) >= _MOST_KEYS and key not in self._sums:
             keyed[KEYED.index("exception")] = None
             key = (record.source, record.status, None, *keyed)
-        return self._sums.setdefault(key, {})
+        return key
 
     def _value(self, alike: "_Alike", seconds: float) -> float:
         value = rounded_up(seconds, digits=3)
@@ -77,8 +82,7 @@ class Sums:
     def totals(self) -> list[tuple[Key, Sum]]:
         """What `take` would return, and take nothing."""
         with self._lock:
-            # One that is empty was interrupted when it had just been made.
-            return [(key, _total(alike)) for key, alike in self._sums.items() if alike]
+            return [(key, _total(alike)) for key, alike in self._sums.items()]
 
 
 def _total(alike: "_Alike") -> Sum:

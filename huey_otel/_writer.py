@@ -129,6 +129,7 @@ class PipeWriter:
             self._backlog.take_in(self._incoming)
             self._backlog = self._backlog.rest(self._pid)
             self._backlog.write(self.end)
+        self._backlog = self._backlog.rest(self._pid)
 
     def drain(self, timeout: float) -> bool:
         """Wait up to *timeout* seconds until all that was kept is out; True if so."""

@@ -70,12 +70,12 @@ def relay(got):
 
 def end(relay):
     """What no process does, which has one relay for all its life."""
-    thread, relay._thread = relay._thread, None
+    rounds = relay._rounds
+    thread, rounds._thread = rounds._thread, None
     if thread is not None:
-        relay._waker.poke()
+        rounds._waker.poke()
         thread.join(5)
-        relay._waker.close()
-        relay._waker = None
+        rounds.close()
     if relay._pipe is not None:
         relay._pipe.close()
         relay._pipe = relay._reader = None
@@ -381,7 +381,7 @@ def test_the_loss_of_a_killed_child_comes_behind_all_that_it_wrote(got):
         "lost": 2,
     }
     assert len(routes._inflight) == 0
-    assert relay._watched == []
+    assert len(relay._deaths) == 0
     end(relay)
     os.close(ready)
     os.close(told)
@@ -429,7 +429,7 @@ def test_a_child_closes_what_only_the_parent_reads(relay):
 
 
 def test_a_child_that_is_behind_loses_no_end(relay, got, losses, monkeypatch):
-    monkeypatch.setattr("huey_otel._pipe.BACKLOG", 20_000)
+    monkeypatch.setattr("huey_otel._writer.BACKLOG", 20_000)
     relay.open_pipe()
     relay.flush(5.0)
     got.delay = threading.Event()

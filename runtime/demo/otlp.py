@@ -73,10 +73,14 @@ class Span:
 
 
 class Receiver:
-    """Collects the spans of all requests; `endpoint` is where to send them."""
+    """Collects the spans of all requests; `endpoint` is where to send them.
+
+    `forward`, if there is one, is called with each request.
+    """
 
     def __init__(self, protocol: str, port: int) -> None:
         self.protocol = protocol
+        self.forward: Callable[[Request], None] | None = None
         self.endpoint = f"http://{_LOOPBACK}:{port}"
         self._arrived = threading.Condition()
         self._spans: list[Span] = []
@@ -112,6 +116,13 @@ class Receiver:
         with self._arrived:
             self._spans += spans
             self._arrived.notify_all()
+        if self.forward is not None:
+            self.forward(request)
+
+    def clear(self) -> None:
+        """Forget all spans until now."""
+        with self._arrived:
+            self._spans.clear()
 
 
 @contextmanager

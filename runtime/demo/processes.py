@@ -87,8 +87,12 @@ def end(process: Process) -> int | None:
 
 def complaints(place: Path) -> str:
     """Give the last lines that the processes have logged in *place*."""
-    lines = _log(place).read_text().splitlines()
-    return "\n".join(lines[-20:])
+    return "\n".join(logged(place).splitlines()[-20:])
+
+
+def logged(place: Path) -> str:
+    """Give all that the processes have logged in *place*."""
+    return _log(place).read_text()
 
 
 def _log(place: Path) -> Path:

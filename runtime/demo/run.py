@@ -3,15 +3,17 @@
 import argparse
 from collections.abc import Sequence
 from contextlib import ExitStack
-from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from huey_otel import events as e
 from runtime import arguments
 from runtime.demo import processes
+from runtime.demo.board import Board
+from runtime.demo.books import Books
+from runtime.demo.page import Page
 from runtime.demo.processes import FailedError
-from runtime.demo.screen import Screen
+from runtime.demo.screen import Screen, console
 from runtime.demo.stage import UP, Stage
 from runtime.demo.waiting import Stop, StoppedError
 from runtime.load.ledger import Expected, Ledger
@@ -27,11 +29,16 @@ EACH_MINUTE = (
     Expected(task="nightly_report", statuses=REPORT, repeats=True),
 )
 
+SOON = 5.0
+"""Seconds until what has been heard is on the metrics page as well."""
+
 
 def main(argv: Sequence[str]) -> int:
-    """Run a demo as *argv* says; 0 if every event was as the load's ledger says."""
+    """Run a demo as *argv* says; 0 if all was as the loads' ledgers say."""
     options = _parser().parse_args(argv)
-    screen = Screen()
+    output = console()
+    lasting = output.is_terminal and not options.once
+    screen = Board(output) if lasting else Screen(output)
     stop = Stop()
     with stop.on_signals(), TemporaryDirectory(prefix="huey-otel-demo-") as name:
         place = Path(name)
@@ -49,35 +56,57 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(options: argparse.Namespace, place: Path, screen: Screen, stop: Stop) -> int:
-    """Run one load, or one after the other until they leave what they must not."""
+    """Run loads, and show what came of them; 0 if it is what the ledgers say."""
     ledger = Ledger([*AT_START, *EACH_MINUTE])
+    books = Books()
+    books.add(ledger.expected)
     screen.heading()
-    with ExitStack() as stack:
+    with screen.up(), ExitStack() as stack:
         stage = Stage(stack, place, screen, stop)
-        for seed in count(options.seed):
-            ledger.expected += _load(stage, place, options, seed).expected
-            agrees = stage.wait(
-                lambda: not ledger.differences(stage.heard), options.seconds
-            )
-            if options.once or not agrees:
-                break
-            stage.heard.clear()
-            ledger.expected = list(EACH_MINUTE)
+        page = _rounds(stage, place, options, ledger, books)
         stage.end_consumer()
+        trace = stage.trace
     differences = ledger.differences(stage.heard)
+    mismatches = books.mismatches(page)
     screen.summary(differences)
-    if differences:
+    screen.metrics(page, stage.url, mismatches)
+    screen.trace(trace)
+    if stage.forward is not None:
+        screen.say(str(stage.forward), "red" if stage.forward.failed else "dim")
+    if differences or mismatches or not trace:
         return 1
-    screen.say("Every event is as the ledger of the load says.", "green")
+    screen.say("Events and metrics are as the ledger of the load says.", "green")
     return 0
+
+
+def _rounds(
+    stage: Stage, place: Path, options: argparse.Namespace, ledger: Ledger, books: Books
+) -> Page:
+    """Run one load, or one after the other until they leave what they must not.
+
+    Gives the last metrics page. The *ledger* is of the last load, *books* of all.
+    """
+    seed = options.seed
+    while True:
+        expected = _load(stage, place, options, seed).expected
+        ledger.expected += expected
+        books.add(expected)
+        agrees = stage.wait(
+            lambda: not ledger.differences(stage.heard), options.seconds
+        )
+        page = stage.page(lambda page: not books.mismatches(page), SOON)
+        if options.once or not agrees or books.mismatches(page):
+            return page
+        stage.clear()
+        ledger.expected = list(EACH_MINUTE)
+        seed += 1
 
 
 def _load(stage: Stage, place: Path, options: argparse.Namespace, seed: int) -> Ledger:
     path = place / f"ledger-{seed}.json"
     load = stage.start(
-        *("runtime", "load", "--tasks", str(options.tasks)),
-        *("--seed", str(seed), "--ledger", str(path)),
-        *("--wait", str(options.seconds)),
+        *("runtime.demo.web", str(options.tasks), str(seed)),
+        *(str(options.seconds), str(path)),
     )
     ended = options.seconds + UP
     stage.need(lambda: load.poll() is not None, ended, "the load's end")
@@ -90,8 +119,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m runtime demo",
         description="Start a server, a consumer of the shop's queue with two process "
-        "workers, a listener and a load; show the events, and compare them with what "
-        "the load must leave.",
+        "workers, a listener and a load; show the events, the metrics and a trace, and "
+        "compare them with what the load must leave. OTEL_EXPORTER_OTLP_ENDPOINT gets "
+        "the spans as well.",
     )
     parser.add_argument(
         "--once", action="store_true", help="one load, then end (else until Ctrl-C)"

@@ -2,59 +2,48 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from huey_otel import events as e
 from huey_otel.events import Event
+from runtime.demo import tables
+from runtime.demo.books import Mismatch
+from runtime.demo.otlp import Span
+from runtime.demo.page import Page
 from runtime.load.ledger import Difference
 
 WIDTH = 120
 """Columns, where there is no terminal to ask."""
 
-COLOURS: Mapping[str, str] = {
-    e.EVENT_FINISHED: "green",
-    e.EVENT_STARTED: "cyan",
-    e.EVENT_SCHEDULED: "blue",
-    e.EVENT_CHECKING_PERIODIC: "blue",
-    e.EVENT_SCHEDULING_PERIODIC: "blue",
-    e.EVENT_RETRYING: "yellow",
-    e.EVENT_LOCKED: "magenta",
-    e.EVENT_RATE_LIMITED: "magenta",
-    e.EVENT_REVOKED: "magenta",
-    e.EVENT_CANCELED: "magenta",
-    e.EVENT_EXPIRED: "magenta",
-}
-"""By status; what is not here went wrong, and is red."""
 
-COLUMNS: Mapping[str, str] = {
-    e.EVENT_STARTED: "started",
-    e.EVENT_FINISHED: "finished",
-    e.EVENT_ERROR_TASK: "failed",
-    e.EVENT_TIMEOUT: "timeout",
-    e.EVENT_RETRYING: "retried",
-    e.EVENT_SCHEDULED: "scheduled",
-    e.EVENT_LOCKED: "locked",
-    e.EVENT_RATE_LIMITED: "limited",
-    e.EVENT_REVOKED: "revoked",
-    e.EVENT_EXPIRED: "expired",
-    e.EVENT_CANCELED: "canceled",
-}
+def console() -> Console:
+    """Give the console for what standard output is, a terminal or a file."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=WIDTH)
 
 
 class Screen:
-    """Prints to *console*, or to a terminal or file by what standard output is."""
+    """Prints to *console*, one thing after the other.
 
-    def __init__(self, console: Console | None = None) -> None:
-        if console is None:
-            console = Console(highlight=False)
-            if not console.is_terminal:
-                console = Console(highlight=False, width=WIDTH)
+    Another one may be `alive`: it wants a `frame` now and then while it is `up`.
+    """
+
+    alive = False
+
+    def __init__(self, console: Console) -> None:
         self._console = console
         self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+
+    @contextmanager
+    def up(self) -> Iterator[None]:
+        """Show events within the block."""
+        yield
+
+    def frame(self, page: Page, url: str, spans: Sequence[Span]) -> None:
+        """Take the latest *page*, which is at *url*, and the *spans* of a trace."""
 
     def say(self, text: str, style: str = "dim") -> None:
         """Print a line of our own."""
@@ -69,55 +58,48 @@ class Screen:
         """Print *event*, and what was raised, if anything was; count it."""
         if event["task"] is not None:
             self._counts[event["task"]][event["status"]] += 1
-        seconds = event["timestamp"]
-        clock = time.strftime("%H:%M:%S", time.localtime(seconds))
-        duration = event.get("duration")
-        row = _row(
-            f"{clock}.{int(seconds % 1 * 1000):03}",
-            event["status"],
-            event["task"] or "",
-            (event["id"] or "")[:8],
-            str(event["attempt"] or ""),
-            "" if duration is None else f"{duration:.3f}",
-            event["worker"] or "",
-        )
-        style = COLOURS.get(event["status"], "red")
-        self._console.print(Text(row, style=style))
-        traceback = event.get("traceback")
-        if traceback:
-            last = traceback.rstrip().rpartition("\n")[2]
-            line = Text(f"{'':14}{last}", style="red", overflow="ellipsis")
-            self._console.print(line, no_wrap=True)
+        for line in _lines(event):
+            self._show(line)
 
     def summary(self, differences: Collection[Difference] | None = None) -> None:
         """Print how often what was seen of which task, and if the ledger agrees."""
-        counts = self._counts
-        shown = [key for key in COLUMNS if any(each[key] for each in counts.values())]
-        table = Table(
-            title="\nWhat the listener saw",
-            title_style="bold",
-            title_justify="left",
-            header_style="bold underline",
-            box=None,
-            padding=(0, 1, 0, 0),
-        )
-        table.add_column("task", no_wrap=True)
-        for status in shown:
-            style = COLOURS.get(status, "red")
-            table.add_column(
-                COLUMNS[status], justify="right", style=style, overflow="fold"
-            )
-        if differences is not None:
-            table.add_column("ledger", no_wrap=True)
-        for task, seen in sorted(counts.items()):
-            row = [task, *(str(seen[status] or "") for status in shown)]
-            if differences is not None:
-                differs = any(each.task == task for each in differences)
-                row.append("differs" if differs else "agrees")
-            table.add_row(*row)
-        self._console.print(table)
+        self._console.print(tables.summary(self._counts, differences))
         for each in differences or ():
             self.say(str(each), "red")
+
+    def metrics(self, page: Page, url: str, mismatches: Collection[Mismatch]) -> None:
+        """Print what the metrics page at *url* says, and if the ledger agrees."""
+        self._console.print(tables.metrics(page, url, mismatches))
+        for each in mismatches:
+            self.say(str(each), "red")
+
+    def trace(self, spans: Sequence[Span]) -> None:
+        """Print a trace as a tree."""
+        self._console.print(tables.trace(spans))
+
+    def _show(self, line: Text) -> None:
+        self._console.print(line)
+
+
+def _lines(event: Event) -> Iterator[Text]:
+    seconds = event["timestamp"]
+    clock = time.strftime("%H:%M:%S", time.localtime(seconds))
+    duration = event.get("duration")
+    row = _row(
+        f"{clock}.{int(seconds % 1 * 1000):03}",
+        event["status"],
+        event["task"] or "",
+        (event["id"] or "")[:8],
+        str(event["attempt"] or ""),
+        "" if duration is None else f"{duration:.3f}",
+        event["worker"] or "",
+    )
+    yield Text(row, style=tables.COLOURS.get(event["status"], "red"))
+    traceback = event.get("traceback")
+    if traceback:
+        last = traceback.rstrip().rpartition("\n")[2]
+        text = f"{'':14}{last}"
+        yield Text(text, style="red", overflow="ellipsis", no_wrap=True)
 
 
 def _row(*cells: str) -> str:

@@ -6,9 +6,12 @@ from collections.abc import Iterable
 
 from huey import CancelExecution, RetryTask, crontab
 from huey.api import Task
+from opentelemetry import trace
 
 from runtime.shop.queue import huey
 from runtime.shop.work import BusyError, DeclinedError, attempt_of, detach
+
+TRACER = trace.get_tracer("shop")
 
 # A demo cannot wait for the night.
 REPORT_TIME = (
@@ -26,9 +29,10 @@ def charge_card(
 
     The result is what `send_receipt` needs, so that it can come next.
     """
-    time.sleep(0.02)
-    if attempt_of(task) <= declines:
-        raise DeclinedError(f"the card of order {order} was declined")
+    with TRACER.start_as_current_span("bank.charge"):
+        time.sleep(0.02)
+        if attempt_of(task) <= declines:
+            raise DeclinedError(f"the card of order {order} was declined")
     return {"order": order, "amount": amount}
 
 

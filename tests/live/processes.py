@@ -13,19 +13,30 @@ from tests.support import ROOT, wait_until
 # What huey's console script `huey_consumer` runs.
 HUEY_CONSUMER = ("-m", "huey.bin.huey_consumer")
 
+# The state of a listening socket in /proc/net/tcp.
+LISTEN = "0A"
+
 
 class Program:
-    """A Python program in a process group of its own, and all that it prints."""
+    """A program, of Python's by default, in a process group of its own.
+
+    And all that it prints.
+    """
 
     def __init__(
-        self, *arguments: str, log: Path, environ: dict[str, str], pythonpath: str = ""
+        self,
+        *arguments: str,
+        log: Path,
+        environ: dict[str, str],
+        pythonpath: str = "",
+        executable: str = sys.executable,
     ) -> None:
         self.name = " ".join(arguments)
         self._log = log
         paths = [path for path in (pythonpath, str(ROOT)) if path]
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, *arguments],
+                [executable, *arguments],
                 cwd=ROOT,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | environ,
                 stdin=subprocess.DEVNULL,
@@ -109,6 +120,21 @@ def handles(pid: int, signum: signal.Signals) -> bool:
         if name == "SigCgt":
             return bool(int(value, 16) >> (signum - 1) & 1)
     return False
+
+
+def listening(pid: int) -> set[int]:
+    """The TCP ports that the process *pid* listens on."""
+    inodes = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            inodes.add(str(link.readlink()))
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == LISTEN and f"socket:[{fields[9]}]" in inodes:
+                found.add(int(fields[1].rpartition(":")[2], 16))
+    return found
 
 
 def losses(path: Path) -> dict[str, int]:

@@ -1,6 +1,9 @@
 """`python -m runtime demo --once`, as somebody types it."""
 
+import math
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from huey_otel import events as e
+from runtime.demo import otlp
+from runtime.demo.books import Books
+from runtime.demo.forwarding import forwarding
+from runtime.demo.page import quantile, read
+from runtime.load.ledger import Expected
 from tests.support import ROOT, wait_until
 
 SECONDS = 50
@@ -28,13 +37,15 @@ def demo(place: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts a demo whose files are all in `place`."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*options: str) -> subprocess.Popen[str]:
+    def start(
+        *options: str, stdout: int = subprocess.PIPE, **env: str
+    ) -> subprocess.Popen[str]:
         # A terminal's Ctrl-C goes to the whole process group.
         process = subprocess.Popen(
             [sys.executable, "-m", "runtime", "demo", *options],
             cwd=ROOT,
-            env=os.environ | {"TMPDIR": str(place)},
-            stdout=subprocess.PIPE,
+            env=os.environ | {"TMPDIR": str(place)} | env,
+            stdout=stdout,
             stderr=subprocess.STDOUT,
             text=True,
             process_group=0,
@@ -97,10 +108,167 @@ def test_demo_shows_the_sequences_and_leaves_nothing_running(
     report = ("scheduling-periodic", "started", "finished")
     assert ("nightly_report", report) in shown
     assert "DeclinedError: the card of order" in output
-    assert "Every event is as the ledger of the load says." in output
+    assert "Events and metrics are as the ledger of the load says." in output
     assert "differs" not in output
     assert running_in(place) == []
     assert list(place.iterdir()) == []
+
+
+TREE = """
+POST /order
+└─ enqueue charge_card
+   ├─ process charge_card attempt 1: error
+   │  └─ bank.charge
+   └─ process charge_card attempt 2: success
+      ├─ bank.charge
+      └─ enqueue send_receipt
+         └─ process send_receipt attempt 1: success
+""".strip()
+
+
+def tree(output: str) -> str:
+    """The trace in *output* without times, services and messages."""
+    _, _, lines = output.partition("\nTrace ")
+    shown = []
+    for line in lines.splitlines()[2:]:
+        span = re.match(r"(.*?) +[\d.]+ m?s +[\d.]+ m?s +shop", line)
+        attempt = re.search(r"attempt \d: \w+", line)
+        if span is None:
+            break
+        shown.append(f"{span[1]} {attempt[0]}" if attempt else span[1])
+    return "\n".join(shown)
+
+
+def test_demo_shows_events_metrics_and_a_trace_that_the_users_collector_has(
+    demo: Callable[..., subprocess.Popen[str]],
+) -> None:
+    with otlp.receiver() as collector:
+        output, _ = demo("--once", **collector.environ).communicate(timeout=SECONDS)
+
+    parts = (
+        "time  ",
+        "\nWhat the listener saw",
+        "\nWhat http://localhost:",
+        "\nTrace ",
+    )
+    places = [output.index(part) for part in (*parts, "\nEvents and metrics are")]
+    assert places == sorted(places), output
+    listener, metrics = (
+        {row.split()[0]: row.split() for row in output[start:end].splitlines()[3:]}
+        for start, end in (places[1:3], places[2:4])
+    )
+    assert listener.keys() - {"What"} == metrics.keys() - {"queue"}
+    card = listener["charge_card"]
+    assert metrics["charge_card"][:5] == card[:5]
+    assert metrics["charge_card"][-1] == "agrees"
+    assert "queue depth 0, on the schedule 0" in output
+    assert tree(output) == TREE
+    trace = re.search(r"\nTrace (\w+)", output)
+    assert trace is not None
+    forwarded = [span for span in collector.spans if span.trace_id == trace[1]]
+    assert len(forwarded) == len(TREE.splitlines())
+    assert f"The spans are at {collector.endpoint}/v1/traces, too." in output
+
+
+@pytest.mark.parametrize("protocol", [otlp.HTTP, otlp.GRPC])
+def test_what_is_forwarded_arrives(protocol: str) -> None:
+    request = otlp.Request()
+    request.resource_spans.add().scope_spans.add().spans.add(name="charge")
+
+    with otlp.receiver(protocol) as collector:
+        with forwarding(collector.environ) as forward:
+            assert forward is not None
+            forward(request)
+        assert [span.name for span in collector.spans] == ["charge"]
+
+    assert (forward.delivered, forward.failed) == (1, 0)
+
+
+@pytest.mark.parametrize("protocol", [otlp.HTTP, otlp.GRPC])
+def test_what_cannot_be_forwarded_is_said(protocol: str) -> None:
+    with (
+        otlp.refusing(protocol) as collector,
+        forwarding(collector.environ) as forward,
+    ):
+        assert forward is not None
+        forward(otlp.Request())
+
+    assert str(forward).startswith(f"1 requests did not reach {collector.endpoint}")
+
+
+def test_nothing_is_forwarded_if_the_user_has_no_collector() -> None:
+    with forwarding({}) as forward:
+        assert forward is None
+
+
+@pytest.mark.parametrize(
+    ("buckets", "quantiles"),
+    [
+        ({}, None),
+        ({0.1: 0, 0.5: 0, math.inf: 0}, None),
+        ({0.1: 0, 0.5: 20, math.inf: 20}, 0.48),
+        ({0.1: 10, 0.5: 20, math.inf: 20}, 0.46),
+        ({0.1: 19, 0.5: 20, math.inf: 20}, 0.1),
+        ({0.1: 10, 0.5: 18, math.inf: 20}, 0.5),
+    ],
+)
+def test_quantile_is_that_of_prometheus(
+    buckets: dict[float, float], quantiles: float | None
+) -> None:
+    assert quantile(0.95, buckets) == pytest.approx(quantiles)
+
+
+def test_books_differ_from_a_page_that_counts_otherwise() -> None:
+    done = (e.EVENT_STARTED, e.EVENT_FINISHED)
+    books = Books()
+    books.add([Expected(task="add", statuses=done, id="1")])
+    books.add([Expected(task="report", statuses=done, repeats=True)])
+    page = """
+huey_task_attempts_total{task="app.add"} 2
+huey_tasks_finished_total{task="app.add",outcome="success"} 1
+huey_task_attempts_total{task="app.report"} 3
+huey_tasks_finished_total{task="app.report",outcome="success"} 2
+"""
+
+    differing = [str(each) for each in books.mismatches(read(page))]
+
+    assert differing == [
+        "add: expected 1 started, 2 seen",
+        "report: expected 3 finished, 2 seen",
+    ]
+
+
+def test_demo_on_a_terminal_refreshes_in_place_until_ctrl_c(
+    demo: Callable[..., subprocess.Popen[str]], place: Path
+) -> None:
+    ours, theirs = pty.openpty()
+    process = demo(stdout=theirs, TERM="xterm", COLUMNS="130", LINES="50")
+    os.close(theirs)
+    output = b""
+    while b"bank.charge" not in output:
+        output += os.read(ours, 65536)
+
+    os.killpg(process.pid, signal.SIGINT)
+    while chunk := read_terminal(ours):
+        output += chunk
+
+    assert process.wait(SECONDS) == 0, output
+    one_line_up_and_erase = b"\x1b[1A\x1b[2K"
+    assert one_line_up_and_erase in output
+    text = output.decode()
+    assert text.index("What http") < text.index("The last events")
+    assert text.rindex("Trace ") < text.index("What the listener saw")
+    assert running_in(place) == []
+    assert list(place.iterdir()) == []
+
+
+def read_terminal(terminal: int) -> bytes:
+    """What comes next, nothing at the end."""
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        # Linux's way of saying that nobody has the other side any more.
+        return b""
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,7 @@ def assert_all_arrived(receiver: Receiver) -> None:
     assert len({span.span_id for span in processed}) == TASKS
 
 
+@pytest.mark.proof_but("process-SIGTERM", "process-SIGHUP", "thread-SIGINT")
 @pytest.mark.parametrize("signum", SIGNALS, ids=lambda signum: signum.name)
 @pytest.mark.parametrize("kind", ["process", "thread"])
 def test_every_span_arrives_over_http(consumer, produce, conn, kind, signum):
@@ -131,6 +132,7 @@ def test_compressed_spans_arrive(consumer, produce, conn, monkeypatch):
         assert counted(receiver.spans, "count") == 3
 
 
+@pytest.mark.proof_but("http/protobuf-process", "grpc-thread")
 @pytest.mark.parametrize("kind", ["process", "thread"])
 @pytest.mark.parametrize("protocol", [HTTP, GRPC])
 def test_a_request_its_task_and_its_pipeline_are_one_trace(
@@ -227,6 +229,11 @@ def kill(pid: int) -> None:
 FLUSH_TIMEOUT = 1.5
 
 
+@pytest.mark.proof_but(
+    "refusing-grpc-process-SIGTERM",
+    "black_hole-http/protobuf-process-SIGINT",
+    "black_hole-grpc-thread-SIGTERM",
+)
 @pytest.mark.parametrize("signum", SIGNALS[:2], ids=lambda signum: signum.name)
 @pytest.mark.parametrize("kind", ["process", "thread"])
 @pytest.mark.parametrize("protocol", [HTTP, GRPC])

@@ -1,0 +1,71 @@
+"""The link: one connection that events are published on, and its answers."""
+
+import contextlib
+from collections.abc import Sequence
+
+from huey_otel._emitter import RedisEventEmitter
+
+
+class RefusedError(Exception):
+    """Redis answered, and it will not have us: no permission, or a wrong password."""
+
+
+class Link:
+    """One connection to publish on. Raises redis' ConnectionError when it breaks."""
+
+    def __init__(self, emitter: RedisEventEmitter) -> None:
+        self._connection = emitter.connection()
+        self.unanswered = 0
+
+    def open(self) -> None:
+        """Connect and see that the server answers; RefusedError if it refuses."""
+        from redis import exceptions
+
+        try:
+            try:
+                self._connection.connect()
+            except exceptions.NoPermissionError:
+                # The name is a courtesy that an access list may forbid.
+                self._connection.client_name = None
+                self._connection.connect()
+            self._connection.send_command("PING", check_health=False)
+            with contextlib.suppress(exceptions.NoPermissionError):
+                self._connection.read_response()
+        except (exceptions.AuthenticationError, exceptions.NoPermissionError) as error:
+            self.close()
+            raise RefusedError(str(error)) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def stale(self) -> bool:
+        """True when the server has closed it, or sent what nobody asked for."""
+        return bool(self._connection.can_read(timeout=0))
+
+    def send(self, channel: str, payloads: Sequence[bytes]) -> None:
+        """Write a PUBLISH for each of *payloads*, and wait for no answer."""
+        commands = [("PUBLISH", channel, payload) for payload in payloads]
+        self.unanswered = len(payloads)
+        self._connection.send_packed_command(
+            self._connection.pack_commands(commands), check_health=False
+        )
+
+    def answer(self, timeout: float) -> int | Exception | None:
+        """The next answer: how many heard it, a refusal, or None after *timeout*."""
+        from redis import exceptions
+
+        if not self._connection.can_read(timeout=timeout):
+            return None
+        try:
+            answer = self._connection.read_response()
+        except exceptions.ConnectionError:
+            raise
+        except exceptions.ResponseError as error:
+            self.unanswered -= 1
+            return error
+        self.unanswered -= 1
+        return int(answer)
+
+    def close(self) -> None:
+        """Close it; in a forked child without a word to the server."""
+        self._connection.disconnect()

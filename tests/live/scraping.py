@@ -1,0 +1,136 @@
+"""A real Prometheus, and what it or a test reads on a consumer's page."""
+
+import json
+import re
+import shutil
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.live.processes import Program
+from tests.support import free_port, missing, wait_until
+
+Values = dict[tuple[str, ...], float]
+
+_CONFIGURATION = """
+global: {{scrape_interval: 1s, scrape_timeout: 900ms}}
+scrape_configs:
+- job_name: live
+  static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
+"""
+_SAMPLE = re.compile(r"^(\w+)(?:{(.*)})? (\S+)(?: # .*)?$")
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+
+def installed(program: str) -> str:
+    """Where *program* is; ends the test if it is nowhere."""
+    return shutil.which(program) or missing(program)
+
+
+class Prometheus(Program):
+    """Scrapes the page at *port* of this host each second, and keeps exemplars."""
+
+    def __init__(self, port: int, directory: Path) -> None:
+        directory.mkdir()
+        configuration = directory / "prometheus.yml"
+        configuration.write_text(_CONFIGURATION.format(port=port))
+        self._address = f"127.0.0.1:{free_port()}"
+        super().__init__(
+            f"--config.file={configuration}",
+            f"--storage.tsdb.path={directory / 'data'}",
+            f"--web.listen-address={self._address}",
+            "--enable-feature=exemplar-storage",
+            log=directory / "log",
+            environ={},
+            executable=installed("prometheus"),
+        )
+
+    def wait_until_ready(self) -> None:
+        """Return once it answers queries."""
+        wait_until(self._is_ready, seconds=20)
+
+    def _is_ready(self) -> bool:
+        try:
+            return fetch(f"http://{self._address}/-/ready")[0] == 200
+        except OSError:
+            return False
+
+    def values(self, metric: str, *labels: str) -> Values:
+        """The latest value of each series of *metric* above 0, by *labels*."""
+        found = self._ask("query", query=metric)["result"]
+        return {
+            tuple(series["metric"][label] for label in labels): float(value)
+            for series in found
+            for value in [series["value"][1]]
+            if float(value)
+        }
+
+    def exemplars(self, metric: str) -> list[dict[str, str]]:
+        """The labels of all exemplars of *metric*."""
+        now = time.time()
+        found = self._ask("query_exemplars", query=metric, start=now - 600, end=now + 5)
+        return [one["labels"] for series in found for one in series["exemplars"]]
+
+    def _ask(self, what: str, **parameters: object) -> Any:
+        query = urllib.parse.urlencode(parameters)
+        status, body = fetch(f"http://{self._address}/api/v1/{what}?{query}")
+        assert status == 200, body
+        return json.loads(body)["data"]
+
+
+def fetch(url: str, **headers: str) -> tuple[int, str]:
+    """The status and the text of what is at *url*."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(url, headers=named)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def url_of(port: int, path: str = "/metrics") -> str:
+    return f"http://127.0.0.1:{port}{path}"
+
+
+def metrics(port: int) -> str:
+    """The page of the consumer at *port*, as text."""
+    status, page = fetch(url_of(port))
+    assert status == 200
+    return page
+
+
+def samples(page: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """What is on *page*, by name and labels."""
+    found = {}
+    for line in page.splitlines():
+        if match := _SAMPLE.match(line):
+            name, labels, value = match.groups()
+            found[name, frozenset(_LABEL.findall(labels or ""))] = float(value)
+    return found
+
+
+def value(page: str, name: str, **labels: str) -> float | None:
+    """The sample *name* of *page* with at least *labels*; None if there is none."""
+    wanted = set(labels.items())
+    for (found, theirs), number in samples(page).items():
+        if found == name and wanted <= theirs:
+            return number
+    return None
+
+
+def serves(port: int) -> bool:
+    """Whether a page is at *port*."""
+    try:
+        return fetch(url_of(port))[0] == 200
+    except OSError:
+        return False
+
+
+def above_zero(counted: Mapping[tuple[str, ...], float]) -> Values:
+    return {labels: float(number) for labels, number in counted.items() if number}

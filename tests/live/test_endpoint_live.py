@@ -1,0 +1,290 @@
+"""The page of real consumers: where it is, what they say of it, who holds its port."""
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+import redis
+from huey.consumer_options import ConsumerConfig
+
+from huey_otel._version import version
+from runtime.demo import otlp
+from tests.live.hearing import Hearing
+from tests.live.processes import Consumer, alive, listening
+from tests.live.scraping import fetch, metrics, serves, url_of, value
+from tests.support import free_port, wait_until
+from tests.support_redis import RedisServer
+
+KINDS = ("thread", "process")
+QUICK = ("-d", "0.02", "-m", "0.1")
+SECRET = "open-sesame"
+
+Start = Callable[..., Consumer]
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def conn(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def start(consumer: Start, port: int) -> Start:
+    """Starts a consumer whose page is to be at `port`."""
+
+    def start(kind: str, *options: str, **given: Any) -> Consumer:
+        settings = {"HUEY_OTEL_METRICS_PORT": str(port), **given}
+        return consumer(kind, *QUICK, *options, **settings)
+
+    return start
+
+
+def start_lines(running: Consumer) -> list[str]:
+    """Its start lines, without the time and the worker."""
+    logged = re.findall(r"^\[.*?\] (\w+:[\w.]+):\w+:(.*)$", running.log, re.MULTILINE)
+    return [
+        f"{source}:{message}" for source, message in logged if "huey-otel" in message
+    ]
+
+
+def warnings(running: Consumer) -> list[str]:
+    """What it said of ports; `huey_consumer` has no handler for others' loggers."""
+    return [line for line in running.log.splitlines() if line.startswith("metrics ")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_start_line_says_once_where_everything_goes(
+    kind: str, start: Start, port: int, redis_server: RedisServer, conn: redis.Redis
+) -> None:
+    conn.config_set("requirepass", SECRET)
+    with otlp.receiver() as receiver:
+        running = start(
+            kind,
+            url=f"redis://:{SECRET}@127.0.0.1:{redis_server.port}/0",
+            OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint,
+        )
+        wait_until(lambda: serves(port), seconds=15)
+        running.stop()
+
+        where = receiver.endpoint.removeprefix("http://")
+    assert SECRET not in running.log
+    assert start_lines(running) == [
+        f"INFO:huey.consumer:huey-otel {version()}: queue live,"
+        f" metrics http://localhost:{port}/metrics,"
+        f" events on channel 'live' of redis://127.0.0.1:{redis_server.port},"
+        f" spans over OTLP/HTTP to {where}, propagation auto, periodic tasks on"
+    ]
+
+
+def test_start_line_says_why_there_is_nothing(start: Start) -> None:
+    running = start(
+        *("thread", "-n"),
+        HUEY_OTEL_METRICS_PORT="off",
+        HUEY_OTEL_EVENTS="off",
+        HUEY_OTEL_PROPAGATION="link",
+    )
+    wait_until(lambda: bool(start_lines(running)), seconds=15)
+    ports = listening(running.pid)
+    running.stop()
+
+    assert start_lines(running) == [
+        f"INFO:huey.consumer:huey-otel {version()}: queue live, metrics off, no port,"
+        " events off, events=None,"
+        " spans off, OTEL_EXPORTER_OTLP_ENDPOINT is not set, propagation link,"
+        " periodic tasks off"
+    ]
+    assert ports == set()
+
+
+def test_second_consumer_gets_the_port_once_the_first_is_gone(
+    start: Start, port: int
+) -> None:
+    first = start("thread")
+    wait_until(lambda: serves(port), seconds=15)
+    second = start("process")
+    wait_until(lambda: bool(start_lines(second)), seconds=15)
+    second.wait_until_started()
+    before = listening(second.pid)
+
+    first.stop()
+    wait_until(lambda: serves(port), seconds=20)
+    wait_until(lambda: len(warnings(second)) == 2)
+
+    assert (before, listening(second.pid)) == (set(), {port})
+    assert warnings(first) == []
+    assert warnings(second) == [
+        f"metrics port localhost:{port} is taken,"
+        " tried again every 15 s; HUEY_OTEL_METRICS_PORT or metrics_port= sets"
+        " another port, HUEY_OTEL_METRICS_HOST or metrics_host= another host",
+        f"metrics are served on http://localhost:{port}/metrics now",
+    ]
+    (said,) = start_lines(second)
+    assert f" metrics not yet, port {port} is taken, " in said
+    assert value(metrics(port), "huey_workers", worker_type="process") == 1
+    assert second.stop() == 0
+
+
+def test_disabled_bridge_touches_nothing(
+    application: Callable[..., ModuleType],
+    start: Start,
+    port: int,
+    hear: Callable[..., Hearing],
+    conn: redis.Redis,
+) -> None:
+    hearing = hear()
+    app = application(HUEY_OTEL_DISABLED="1")
+    running = start("process", HUEY_OTEL_DISABLED="1")
+
+    result = app.add(1, 2)(blocking=True, timeout=15)
+
+    assert result == 3
+    assert type(app.huey) is app.Queue
+    assert hearing.catch_up() == []
+    assert listening(running.pid) == set()
+    assert not serves(port)
+    clients = [client["name"] for client in conn.client_list()]
+    assert "huey-otel" not in clients
+    assert "huey-otel" not in running.log
+    assert "huey_otel" not in running.log
+
+
+def health(port: int) -> tuple[int, str]:
+    return fetch(url_of(port, "/healthz"))
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not alive(pid))
+
+
+def hanging(conn: redis.Redis) -> int:
+    """The worker that hangs in a task."""
+    found: Any = conn.blpop(["hangs"], timeout=15)
+    assert found is not None
+    return int(found[1])
+
+
+def test_health_tells_at_once_of_a_worker_that_nobody_will_replace(
+    application: Callable[..., ModuleType],
+    start: Start,
+    port: int,
+    conn: redis.Redis,
+) -> None:
+    application("neglected").hang()
+    start("process", "-w", "1", "-C", application="neglected")
+    wait_until(lambda: serves(port), seconds=15)
+    pid = hanging(conn)
+    before = health(port)
+
+    kill(pid)
+
+    assert before == (200, "ok\n")
+    # Until its parent has been told, it is not dead for anybody.
+    wait_until(lambda: health(port) == (503, "dead: Worker-1\n"), seconds=1)
+
+
+def test_health_has_patience_with_a_worker_that_will_be_replaced(
+    application: Callable[..., ModuleType],
+    start: Start,
+    port: int,
+    conn: redis.Redis,
+) -> None:
+    application("neglected").hang()
+    start("process", "-w", "1", "-c", "0.5", application="neglected")
+    wait_until(lambda: serves(port), seconds=15)
+    pid = hanging(conn)
+
+    kill(pid)
+    began = time.monotonic()
+    first = health(port)
+    wait_until(lambda: health(port)[0] == 503, seconds=5)
+    lasted = time.monotonic() - began
+
+    assert first == (200, "ok\n")
+    assert health(port) == (503, "dead: Worker-1\n")
+    assert lasted >= 0.9
+
+
+@pytest.mark.skipif(
+    not hasattr(ConsumerConfig, "max_tasks"), reason="this huey recycles no workers"
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_recycling_is_no_illness(
+    kind: str, application: Callable[..., ModuleType], start: Start, port: int
+) -> None:
+    app = application()
+    start(kind, "-w", "1", "-c", "0.5", "-M", "1")
+    wait_until(lambda: serves(port), seconds=15)
+    for number in range(4):
+        app.add(number, 0)
+    seen = set()
+
+    def recycled() -> bool:
+        seen.add(health(port))
+        restarts = "huey_worker_restarts_total"
+        return value(metrics(port), restarts, reason="max_tasks") == 4
+
+    wait_until(recycled, seconds=15)
+
+    assert seen == {(200, "ok\n")}
+
+
+def test_orphans_do_not_hold_the_port_of_a_killed_consumer(
+    application: Callable[..., ModuleType],
+    start: Start,
+    port: int,
+    conn: redis.Redis,
+) -> None:
+    app = application("books")
+    running = start("process", "-w", "2", "-c", "0.2", application="books")
+    wait_until(lambda: serves(port), seconds=15)
+    # Those that are forked once there is a port are the ones who might hold it.
+    for pid in running.children():
+        kill(pid)
+    wait_until(lambda: sum(map(alive, running.children())) == 3, seconds=10)
+    app.hang()
+    pid = hanging(conn)
+    orphans = running.children()
+
+    running.kill()
+    second = start("process")
+
+    wait_until(lambda: serves(port), seconds=15)
+    assert listening(second.pid) == {port}
+    assert warnings(second) == []
+    assert alive(pid)
+    assert not any(listening(orphan) for orphan in orphans if alive(orphan))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_restarted_consumer_gets_the_same_port_again(
+    kind: str, start: Start, port: int
+) -> None:
+    running = start(kind, "-w", "2")
+    wait_until(lambda: serves(port), seconds=15)
+    running.wait_until_started()
+    began = "huey_consumer_start_time_seconds"
+    before = value(metrics(port), began)
+
+    running.send(signal.SIGHUP)
+    wait_until(lambda: len(start_lines(running)) == 2, seconds=15)
+    wait_until(lambda: serves(port), seconds=5)
+    after = value(metrics(port), began)
+
+    assert before is not None
+    assert after is not None
+    assert after > before
+    assert listening(running.pid) == {port}
+    said = f" metrics http://localhost:{port}/metrics,"
+    assert [said in line for line in start_lines(running)] == [True, True]
+    assert warnings(running) == []

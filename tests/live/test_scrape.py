@@ -1,0 +1,388 @@
+"""What a real Prometheus gets to read of a real consumer, against the tasks' books."""
+
+import os
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import redis
+from huey.consumer_options import ConsumerConfig
+
+from runtime.demo import otlp
+from tests.live.processes import Consumer, Program, alive
+from tests.live.scraping import (
+    Prometheus,
+    Values,
+    above_zero,
+    installed,
+    metrics,
+    samples,
+    serves,
+    value,
+)
+from tests.support import free_port, wait_until
+from tests.support_redis import RedisServer
+
+KINDS = ("thread", "process")
+QUICK = ("-d", "0.02", "-m", "0.1", "-n")
+PATH = "tests.live.apps.books."
+HANG = {"queue": "live", "task": f"{PATH}hang"}
+
+# The columns of the books, the metric that each is about, and its labels.
+COLUMNS = {
+    "enqueued": ("huey_tasks_enqueued_total", "origin"),
+    "attempts": ("huey_task_attempts_total",),
+    "attempts_finished": ("huey_task_attempts_finished_total", "outcome"),
+    "finished": ("huey_tasks_finished_total", "outcome"),
+    "retries": ("huey_task_retries_total",),
+}
+
+Start = Callable[..., Consumer]
+Keep = Callable[[Program], Program]
+
+
+class Books:
+    """What the tasks wrote down, and what the test knows without them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._more: Counter[str] = Counter()
+
+    def add(self, line: str, number: int) -> None:
+        self._more[line] += number
+
+    def read(self) -> dict[str, Values]:
+        """By column, task and label."""
+        columns: dict[str, Counter[tuple[str, ...]]]
+        columns = {column: Counter() for column in COLUMNS}
+        text = self._path.read_text() if self._path.exists() else ""
+        for line, number in (Counter(text.splitlines()) + self._more).items():
+            column, task, *label = line.split()
+            columns[column][PATH + task, *label] += number
+        return {column: above_zero(kept) for column, kept in columns.items()}
+
+    def finished(self) -> int:
+        return int(sum(self.read()["finished"].values()))
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Books:
+    return Books(tmp_path / "ledger")
+
+
+@pytest.fixture
+def app(
+    application: Callable[..., ModuleType], tmp_path: Path, books: Books
+) -> ModuleType:
+    return application(
+        "books",
+        LIVE_LEDGER=str(tmp_path / "ledger"),
+        LIVE_GATE=str(tmp_path / "gate"),
+    )
+
+
+@pytest.fixture
+def conn(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def start(consumer: Start, port: int) -> Start:
+    """Starts the consumer of `books`, with its page at `port`, and waits for that."""
+
+    def start(kind: str, *options: str, port: int = port, **environ: str) -> Consumer:
+        running = consumer(
+            *(kind, *QUICK, *options),
+            application="books",
+            HUEY_OTEL_METRICS_PORT=str(port),
+            **environ,
+        )
+        wait_until(lambda: serves(port), seconds=15)
+        return running
+
+    return start
+
+
+@pytest.fixture
+def prometheus(keep: Keep, port: int, tmp_path: Path) -> Prometheus:
+    started = Prometheus(port, tmp_path / "prometheus")
+    keep(started)
+    started.wait_until_ready()
+    return started
+
+
+def enqueue_a_mix(app: ModuleType, books: Books, scale: int) -> int:
+    """Enqueue tasks of all outcomes; how many will be finished."""
+    app.be_revoked.revoke()
+    books.add("finished be_revoked revoked", 2 * scale)
+    for number in range(scale):
+        for _ in range(18):
+            app.succeed()
+        for _ in range(4):
+            app.fail()
+        for of_these in (2 * number, 2 * number + 1):
+            app.recover(of_these)
+            app.recover_later(of_these)
+            app.give_up(of_these)
+            app.meet_lock()
+            app.nest()
+            app.huey.enqueue(app.begin_pipeline.s().then(app.end_pipeline))
+            app.be_revoked()
+    return 40 * scale
+
+
+@pytest.mark.parametrize(
+    ("kind", "scale"), [("process", 10), ("thread", 3)], ids=["process", "thread"]
+)
+def test_prometheus_counts_what_the_tasks_have_written_down(
+    kind: str,
+    scale: int,
+    app: ModuleType,
+    books: Books,
+    start: Start,
+    prometheus: Prometheus,
+) -> None:
+    with app.huey.lock_task("held"):
+        total = enqueue_a_mix(app, books, scale)
+        start(kind, "-w", "4")
+        wait_until(lambda: books.finished() >= total, seconds=30)
+    # Now that the workers are idle, they see it before it is due.
+    for _ in range(scale):
+        app.be_put_off.schedule(delay=1)
+    total += scale
+    wait_until(lambda: books.finished() >= total, seconds=10)
+    expected = books.read()
+
+    def read() -> dict[str, Values]:
+        return {
+            column: prometheus.values(metric, "task", *labels)
+            for column, (metric, *labels) in COLUMNS.items()
+        }
+
+    def settled() -> bool:
+        running = prometheus.values("huey_tasks_in_progress")
+        return not running and read() == expected
+
+    try_until(settled, seconds=8)
+    assert books.finished() == total
+    assert read() == expected
+    assert prometheus.values("huey_tasks_in_progress") == {}
+    assert prometheus.values("huey_workers", "queue", "worker_type") == {
+        ("live", kind): 4
+    }
+    durations = prometheus.values("huey_task_duration_seconds_count", "task", "outcome")
+    assert durations == {
+        labels: number
+        for labels, number in expected["attempts_finished"].items()
+        if labels[1] in ("success", "error")
+    }
+
+
+def try_until(ready: Callable[[], bool], *, seconds: float) -> None:
+    """Return when *ready* or time is up; what is asserted next says more."""
+    try:
+        wait_until(ready, seconds=seconds)
+    except pytest.fail.Exception:
+        return
+
+
+def test_exemplars_lead_to_spans(
+    app: ModuleType, books: Books, start: Start, prometheus: Prometheus
+) -> None:
+    with otlp.receiver() as receiver:
+        start("process", "-w", "2", OTEL_BSP_SCHEDULE_DELAY="50", **receiver.environ)
+        for _ in range(20):
+            app.succeed()
+        app.fail()
+
+        def exemplars() -> set[tuple[str, str]]:
+            found = [
+                *prometheus.exemplars("huey_task_duration_seconds_bucket"),
+                *prometheus.exemplars("huey_task_wait_seconds_bucket"),
+            ]
+            return {(labels["trace_id"], labels["span_id"]) for labels in found}
+
+        wait_until(lambda: len(exemplars()) >= 2, seconds=10)
+        wait_until(lambda: len(receiver.spans) >= 21, seconds=10)
+        spans = {(span.trace_id, span.span_id) for span in receiver.spans}
+
+    assert exemplars() <= spans
+
+
+def test_promtool_finds_nothing_to_complain_of(
+    app: ModuleType, books: Books, start: Start, port: int
+) -> None:
+    promtool = installed("promtool")
+    with app.huey.lock_task("held"):
+        total = enqueue_a_mix(app, books, 1)
+        start("process", "-w", "2")
+        wait_until(lambda: books.finished() >= total, seconds=15)
+
+    page = metrics(port)
+    checked = subprocess.run(
+        [promtool, "check", "metrics"], input=page, capture_output=True, text=True
+    )
+
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_killed_worker_is_a_restart_and_its_task_is_lost(
+    app: ModuleType, conn: redis.Redis, start: Start, prometheus: Prometheus
+) -> None:
+    app.hang()
+    start("process", "-w", "2", "-c", "0.2")
+    pid = popped(conn)
+    wait_until(lambda: bool(prometheus.values("huey_tasks_in_progress")), seconds=5)
+    running = prometheus.values("huey_tasks_in_progress", "queue", "task")
+
+    os.kill(pid, signal.SIGKILL)
+
+    restarts = "huey_worker_restarts_total"
+    wait_until(lambda: bool(prometheus.values(restarts)), seconds=10)
+    assert running == {("live", HANG["task"]): 1}
+    assert prometheus.values(restarts, "queue", "reason") == {("live", "died"): 1}
+    lost = {(HANG["task"], "lost"): 1}
+    for metric in ("huey_task_attempts_finished_total", "huey_tasks_finished_total"):
+        assert prometheus.values(metric, "task", "outcome") == lost
+    assert prometheus.values("huey_tasks_in_progress") == {}
+
+
+def popped(conn: redis.Redis) -> int:
+    """The process that hangs in `hang`."""
+    found: Any = conn.blpop(["hangs"], timeout=15)
+    assert found is not None
+    return int(found[1])
+
+
+@pytest.mark.skipif(
+    not hasattr(ConsumerConfig, "max_tasks"), reason="this huey recycles no workers"
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_recycled_worker_has_not_died(
+    kind: str, app: ModuleType, books: Books, start: Start, port: int
+) -> None:
+    start(kind, "-w", "1", "-c", "0.1", "-M", "5")
+    for _ in range(20):
+        app.succeed()
+
+    def restarts(reason: str) -> float | None:
+        return value(metrics(port), "huey_worker_restarts_total", reason=reason)
+
+    wait_until(lambda: restarts("max_tasks") == 4, seconds=15)
+    assert restarts("died") == 0
+    assert books.finished() == 20
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lengths_are_absent_while_redis_hangs(
+    kind: str,
+    app: ModuleType,
+    start: Start,
+    port: int,
+    redis_server: RedisServer,
+    tmp_path: Path,
+) -> None:
+    for _ in range(2):
+        app.be_put_off.schedule(delay=600)
+    app.hold()
+    for _ in range(3):
+        app.succeed()
+    start(kind, "-w", "1")
+
+    def lengths() -> tuple[float | None, float | None, float | None]:
+        page = metrics(port)
+        return (
+            value(page, "huey_queue_length", queue="live"),
+            value(page, "huey_schedule_length", queue="live"),
+            value(page, "huey_workers", queue="live"),
+        )
+
+    wait_until(lambda: lengths() == (3, 2, 1), seconds=10)
+    redis_server.pause()
+    try:
+        wait_until(lambda: lengths() == (None, None, 1), seconds=10)
+        assert lengths() == (None, None, 1)
+    finally:
+        redis_server.resume()
+    wait_until(lambda: lengths() == (3, 2, 1), seconds=10)
+    (tmp_path / "gate").touch()
+    wait_until(lambda: lengths() == (0, 2, 1), seconds=10)
+
+
+def test_multiprocess_mode_of_the_client_changes_nothing(
+    app: ModuleType, books: Books, start: Start, port: int, tmp_path: Path
+) -> None:
+    directory = tmp_path / "multiprocess"
+    directory.mkdir()
+    pages = []
+    for environ in ({}, {"PROMETHEUS_MULTIPROC_DIR": str(directory)}):
+        before = books.finished()
+        with app.huey.lock_task("held"):
+            total = before + enqueue_a_mix(app, books, 1)
+            running = start("process", "-w", "2", **environ)
+            wait_until(lambda total=total: books.finished() >= total, seconds=15)
+            wait_until(lambda: counted(metrics(port)) == 40, seconds=5)
+        pages.append(of_ours(metrics(port)))
+        app.huey.storage.conn.flushdb()
+        running.stop()
+
+    assert pages[0] == pages[1]
+    assert list(directory.iterdir()) == []
+
+
+def counted(page: str) -> float:
+    found = samples(page).items()
+    return sum(number for (name, _), number in found if name == COLUMNS["finished"][0])
+
+
+def of_ours(page: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float | None]:
+    """Our samples, with the values of those that do not tell a time."""
+    exact = ("_total", "_count", "huey_workers", "_length", "_info", "_progress")
+    return {
+        (name, labels): number if name.endswith(exact) else None
+        for (name, labels), number in samples(page).items()
+        # Buckets of a wait, and what the scheduler happened to do, differ.
+        if name.startswith("huey_") and "checking-periodic" not in str(labels)
+    }
+
+
+@pytest.mark.parametrize("multiprocess", [False, True], ids=["plain", "multiprocess"])
+def test_producer_shows_what_it_enqueued_and_nothing_else_of_ours(
+    *, multiprocess: bool, keep: Keep, redis_url: str, tmp_path: Path
+) -> None:
+    environ = {"LIVE_QUEUE_URL": redis_url, "HUEY_OTEL_METRICS_PORT": "9464"}
+    if multiprocess:
+        environ["PROMETHEUS_MULTIPROC_DIR"] = str(tmp_path)
+    program = Program(
+        *("-m", "tests.live.apps.books_web"),
+        log=tmp_path / "producer.log",
+        environ=environ,
+    )
+    keep(program)
+
+    assert program.wait() == 0
+    assert {
+        (name, *sorted(labels)): number
+        for (name, labels), number in samples(program.log).items()
+        if name.startswith("huey_") and not name.endswith("_created")
+    } == {
+        (
+            "huey_tasks_enqueued_total",
+            ("origin", "call"),
+            ("queue", "live"),
+            ("task", PATH + task),
+        ): number
+        for task, number in (("succeed", 3), ("fail", 1))
+    }
+    assert not alive(program.pid)
