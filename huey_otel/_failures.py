@@ -3,7 +3,7 @@
 import traceback
 from typing import Final
 
-from huey_otel._log import THE_TASKS_OWN
+from huey_otel._interrupts import or_else
 
 LARGEST: Final = 16_384
 """Bytes of UTF-8 that a traceback has at most."""
@@ -18,34 +18,25 @@ def class_name(error: BaseException) -> str:
     As much of it as its metaclass lets one see, at least "unknown".
     """
     kind = type(error)
-    try:
-        module: object = kind.__module__
-        if isinstance(module, str) and module != "builtins":
-            return f"{module}.{kind.__qualname__}"
-        return f"{kind.__qualname__}"
-    except THE_TASKS_OWN:
-        raise
-    except Exception:  # noqa: BLE001 - a metaclass may do anything
-        return _short_name(kind)
+    return or_else(
+        lambda: _dotted(kind),
+        lambda _: or_else(lambda: f"{kind.__name__}", lambda _: _UNKNOWN),
+    )
 
 
-def _short_name(kind: type) -> str:
-    try:
-        return f"{kind.__name__}"
-    except THE_TASKS_OWN:
-        raise
-    except Exception:  # noqa: BLE001 - a metaclass may do anything
-        return _UNKNOWN
+def _dotted(kind: type) -> str:
+    module: object = kind.__module__
+    if isinstance(module, str) and module != "builtins":
+        return f"{module}.{kind.__qualname__}"
+    return f"{kind.__qualname__}"
 
 
 def message(error: BaseException) -> str:
     """What *error* says, if it can; its own `str` may raise."""
-    try:
-        return str(error)
-    except THE_TASKS_OWN:
-        raise
-    except Exception as broken:  # noqa: BLE001 - as traceback does
-        return f"<exception str() failed: {class_name(broken)}>"
+    return or_else(
+        lambda: str(error),
+        lambda broken: f"<exception str() failed: {class_name(broken)}>",
+    )
 
 
 def text(error: BaseException) -> str | None:
@@ -53,12 +44,9 @@ def text(error: BaseException) -> str | None:
 
     None where `traceback` cannot make one, as of a SyntaxError with odd attributes.
     """
-    try:
-        return shortened("".join(traceback.format_exception(error)))
-    except THE_TASKS_OWN:
-        raise
-    except Exception:  # noqa: BLE001 - an exception may hold anything
-        return None
+    return or_else(
+        lambda: shortened("".join(traceback.format_exception(error))), lambda _: None
+    )
 
 
 def shortened(whole: str) -> str:

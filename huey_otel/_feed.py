@@ -9,6 +9,7 @@ from huey_otel import _names as n
 from huey_otel._emitter import RedisEventEmitter
 from huey_otel._forks import in_child
 from huey_otel._guard import guarded
+from huey_otel._interrupts import is_the_applications
 from huey_otel._link import Link, RefusedError
 from huey_otel._losses import LOSSES
 from huey_otel._outbox import Outbox
@@ -95,6 +96,8 @@ class Feed:
             self._thread = thread
             thread.start()
         except RuntimeError as error:
+            if is_the_applications(error):
+                raise
             # The next event tries again, and this one waits for it.
             why = f"the feed's thread cannot be started, events wait: {error}"
             LOSSES.count(n.LOSS_INTERNAL, 0, streak=_STREAK, why=why)

@@ -6,7 +6,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from huey_otel import _names as n
 from huey_otel._failures import class_name
-from huey_otel._log import THE_TASKS_OWN
+from huey_otel._interrupts import is_the_applications
 from huey_otel._losses import LOSSES
 
 P = ParamSpec("P")
@@ -16,17 +16,17 @@ T = TypeVar("T")
 def guarded(function: Callable[P, T]) -> Callable[P, T | None]:
     """Make *function* return None instead of raising, and count what was raised.
 
-    A task's timeout and every BaseException pass, because they are meant for
-    the task that we happened to interrupt.
+    A task's timeout, what a signal handler raised, and every BaseException
+    pass: they are meant for the task that we happened to be called by.
     """
 
     @wraps(function)
     def inner(*args: P.args, **kwargs: P.kwargs) -> T | None:
         try:
             return function(*args, **kwargs)
-        except THE_TASKS_OWN:
-            raise
-        except Exception as error:  # noqa: BLE001 - the one place for it
+        except Exception as error:
+            if is_the_applications(error):
+                raise
             swallow(error, function)
             return None
 

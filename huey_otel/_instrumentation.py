@@ -62,6 +62,7 @@ class Instrumentation:
         self._shared = _process.shared()
         self._exposition = self._shared.exposition(registry)
         self._number = self._shared.number()
+        self._health: Health | None = None
         self._feeds: dict[tuple[str, str], Feed] = {}
         self._feed: Feed | None = None
         self._lost_spans = LostSpans(self._provided, settings.span_naming)
@@ -232,8 +233,9 @@ class Instrumentation:
             tasks=lambda: hueys.registered(self._huey),
         )
         self._exposition.add(self._number, shown, lambda: self._huey.storage)
+        self._health = Health(consumer)
         self._shared.page.open(
-            self._number, self._exposition, self._settings.exposed, Health(consumer)
+            self._number, self._exposition, self._settings.exposed, self._health
         )
         _start_line.log(
             queue=self._huey.name,
@@ -252,6 +254,8 @@ class Instrumentation:
 
     def consumer_stopping(self) -> None:
         """What was waited for until now does not count as a part of the end."""
+        if self._health is not None:
+            self._health.stopping = True
         self._shared.patience.begin()
 
     def consumer_stops(self) -> None:

@@ -1,21 +1,11 @@
 """The log: lines to `huey_otel`, of which no handler's exception reaches a task."""
 
 import logging
-from typing import Final
-
-import huey.exceptions
 
 from huey_otel import _names as n
+from huey_otel._interrupts import is_the_applications
 
 logger = logging.getLogger(n.LOGGER)
-
-# huey 3 raises it by SIGALRM at any bytecode, so also inside our code, and it is
-# the task's. huey 2 has no timeouts.
-THE_TASKS_OWN: Final[tuple[type[Exception], ...]] = tuple(
-    kind
-    for kind in (getattr(huey.exceptions, "TaskTimeout", None),)
-    if kind is not None
-)
 
 
 def warn(message: str, *values: object, error: bool = False) -> bool:
@@ -26,8 +16,8 @@ def warn(message: str, *values: object, error: bool = False) -> bool:
     """
     try:
         logger.warning(message, *values, exc_info=error)
-    except THE_TASKS_OWN:
-        raise
-    except Exception:  # noqa: BLE001 - there is no log to tell it to
+    except Exception as failure:
+        if is_the_applications(failure):
+            raise
         return False
     return True

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from huey_otel import _names as n
+from huey_otel._interrupts import is_the_applications
 from huey_otel._losses import LOSSES
 from huey_otel._waker import Waker
 
@@ -58,6 +59,8 @@ class Rounds:
                 self._waker.poke()
         except (RuntimeError, OSError) as error:
             self.asleep = True
+            if is_the_applications(error):
+                raise
             why = f"the relay's thread cannot be roused, events wait: {error}"
             LOSSES.count(n.LOSS_INTERNAL, 0, streak=_STREAK, why=why)
         except BaseException:

@@ -1,6 +1,5 @@
 """The writer: a worker's end of the pipe, which never waits for its reader."""
 
-import contextlib
 import os
 import select
 import threading
@@ -12,6 +11,7 @@ from huey_otel import _names as n
 from huey_otel import mapping
 from huey_otel._backlog import Backlog
 from huey_otel._guard import guarded
+from huey_otel._interrupts import is_the_applications
 from huey_otel._losses import LOSSES
 from huey_otel._pipe import LOST, encode, plain
 from huey_otel._records import Record
@@ -72,7 +72,9 @@ class PipeWriter:
     def _write(self, frame: bytes) -> bool:
         try:
             os.write(self.end, frame)
-        except OSError:
+        except OSError as error:
+            if is_the_applications(error):
+                raise
             # Full, or broken, which it says again when all is flushed.
             return False
         return True
@@ -114,7 +116,9 @@ class PipeWriter:
                 self._write_what_fits()
             except BlockingIOError:
                 return False
-            except OSError:
+            except OSError as error:
+                if is_the_applications(error):
+                    raise
                 # EPIPE, and no telemetry for nobody; or somebody has closed our end.
                 self._reader_gone = True
                 self._incoming.clear()
@@ -159,9 +163,11 @@ class PipeWriter:
             )
             try:
                 self._waiter = waiter
+                waiter.start()
+            except RuntimeError as error:
                 # Without a thread, as at exit, the next record or the drain goes on.
-                with contextlib.suppress(RuntimeError):
-                    waiter.start()
+                if is_the_applications(error):
+                    raise
             finally:
                 if waiter.ident is None:
                     self._waiter = None

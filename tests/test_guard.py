@@ -1,13 +1,14 @@
 """The guard: what is ours stays with us, what is the task's passes."""
 
-import sys
+import logging
+import signal
 
 import huey.exceptions
 import pytest
 
-import huey_otel
 from huey_otel._attempts import HERE, running
 from huey_otel._guard import guarded
+from tests.support_interrupts import Interruption
 from tests.support_seen import Seen
 
 TaskTimeout = getattr(huey.exceptions, "TaskTimeout", None)
@@ -42,6 +43,35 @@ def test_what_is_returned_passes():
     assert (add(1), add(1, b=2)) == (2, 3)
 
 
+def test_an_error_of_an_odd_class_is_swallowed(losses):
+    class Kind(type):
+        @property
+        def __module__(cls):
+            raise RuntimeError
+
+        __name__ = __qualname__ = __module__
+
+    class OddError(Exception, metaclass=Kind):
+        pass
+
+    assert fail(OddError()) is None
+    assert losses.counts() == {"internal": 1}
+
+
+def test_what_a_handler_of_the_log_raises_is_swallowed_and_counted(losses):
+    class Strict(logging.Handler):
+        def emit(self, entry):
+            raise ValueError(entry.getMessage())
+
+    handler = Strict()
+    logging.getLogger("huey_otel").addHandler(handler)
+    result = fail(ValueError("no"))
+    logging.getLogger("huey_otel").removeHandler(handler)
+
+    assert result is None
+    assert losses.counts() == {"internal": 2}
+
+
 def test_a_guarded_function_keeps_its_name():
     assert (fail.__name__, fail.__doc__) == ("fail", "What is guarded.")
 
@@ -62,40 +92,6 @@ def test_a_timeout_of_the_task_passes(losses):
         fail(TaskTimeout())
 
     assert losses.counts() == {}
-
-
-class Interruption:
-    """Raises *error* in the line number *at* of our own code that is run."""
-
-    def __init__(self, at, error):
-        self._left = at
-        self._error = error
-        self._ours = huey_otel.__path__[0]
-
-    def __enter__(self):
-        # Coverage has a trace function too.
-        self._before = sys.gettrace()
-        sys.settrace(self._called)
-        return self
-
-    def __exit__(self, *_):
-        sys.settrace(self._before)
-
-    @property
-    def happened(self):
-        return self._left < 0
-
-    def _called(self, frame, _event, _arg):
-        ours = frame.f_code.co_filename.startswith(self._ours)
-        return self._line if ours and self._left >= 0 else None
-
-    def _line(self, _frame, event, _arg):
-        if event == "line":
-            self._left -= 1
-            if self._left == -1:
-                sys.settrace(None)
-                raise self._error
-        return self._line
 
 
 def interrupted_everywhere(huey, kind):
@@ -145,3 +141,29 @@ def test_a_timeout_around_a_nested_run_leaves_nothing_open(huey):
     assert runs > 100
     keys = seen.keys("ended")
     assert len(keys) == len(set(keys))
+
+
+class OwnTimeoutError(Exception):
+    """What an application's handler of SIGALRM raises."""
+
+
+@pytest.mark.parametrize("bound", [False, True], ids=["function", "method"])
+def test_what_a_signal_handler_raises_in_our_code_is_the_tasks(bound):
+    class Alarm:
+        def ring(self, _signum, _frame):
+            raise OwnTimeoutError
+
+    def ring(_signum, _frame):
+        raise OwnTimeoutError
+
+    before = signal.signal(signal.SIGALRM, Alarm().ring if bound else ring)
+
+    @guarded
+    def ours():
+        signal.raise_signal(signal.SIGALRM)
+
+    try:
+        with pytest.raises(OwnTimeoutError):
+            ours()
+    finally:
+        signal.signal(signal.SIGALRM, before)
