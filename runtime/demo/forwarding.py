@@ -17,6 +17,9 @@ from runtime.demo.otlp import GRPC, Request
 PATIENCE = 2.0
 """Seconds that the user's collector has for an answer."""
 
+MOST = 100
+"""Requests that wait for their turn."""
+
 Send = Callable[[Request], None]
 
 
@@ -37,8 +40,11 @@ class Forwarding:
         self._thread.start()
 
     def __call__(self, request: Request) -> None:
-        """Forward *request*, soon."""
-        self._waiting.put(request)
+        """Forward *request* soon, unless too many wait already."""
+        if self._waiting.qsize() < MOST:
+            self._waiting.put(request)
+        else:
+            self.failed += 1
 
     def __str__(self) -> str:
         if self.failed:
