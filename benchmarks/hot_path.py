@@ -46,7 +46,7 @@ CHUNK: Final = 100
 PACKAGES: Final = (
     *("huey-otel", "huey", "opentelemetry-sdk", "prometheus-client", "redis"),
 )
-ATTRIBUTES: Final = {
+ATTRIBUTES: Final[dict[str, str | int]] = {
     "messaging.system": "huey",
     "messaging.operation.name": "process",
     "messaging.operation.type": "process",

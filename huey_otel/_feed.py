@@ -95,17 +95,15 @@ class Feed:
         try:
             self._thread = thread
             thread.start()
-        except RuntimeError as error:
-            if is_the_applications(error):
+        except BaseException as error:
+            self._thread = None
+            if not isinstance(error, RuntimeError) or is_the_applications(error):
                 raise
             # The next event tries again, and this one waits for it.
             why = f"the feed's thread cannot be started, events wait: {error}"
             LOSSES.count(n.LOSS_INTERNAL, 0, streak=_STREAK, why=why)
         else:
             LOSSES.recovered(_STREAK)
-        finally:
-            if thread.ident is None:
-                self._thread = None
 
     def _run(self) -> None:
         pause = 0.0

@@ -81,11 +81,12 @@ class Rounds:
             try:
                 self._thread = thread
                 thread.start()
-            finally:
+            except BaseException:
                 # Refused while the interpreter goes down, or a task's timeout came
-                # in between; the next record, or the flush at exit, tries again.
-                if thread.ident is None:
-                    self._thread = None
+                # in between, which may leave a thread that runs or one that dies in
+                # `threading`; the next record, or the flush at exit, tries again.
+                self._thread = None
+                raise
 
     def _run(self) -> None:
         # Not `self._thread`: who started it may have been interrupted, and given up.

@@ -164,13 +164,11 @@ class PipeWriter:
             try:
                 self._waiter = waiter
                 waiter.start()
-            except RuntimeError as error:
+            except BaseException as error:
                 # Without a thread, as at exit, the next record or the drain goes on.
-                if is_the_applications(error):
+                self._waiter = None
+                if not isinstance(error, RuntimeError) or is_the_applications(error):
                     raise
-            finally:
-                if waiter.ident is None:
-                    self._waiter = None
 
     @guarded
     def _when_there_is_room(self) -> None:

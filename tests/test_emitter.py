@@ -5,7 +5,7 @@ import redis
 
 from huey_otel import EventListener, RedisEventEmitter, instrument
 from huey_otel._emitter import of_storage
-from huey_otel._settings import masked
+from huey_otel._settings import masked, shown
 
 URL = "redis://user:secret@host1:7001/2"
 
@@ -23,6 +23,8 @@ DRIVERS = {
     ("url", "address"),
     [
         ("redis://host1", "redis://host1:6379"),
+        ("redis://", "redis://localhost:6379"),
+        ("redis://:secret@:7001/2", "redis://localhost:7001"),
         ("redis://:secret@host1:7001/2", "redis://host1:7001"),
         ("rediss://user:secret@host1:7001/2", "redis://host1:7001"),
         ("redis://host1:7001/2?password=secret&username=user", "redis://host1:7001"),
@@ -120,6 +122,23 @@ def test_a_listening_client_looks_after_its_connection():
         for client in (default, given)
     ]
     assert intervals == [30, 5]
+
+
+def test_a_listening_client_reads_bytes():
+    client = RedisEventEmitter(url=URL + "?decode_responses=yes").client()
+
+    assert client.get_encoder().decode_responses is False
+
+
+@pytest.mark.parametrize("given", [None, 1, b"redis://", object(), ["redis://"]])
+def test_a_listener_says_what_it_accepts(given):
+    with pytest.raises(TypeError) as refusal:
+        EventListener(given, "q")
+
+    assert str(refusal.value) == (
+        f"EventListener({shown(given)}, ...): expected the URL of a Redis"
+        " or a redis.Redis"
+    )
 
 
 def test_the_channel_is_kept():

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from huey_otel import _failures
-from huey_otel._failures import LARGEST, class_name, shortened, text
+from huey_otel._failures import LARGEST, class_name, message, shortened, text
 
 
 class OuterError(Exception):
@@ -141,3 +141,50 @@ def test_a_deep_chain_of_causes_is_no_recursion_error():
 
 def test_the_bound_is_that_of_the_documentation():
     assert _failures.LARGEST == 16 * 1024
+
+
+class Odd(type):
+    """Hides what *hidden* names."""
+
+    hidden = ()
+
+    def __getattribute__(cls, name):
+        if name in type.__getattribute__(cls, "hidden"):
+            raise RuntimeError(name)
+        return type.__getattribute__(cls, name)
+
+
+def odd(*names, module=__name__):
+    kind = Odd("OddError", (Exception,), {"hidden": names, "__module__": module})
+    return kind("no")
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (odd("__module__"), "OddError"),
+        (odd("__qualname__"), "OddError"),
+        (odd("__module__", "__qualname__", "__name__"), "unknown"),
+        (odd(module=None), "OddError"),
+    ],
+    ids=["module", "qualname", "nothing", "None as module"],
+)
+def test_a_class_that_hides_its_name_is_named_as_far_as_it_can_be(error, name):
+    assert class_name(error) == name
+    assert message(error) == "no"
+
+
+def test_an_error_whose_traceback_cannot_be_made_has_none():
+    error = SyntaxError("no")
+    error.filename, error.lineno, error.text = "f", 3, 5
+
+    assert text(raised(error)) is None
+    assert text(raised(odd("__module__", "__qualname__"))) is None
+
+
+def test_a_message_that_fails_in_an_odd_way_is_one_all_the_same():
+    class MuteError(Exception):
+        def __str__(self):
+            raise odd("__module__", "__qualname__", "__name__")
+
+    assert message(MuteError()) == "<exception str() failed: unknown>"

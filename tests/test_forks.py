@@ -187,3 +187,45 @@ def test_the_exclusion_can_be_taken_again_by_its_thread(times):
         exclusion.release()
 
     assert held == [True] * times
+
+
+def test_what_two_threads_hold_for_their_forks_is_not_mixed_up(monkeypatch):
+    released = []
+
+    class Held:
+        def __init__(self, name):
+            self.name = name
+
+        def hold(self):
+            return True
+
+        def release(self):
+            released.append((self.name, threading.current_thread().name))
+
+    def go(name):
+        # Both are in the middle of a fork at once, and the first one ends first.
+        _forks._before()
+        both.wait(5)
+        if name == "second":
+            first_is_done.wait(5)
+        _forks._in_parent()
+        first_is_done.set()
+
+    class Mine:
+        """Whichever thread asks gets its own."""
+
+        def __iter__(self):
+            return iter([Held(threading.current_thread().name)])
+
+    monkeypatch.setattr(_forks, "_BOTH", Mine())
+    both, first_is_done = threading.Barrier(2), threading.Event()
+    threads = [
+        threading.Thread(target=go, args=(name,), name=name)
+        for name in ("first", "second")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+
+    assert released == [("first", "first"), ("second", "second")]

@@ -1,7 +1,9 @@
 """Losses: counted each, logged once a streak."""
 
 import logging
+import threading
 
+import huey.exceptions
 import pytest
 
 from huey_otel._losses import Losses
@@ -105,3 +107,85 @@ def test_trouble_without_a_loss_is_logged_and_not_counted(counted, caplog):
     assert counted.counts() == {}
     assert counted.pending is False
     assert messages(caplog) == ["Redis is away (counted as feed)"]
+
+
+@pytest.fixture
+def handle():
+    """Makes a function the handler of our log."""
+    logger = logging.getLogger("huey_otel")
+    handlers = []
+
+    def add(function):
+        handlers.append(logging.Handler())
+        handlers[-1].emit = function
+        logger.addHandler(handlers[-1])
+
+    yield add
+    for handler in handlers:
+        logger.removeHandler(handler)
+
+
+SAY = {
+    "a count": lambda counted: counted.count("relay", why="w"),
+    "a streak": lambda counted: counted.count_streak("relay", streak="s", why="w"),
+    "its end": lambda counted: counted.recovered("on", message="again"),
+}
+
+
+@pytest.mark.parametrize("say", SAY.values(), ids=SAY)
+def test_what_a_handler_raises_does_not_come_back_but_is_counted(counted, handle, say):
+    counted.count("on", 0, why="w")
+
+    def strict(entry):
+        raise RuntimeError(entry.getMessage())
+
+    handle(strict)
+
+    say(counted)
+
+    assert counted.counts()["internal"] == 1
+
+
+@pytest.mark.skipif(
+    not hasattr(huey.exceptions, "TaskTimeout"), reason="huey 2 has no timeouts"
+)
+def test_a_timeout_of_the_task_in_a_handler_passes(counted, handle):
+    def interrupted(_entry):
+        raise huey.exceptions.TaskTimeout
+
+    handle(interrupted)
+
+    with pytest.raises(huey.exceptions.TaskTimeout):
+        counted.count("relay", why="w")
+    assert counted.counts() == {"relay": 1}
+
+
+@pytest.mark.parametrize("say", SAY.values(), ids=SAY)
+def test_a_handler_may_wait_for_a_thread_that_loses_something(counted, handle, say):
+    counted.count("on", 0, why="w")
+    alive = []
+
+    def waits(_entry):
+        thread = threading.Thread(
+            target=counted.count, args=("on",), kwargs={"why": "w"}, daemon=True
+        )
+        counted._streaks.add("on")
+        thread.start()
+        thread.join(2)
+        alive.append(thread.is_alive())
+
+    handle(waits)
+
+    say(counted)
+
+    assert alive == [False]
+
+
+def test_what_was_taken_in_vain_is_put_back(counted):
+    counted.count("relay", 3, why="w")
+    taken = counted.take()
+    counted.count("relay", why="w")
+
+    counted.put_back(taken)
+
+    assert counted.take() == {"relay": 4}

@@ -1,20 +1,23 @@
 """The relay: from where a record happens to where it is handled, in order, once."""
 
+import contextlib
 import os
 import threading
 import time
 from collections import Counter
 from multiprocessing import get_context
+from types import SimpleNamespace
 
 import pytest
 
-from huey_otel import _forks, _relay
+from huey_otel import _forks, _relay, _rounds
 from huey_otel._forks import EXCLUSION
 from huey_otel._records import Record, TaskFacts
 from huey_otel._relay import Relay
 from huey_otel._routes import Route, Routes
 from tests.support import wait_until
 from tests.support_forks import fork, open_descriptors
+from tests.support_interrupts import Interruption
 
 FACTS = tuple(TaskFacts("id", "send", "app.send", 0, None, 1))
 FORK = get_context("fork")
@@ -196,6 +199,147 @@ def test_what_is_too_much_is_summed_up_except_what_must_be(
     ]
     # Only the narrative is lost, so `ended` is not.
     assert losses.counts() == {"relay": 10}
+
+
+class AlarmError(Exception):
+    """What an alarm raises."""
+
+
+@pytest.mark.parametrize("started", [True, False], ids=["asleep", "not started"])
+def test_after_an_interrupt_in_any_line_the_next_record_rouses_the_relay(started):
+    runs = []
+    while not runs or runs[-1].happened:
+        got = Got()
+        relay = Relay(got.deliver, got.deliver_sum)
+        if started:
+            relay.send(record("started", -1))
+            relay.flush(5.0)
+            wait_until(lambda relay=relay: relay._rounds.asleep)
+        names = ("_relay", "_rounds", "_waker", "_losses")
+        runs.append(Interruption(len(runs), AlarmError(), *names))
+        with contextlib.suppress(AlarmError), runs[-1]:
+            relay.send(record("started", 0))
+
+        relay.send(record("started", 1))
+
+        wait_until(lambda got=got: got.steps[-1:] == [("started", 1)])
+        assert len(got.steps) == len(set(got.steps))
+        end(relay)
+        wait_until(lambda: relay_threads() == [])
+
+    assert len(runs) > 10
+
+
+@pytest.mark.parametrize(
+    ("of", "what", "error"),
+    [
+        (threading.Thread, "start", RuntimeError("can't start new thread")),
+        (os, "pipe", OSError(24, "Too many open files")),
+    ],
+    ids=["thread", "descriptor"],
+)
+def test_a_relay_that_could_not_start_is_started_by_the_next_record(
+    relay, got, losses, monkeypatch, caplog, of, what, error
+):
+    def refuse(*_):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(of, what, refuse)
+        accepted = [relay.send(record("started", key)) for key in range(50)]
+
+    relay.send(record("started", 50))
+
+    wait_until(lambda: len(got.records) == 51)
+    assert accepted == [True] * 50
+    # Nothing of it was lost, and that it waited is said once.
+    assert losses.counts() == {}
+    (line,) = caplog.records
+    assert line.getMessage().startswith("the relay's thread cannot be roused, events")
+
+
+def test_a_thread_that_died_of_an_interrupted_start_is_replaced(
+    relay, got, monkeypatch
+):
+    def start_and_die(thread):
+        thread._ident = 1
+        raise AlarmError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start_and_die)
+        with pytest.raises(AlarmError):
+            relay.send(record("started", 0))
+
+    relay.send(record("started", 1))
+
+    wait_until(lambda: got.steps == [("started", 0), ("started", 1)])
+
+
+def test_a_waker_that_somebody_has_closed_is_made_anew(relay, got, losses, caplog):
+    relay.send(record("started", 0))
+    relay.flush(5.0)
+    wait_until(lambda: relay._rounds.asleep)
+    closed = relay._rounds._waker
+
+    for descriptor in closed._ends:
+        os.close(descriptor)
+    relay.send(record("started", 1))
+    wait_until(lambda: relay._rounds._waker is not closed)
+    relay.send(record("started", 2))
+
+    wait_until(lambda: got.steps[-1:] == [("started", 2)])
+    assert got.steps == [("started", key) for key in range(3)]
+    assert relay.flush(5.0) is True
+    assert losses.counts() == {}
+    assert len(caplog.records) <= 2
+
+
+def test_what_cannot_be_polled_makes_no_hot_loop(relay, got, losses, monkeypatch):
+    relay.send(record("started", 0))
+    relay.flush(5.0)
+    wait_until(lambda: relay._rounds.asleep)
+    pauses = threading.Semaphore(0)
+    monkeypatch.setattr(
+        _rounds, "time", SimpleNamespace(sleep=lambda _: pauses.acquire(timeout=5))
+    )
+    rounds = []
+    work = relay._rounds._work
+    relay._rounds._work = lambda: rounds.append(1) or work()
+    reading, writing = os.pipe()
+    os.close(reading)
+    os.close(writing)
+    process = SimpleNamespace(sentinel=reading, is_alive=lambda: True)
+
+    relay.watch(process, gone(1))
+    wait_until(lambda: len(rounds) == 1)
+    for _ in range(3):
+        pauses.release()
+
+    wait_until(lambda: len(rounds) == 4)
+    assert got.steps == [("started", 0)]
+    assert losses.counts() == {}
+    process.is_alive = lambda: False
+    pauses.release()
+    wait_until(lambda: got.steps == [("started", 0), ("gone", 0)])
+
+
+def test_a_pipe_that_somebody_has_closed_is_given_up_and_counted_once(
+    relay, got, losses
+):
+    relay.open_pipe()
+    relay.flush(5.0)
+    pipe = relay._pipe
+
+    pipe.close()
+    relay.send(record("started", 1))
+    flushed = relay.flush(5.0)
+
+    assert flushed is True
+    assert got.steps == [("started", 1)]
+    wait_until(lambda: relay._pipe is None)
+    relay.send(record("started", 2))
+    assert relay.flush(5.0) is True
+    assert losses.counts()["internal"] <= 2
 
 
 # Across forks.

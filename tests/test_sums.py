@@ -1,5 +1,6 @@
 """Sums: what becomes of records that do not fit."""
 
+import contextlib
 import math
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from huey_otel import _names as n
 from huey_otel._records import Record, TaskFacts
 from huey_otel._sums import Sums, rounded_up
+from tests.support_interrupts import Interruption
 
 
 def ended(name, outcome, final, duration, *, source=1):
@@ -124,3 +126,23 @@ def test_different_seconds_are_bounded_and_still_counted():
 
     assert sum(len(values) for *_, values in totals) <= 20_000 + 100 * 2
     assert sum(sum(values.values()) for *_, values in totals) == 30_000
+
+
+def test_a_record_is_summed_up_wholly_or_not_at_all_whatever_interrupts_it():
+    class AlarmError(Exception):
+        pass
+
+    runs = []
+    while not runs or runs[-1].happened:
+        sums = Sums()
+        runs.append(Interruption(len(runs), AlarmError()))
+        with contextlib.suppress(AlarmError), runs[-1]:
+            for _ in range(2):
+                sums.fold(ended("app.a", "success", "success", 0.5))
+
+        for _, (number, reported, _, seconds, values) in sums.take():
+            assert number in (1, 2)
+            assert (reported, seconds, values) == (number, number / 2, {0.5: number})
+        assert not sums
+
+    assert len(runs) > 20

@@ -72,3 +72,35 @@ def test_a_closed_waker_has_no_descriptor():
     waker.close()
 
     assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("use", [Waker.poke, lambda waker: waker.wait(None)])
+def test_a_waker_that_somebody_has_closed_says_so_and_touches_no_other_file(use):
+    waker = Waker()
+    ends = waker._ends
+    os.closerange(min(ends), max(ends) + 1)
+    others = os.pipe()
+    for other, end in zip(others, ends, strict=True):
+        if other != end:
+            os.dup2(other, end)
+    os.set_blocking(ends[0], False)
+
+    with pytest.raises(OSError, match="closed by somebody else"):
+        use(waker)
+    broken = waker.broken
+    waker.close()
+
+    assert broken is True
+    with pytest.raises(BlockingIOError):
+        os.read(ends[0], 1)
+    for end in {*others, *ends}:
+        os.close(end)
+
+
+def test_a_wait_for_a_closed_descriptor_is_refused(waker):
+    reading, writing = os.pipe()
+    os.close(reading)
+    os.close(writing)
+
+    with pytest.raises(OSError, match="is closed"):
+        waker.wait(None, [reading])

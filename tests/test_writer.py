@@ -1,15 +1,13 @@
 """The writer: no record twice, torn or lost uncounted, whatever interrupts it."""
 
 import fcntl
-import linecache
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from decimal import Decimal
 
 import pytest
@@ -21,6 +19,7 @@ from huey_otel._records import Record, TaskFacts
 from huey_otel._writer import PipeWriter
 from tests.support import untraced, wait_until
 from tests.support_forks import fork, open_descriptors
+from tests.support_interrupts import Interruption
 
 FACTS = tuple(TaskFacts("id", "send", "app.send", 0, None, 1))
 
@@ -304,33 +303,12 @@ class InterruptedByAlarmError(Exception):
     """What an alarm raises."""
 
 
-@contextmanager
 def interrupted_at(number):
-    """Raise in the line *number* of the writer that is run; tells whether it did."""
-    left = [number]
-    names = ("writer", "backlog", "sums", "losses", "pipe")
-    watched = tuple(f"/_{name}.py" for name in names)
-
-    def called(frame, _event, _arg):
-        ours = frame.f_code.co_filename.endswith(watched)
-        return line if ours and left[0] >= 0 else None
-
-    def line(frame, event, _arg):
-        text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
-        # Python handles no signal when it leaves a block.
-        if event == "line" and not text.startswith(("with ", "self._flushing =")):
-            left[0] -= 1
-            if left[0] == -1:
-                sys.settrace(None)
-                raise InterruptedByAlarmError
-        return line
-
-    before = sys.gettrace()
-    sys.settrace(called)
-    try:
-        yield left
-    finally:
-        sys.settrace(before)
+    return Interruption(
+        number,
+        InterruptedByAlarmError(),
+        *("_writer", "_backlog", "_sums", "_losses", "_pipe"),
+    )
 
 
 def small(pipe):
@@ -362,10 +340,10 @@ def test_an_interrupt_in_any_line_neither_repeats_nor_tears_a_record(
             writer.send(one)
         received = list(reader.read()[1])
         sent.append(record("started", 12, text="x" * size))
-        with interrupted_at(line) as left, suppress(InterruptedByAlarmError):
+        with interrupted_at(line) as interruption, suppress(InterruptedByAlarmError):
             writer.send(sent[-1], must=must)
             writer.flush()
-        more = left[0] < 0
+        more = interruption.happened
         sent.append(record("started", 13, text="x" * 500))
         writer.send(sent[-1], must=True)
         while writer.behind:
@@ -403,6 +381,8 @@ def test_what_is_kept_is_known_exactly_after_interrupts(pipe, reader, losses):
     wait_until(lambda: backlog_threads() == [])
 
 
+# threading's own: an alarm in Thread.start() lets the new thread die.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_alarms_in_a_backlog_neither_repeat_nor_tear_a_record(pipe, losses):
     small(pipe)
     reader, writer = PipeReader(pipe.read_end), PipeWriter(pipe.write_end)

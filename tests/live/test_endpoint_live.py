@@ -5,6 +5,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -237,6 +238,25 @@ def test_recycling_is_no_illness(
     wait_until(recycled, seconds=15)
 
     assert seen == {(200, "ok\n")}
+
+
+def test_who_ends_in_a_graceful_shutdown_is_not_dead(
+    application: Callable[..., ModuleType], start: Start, port: int, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    application("books", LIVE_GATE=str(gate)).hold()
+    running = start("process", "-w", "2", "-C", application="books")
+    wait_until(lambda: serves(port), seconds=15)
+    wait_until(lambda: value(metrics(port), "huey_workers_busy") == 1)
+
+    running.send(signal.SIGINT)
+    # The idle worker and the scheduler are gone, the other one still has a task.
+    wait_until(lambda: sum(map(alive, running.children())) == 1)
+    answer = health(port)
+    gate.touch()
+
+    assert running.wait() == 0
+    assert answer == (200, "ok\n")
 
 
 def test_orphans_do_not_hold_the_port_of_a_killed_consumer(

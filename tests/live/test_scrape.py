@@ -69,6 +69,9 @@ class Books:
     def finished(self) -> int:
         return int(sum(self.read()["finished"].values()))
 
+    def wait_until_finished(self, total: int) -> None:
+        wait_until(lambda: self.finished() >= total, seconds=30)
+
 
 @pytest.fixture
 def books(tmp_path: Path) -> Books:
@@ -156,12 +159,12 @@ def test_prometheus_counts_what_the_tasks_have_written_down(
     with app.huey.lock_task("held"):
         total = enqueue_a_mix(app, books, scale)
         start(kind, "-w", "4")
-        wait_until(lambda: books.finished() >= total, seconds=30)
+        books.wait_until_finished(total)
     # Now that the workers are idle, they see it before it is due.
     for _ in range(scale):
         app.be_put_off.schedule(delay=1)
     total += scale
-    wait_until(lambda: books.finished() >= total, seconds=10)
+    books.wait_until_finished(total)
     expected = books.read()
 
     def read() -> dict[str, Values]:
@@ -227,7 +230,7 @@ def test_promtool_finds_nothing_to_complain_of(
     with app.huey.lock_task("held"):
         total = enqueue_a_mix(app, books, 1)
         start("process", "-w", "2")
-        wait_until(lambda: books.finished() >= total, seconds=15)
+        books.wait_until_finished(total)
 
     page = metrics(port)
     checked = subprocess.run(
@@ -331,7 +334,7 @@ def test_multiprocess_mode_of_the_client_changes_nothing(
         with app.huey.lock_task("held"):
             total = before + enqueue_a_mix(app, books, 1)
             running = start("process", "-w", "2", **environ)
-            wait_until(lambda total=total: books.finished() >= total, seconds=15)
+            books.wait_until_finished(total)
             wait_until(lambda: counted(metrics(port)) == 40, seconds=5)
         pages.append(of_ours(metrics(port)))
         app.huey.storage.conn.flushdb()
