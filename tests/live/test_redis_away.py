@@ -290,4 +290,4 @@ def test_redis_that_closes_idle_connections_loses_nothing(
         running.stop()
 
     assert place.dropped() == {}
-    assert "huey-otel" not in running.log
+    assert " is away" not in running.log
