@@ -12,10 +12,10 @@ from huey.constants import WORKER_PROCESS
 from huey.consumer import Consumer
 from opentelemetry.trace import TracerProvider
 
-from huey_otel import _emitter, _process, _provider, _start_line
+from huey_otel import _process, _provider, _start_line
 from huey_otel._consumers import RunningConsumer
+from huey_otel._destinations import Destinations
 from huey_otel._emitter import RedisEventEmitter
-from huey_otel._feed import Feed
 from huey_otel._forks import in_child
 from huey_otel._losses import LOSSES
 from huey_otel._lost_spans import LostSpans
@@ -54,7 +54,6 @@ class Instrumentation:
     ) -> None:
         self._huey = huey
         self._settings = settings
-        self._given = emitter
         self._given_provider = tracer_provider
         self._resolved: Provided | None = None
         self._prepared = False
@@ -63,8 +62,7 @@ class Instrumentation:
         self._exposition = self._shared.exposition(registry)
         self._number = self._shared.number()
         self._health: Health | None = None
-        self._feeds: dict[tuple[str, str], Feed] = {}
-        self._feed: Feed | None = None
+        self._destinations = Destinations(huey.name, settings, emitter)
         self._lost_spans = LostSpans(self._provided, settings.span_naming)
         self._observation: Observation | None = None
         self._serializer: Any = None
@@ -115,7 +113,7 @@ class Instrumentation:
         handled = self._shared.relay.flush(timeout)
         exported = None if self._resolved is None else self._resolved.flush()
         if not self._shared.relay.forked:
-            for feed in self._feeds.values():
+            for feed in self._destinations:
                 left = max(0.0, deadline - time.monotonic())
                 handled = feed.flush(left) and handled
         if exported is not None:
@@ -137,9 +135,7 @@ class Instrumentation:
         self._shared.remove(self._number)
         self._shared.page.close(self._number)
         self._exposition.remove(self._number)
-        for feed in self._feeds.values():
-            feed.close(0.0)
-        self._feeds = {}
+        self._destinations.close()
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -181,31 +177,22 @@ class Instrumentation:
 
     def _storage_is(self, storage: Any) -> None:
         """Publish where *storage* is, unless we were told where to."""
-        emitter, channel = self._destination(storage)
+        emitter, channel = self._destinations.of(storage)
         storages.observe(storage, emitter, channel)
         # What has happened until now belongs to the feed until now.
         self._shared.relay.flush(self._settings.flush_timeout)
-        self._feed = None
-        if emitter is not None:
-            known = (emitter.address, channel)
-            if known not in self._feeds:
-                self._feeds[known] = Feed(emitter, channel)
-            self._feed = self._feeds[known]
+        self._destinations.choose(emitter, channel)
         self.renew_sinks()
-
-    def _destination(self, storage: Any) -> tuple[RedisEventEmitter | None, str]:
-        own = _emitter.of_storage(storage)
-        emitter = None if self._settings.events_off else self._given or own
-        channel = self._settings.channel or (emitter and emitter.channel)
-        if not channel:
-            channel = storage.name if own is not None else self._huey.name
-        return emitter, channel
 
     def renew_sinks(self) -> None:
         """Send records to whoever takes them now."""
         route = self._shared.routes.get(self._number)
         if route is not None:
-            sinks = (self._exposition.metrics, self._lost_spans, self._feed)
+            sinks = (
+                self._exposition.metrics,
+                self._lost_spans,
+                self._destinations.current,
+            )
             route.sinks = [sink for sink in sinks if sink is not None]
 
     def consumer_starts(self, consumer: Consumer) -> None:
@@ -240,17 +227,11 @@ class Instrumentation:
         _start_line.log(
             queue=self._huey.name,
             page=self._shared.page.where(self._settings.exposed),
-            events=self._where_events_go(),
+            events=str(self._destinations),
             spans=self._provided().where,
             propagation=self._settings.propagation,
             periodic=consumer.periodic,
         )
-
-    def _where_events_go(self) -> str:
-        if self._feed is None:
-            why = "events=None" if self._settings.events_off else "no Redis is named"
-            return f"off, {why}"
-        return f"on channel {self._feed.channel!r} of {self._feed.server}"
 
     def consumer_stopping(self) -> None:
         """What was waited for until now does not count as a part of the end."""
@@ -273,8 +254,7 @@ class Instrumentation:
             return
         self._observation.workers.abandon()
         self._spend()
-        for feed in self._feeds.values():
-            feed.close(0.0)
+        self._destinations.close()
 
     def _spend(self) -> None:
         self._shared.patience.spend(self._limit, self._flush)

@@ -211,3 +211,28 @@ def test_workers_go_on_while_the_main_process_is_stopped(
     assert set(told(hearing, *ENDS).values()) == {1}
     assert len(heard) > 100
     assert losses(dropped) == {"relay": 2 * (len(numbers) + 1) - len(heard)}
+
+
+@pytest.mark.timeout(120)
+def test_a_thread_that_the_end_overtakes_tells_one_end_or_lost(
+    consumer: Callable[..., Consumer],
+    application: Callable[..., ModuleType],
+    hear: Callable[..., Hearing],
+) -> None:
+    heard = hear()
+    app = application()
+
+    for _ in range(5):
+        for number in range(200):
+            app.add(number, 1)
+        running = consumer("thread", "-n", "-w", "6")
+        before = len(heard.events)
+        wait_until(lambda before=before: len(heard.events) > before + 40, seconds=15)
+        running.stop(signal.SIGTERM)
+    heard.catch_up()
+
+    ends = {}
+    for event in heard.events:
+        if event["status"] != "started":
+            ends.setdefault(event["id"], []).append(event["status"])
+    assert [kinds for kinds in ends.values() if len(kinds) > 1] == []

@@ -1,0 +1,60 @@
+"""Destinations: which feed takes the events of a huey, as its storage changes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from huey_otel import _emitter
+from huey_otel._emitter import RedisEventEmitter
+from huey_otel._feed import Feed
+from huey_otel._settings import Settings
+
+
+class Destinations:
+    """The feeds of one huey, and the one that takes events now.
+
+    *given* is where the user wants them; None leaves it to the queue's storage.
+    A feed stays when its storage goes, and delivers what it has: toggling
+    `huey.immediate` makes a new storage each time.
+    """
+
+    def __init__(
+        self, queue: str, settings: Settings, given: RedisEventEmitter | None
+    ) -> None:
+        self._queue = queue
+        self._settings = settings
+        self._given = given
+        self._feeds: dict[tuple[str, str], Feed] = {}
+        self.current: Feed | None = None
+
+    def of(self, storage: Any) -> tuple[RedisEventEmitter | None, str]:
+        """Where events go while *storage* is the queue's, and on which channel."""
+        own = _emitter.of_storage(storage)
+        emitter = None if self._settings.events_off else self._given or own
+        channel = self._settings.channel or (emitter and emitter.channel)
+        if not channel:
+            channel = storage.name if own is not None else self._queue
+        return emitter, channel
+
+    def choose(self, emitter: RedisEventEmitter | None, channel: str) -> None:
+        """Publish on *channel* of *emitter* from now on; None for nowhere."""
+        self.current = None
+        if emitter is not None:
+            known = (emitter.address, channel)
+            if known not in self._feeds:
+                self._feeds[known] = Feed(emitter, channel)
+            self.current = self._feeds[known]
+
+    def __iter__(self) -> Iterator[Feed]:
+        return iter(list(self._feeds.values()))
+
+    def close(self) -> None:
+        """End all feeds; what they have not delivered by now is lost."""
+        for feed in self:
+            feed.close(0.0)
+
+    def __str__(self) -> str:
+        if self.current is not None:
+            return f"on channel {self.current.channel!r} of {self.current.server}"
+        if self._settings.events_off:
+            return "off, events=None"
+        return "off, no Redis is named"

@@ -1,0 +1,32 @@
+"""A huey whose immediate mode is switched, as tests and shells do."""
+
+from collections.abc import Callable
+
+from huey import RedisHuey
+
+from huey_otel import instrument
+from tests.live.hearing import Hearing
+from tests.support import wait_until
+
+
+def test_switching_immediate_mode_loses_no_event(
+    redis_url: str, hear: Callable[..., Hearing]
+) -> None:
+    huey = RedisHuey("live", url=redis_url)
+
+    @huey.task()
+    def nothing() -> None: ...
+
+    heard = hear()
+    with instrument(huey, publish_enqueued=True) as instrumentation:
+        for _ in range(10):
+            for _ in range(20):
+                nothing()
+            huey.immediate = True
+            huey.immediate = False
+        instrumentation.flush()
+        wait_until(lambda: len(heard.events) >= 200)
+
+    assert [event["status"] for event in heard.events] == ["enqueued"] * 200
+    assert huey.pending_count() == 200
+    huey.storage.conn.connection_pool.disconnect()
