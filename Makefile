@@ -31,13 +31,9 @@ types: .venv/.stamp
 layers: .venv/.stamp
 	$(BIN)/lint-imports
 
-# What compares a pace, or wants a port that others want too.
-ALONE := quiet redis_away huey_suite endpoint_live demo
-
 test-latest: .venv/.stamp $(OTHER_HUEYS:%=.hueys/%/.stamp)
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2 --dist loadfile $(ALONE:%=--ignore tests/live/test_%.py)
-	$(BIN)/coverage run -m pytest $(ALONE:%=tests/live/test_%.py)
+	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -46,7 +42,7 @@ ONCE := huey_suite mixed_fleet redis_away listener quiet export scrape endpoint_
 
 # redis-py 5.0 leaves sockets that did not connect to the garbage collector.
 test-oldest: .venv-oldest/.stamp
-	.venv-oldest/bin/pytest -n 2 --dist loadfile -W ignore::ResourceWarning $(ONCE:%=--ignore tests/live/test_%.py)
+	.venv-oldest/bin/pytest -W ignore::ResourceWarning $(ONCE:%=--ignore tests/live/test_%.py)
 
 wheel: .venv-wheel/.stamp
 	.venv-wheel/bin/python -I tests/wheel_smoke.py
