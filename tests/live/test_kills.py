@@ -29,7 +29,9 @@ class Ledger:
     def numbers(self, word: str) -> Counter[int]:
         if not self._path.exists():
             return Counter()
-        lines = [line.split() for line in self._path.read_text().splitlines()]
+        # The last line may be on its way still.
+        whole, _, _ = self._path.read_text().rpartition("\n")
+        lines = [line.split() for line in whole.splitlines()]
         return Counter(int(number) for number, what in lines if what == word)
 
 

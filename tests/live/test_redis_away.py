@@ -50,7 +50,9 @@ class Load:
     def times(self) -> list[float]:
         if not self._ledger.exists():
             return []
-        return sorted(map(float, self._ledger.read_text().splitlines()))
+        return sorted(
+            map(float, self._ledger.read_text().rpartition("\n")[0].splitlines())
+        )
 
     def wait(self, seconds: float) -> float:
         """Wait until tasks have run for *seconds* from now; their rate."""
