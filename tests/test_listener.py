@@ -90,7 +90,7 @@ def test_a_listener_that_is_refused_says_so_once_and_tries_again(
     subscribe = listener._subscribe
     listener._subscribe = lambda: tries.append(1) or subscribe()
 
-    wait_until(lambda: len(tries) > 2, seconds=20)
+    wait_until(lambda: len(tries) > 2)
 
     (line,) = warnings(caplog)
     assert line.startswith(
@@ -105,8 +105,8 @@ def test_a_redis_that_is_away_is_said_once_per_streak(server, admin, listening, 
     listening(server.url, "q")
     for streak in (1, 2):
         server.kill()
-        wait_until(lambda streak=streak: len(warnings(caplog)) == streak, seconds=20)
+        wait_until(lambda streak=streak: len(warnings(caplog)) == streak)
         server.start()
-        wait_until(lambda: admin.pubsub_numsub("q") == [(b"q", 1)], seconds=20)
+        wait_until(lambda: admin.pubsub_numsub("q") == [(b"q", 1)])
 
     assert len(warnings(caplog)) == 2

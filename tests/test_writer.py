@@ -49,7 +49,9 @@ def writer(pipe, reader):
 
 
 def backlog_threads():
-    return [t for t in threading.enumerate() if t.name == "huey-otel-backlog"]
+    # One whose start an alarm interrupted is listed for ever, and is not alive.
+    threads = threading.enumerate()
+    return [t for t in threads if t.name == "huey-otel-backlog" and t.is_alive()]
 
 
 def read_all(reader):

@@ -61,7 +61,7 @@ class Hearing:
         return [event for event in list(self.events) if event["id"] == task_id]
 
     def gather(
-        self, task_id: str | None, count: int, *, seconds: float = 10.0
+        self, task_id: str | None, count: int, *, seconds: float = 30.0
     ) -> list[Event]:
         """What was heard of one task once it is *count* events, or time is up.
 

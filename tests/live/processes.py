@@ -65,7 +65,7 @@ class Program:
     def send(self, signum: signal.Signals) -> None:
         self._process.send_signal(signum)
 
-    def wait(self, seconds: float = 15.0) -> int:
+    def wait(self, seconds: float = 30.0) -> int:
         """Wait for its end; its exit code."""
         return self._process.wait(seconds)
 
@@ -110,7 +110,7 @@ class Consumer(Program):
 
     def wait_until_started(self) -> None:
         """Return once it has set its signal handlers and started all workers."""
-        wait_until(lambda: handles(self.pid, signal.SIGTERM), seconds=15)
+        wait_until(lambda: handles(self.pid, signal.SIGTERM))
 
 
 def handles(pid: int, signum: signal.Signals) -> bool:

@@ -51,7 +51,7 @@ class Prometheus(Program):
 
     def wait_until_ready(self) -> None:
         """Return once it answers queries."""
-        wait_until(self._is_ready, seconds=20)
+        wait_until(self._is_ready)
 
     def _is_ready(self) -> bool:
         try:

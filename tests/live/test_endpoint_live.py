@@ -74,7 +74,7 @@ def test_start_line_says_once_where_everything_goes(
             url=f"redis://:{SECRET}@127.0.0.1:{redis_server.port}/0",
             OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint,
         )
-        wait_until(lambda: serves(port), seconds=15)
+        wait_until(lambda: serves(port))
         running.stop()
 
         where = receiver.endpoint.removeprefix("http://")
@@ -94,7 +94,7 @@ def test_start_line_says_why_there_is_nothing(start: Start) -> None:
         HUEY_OTEL_EVENTS="off",
         HUEY_OTEL_PROPAGATION="link",
     )
-    wait_until(lambda: bool(start_lines(running)), seconds=15)
+    wait_until(lambda: bool(start_lines(running)))
     ports = listening(running.pid)
     running.stop()
 
@@ -111,14 +111,14 @@ def test_second_consumer_gets_the_port_once_the_first_is_gone(
     start: Start, port: int
 ) -> None:
     first = start("thread")
-    wait_until(lambda: serves(port), seconds=15)
+    wait_until(lambda: serves(port))
     second = start("process")
-    wait_until(lambda: bool(start_lines(second)), seconds=15)
+    wait_until(lambda: bool(start_lines(second)))
     second.wait_until_started()
     before = listening(second.pid)
 
     first.stop()
-    wait_until(lambda: serves(port), seconds=20)
+    wait_until(lambda: serves(port))
     wait_until(lambda: len(warnings(second)) == 2)
 
     assert (before, listening(second.pid)) == (set(), {port})
@@ -183,7 +183,7 @@ def test_health_tells_at_once_of_a_worker_that_nobody_will_replace(
 ) -> None:
     application("neglected").hang()
     start("process", "-w", "1", "-C", application="neglected")
-    wait_until(lambda: serves(port), seconds=15)
+    wait_until(lambda: serves(port))
     pid = hanging(conn)
     before = health(port)
 
@@ -202,7 +202,7 @@ def test_health_has_patience_with_a_worker_that_will_be_replaced(
 ) -> None:
     application("neglected").hang()
     start("process", "-w", "1", "-c", "0.5", application="neglected")
-    wait_until(lambda: serves(port), seconds=15)
+    wait_until(lambda: serves(port))
     pid = hanging(conn)
 
     kill(pid)
@@ -225,7 +225,7 @@ def test_recycling_is_no_illness(
 ) -> None:
     app = application()
     start(kind, "-w", "1", "-c", "0.5", "-M", "1")
-    wait_until(lambda: serves(port), seconds=15)
+    wait_until(lambda: serves(port))
     for number in range(4):
         app.add(number, 0)
     seen = set()
@@ -235,7 +235,7 @@ def test_recycling_is_no_illness(
         restarts = "huey_worker_restarts_total"
         return value(metrics(port), restarts, reason="max_tasks") == 4
 
-    wait_until(recycled, seconds=15)
+    wait_until(recycled)
 
     assert seen == {(200, "ok\n")}
 
@@ -246,7 +246,7 @@ def test_who_ends_in_a_graceful_shutdown_is_not_dead(
     gate = tmp_path / "gate"
     application("books", LIVE_GATE=str(gate)).hold()
     running = start("process", "-w", "2", "-C", application="books")
-    wait_until(lambda: serves(port), seconds=15)
+    wait_until(lambda: serves(port))
     wait_until(lambda: value(metrics(port), "huey_workers_busy") == 1)
 
     running.send(signal.SIGINT)
@@ -267,11 +267,11 @@ def test_orphans_do_not_hold_the_port_of_a_killed_consumer(
 ) -> None:
     app = application("books")
     running = start("process", "-w", "2", "-c", "0.2", application="books")
-    wait_until(lambda: serves(port), seconds=15)
+    wait_until(lambda: serves(port))
     # Those that are forked once there is a port are the ones who might hold it.
     for pid in running.children():
         kill(pid)
-    wait_until(lambda: sum(map(alive, running.children())) == 3, seconds=10)
+    wait_until(lambda: sum(map(alive, running.children())) == 3)
     app.hang()
     pid = hanging(conn)
     orphans = running.children()
@@ -279,7 +279,7 @@ def test_orphans_do_not_hold_the_port_of_a_killed_consumer(
     running.kill()
     second = start("process")
 
-    wait_until(lambda: serves(port), seconds=15)
+    wait_until(lambda: serves(port))
     assert listening(second.pid) == {port}
     assert warnings(second) == []
     assert alive(pid)
@@ -291,13 +291,13 @@ def test_restarted_consumer_gets_the_same_port_again(
     kind: str, start: Start, port: int
 ) -> None:
     running = start(kind, "-w", "2")
-    wait_until(lambda: serves(port), seconds=15)
+    wait_until(lambda: serves(port))
     running.wait_until_started()
     began = "huey_consumer_start_time_seconds"
     before = value(metrics(port), began)
 
     running.send(signal.SIGHUP)
-    wait_until(lambda: len(start_lines(running)) == 2, seconds=15)
+    wait_until(lambda: len(start_lines(running)) == 2)
     wait_until(lambda: serves(port), seconds=5)
     after = value(metrics(port), began)
 

@@ -90,7 +90,7 @@ def test_each_task_ends_once_while_workers_are_killed(
                     os.kill(pid, signal.SIGKILL)
                     kills += 1
                 break
-    wait_until(lambda: not told(hearing, "started") - told(hearing, *ENDS), seconds=15)
+    wait_until(lambda: not told(hearing, "started") - told(hearing, *ENDS))
     running.stop()
     hearing.catch_up()
 
@@ -132,7 +132,7 @@ def test_nothing_is_lost_when_the_consumer_is_told_to_stop(
     hearing = hear()
     numbers = {app.work(number, 0.02).id: number for number in range(1, 400)}
     running = consumer(kind, "-n", "-w", "4", application="kills")
-    wait_until(lambda: len(told(hearing, "finished")) > 20, seconds=15)
+    wait_until(lambda: len(told(hearing, "finished")) > 20)
 
     code = running.stop(signum)
 
@@ -163,12 +163,12 @@ def test_nothing_is_lost_when_the_consumer_is_told_to_restart(
     hearing = hear()
     numbers = {app.work(number, 0.02).id: number for number in range(1, 200)}
     running = consumer(kind, "-n", "-w", "2", application="kills")
-    wait_until(lambda: len(told(hearing, "finished")) > 20, seconds=15)
+    wait_until(lambda: len(told(hearing, "finished")) > 20)
     before = {event["pid"] for event in list(hearing.events)}
 
     running.send(signal.SIGHUP)
 
-    wait_until(lambda: len(told(hearing, *ENDS)) == len(numbers), seconds=30)
+    wait_until(lambda: len(told(hearing, *ENDS)) == len(numbers))
     after = {event["pid"] for event in list(hearing.events)}
     assert running.running
     assert len(after - before) >= (2 if kind == "process" else 0)
@@ -229,7 +229,7 @@ def test_a_thread_that_the_end_overtakes_tells_one_end_or_lost(
             app.add(number, 1)
         running = consumer("thread", "-n", "-w", "6")
         before = len(heard.events)
-        wait_until(lambda before=before: len(heard.events) > before + 40, seconds=15)
+        wait_until(lambda before=before: len(heard.events) > before + 40)
         running.stop(signal.SIGTERM)
     heard.catch_up()
 

@@ -72,7 +72,7 @@ def test_listener_comes_back_after_redis_was_restarted(
 
     redis_server.kill()
     redis_server.start()
-    wait_until(lambda: listeners(publisher) == 1, seconds=15)
+    wait_until(lambda: listeners(publisher) == 1)
     publisher.publish("live", json.dumps(EVENT))
 
     assert hearing.gather("an-id", 1) == [EVENT]
@@ -85,7 +85,7 @@ def test_listener_comes_back_after_its_connection_was_closed(
     (before,) = (client["id"] for client in publisher.client_list("pubsub"))
 
     publisher.client_kill_filter(_id=before)
-    wait_until(lambda: listeners(publisher) == 1, seconds=15)
+    wait_until(lambda: listeners(publisher) == 1)
     publisher.publish("live", json.dumps(EVENT))
 
     assert hearing.gather("an-id", 1) == [EVENT]
@@ -98,7 +98,7 @@ def test_listener_can_be_made_before_redis_is_there(
     hearing = hear()
 
     redis_server.start()
-    wait_until(lambda: listeners(publisher) == 1, seconds=15)
+    wait_until(lambda: listeners(publisher) == 1)
     publisher.publish("live", json.dumps(EVENT))
 
     assert hearing.gather("an-id", 1) == [EVENT]

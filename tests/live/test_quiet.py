@@ -47,7 +47,7 @@ def test_orphans_of_a_killed_consumer_go_on_and_do_not_spin(
     # More events than a pipe holds, if anybody kept it open.
     for number in range(2, 2_002):
         app.work(number, 0)
-    wait_until(lambda: ledger.read_text().count("ended") == 2_001, seconds=30)
+    wait_until(lambda: ledger.read_text().count("ended") == 2_001)
     (used,) = cpu_while_idle(orphans)
 
     assert used < 0.3
@@ -93,7 +93,6 @@ def test_task_may_fork(
         assert steps(hearing.gather(task.id, 2)) == [STARTED, FINISHED]
     wait_until(
         lambda: sum(e["task"] == "add" for e in list(hearing.events)) == 2 * len(tasks),
-        seconds=15,
     )
     assert running.stop() == 0
     assert {event["status"] for event in hearing.events} == {"started", "finished"}

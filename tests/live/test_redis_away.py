@@ -45,7 +45,7 @@ class Load:
 
     def wait_until_done(self) -> None:
         self.end()
-        wait_until(lambda: len(self.times()) == self.enqueued, seconds=20)
+        wait_until(lambda: len(self.times()) == self.enqueued)
 
     def times(self) -> list[float]:
         if not self._ledger.exists():
@@ -57,7 +57,7 @@ class Load:
     def wait(self, seconds: float) -> float:
         """Wait until tasks have run for *seconds* from now; their rate."""
         ran = len(self.times())
-        wait_until(lambda: len(self.times()) > ran + 20, seconds=10)
+        wait_until(lambda: len(self.times()) > ran + 20)
         start = self.times()[ran]
         wait_until(lambda: self.times()[-1] - start > seconds, seconds=seconds + 10)
         return sum(start < ended <= start + seconds for ended in self.times()) / seconds
@@ -86,7 +86,6 @@ class Place:
             lambda: (
                 self.ledger.exists() and len(self.ledger.read_text().split()) == count
             ),
-            seconds=15,
         )
 
     def dropped(self) -> dict[str, int]:
@@ -141,7 +140,7 @@ def test_redis_that_hangs_under_load(
     meanwhile = work.wait(OUTAGE)
     before = heard(hearing)
     redis_server.resume()
-    wait_until(lambda: heard(hearing) > before, seconds=15)
+    wait_until(lambda: heard(hearing) > before)
     work.wait_until_done()
     running.stop()
 
@@ -176,9 +175,9 @@ def test_redis_that_dies_under_load(
     redis_server.start()
     before = heard(hearing)
     with redis.Redis.from_url(redis_server.unix_url) as client:
-        wait_until(lambda: client.pubsub_numsub("live") == [(b"live", 1)], seconds=15)
+        wait_until(lambda: client.pubsub_numsub("live") == [(b"live", 1)])
     place.way.symlink_to(redis_server.socket_path)
-    wait_until(lambda: heard(hearing) > before, seconds=15)
+    wait_until(lambda: heard(hearing) > before)
     work.wait_until_done()
     running.stop()
 
@@ -190,7 +189,7 @@ def test_redis_that_dies_under_load(
 
 
 def heard_all(hearing: Hearing, work: int) -> None:
-    wait_until(lambda: heard(hearing) == 2 * work, seconds=15)
+    wait_until(lambda: heard(hearing) == 2 * work)
 
 
 def permissions(server: RedisServer, *rules: str) -> str:

@@ -13,7 +13,7 @@ from tests.support import ROOT, wait_until
 
 ENQUEUE = "from runtime.shop.tasks import resize_photo; resize_photo('photo', 320, 1.5)"
 EXECUTING = "Executing runtime.shop.tasks.resize_photo"
-EXECUTED = "executed in 1.5"
+EXECUTED = "executed in "
 STARTED = "Huey consumer started"
 
 
@@ -34,7 +34,7 @@ def busy(
         producer = Program("-c", ENQUEUE, log=tmp_path / "load.log", environ=environ)
         keep(producer)
         assert producer.wait() == 0
-        wait_until(lambda: EXECUTING in program.log, seconds=15)
+        wait_until(lambda: EXECUTING in program.log)
         wait_until(lambda: handles(program.pid, signal.SIGTERM))
         return program
 
@@ -77,7 +77,7 @@ def test_sighup_restarts_it(busy: Callable[[str], Program], kind: str) -> None:
     consumer = busy(kind)
 
     consumer.send(signal.SIGHUP)
-    wait_until(lambda: consumer.log.count(STARTED) == 2, seconds=15)
+    wait_until(lambda: consumer.log.count(STARTED) == 2)
 
     wait_until(lambda: handles(consumer.pid, signal.SIGTERM))
     assert EXECUTED in consumer.log

@@ -70,7 +70,7 @@ class Books:
         return int(sum(self.read()["finished"].values()))
 
     def wait_until_finished(self, total: int) -> None:
-        wait_until(lambda: self.finished() >= total, seconds=30)
+        wait_until(lambda: self.finished() >= total)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def start(consumer: Start, port: int) -> Start:
             HUEY_OTEL_METRICS_PORT=str(port),
             **environ,
         )
-        wait_until(lambda: serves(port), seconds=15)
+        wait_until(lambda: serves(port))
         return running
 
     return start
@@ -177,7 +177,7 @@ def test_prometheus_counts_what_the_tasks_have_written_down(
         running = prometheus.values("huey_tasks_in_progress")
         return not running and read() == expected
 
-    try_until(settled, seconds=8)
+    try_until(settled)
     assert books.finished() == total
     assert read() == expected
     assert prometheus.values("huey_tasks_in_progress") == {}
@@ -192,10 +192,10 @@ def test_prometheus_counts_what_the_tasks_have_written_down(
     }
 
 
-def try_until(ready: Callable[[], bool], *, seconds: float) -> None:
+def try_until(ready: Callable[[], bool]) -> None:
     """Return when *ready* or time is up; what is asserted next says more."""
     try:
-        wait_until(ready, seconds=seconds)
+        wait_until(ready)
     except pytest.fail.Exception:
         return
 
@@ -216,8 +216,8 @@ def test_exemplars_lead_to_spans(
             ]
             return {(labels["trace_id"], labels["span_id"]) for labels in found}
 
-        wait_until(lambda: len(exemplars()) >= 2, seconds=10)
-        wait_until(lambda: len(receiver.spans) >= 21, seconds=10)
+        wait_until(lambda: len(exemplars()) >= 2)
+        wait_until(lambda: len(receiver.spans) >= 21)
         spans = {(span.trace_id, span.span_id) for span in receiver.spans}
 
     assert exemplars() <= spans
@@ -246,13 +246,13 @@ def test_killed_worker_is_a_restart_and_its_task_is_lost(
     app.hang()
     start("process", "-w", "2", "-c", "0.2")
     pid = popped(conn)
-    wait_until(lambda: bool(prometheus.values("huey_tasks_in_progress")), seconds=5)
+    wait_until(lambda: bool(prometheus.values("huey_tasks_in_progress")))
     running = prometheus.values("huey_tasks_in_progress", "queue", "task")
 
     os.kill(pid, signal.SIGKILL)
 
     restarts = "huey_worker_restarts_total"
-    wait_until(lambda: bool(prometheus.values(restarts)), seconds=10)
+    wait_until(lambda: bool(prometheus.values(restarts)))
     assert running == {("live", HANG["task"]): 1}
     assert prometheus.values(restarts, "queue", "reason") == {("live", "died"): 1}
     lost = {(HANG["task"], "lost"): 1}
@@ -282,7 +282,7 @@ def test_recycled_worker_has_not_died(
     def restarts(reason: str) -> float | None:
         return value(metrics(port), "huey_worker_restarts_total", reason=reason)
 
-    wait_until(lambda: restarts("max_tasks") == 4, seconds=15)
+    wait_until(lambda: restarts("max_tasks") == 4)
     assert restarts("died") == 0
     assert books.finished() == 20
 
@@ -311,16 +311,16 @@ def test_lengths_are_absent_while_redis_hangs(
             value(page, "huey_workers", queue="live"),
         )
 
-    wait_until(lambda: lengths() == (3, 2, 1), seconds=10)
+    wait_until(lambda: lengths() == (3, 2, 1))
     redis_server.pause()
     try:
-        wait_until(lambda: lengths() == (None, None, 1), seconds=10)
+        wait_until(lambda: lengths() == (None, None, 1))
         assert lengths() == (None, None, 1)
     finally:
         redis_server.resume()
-    wait_until(lambda: lengths() == (3, 2, 1), seconds=10)
+    wait_until(lambda: lengths() == (3, 2, 1))
     (tmp_path / "gate").touch()
-    wait_until(lambda: lengths() == (0, 2, 1), seconds=10)
+    wait_until(lambda: lengths() == (0, 2, 1))
 
 
 def test_multiprocess_mode_of_the_client_changes_nothing(

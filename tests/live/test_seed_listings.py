@@ -71,7 +71,7 @@ def listing(
     script.write_text(request.param)
     program = run("-W", "error", str(script))
     with redis.Redis.from_url(redis_url) as client:
-        wait_until(lambda: client.pubsub_numsub("shop") == [(b"shop", 1)], seconds=15)
+        wait_until(lambda: client.pubsub_numsub("shop") == [(b"shop", 1)])
     return program
 
 
@@ -81,7 +81,7 @@ def test_iterating_over_the_storage(listing: Program, kind: str, run: Run) -> No
     run(*HUEY_CONSUMER, "runtime.shop.huey", "-n", "-k", kind)
     assert run("-c", PACK_AND_CHARGE).wait() == 0
 
-    wait_until(lambda: "\n" in listing.log, seconds=15)
+    wait_until(lambda: "\n" in listing.log)
 
     assert listing.log.splitlines() == [
         "finished charge_card {'order': 8, 'amount': 9.5}"
@@ -95,7 +95,7 @@ def test_subscribing_with_the_listener(listing: Program, kind: str, run: Run) ->
     program = run("-c", PACK_AND_CHARGE)
     assert program.wait() == 0
 
-    wait_until(lambda: listing.log.count("\n") == 5, seconds=15)
+    wait_until(lambda: listing.log.count("\n") == 5)
 
     subscribed, *packed, started, finished = listing.log.splitlines()
     assert subscribed == "1"
