@@ -17,7 +17,7 @@ from huey_otel.observed.consumer import offer_constants
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-_OPTIONS: Final = (
+OPTIONS: Final = (
     "events",
     "channel",
     "publish_enqueued",
@@ -80,7 +80,7 @@ def instrument(
     if unknown:
         raise TypeError(
             f"instrument() does not know {', '.join(sorted(unknown))};"
-            f" accepted are {', '.join(_OPTIONS)}"
+            f" accepted are {', '.join(OPTIONS)}"
         )
     if not isinstance(huey, Huey):
         raise TypeError(

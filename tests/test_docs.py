@@ -6,7 +6,7 @@ import runpy
 import pytest
 
 from huey_otel import _names as n
-from huey_otel._instrument import _OPTIONS
+from huey_otel._instrument import OPTIONS
 from tests.support import ROOT
 
 TABLES = runpy.run_path(str(ROOT / "docs" / "tables.py"))
@@ -34,7 +34,7 @@ def test_each_variable_of_the_environment_is_documented(name):
     assert any(f"`{name}`" in path.read_text() for path in DOCUMENTS)
 
 
-@pytest.mark.parametrize("option", _OPTIONS)
+@pytest.mark.parametrize("option", OPTIONS)
 def test_each_option_is_in_the_readme(option):
     assert f"`{option}`" in (ROOT / "README.md").read_text()
 

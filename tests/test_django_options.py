@@ -1,0 +1,86 @@
+"""HUEY_OTEL becomes arguments of `instrument`, or says what it may be."""
+
+import re
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from huey_otel._instrument import OPTIONS
+from huey_otel.django import options
+
+QUEUES = (None, "emails", "reports")
+
+
+def test_without_it_no_queue_has_arguments():
+    assert options.read({}, QUEUES) == {None: {}, "emails": {}, "reports": {}}
+
+
+def test_its_keys_are_arguments_for_all_queues():
+    given = {"metrics_port": None, "propagation": "link"}
+
+    assert options.read(given, QUEUES) == dict.fromkeys(QUEUES, given)
+
+
+def test_what_a_queue_says_itself_comes_first():
+    given = {
+        "metrics_port": 9464,
+        "span_naming": "queue",
+        "queues": {"emails": {"metrics_port": 9465, "channel": "letters"}},
+    }
+
+    common = {"metrics_port": 9464, "span_naming": "queue"}
+    emails = {"metrics_port": 9465, "span_naming": "queue", "channel": "letters"}
+    assert options.read(given, QUEUES) == {
+        None: common,
+        "emails": emails,
+        "reports": common,
+    }
+
+
+def test_the_setting_itself_stays_as_it_is():
+    given = {"queues": {"emails": {}}}
+
+    options.read(given, QUEUES)
+
+    assert given == {"queues": {"emails": {}}}
+
+
+ARGUMENTS = ", ".join(OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"PORT": 1}, f"HUEY_OTEL has 'PORT'; accepted are {ARGUMENTS}, queues"),
+        ({"huey": 1}, f"HUEY_OTEL has 'huey'; accepted are {ARGUMENTS}, queues"),
+        ({1: 2}, f"HUEY_OTEL has 1; accepted are {ARGUMENTS}, queues"),
+        (
+            {"queues": {"email": {}}},
+            "HUEY_OTEL['queues'] has 'email'; accepted are emails, reports",
+        ),
+        (
+            {"queues": {"emails": {"queues": {}}}},
+            f"HUEY_OTEL['queues']['emails'] has 'queues'; accepted are {ARGUMENTS}",
+        ),
+        (None, "HUEY_OTEL=None: expected a dict"),
+        ("redis://:secret@host", "HUEY_OTEL='redis://host': expected a dict"),
+        ({"queues": ["emails"]}, "HUEY_OTEL['queues']=<list>: expected a dict"),
+        (
+            {"queues": {"emails": 9465}},
+            "HUEY_OTEL['queues']['emails']=9465: expected a dict",
+        ),
+    ],
+)
+def test_what_is_not_accepted_raises_and_says_what_is(given, message):
+    with pytest.raises(ImproperlyConfigured, match=f"^{re.escape(message)}$"):
+        options.read(given, QUEUES)
+
+
+def test_without_django_huey_there_are_no_queues_to_name():
+    message = (
+        "HUEY_OTEL['queues'] has 'emails'; accepted are the queues of DJANGO_HUEY,"
+        " and there are none"
+    )
+
+    with pytest.raises(ImproperlyConfigured, match=f"^{re.escape(message)}$"):
+        options.read({"queues": {"emails": {}}}, [None])
