@@ -5,11 +5,13 @@ Django starts once a process, so each test starts a Python of its own.
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
+from huey_otel._instrument import OPTIONS
 from tests.support import ROOT
 
 OURS = "huey_otel.django"
@@ -114,6 +116,24 @@ def test_the_order_of_applications_does_not_matter(start, bakery, place):
     ]
 
 
+def test_who_takes_enqueue_while_applications_load_is_seen_behind_ours(
+    start, bakery, tmp_path
+):
+    (tmp_path / "bakery" / "__init__.py").write_text(
+        "from huey.contrib.djhuey import enqueue\n"
+    )
+
+    counted = start(
+        "import bakery\nfrom bakery import tasks\n"
+        f"bakery.enqueue(tasks.bake.s())\n{COUNTED}",
+        INSTALLED_APPS=[OURS, bakery, DJANGO_HUEY, DJHUEY],
+        HUEY=MEMORY | {"name": "bread"},
+        DJANGO_HUEY=SEVERAL,
+    )
+
+    assert counted == [["bread", "bakery.tasks.bake", 1.0]]
+
+
 def test_a_huey_in_the_settings_is_djhueys(start):
     names = start(
         INSTRUMENTED,
@@ -216,6 +236,75 @@ def test_disabled_it_touches_nothing(start):
     )
 
     assert names == []
+
+
+DATABASE_TASKS = """
+from django.db import connection, transaction
+from huey.contrib.djhuey import HUEY, db_task, on_commit_task
+
+@db_task()
+def look():
+    connection.ensure_connection()
+
+@on_commit_task()
+def after_commit(): ...
+
+def is_open_after(immediate):
+    HUEY.immediate = immediate
+    look()
+    for _ in range(HUEY.pending_count()):
+        HUEY.execute(HUEY.dequeue())
+    return connection.connection is not None
+
+opened = [is_open_after(immediate) for immediate in (True, False)]
+with transaction.atomic():
+    after_commit()
+    transaction.set_rollback(True)
+rolled_back = HUEY.pending_count()
+with transaction.atomic():
+    after_commit()
+print(json.dumps([opened, rolled_back, HUEY.pending_count()]))
+"""
+
+
+@pytest.mark.parametrize("apps", [[DJHUEY], [DJHUEY, OURS]], ids=["bare", "ours"])
+def test_database_tasks_close_and_commit_as_they_do_without_us(start, tmp_path, apps):
+    sqlite = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "db")}
+
+    opened, rolled_back, committed = start(
+        DATABASE_TASKS,
+        INSTALLED_APPS=apps,
+        HUEY=MEMORY,
+        DATABASES={"default": sqlite},
+    )
+
+    # Immediate mode leaves the request's connection alone.
+    assert (opened, rolled_back, committed) == ([True, False], 0, 1)
+
+
+DOCUMENT = (ROOT / "docs" / "django.md").read_text()
+ONE_QUEUE, _, SEVERAL_QUEUES = re.findall(r"```python\n(.*?)```", DOCUMENT, re.S)
+
+
+@pytest.mark.parametrize(
+    ("more", "apps", "names"),
+    [
+        (ONE_QUEUE, [], ["bread"]),
+        (SEVERAL_QUEUES, [DJANGO_HUEY, OURS], ["letters", "orders"]),
+    ],
+    ids=["one queue", "several"],
+)
+def test_the_settings_of_the_document_start(start, more, apps, names):
+    started = start(
+        INSTRUMENTED, INSTALLED_APPS=apps, HUEY=MEMORY | {"name": "bread"}, more=more
+    )
+
+    assert started == names
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_each_option_is_in_the_document(option):
+    assert f"`{option}`" in DOCUMENT
 
 
 IMPROPER = "django.core.exceptions.ImproperlyConfigured: "

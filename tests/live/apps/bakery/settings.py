@@ -1,7 +1,6 @@
 """A Django project with a queue of djhuey's and one of django-huey's."""
 
 import os
-from importlib.util import find_spec
 
 DEBUG = "LIVE_DEBUG" in os.environ
 SECRET_KEY = "bread"
@@ -41,5 +40,4 @@ HUEY_OTEL = {
     "queues": {"letters": {"channel": "post"}},
 }
 
-if find_spec("django_tasks") is not None:
-    TASKS = {"default": {"BACKEND": "huey.contrib.djhuey.tasks_backend.HueyBackend"}}
+TASKS = {"default": {"BACKEND": "huey.contrib.djhuey.tasks_backend.HueyBackend"}}
