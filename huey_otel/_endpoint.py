@@ -62,6 +62,7 @@ class Endpoint:
         self._waker: Waker | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
+        self.trouble = ""
         in_child(self._after_fork)
 
     @property
@@ -136,11 +137,12 @@ class Endpoint:
 
     def _not_listening(self, error: OSError) -> None:
         taken = error.errno == errno.EADDRINUSE
+        how = "is taken" if taken else f"cannot be had ({error})"
+        self.trouble = f"port {_written(self._host, self._port)} {how}"
         logger.warning(
-            "metrics port %s %s, tried again every %g s; %s or metrics_port= sets"
+            "metrics %s, tried again every %g s; %s or metrics_port= sets"
             " another port, %s or metrics_host= another host",
-            _written(self._host, self._port),
-            "is taken" if taken else f"cannot be had ({error})",
+            self.trouble,
             self._retry,
             n.ENV_METRICS_PORT,
             n.ENV_METRICS_HOST,

@@ -18,6 +18,7 @@ _PROTOCOLS: Final = {"grpc": GRPC, "http/protobuf": HTTP}
 _SPOKEN: Final = {GRPC: "OTLP/gRPC", HTTP: "OTLP/HTTP", _CONSOLE: "the console"}
 _ALWAYS: Final = (GRPC, HTTP, _CONSOLE)
 _GRPC_PORT: Final = 4317
+_HTTP_PORT: Final = 4318
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,75 +26,81 @@ class Export:
     """What the environment says of where spans go.
 
     `exporters` are names of OpenTelemetry's entry points, `where` says to
-    people where they deliver, `why_none` why there are none.
+    people where they deliver, `why_none` why there are none. `ignored` are
+    values that nobody can use: a warning, once they would have been of use, as
+    the specification says of enums. Others may know them.
     """
 
     disabled: bool = False
     exporters: tuple[str, ...] = ()
     where: str = ""
     why_none: str = ""
+    ignored: tuple[str, ...] = ()
     service_name_given: bool = False
 
 
 def read_export(env: Mapping[str, str]) -> Export:
-    """Read the variables as the OpenTelemetry specification says.
-
-    Raises ValueError for an exporter or a protocol that is not to be had.
-    """
+    """Read the variables as the OpenTelemetry specification says."""
     endpoint = env.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or env.get(
         "OTEL_EXPORTER_OTLP_ENDPOINT", ""
     )
     raw = env.get("OTEL_TRACES_EXPORTER", "").strip() or (_OTLP if endpoint else "")
     names = [name.strip() for name in raw.split(",") if name.strip()]
     disabled = env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-    exporters = () if disabled else tuple(_exporters(names, env, endpoint))
+    ignored: list[str] = []
+    exporters = () if disabled else _exporters(names, env, endpoint, ignored)
     return Export(
         disabled=disabled,
         exporters=exporters,
         where=_where(exporters, endpoint),
-        why_none="OTEL_TRACES_EXPORTER=none"
+        why_none=f"OTEL_TRACES_EXPORTER={raw}"
         if names
         else "OTEL_EXPORTER_OTLP_ENDPOINT is not set",
+        ignored=tuple(ignored),
         service_name_given=bool(env.get("OTEL_SERVICE_NAME"))
         or _names_service(env.get("OTEL_RESOURCE_ATTRIBUTES", "")),
     )
 
 
-def _exporters(names: list[str], env: Mapping[str, str], endpoint: str) -> list[str]:
+def _exporters(
+    names: list[str], env: Mapping[str, str], endpoint: str, ignored: list[str]
+) -> tuple[str, ...]:
     chosen = []
     for name in names:
         if name == _NONE:
             continue
-        found = _protocol(env, endpoint) if name == _OTLP else name
+        found = _protocol(env, endpoint, ignored) if name == _OTLP else name
         if found not in _ALWAYS and not entry_points(group=EXPORTERS, name=found):
             known = {point.name for point in entry_points(group=EXPORTERS)}
             accepted = ", ".join(sorted({*known, _NONE}))
-            raise ValueError(
+            ignored.append(
                 f"OTEL_TRACES_EXPORTER={name!r}: expected some of {accepted}"
             )
-        if found not in chosen:
+        elif found not in chosen:
             chosen.append(found)
-    return chosen
+    return tuple(chosen)
 
 
-def _protocol(env: Mapping[str, str], endpoint: str) -> str:
+def _protocol(env: Mapping[str, str], endpoint: str, ignored: list[str]) -> str:
     """The entry point for OTLP: as named, else gRPC for its port, else HTTP."""
     for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
         raw = env.get(name, "").strip()
-        if raw:
-            if raw not in _PROTOCOLS:
-                accepted = ", ".join(_PROTOCOLS)
-                raise ValueError(f"{name}={raw!r}: expected one of {accepted}")
+        if raw in _PROTOCOLS:
             return _PROTOCOLS[raw]
+        if raw:
+            accepted = ", ".join(_PROTOCOLS)
+            ignored.append(f"{name}={raw!r}: expected one of {accepted}")
     return GRPC if _port(_split(endpoint)) == _GRPC_PORT else HTTP
 
 
 def _where(exporters: tuple[str, ...], endpoint: str) -> str:
-    place = _split(endpoint).netloc.rpartition("@")[2]
     spoken = [_SPOKEN.get(name, name) for name in exporters]
-    if place and not {GRPC, HTTP}.isdisjoint(exporters):
-        return f"over {', '.join(spoken)} to {place}"
-    return f"over {', '.join(spoken)}"
+    over = f"over {', '.join(spoken)}"
+    if {GRPC, HTTP}.isdisjoint(exporters):
+        return over
+    default = f"localhost:{_GRPC_PORT if GRPC in exporters else _HTTP_PORT}"
+    place = _split(endpoint or default).netloc.rpartition("@")[2]
+    return f"{over} to {place}" if place else over
 
 
 def _split(endpoint: str) -> SplitResult:

@@ -1,5 +1,6 @@
 """Settings of the metrics page: where it is, and the buckets of its histograms."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -8,6 +9,7 @@ from huey_otel import _names as n
 
 _OFF: Final = ("off", "none")
 _HIGHEST: Final = 65_535
+_MOST_BUCKETS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +69,40 @@ def buckets(
     given: Iterable[float] | None,
     env: Mapping[str, str],
     name: str,
+    argument: str,
     default: tuple[float, ...],
 ) -> tuple[float, ...]:
     """Upper bounds in seconds, *given* None for those of the environment."""
     if given is not None:
-        return tuple(given)
+        return checked_buckets(given, argument)
     raw = env.get(name)
-    if not raw:
+    if raw is None:
         return default
     try:
-        return tuple(float(bound) for bound in raw.split(","))
+        bounds = [float(bound) for bound in raw.split(",")]
     except ValueError:
         raise ValueError(
             f"{name}={raw!r}: expected seconds, separated by commas"
         ) from None
+    return checked_buckets(bounds, name)
+
+
+def checked_buckets(given: object, argument: str) -> tuple[float, ...]:
+    """*given* as bounds of a histogram, without infinity, which is always there."""
+    expected = "expected increasing numbers of seconds above 0"
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"{argument}={given!r}: {expected}")
+    bounds = tuple(given)
+    for bound in bounds:
+        if isinstance(bound, bool) or not isinstance(bound, int | float):
+            raise TypeError(f"{argument}={given!r}: {expected}, {bound!r} is none")
+    if bounds and bounds[-1] == math.inf:
+        bounds = bounds[:-1]
+    increasing = all(a < b for a, b in zip((0.0, *bounds), bounds, strict=False))
+    if not bounds or not increasing or bounds[-1] == math.inf:
+        raise ValueError(f"{argument}={given!r}: {expected}")
+    if len(bounds) > _MOST_BUCKETS:
+        raise ValueError(
+            f"{argument} has {len(bounds)} bounds: expected at most {_MOST_BUCKETS}"
+        )
+    return tuple(float(bound) for bound in bounds)

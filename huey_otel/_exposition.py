@@ -9,11 +9,21 @@ from huey_otel._forks import in_child
 from huey_otel._metrics import Metrics
 from huey_otel._producer import ProducerCounter
 from huey_otel._queues import Queues
+from huey_otel._unclaimed import Unclaimed, unclaimed
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from huey_otel._endpoint import Endpoint
+
+
+def is_default(registry: "CollectorRegistry | None") -> bool:
+    """Whether *registry* is prometheus_client's own, by name or as None."""
+    if registry is None:
+        return True
+    from prometheus_client import REGISTRY
+
+    return registry is REGISTRY
 
 
 class Exposition:
@@ -23,12 +33,14 @@ class Exposition:
     is None until then.
     """
 
-    def __init__(self, registry: "CollectorRegistry | None") -> None:
+    def __init__(self, registry: "CollectorRegistry | None", exposed: Exposed) -> None:
         self._given = registry
+        self._exposed = exposed
         self.producer = ProducerCounter(registry)
         self.metrics: Metrics | None = None
-        self._queues: Queues | None = None
-        self._numbers: set[int] = set()
+        self._queues = Queues()
+        self._registered: list[Unclaimed] = []
+        self._members: set[int] = set()
 
     @property
     def registry(self) -> "CollectorRegistry":
@@ -37,47 +49,63 @@ class Exposition:
 
         return self._given or REGISTRY
 
-    def begin(self, exposed: Exposed) -> Metrics:
-        """Show a consumer's metrics from now on; the first one decides the buckets."""
+    def join(self, number: int, exposed: Exposed) -> None:
+        """Show source *number* here; ValueError if it wants other buckets."""
+        for name in ("duration_buckets", "wait_buckets"):
+            theirs, ours = getattr(exposed, name), getattr(self._exposed, name)
+            if theirs != ours:
+                raise ValueError(
+                    f"{name}={theirs}: another huey of this registry has {ours};"
+                    " expected the same, or a registry= of its own"
+                )
+        self._members.add(number)
+
+    def begin(self) -> None:
+        """Show a consumer's metrics from now on."""
         if self.metrics is None:
             metrics = Metrics(
-                duration_buckets=exposed.duration_buckets,
-                wait_buckets=exposed.wait_buckets,
+                duration_buckets=self._exposed.duration_buckets,
+                wait_buckets=self._exposed.wait_buckets,
             )
             metrics.seed(self.producer.retired())
-            self._queues = Queues()
-            self.registry.register(metrics)
-            self.registry.register(self._queues)
+            for collector in (metrics, self._queues):
+                shown = unclaimed(collector, self.registry)
+                self.registry.register(shown)
+                self._registered.append(shown)
             self.metrics = metrics
-        return self.metrics
 
     def add(
         self, number: int, consumer: RunningConsumer, storage: Callable[[], Any]
     ) -> None:
         """Show *consumer*, and what is in the *storage* of its queue."""
-        self._numbers.add(number)
-        if self.metrics is not None and self._queues is not None:
+        if self.metrics is not None:
             self.metrics.add_consumer(number, consumer)
             self._queues.add(number, consumer.queue, storage)
 
-    def remove(self, number: int) -> bool:
-        """Show source *number* no more; True if nothing is left to show."""
-        if number not in self._numbers:
-            return False
-        self._numbers.discard(number)
-        if self.metrics is not None and self._queues is not None:
+    def stop(self, number: int) -> None:
+        """Source *number* runs no consumer any more; what it has counted stays."""
+        self._queues.remove(number)
+        if self.metrics is not None:
             self.metrics.remove(number)
-            self._queues.remove(number)
-            if not self._numbers:
-                self.registry.unregister(self.metrics)
-                self.registry.unregister(self._queues)
-                self.metrics = self._queues = None
-        return not self._numbers
+
+    def leave(self, number: int) -> bool:
+        """Show source *number* no more; True if nobody is left."""
+        if number not in self._members:
+            return False
+        self._members.discard(number)
+        self.stop(number)
+        if self._members:
+            return False
+        self.producer.retired()
+        for shown in self._registered:
+            self.registry.unregister(shown)
+        self._registered.clear()
+        self.metrics = None
+        return True
 
     def ask_storages(self) -> None:
         """Ask before a scrape what must not be asked during one."""
-        if self._queues is not None:
-            self._queues.ask()
+        self._queues.ask()
 
 
 class Page:
@@ -120,8 +148,9 @@ class Page:
         """Say to people where the page is."""
         if exposed.port is None:
             return "off, no port"
-        url = self.endpoint and self.endpoint.url
-        return url or f"not yet, port {exposed.port} is taken"
+        if self.endpoint is None:
+            return "off"
+        return self.endpoint.url or f"not yet, {self.endpoint.trouble}"
 
     def close(self, number: int) -> None:
         """Serve source *number* no more; the last one closes the endpoint."""

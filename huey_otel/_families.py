@@ -4,7 +4,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from huey_otel._catalog import CATALOG, Definition
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 Labels = tuple[str, ...]
 """Values of the labels, in the order of the catalog."""
-
-_MOST_BUCKETS: Final = 100
 
 
 class Numbers:
@@ -151,27 +149,6 @@ def shown(name: str, values: Mapping[Labels, float]) -> "Metric":
     for labels, value in values.items():
         numbers.show(labels, value)
     return numbers.rendered()
-
-
-def checked_buckets(given: object, argument: str) -> tuple[float, ...]:
-    """*given* as bounds of a histogram, without infinity, which is always there."""
-    expected = "expected increasing numbers of seconds above 0"
-    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
-        raise TypeError(f"{argument}={given!r}: {expected}")
-    bounds = tuple(given)
-    for bound in bounds:
-        if isinstance(bound, bool) or not isinstance(bound, int | float):
-            raise TypeError(f"{argument}={given!r}: {expected}, {bound!r} is none")
-    if bounds and bounds[-1] == math.inf:
-        bounds = bounds[:-1]
-    increasing = all(a < b for a, b in zip((0.0, *bounds), bounds, strict=False))
-    if not bounds or not increasing or bounds[-1] == math.inf:
-        raise ValueError(f"{argument}={given!r}: {expected}")
-    if len(bounds) > _MOST_BUCKETS:
-        raise ValueError(
-            f"{argument} has {len(bounds)} bounds: expected at most {_MOST_BUCKETS}"
-        )
-    return tuple(float(bound) for bound in bounds)
 
 
 def _metric(definition: Definition) -> "Metric":

@@ -9,7 +9,6 @@ from opentelemetry.trace import TracerProvider
 from huey_otel import _names as n
 from huey_otel import _settings
 from huey_otel._emitter import RedisEventEmitter
-from huey_otel._families import checked_buckets
 from huey_otel._instrumentation import Instrumentation, instrumentation_of
 from huey_otel._settings import UNSET, NotGiven, Propagation, shown
 from huey_otel.observed.consumer import offer_constants
@@ -120,8 +119,6 @@ def instrument(
         duration_buckets=duration_buckets,
         wait_buckets=wait_buckets,
     )
-    checked_buckets(settings.exposed.duration_buckets, "duration_buckets")
-    checked_buckets(settings.exposed.wait_buckets, "wait_buckets")
     known = instrumentation_of(huey)
     if known is not None:
         return known

@@ -16,13 +16,14 @@ from huey_otel import _process, _provider, _start_line
 from huey_otel._consumers import RunningConsumer
 from huey_otel._destinations import Destinations
 from huey_otel._emitter import RedisEventEmitter
+from huey_otel._exposition import Exposition
 from huey_otel._forks import in_child
 from huey_otel._losses import LOSSES
 from huey_otel._lost_spans import LostSpans
 from huey_otel._provider import Provided
 from huey_otel._records import Source
 from huey_otel._routes import Route
-from huey_otel._settings import Settings
+from huey_otel._settings import Settings, seconds
 from huey_otel.observed import huey as hueys
 from huey_otel.observed import serializer as serializers
 from huey_otel.observed import storage as storages
@@ -59,8 +60,12 @@ class Instrumentation:
         self._prepared = False
         in_child(self._after_fork)
         self._shared = _process.shared()
-        self._exposition = self._shared.exposition(registry)
         self._number = self._shared.number()
+        self._exposition = (
+            Exposition(registry, settings.exposed)
+            if settings.disabled
+            else self._shared.exposition(self._number, registry, settings.exposed)
+        )
         self._health: Health | None = None
         self._destinations = Destinations(huey.name, settings, emitter)
         self._lost_spans = LostSpans(self._provided, settings.span_naming)
@@ -100,11 +105,14 @@ class Instrumentation:
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all that has happened is delivered; True if it is.
 
-        *timeout* in seconds, None for `flush_timeout`.
+        *timeout* in seconds, None for `flush_timeout`. Raises TypeError or
+        ValueError for what is no number of seconds.
         """
+        if timeout is None:
+            timeout = self._settings.flush_timeout
+        timeout = seconds(timeout, f"timeout={timeout!r}")
         if self._observation is None:
             return True
-        timeout = self._settings.flush_timeout if timeout is None else timeout
         return self._flush(timeout)
 
     def _flush(self, timeout: float) -> bool:
@@ -133,8 +141,6 @@ class Instrumentation:
         storages.release(self._huey.storage)
         self._flush(self._settings.flush_timeout)
         self._shared.remove(self._number)
-        self._shared.page.close(self._number)
-        self._exposition.remove(self._number)
         self._destinations.close()
 
     @property
@@ -186,6 +192,9 @@ class Instrumentation:
 
     def renew_sinks(self) -> None:
         """Send records to whoever takes them now."""
+        if self._shared.consuming:
+            # Its tasks may enqueue here, whether or not our own consumer runs as well.
+            self._exposition.begin()
         route = self._shared.routes.get(self._number)
         if route is not None:
             sinks = (
@@ -206,7 +215,6 @@ class Instrumentation:
             route.source = replace(route.source, worker_type=consumer.worker_type)
         # Before the forks: exporters take longer to import than a worker to start.
         self._provided()
-        self._exposition.begin(self._settings.exposed)
         self._shared.consumes()
 
     def consumer_started(self, consumer: Consumer) -> None:
@@ -242,6 +250,7 @@ class Instrumentation:
     def consumer_stops(self) -> None:
         """Deliver, in the last moment before huey's SIGHUP replaces the process."""
         self._spend()
+        self._exposition.stop(self._number)
 
     def process_exits(self) -> None:
         """Deliver the rest; the relay and the feed end with the process."""

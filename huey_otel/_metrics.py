@@ -1,11 +1,11 @@
 """The metrics: a sink that counts records, and the collector that shows the counts."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from huey_otel import _names as n
 from huey_otel._consumers import RunningConsumer, of_consumers, show_zeros
-from huey_otel._families import Labels, checked_buckets, described, shown
+from huey_otel._families import Labels, described, shown
 from huey_otel._forks import EXCLUSION
 from huey_otel._losses import LOSSES
 from huey_otel._records import KEYED, Key, Record, Source, Sum, Total
@@ -35,13 +35,10 @@ class Metrics:
     def __init__(
         self,
         *,
-        duration_buckets: Iterable[float] = n.DURATION_BUCKETS,
-        wait_buckets: Iterable[float] = n.WAIT_BUCKETS,
+        duration_buckets: Sequence[float] = n.DURATION_BUCKETS,
+        wait_buckets: Sequence[float] = n.WAIT_BUCKETS,
     ) -> None:
-        self._tally = Tally(
-            checked_buckets(duration_buckets, "duration_buckets"),
-            checked_buckets(wait_buckets, "wait_buckets"),
-        )
+        self._tally = Tally(duration_buckets, wait_buckets)
         self._consumers: dict[int, RunningConsumer] = {}
         self._tasks: dict[tuple[str, str | None], Labels] = {}
         self._registered: set[Labels] = set()

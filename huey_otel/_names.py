@@ -113,6 +113,9 @@ OUTCOME_EXPIRED: Final = "expired"
 REASON_DIED: Final = "died"
 REASON_MAX_TASKS: Final = "max_tasks"
 
+SUPPRESS_INSTRUMENTATION: Final = "suppress_instrumentation"
+"""The context key that OpenTelemetry's instrumentations of libraries look at."""
+
 LOSS_RELAY: Final = "relay"
 LOSS_FEED_FULL: Final = "feed_full"
 LOSS_FEED_UNCONFIRMED: Final = "feed_unconfirmed"

@@ -5,7 +5,8 @@ import weakref
 from multiprocessing import util
 from typing import TYPE_CHECKING, Final, Protocol
 
-from huey_otel._exposition import Exposition, Page
+from huey_otel._exposed import Exposed
+from huey_otel._exposition import Exposition, Page, is_default
 from huey_otel._forks import in_child
 from huey_otel._guard import guarded
 from huey_otel._patience import Patience
@@ -48,18 +49,31 @@ class Shared:
         """A number for one more instrumented huey."""
         return next(self._numbers)
 
-    def exposition(self, registry: "CollectorRegistry | None") -> Exposition:
-        """What is shown in *registry*, by all hueys that share it."""
-        return self._expositions.setdefault(id(registry), Exposition(registry))
+    def exposition(
+        self, number: int, registry: "CollectorRegistry | None", exposed: Exposed
+    ) -> Exposition:
+        """What is shown in *registry*, by source *number* and all that share it.
+
+        Raises ValueError where they want other buckets than *exposed* says.
+        """
+        key = 0 if is_default(registry) else id(registry)
+        exposition = self._expositions.get(key) or Exposition(registry, exposed)
+        exposition.join(number, exposed)
+        self._expositions[key] = exposition
+        return exposition
 
     def add(self, number: int, member: Member) -> None:
         """Tell *member*, source *number*, of what is about the whole process."""
         self._members[number] = weakref.ref(member)
 
     def remove(self, number: int) -> None:
-        """Undo `add`, and the route of *number*."""
+        """Undo `add` and `exposition`, and the route of *number*."""
         self._members.pop(number, None)
         self.routes.remove(number)
+        self.page.close(number)
+        for key, exposition in list(self._expositions.items()):
+            if exposition.leave(number):
+                del self._expositions[key]
 
     def members(self) -> list[Member]:
         """All that were added and not removed."""

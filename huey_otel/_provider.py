@@ -94,6 +94,8 @@ def resolve(given: TracerProvider | None, export: Export, queue: str) -> Provide
             return _provided(current, "to the application's tracer provider")
         if export.disabled:
             return _provided(current, "off, OTEL_SDK_DISABLED is set")
+        for ignored in export.ignored:
+            logger.warning("%s; ignored", ignored)
         if not export.exporters:
             return _provided(current, f"off, {export.why_none}")
         return _build(export, queue) or _provided(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from huey.storage import BaseSqlStorage
+from opentelemetry import context as contexts
 
 from huey_otel import _names as n
 from huey_otel._emitter import of_storage
@@ -80,6 +81,8 @@ class Inquirer:
             self._changed.notify()
 
     def _run(self) -> None:
+        # What a scrape asks is in nobody's trace.
+        contexts.attach(contexts.set_value(n.SUPPRESS_INSTRUMENTATION, value=True))
         asked = None
         while True:
             with self._changed:

@@ -17,7 +17,7 @@ from huey_otel._exposed import Exposed
 T = TypeVar("T")
 
 _TRUE: Final = ("1", "true", "yes", "on")
-_FALSE: Final = ("", "0", "false", "no", "off")
+_FALSE: Final = ("0", "false", "no", "off")
 
 
 class Unset(Enum):
@@ -76,10 +76,19 @@ def read(
     env: Mapping[str, str] | None = None,
 ) -> Settings:
     """Merge arguments and environment; an error names what is accepted."""
-    env = os.environ if env is None else env
+    # Empty is unset, as everywhere in OpenTelemetry.
+    env = {
+        name: value
+        for name, value in (os.environ if env is None else env).items()
+        if value.strip()
+    }
+    disabled = _flag(UNSET, env, n.ENV_DISABLED, "", default=False)
+    if disabled:
+        # Who turns it off at night must not be stopped by another variable.
+        env = {}
     events_off, events_url = _events(events, env)
     return Settings(
-        disabled=_flag(UNSET, env, n.ENV_DISABLED, "", default=False),
+        disabled=disabled,
         events_off=events_off,
         events_url=events_url,
         channel=_channel(channel, env),
@@ -113,10 +122,15 @@ def read(
                 _or_none(duration_buckets),
                 env,
                 n.ENV_DURATION_BUCKETS,
+                "duration_buckets",
                 n.DURATION_BUCKETS,
             ),
             wait_buckets=_exposed.buckets(
-                _or_none(wait_buckets), env, n.ENV_WAIT_BUCKETS, n.WAIT_BUCKETS
+                _or_none(wait_buckets),
+                env,
+                n.ENV_WAIT_BUCKETS,
+                "wait_buckets",
+                n.WAIT_BUCKETS,
             ),
         ),
     )
@@ -199,7 +213,7 @@ def _flag(
         return True
     if raw.strip().lower() in _FALSE:
         return False
-    raise ValueError(f"{name}={raw!r}: expected one of {', '.join(_TRUE + _FALSE[1:])}")
+    raise ValueError(f"{name}={raw!r}: expected one of {', '.join(_TRUE + _FALSE)}")
 
 
 def _propagation(given: Propagation | NotGiven, env: Mapping[str, str]) -> Propagation:
@@ -233,21 +247,24 @@ def _seconds(
     *,
     default: float,
 ) -> float:
-    expected = "expected a number of seconds, 0 or more"
-    if given is UNSET:
-        raw = env.get(name)
-        if raw is None:
-            return default
-        try:
-            seconds = float(raw)
-        except ValueError:
-            raise ValueError(f"{name}={raw!r}: {expected}") from None
-        shown = f"{name}={raw!r}"
-    else:
-        if isinstance(given, bool) or not isinstance(given, int | float):
-            raise TypeError(f"{argument}={given!r}: {expected}")
-        seconds = float(given)
-        shown = f"{argument}={given!r}"
-    if not 0 <= seconds < float("inf"):
-        raise ValueError(f"{shown}: {expected}")
-    return seconds
+    if given is not UNSET:
+        return seconds(given, f"{argument}={given!r}")
+    raw = env.get(name)
+    if raw is None:
+        return default
+    try:
+        return seconds(float(raw), f"{name}={raw!r}")
+    except ValueError:
+        raise ValueError(f"{name}={raw!r}: {_SECONDS}") from None
+
+
+_SECONDS: Final = "expected a number of seconds, 0 or more"
+
+
+def seconds(given: object, shown: str) -> float:
+    """*given* if it is a time that one can wait; errors call it *shown*."""
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise TypeError(f"{shown}: {_SECONDS}")
+    if not 0 <= given < float("inf"):
+        raise ValueError(f"{shown}: {_SECONDS}")
+    return float(given)

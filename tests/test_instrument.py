@@ -1,5 +1,6 @@
 """instrument(): what it accepts, what it swaps, and that all of it can be undone."""
 
+import math
 import pickle
 
 import pytest
@@ -362,6 +363,24 @@ def test_disabled_it_still_refuses_what_is_wrong(monkeypatch):
 
     with pytest.raises(TypeError):
         instrument("x")
+
+
+def test_disabled_it_looks_at_no_other_variable(huey, monkeypatch):
+    monkeypatch.setenv("HUEY_OTEL_DISABLED", "1")
+    monkeypatch.setenv("HUEY_OTEL_FLUSH_TIMEOUT", "x")
+    monkeypatch.setenv("HUEY_OTEL_METRICS_PORT", "x")
+
+    instrument(huey)
+
+    assert type(huey) is MemoryHuey
+
+
+@pytest.mark.parametrize(
+    ("timeout", "error"), [("1", TypeError), (-1, ValueError), (math.nan, ValueError)]
+)
+def test_a_flush_refuses_what_is_no_time(huey, timeout, error):
+    with pytest.raises(error, match=r"timeout=.*expected a number of seconds"):
+        instrument(huey).flush(timeout)
 
 
 def test_tracebacks_can_be_left_out(huey, drain):

@@ -18,7 +18,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from huey_otel import _names as n
 from huey_otel import mapping
 from huey_otel._catalog import CATALOG
-from huey_otel._families import checked_buckets
+from huey_otel._exposed import checked_buckets
 from huey_otel._forks import EXCLUSION
 from huey_otel._losses import Losses
 from huey_otel._metrics import Metrics
@@ -594,7 +594,7 @@ def test_histograms_carry_the_last_trace_of_each_bucket(metrics, registry):
 )
 def test_wrong_buckets_are_refused_and_named(given, error):
     with pytest.raises(error, match=r"duration_buckets.*expected"):
-        Metrics(duration_buckets=given)
+        checked_buckets(given, "duration_buckets")
 
 
 def test_infinity_may_be_named_as_the_last_bucket():

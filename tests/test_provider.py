@@ -1,6 +1,7 @@
 """Where spans go: the argument, the application's provider, or the environment."""
 
 import logging
+import re
 import subprocess
 import sys
 import textwrap
@@ -67,11 +68,15 @@ UNSET = "OTEL_EXPORTER_OTLP_ENDPOINT is not set"
             HTTP,
             "over OTLP/HTTP to a",
         ),
-        ({EXPORTER: "otlp"}, HTTP, "over OTLP/HTTP"),
+        ({EXPORTER: "otlp"}, HTTP, "over OTLP/HTTP to localhost:4318"),
         ({EXPORTER: " otlp , console "}, (*HTTP, "console"), None),
         ({EXPORTER: "console"}, ("console",), "over the console"),
-        ({EXPORTER: "otlp_proto_grpc"}, GRPC, "over OTLP/gRPC"),
-        ({EXPORTER: "otlp,otlp_proto_http"}, HTTP, "over OTLP/HTTP"),
+        ({EXPORTER: "otlp_proto_grpc"}, GRPC, "over OTLP/gRPC to localhost:4317"),
+        (
+            {EXPORTER: "otlp,otlp_proto_http"},
+            HTTP,
+            "over OTLP/HTTP to localhost:4318",
+        ),
         ({EXPORTER: "", PLACE: "http://a"}, HTTP, "over OTLP/HTTP to a"),
         ({EXPORTER: "console", PROTOCOL: "carrier-pigeon"}, ("console",), None),
     ],
@@ -131,9 +136,41 @@ def test_only_true_disables_the_sdk(value):
     ],
     ids=["exporter", "protocol", "protocol of traces"],
 )
-def test_what_is_not_to_be_had_is_named(env, message):
-    with pytest.raises(ValueError, match=message):
-        read_export(env)
+def test_what_is_not_to_be_had_is_ignored_and_named(env, message):
+    (ignored,) = read_export(env).ignored
+
+    assert re.match(message, ignored)
+
+
+def test_a_variable_that_nobody_needs_is_not_complained_of():
+    done = run(
+        """
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        trace.set_tracer_provider(TracerProvider())
+        add()
+        print(instrumentation._provided().where)
+        """,
+        **{EXPORTER: "zipkin"},
+    )
+
+    assert done.stdout == "to the application's tracer provider\n"
+    assert done.stderr == ""
+
+
+def test_a_variable_that_would_be_needed_is_complained_of():
+    done = run(
+        """
+        add()
+        print(instrumentation._provided().where)
+        """,
+        **{EXPORTER: "zipkin"},
+    )
+
+    assert done.stdout == "off, OTEL_TRACES_EXPORTER=zipkin\n"
+    assert done.stderr.startswith(
+        "huey_otel: OTEL_TRACES_EXPORTER='zipkin': expected some of console, none,"
+    )
 
 
 @pytest.mark.parametrize(

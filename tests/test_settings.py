@@ -93,6 +93,14 @@ def test_arguments(given, expected):
         ({"HUEY_OTEL_CHANNEL": ""}, {}),
         ({"HUEY_OTEL_PUBLISH_ENQUEUED": "true"}, {"publish_enqueued": True}),
         ({"HUEY_OTEL_TRACEBACKS": "off"}, {"tracebacks": False}),
+        *(
+            ({f"HUEY_OTEL_{name}": empty}, {})
+            for name in (
+                *("TRACEBACKS", "PROPAGATION", "SPAN_NAMING", "FLUSH_TIMEOUT"),
+                *("LINK_AFTER", "METRICS_PORT", "METRICS_HOST", "WAIT_BUCKETS"),
+            )
+            for empty in ("", " ")
+        ),
         ({"HUEY_OTEL_FLUSH_TIMEOUT": "0.5"}, {"flush_timeout": 0.5}),
     ],
     ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) or "default",

@@ -37,8 +37,8 @@ class Workers:
     def consumer_starts(self, consumer: "Consumer") -> None:
         """Before the consumer starts, so before it forks."""
         self._recorder.worker_type = consumer.worker_type
-        if consumer.worker_type == WORKER_PROCESS:
-            self._recorder.relay.open_pipe()
+        # Not only for worker processes: a task may fork as well.
+        self._recorder.relay.open_pipe()
         self._lifecycle.consumer_starts(consumer)
 
     @guarded
