@@ -1,6 +1,7 @@
 """Deaths: which of the watched processes are no more."""
 
 import select
+import weakref
 from typing import Protocol
 
 from huey_otel._records import Record
@@ -15,17 +16,21 @@ class Process(Protocol):
 
 
 class Deaths:
-    """Keeps a record for each process, until it is dead."""
+    """Keeps a record for each process, until it is dead; each dies once."""
 
     def __init__(self) -> None:
         self._watched: list[tuple[Process, Record]] = []
+        self._buried: list[weakref.ref[Process]] = []
 
     def __len__(self) -> int:
         return len(self._watched)
 
     def watch(self, process: Process, gone: Record) -> bool:
-        """Keep *gone* for *process*; False if one is kept already."""
-        if any(watched is process for watched, _ in self._watched):
+        """Keep *gone* for *process*; False if one is kept or was taken already."""
+        # huey may name one more that died since, before it replaces it.
+        if any(watched is process for watched, _ in self._watched) or any(
+            known() is process for known in self._buried
+        ):
             return False
         self._watched = [*self._watched, (process, gone)]
         return True
@@ -37,7 +42,9 @@ class Deaths:
     def take(self) -> list[Record]:
         """The records of those that are dead, and forget them."""
         dead = _dead(self._watched)
+        self._buried = [known for known in self._buried if known() is not None]
         for process, _ in dead:
+            self._buried.append(weakref.ref(process))
             self._watched = [pair for pair in self._watched if pair[0] is not process]
         return [gone for _, gone in dead]
 

@@ -24,7 +24,7 @@ class Child:
                 self.status = os.waitstatus_to_exitcode(status)
         return self.status is None
 
-    def join(self, *, seconds: float = 5.0) -> int | None:
+    def join(self, *, seconds: float = 30.0) -> int | None:
         """Wait for its end; its exit code."""
         wait_until(lambda: not self.is_alive(), seconds=seconds)
         return self.status
