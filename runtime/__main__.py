@@ -1,4 +1,4 @@
-"""`python -m runtime`: a consumer, a load for the shop, or a demo of it all."""
+"""`python -m runtime`: a consumer, the shop's page, a load for it, a demo of it all."""
 
 import argparse
 import sys
@@ -6,6 +6,8 @@ from importlib import import_module
 
 COMMANDS = {
     "consumer": "runtime.consumer",
+    "healthcheck": "runtime.healthcheck",
+    "web": "runtime.shop.web",
     "load": "runtime.load.run",
     "demo": "runtime.demo.run",
 }

@@ -1,11 +1,14 @@
 """`python -m runtime load`: put a mix of tasks on the shop's queue."""
 
 import argparse
+import itertools
+import signal
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NoReturn
 
 from huey.exceptions import ResultTimeout, TaskException
 from redis.exceptions import RedisError
@@ -19,11 +22,14 @@ from runtime.shop import huey
 
 def main(argv: Sequence[str]) -> int:
     """Run the command with the arguments *argv*, and return its exit code."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.endless and options.ledger is not None:
+        parser.error("--endless: expected no --ledger, which never would be written")
     try:
-        ledger = enqueue(
-            mix(options.tasks, options.seed), rate=options.rate, wait=options.wait
-        )
+        if options.endless:
+            trickle(options)
+        ledger = _one_mix(options, options.seed)
     except RedisError as error:
         sys.stderr.write(f"load: the queue cannot be reached: {error}\n")
         return 1
@@ -35,6 +41,20 @@ def main(argv: Sequence[str]) -> int:
     for line in ledger.lines():
         sys.stdout.write(f"{line}\n")
     return 0
+
+
+def trickle(options: argparse.Namespace) -> NoReturn:
+    """Enqueue one mix after the other until SIGTERM or SIGINT ends the process."""
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        # By an exception, so that the locks of cases are given back.
+        signal.signal(signum, lambda *_received: sys.exit(0))
+    for seed in itertools.count(options.seed):
+        _one_mix(options, seed)
+    raise AssertionError
+
+
+def _one_mix(options: argparse.Namespace, seed: int) -> Ledger:
+    return enqueue(mix(options.tasks, seed), rate=options.rate, wait=options.wait)
 
 
 def enqueue(
@@ -94,6 +114,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--seed", type=int, default=1, help="the same seed is the same mix (default: 1)"
+    )
+    parser.add_argument(
+        "--endless",
+        action="store_true",
+        help="one mix after the other, until SIGTERM or SIGINT",
     )
     parser.add_argument(
         "--wait",

@@ -1,5 +1,6 @@
 """`python -m runtime consumer`: which signals do what, and what it says of errors."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.demo import otlp
 from tests.live.processes import Program, alive, handles
 from tests.support import ROOT, wait_until
 
@@ -82,6 +84,40 @@ def test_sighup_restarts_it(busy: Callable[[str], Program], kind: str) -> None:
     wait_until(lambda: handles(consumer.pid, signal.SIGTERM))
     assert EXECUTED in consumer.log
     assert consumer.stop(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("endpoint", [True, False], ids=["traced", "untraced"])
+def test_log_names_the_span_that_a_line_belongs_to(
+    *,
+    endpoint: bool,
+    kind: str,
+    keep: Callable[[Program], Program],
+    redis_url: str,
+    tmp_path: Path,
+) -> None:
+    with otlp.receiver() as receiver:
+        environ = {"SHOP_REDIS_URL": redis_url, "OTEL_BSP_SCHEDULE_DELAY": "50"}
+        consumer = Program(
+            *("-m", "runtime", "consumer", "runtime.shop.huey", "-k", kind),
+            log=tmp_path / "consumer.log",
+            environ=environ | (receiver.environ if endpoint else {}),
+        )
+        keep(consumer)
+        enqueue = "from runtime.shop.tasks import charge_card; charge_card(1, 9.5, 9)"
+        producer = Program("-c", enqueue, log=tmp_path / "load.log", environ=environ)
+        keep(producer)
+        assert producer.wait() == 0
+        wait_until(lambda: consumer.log.count("DeclinedError: ") == 3, seconds=15)
+        assert consumer.stop(signal.SIGTERM) == 0
+        spans = {
+            f" trace_id={span.trace_id} span_id={span.span_id}"
+            for span in receiver.spans
+            if span.name.startswith("process ")
+        }
+
+    failed = re.findall(r" ERROR \S+ huey(.*): Unhandled exception in", consumer.log)
+    assert len(failed) == 3
+    assert set(failed) == (spans if endpoint else {""})
 
 
 @pytest.mark.parametrize(

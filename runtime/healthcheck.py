@@ -1,0 +1,47 @@
+"""`python -m runtime healthcheck`: what a container asks its own consumer.
+
+Imports nothing of the consumer, since it runs every few seconds beside it.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from http.client import HTTPConnection, HTTPException
+from urllib.parse import urlsplit
+
+PATIENCE = 4.0
+"""Seconds to wait for an answer; less than an image's HEALTHCHECK allows."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Ask at the URL in *argv*, and say what it answered; 0 if it was 200."""
+    parts = urlsplit(_parser().parse_args(argv).url)
+    # Not urllib.request, which would ask a proxy that is set for the way out.
+    connection = HTTPConnection(parts.netloc, timeout=PATIENCE)
+    try:
+        connection.request("GET", parts.path)
+        answer = connection.getresponse()
+        said = answer.read(1000).decode(errors="replace")
+    except (OSError, HTTPException) as error:
+        sys.stdout.write(f"{parts.netloc} does not answer: {error}\n")
+        return 1
+    finally:
+        connection.close()
+    sys.stdout.write(f"{answer.status} {said.partition(chr(10))[0]}\n")
+    return 0 if answer.status == 200 else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    port = os.environ.get("HUEY_OTEL_METRICS_PORT", "9464")
+    parser = argparse.ArgumentParser(
+        prog="python -m runtime healthcheck",
+        description="Ask a process of this container whether it is well.",
+    )
+    parser.add_argument(
+        "url",
+        nargs="?",
+        default=f"http://127.0.0.1:{port}/healthz",
+        help="where to ask (default: %(default)s)",
+    )
+    return parser

@@ -1,0 +1,104 @@
+"""The processes beside a consumer: the shop's page, an endless load, a healthcheck."""
+
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis
+
+from runtime.demo import otlp
+from tests.live.processes import Program
+from tests.support import ROOT, free_port, wait_until
+
+Start = Callable[..., Program]
+
+
+@pytest.fixture
+def start(keep: Callable[[Program], Program], redis_url: str, tmp_path: Path) -> Start:
+    """Starts `python -m runtime` with these arguments and variables."""
+
+    def start(command: str, *arguments: str, **environ: str) -> Program:
+        program = Program(
+            *("-m", "runtime", command, *arguments),
+            log=tmp_path / f"{command}.log",
+            environ={"SHOP_REDIS_URL": redis_url} | environ,
+        )
+        keep(program)
+        return program
+
+    return start
+
+
+def health(*arguments: str) -> tuple[int, str]:
+    asked = subprocess.run(
+        [sys.executable, "-m", "runtime", "healthcheck", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    return asked.returncode, asked.stdout
+
+
+def test_page_is_up_takes_an_order_and_tells_its_last_span_when_it_ends(
+    start: Start, redis_url: str
+) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with otlp.receiver() as receiver:
+        page = start("web", "--port", url.rpartition(":")[2], **receiver.environ)
+        wait_until(lambda: health(f"{url}/metrics")[0] == 0, seconds=15)
+
+        with urllib.request.urlopen(f"{url}/order", data=b"") as answer:
+            assert answer.status == 202
+        assert page.stop(signal.SIGTERM) == 0
+
+        assert {(s.name, s.resource["service.name"]) for s in receiver.spans} == {
+            ("POST /order", "shop-web"),
+            ("enqueue runtime.shop.tasks.charge_card", "shop-web"),
+            ("enqueue runtime.shop.tasks.pack_order", "shop-web"),
+            ("enqueue runtime.shop.tasks.call_courier", "shop-web"),
+        }
+        assert len({span.trace_id for span in receiver.spans}) == 1
+    (span,) = (span for span in receiver.spans if span.name == "POST /order")
+    ids = f"trace_id={span.trace_id} span_id={span.span_id}"
+    assert f" runtime.shop.web {ids}: order 1 is on the queue" in page.log
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.llen("huey.redis.shop") == 3
+
+
+def test_endless_load_goes_on_after_a_mix_and_gives_its_locks_back(
+    start: Start, redis_url: str
+) -> None:
+    start("consumer", "runtime.shop.huey", "-k", "thread", "-w", "4")
+    load = start("load", "--endless", "--tasks", "30", "--rate", "60")
+    with redis.Redis.from_url(redis_url) as client, client.pubsub() as channel:
+        channel.subscribe("shop")
+        started = 0
+        while started < 60:
+            message = channel.get_message(timeout=15)
+            assert message is not None, "nothing is on the queue any more"
+            started += '"started"' in str(message["data"])
+
+        assert load.stop(signal.SIGTERM) == 0
+
+        wait_until(lambda: client.llen("huey.redis.shop") == 0, seconds=15)
+        wait_until(lambda: client.keys("*lock*") == [], seconds=15)
+
+
+def test_endless_load_keeps_no_ledger(start: Start, tmp_path: Path) -> None:
+    load = start("load", "--endless", "--ledger", str(tmp_path / "ledger"))
+
+    assert load.wait() == 2
+    assert "--endless: expected no --ledger" in load.log
+
+
+def test_healthcheck_tells_why_a_consumer_is_not_well() -> None:
+    address = f"127.0.0.1:{free_port()}"
+
+    code, said = health(f"http://{address}/healthz")
+
+    assert code == 1
+    assert said.startswith(f"{address} does not answer: ")
