@@ -1,0 +1,91 @@
+"""The alerts, by promtool: each fires and each keeps silent, and has a runbook."""
+
+import re
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from huey_otel._catalog import CATALOG
+from tests.live.scraping import installed
+from tests.support import ROOT
+
+PROMETHEUS = ROOT / "runtime" / "prometheus"
+RULES = [
+    rule
+    for group in yaml.safe_load((PROMETHEUS / "rules.yml").read_text())["groups"]
+    for rule in group["rules"]
+]
+ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
+METRIC = re.compile(r"(?<![\w:])huey_\w+")
+SUFFIX = re.compile(r"_(bucket|sum|count)$")
+
+
+def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [installed("promtool"), *arguments],
+        cwd=PROMETHEUS,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", "config", "--lint-fatal", "prometheus.yml"),
+        ("check", "rules", "--lint-fatal", "rules.yml"),
+        ("test", "rules", "rules.test.yml"),
+    ],
+    ids=["config", "rules", "tests"],
+)
+def test_promtool_has_nothing_to_complain_of(arguments: tuple[str, ...]) -> None:
+    done = promtool(*arguments)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("other", ["1e9", "-1"], ids=["never", "always"])
+@pytest.mark.parametrize(
+    "limit", ["> 100\n", ">= 5\n", "> 0.1\n", "> 1\n", "> 180\n", "> 0\n", "== 0 "]
+)
+def test_limit_that_is_wrong_fails_the_tests_of_the_alerts(
+    limit: str, other: str, tmp_path: Path
+) -> None:
+    text = (PROMETHEUS / "rules.yml").read_text()
+    wrong = text.replace(limit, re.sub(r"[\d.]+", other, limit))
+    (tmp_path / "rules.yml").write_text(wrong)
+    (tmp_path / "rules.test.yml").symlink_to(PROMETHEUS / "rules.test.yml")
+
+    assert wrong != text
+    assert promtool("test", "rules", str(tmp_path / "rules.test.yml")).returncode == 1
+
+
+def test_each_alert_is_seen_firing_and_silent() -> None:
+    tests: dict[str, Any] = yaml.safe_load((PROMETHEUS / "rules.test.yml").read_text())
+    seen = defaultdict(set)
+    for case in tests["tests"]:
+        for one in case["alert_rule_test"]:
+            seen[one["alertname"]].add(bool(one["exp_alerts"]))
+
+    assert seen == {name: {True, False} for name in ALERTS}
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_each_alert_says_what_to_do(name: str) -> None:
+    document, _, heading = ALERTS[name]["annotations"]["runbook"].partition("#")
+
+    assert heading == name.lower()
+    assert f"### {name}\n" in (ROOT / document).read_text()
+
+
+@pytest.mark.parametrize(
+    "rule", RULES, ids=lambda rule: rule.get("alert") or rule["record"]
+)
+def test_rules_use_metrics_that_there_are(rule: dict[str, Any]) -> None:
+    used = {SUFFIX.sub("", name) for name in METRIC.findall(rule["expr"])}
+
+    assert used <= set(CATALOG)
