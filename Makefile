@@ -11,13 +11,16 @@ SOURCES := $(shell find huey_otel -name '*.py' -o -name py.typed)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help test lint types layers test-latest test-oldest wheel proof format demo bench clean
+.PHONY: help test lint types layers test-latest test-oldest wheel proof format demo
+.PHONY: bench dashboards panels clean
 
 help:
 	@echo "make test    every check: style, types, layers, tests, the wheel"
 	@echo "make proof   what takes longer, its output kept in docs/proof"
 	@echo "make demo    a consumer, its load and what a listener sees"
 	@echo "make bench   what a task pays for telemetry"
+	@echo "make dashboards  write the dashboard anew, by its script"
+	@echo "make panels  every query of the dashboard beside the load's ledger"
 	@echo "make format  rewrite the sources in the house style"
 	@echo "make clean   remove everything that make made"
 
@@ -28,7 +31,7 @@ lint: .venv/.stamp
 	$(BIN)/ruff format --check .
 
 types: .venv/.stamp
-	$(BIN)/mypy $(wildcard huey_otel runtime tests/typing_api.py)
+	$(BIN)/mypy $(wildcard huey_otel runtime grafana tests/typing_api.py)
 
 layers: .venv/.stamp
 	$(BIN)/lint-imports
@@ -40,11 +43,12 @@ test-latest: .venv/.stamp $(OTHER_HUEYS:%=.hueys/%/.stamp)
 	$(BIN)/coverage report
 
 # What does not depend on huey's version, or runs others of itself, runs once.
-ONCE := huey_suite mixed_fleet redis_away listener quiet export scrape endpoint_live
+ONCE := huey_suite mixed_fleet redis_away listener quiet export scrape endpoint_live dashboard shop_processes
 
 # redis-py 5.0 leaves sockets that did not connect to the garbage collector.
 test-oldest: .venv-oldest/.stamp
-	.venv-oldest/bin/pytest $(SIDE_BY_SIDE) -W ignore::ResourceWarning $(ONCE:%=--ignore tests/live/test_%.py)
+	.venv-oldest/bin/pytest $(SIDE_BY_SIDE) -W ignore::ResourceWarning \
+	  --ignore tests/assets $(ONCE:%=--ignore tests/live/test_%.py)
 
 wheel: .venv-wheel/.stamp
 	.venv-wheel/bin/python -I tests/wheel_smoke.py
@@ -67,6 +71,12 @@ demo: .venv-demo/.stamp
 
 bench: .venv/.stamp
 	$(BIN)/python benchmarks/hot_path.py
+
+dashboards: .venv/.stamp
+	$(BIN)/python grafana/build.py
+
+panels: .venv/.stamp
+	$(BIN)/pytest -q -s tests/live/test_dashboard.py
 
 clean:
 	rm -rf .venv .venv-oldest .venv-demo .venv-wheel .hueys dist

@@ -1,6 +1,7 @@
 """A real Prometheus, and what it or a test reads on a consumer's page."""
 
 import json
+import math
 import re
 import shutil
 import time
@@ -17,10 +18,10 @@ from tests.support import free_port, missing, wait_until
 Values = dict[tuple[str, ...], float]
 
 _CONFIGURATION = """
-global: {{scrape_interval: 1s, scrape_timeout: 900ms}}
+global: {{scrape_interval: {interval}, scrape_timeout: {interval}}}
 scrape_configs:
 - job_name: live
-  static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
+  static_configs: [{{targets: {targets}}}]
 """
 _SAMPLE = re.compile(r"^(\w+)(?:{(.*)})? (\S+)(?: # .*)?$")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -32,12 +33,15 @@ def installed(program: str) -> str:
 
 
 class Prometheus(Program):
-    """Scrapes the page at *port* of this host each second, and keeps exemplars."""
+    """Scrapes the pages at *ports* of this host, each second, and keeps exemplars."""
 
-    def __init__(self, port: int, directory: Path) -> None:
+    def __init__(self, directory: Path, *ports: int, interval: str = "1s") -> None:
         directory.mkdir()
         configuration = directory / "prometheus.yml"
-        configuration.write_text(_CONFIGURATION.format(port=port))
+        targets = json.dumps([f"127.0.0.1:{port}" for port in ports])
+        configuration.write_text(
+            _CONFIGURATION.format(interval=interval, targets=targets)
+        )
         self._address = f"127.0.0.1:{free_port()}"
         super().__init__(
             f"--config.file={configuration}",
@@ -59,14 +63,18 @@ class Prometheus(Program):
         except OSError:
             return False
 
-    def values(self, metric: str, *labels: str) -> Values:
-        """The latest value of each series of *metric* above 0, by *labels*."""
-        found = self._ask("query", query=metric)["result"]
+    def values(self, metric: str, *labels: str, at: float | None = None) -> Values:
+        """The value of each series of *metric* but 0, by *labels*; the latest, or *at*.
+
+        *metric* may be any query. What is no number is left out.
+        """
+        when = {} if at is None else {"time": f"{at:.3f}"}
+        found = self._ask("query", query=metric, **when)["result"]
         return {
-            tuple(series["metric"][label] for label in labels): float(value)
+            tuple(series["metric"][label] for label in labels): value
             for series in found
-            for value in [series["value"][1]]
-            if float(value)
+            for value in [float(series["value"][1])]
+            if value and not math.isnan(value)
         }
 
     def exemplars(self, metric: str) -> list[dict[str, str]]:

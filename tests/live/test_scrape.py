@@ -119,7 +119,7 @@ def start(consumer: Start, port: int) -> Start:
 
 @pytest.fixture
 def prometheus(keep: Keep, port: int, tmp_path: Path) -> Prometheus:
-    started = Prometheus(port, tmp_path / "prometheus")
+    started = Prometheus(tmp_path / "prometheus", port)
     keep(started)
     started.wait_until_ready()
     return started

@@ -1,0 +1,274 @@
+"""Writes grafana/dashboards/huey.json; a test holds that nothing would change.
+
+Counters and histograms are of one consumer each and are summed. The length of a queue
+is the same on each of its consumers: max, never sum.
+"""
+
+import json
+from pathlib import Path
+
+from grafana_foundation_sdk.builders import common as options
+from grafana_foundation_sdk.builders import (
+    dashboard,
+    prometheus,
+    stat,
+    table,
+    timeseries,
+)
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import common, units
+from grafana_foundation_sdk.models.dashboard import (
+    DashboardCursorSync,
+    DataSourceRef,
+    DataTransformerConfig,
+    VariableOption,
+    VariableRefresh,
+)
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+PATH = Path(__file__).with_name("dashboards") / "huey.json"
+SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
+
+RATE = "$__rate_interval"
+QUEUE = 'queue=~"$queue"'
+FAILED = 'outcome=~"failure|timeout|lost"'
+# Revoked, expired, canceled and refused tasks neither succeeded nor failed.
+RAN = 'outcome=~"success|failure|timeout|lost"'
+
+
+def finished(outcomes: str) -> str:
+    """Tasks that came to such an end in the time that is shown."""
+    return f"increase(huey_tasks_finished_total{{{QUEUE}, {outcomes}}}[$__range])"
+
+
+def p95(histogram: str) -> str:
+    """Seconds that 95 of 100 stay below, for each task."""
+    buckets = f"rate({histogram}_bucket{{{QUEUE}}}[{RATE}])"
+    return f"histogram_quantile(0.95, sum by (task, le) ({buckets}))"
+
+
+def query(expr: str, legend: str = "") -> prometheus.Dataquery:
+    """Ask for *expr* over the time that is shown."""
+    return prometheus.Dataquery().expr(expr).legend_format(legend).range()
+
+
+def now(expr: str) -> prometheus.Dataquery:
+    """Ask for *expr* at the end of the time that is shown."""
+    return prometheus.Dataquery().expr(expr).instant()
+
+
+def figure(title: str, expr: str, unit: str, description: str) -> stat.Panel:
+    """Show one number."""
+    return (
+        stat.Panel()
+        .title(title)
+        .description(description)
+        .datasource(SOURCE)
+        .with_target(now(expr).ref_id("A"))
+        .unit(unit)
+        .graph_mode(common.BigValueGraphMode.NONE)
+        .height(4)
+        .span(6)
+    )
+
+
+def lines(
+    title: str, unit: str, *queries: prometheus.Dataquery, description: str = ""
+) -> timeseries.Panel:
+    """Show a line for each series, with a legend that is a table."""
+    panel = (
+        timeseries.Panel()
+        .title(title)
+        .description(description)
+        .datasource(SOURCE)
+        .unit(unit)
+        .min(0)
+        .fill_opacity(10)
+        .tooltip(options.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI))
+        .legend(
+            options.VizLegendOptions()
+            .display_mode(common.LegendDisplayMode.TABLE)
+            .placement(common.LegendPlacement.RIGHT)
+            .calcs(["lastNotNull", "max"])
+            .show_legend(show_legend=True)
+        )
+        .height(8)
+        .span(12)
+    )
+    for letter, each in zip("ABC", queries, strict=False):
+        panel.with_target(each.ref_id(letter))
+    return panel
+
+
+def failing() -> table.Panel:
+    """Show the tasks that fail most."""
+    by_task = f"sum by (queue, task, outcome) ({finished(FAILED)})"
+    return (
+        table.Panel()
+        .title("Failing tasks")
+        .description("Tasks that finally failed, timed out or were lost with a worker.")
+        .datasource(SOURCE)
+        .with_target(
+            now(f"topk(10, {by_task} > 0)").format(PromQueryFormat.TABLE).ref_id("A")
+        )
+        .with_transformation(
+            DataTransformerConfig(
+                id_val="organize",
+                options={
+                    "excludeByName": {"Time": True},
+                    "renameByName": {"Value": "tasks"},
+                },
+            )
+        )
+        .unit(units.Short)
+        .decimals(0)
+        .height(8)
+        .span(12)
+    )
+
+
+def build() -> dashboard.Dashboard:
+    """Put the dashboard together."""
+    busy = f"huey_workers_busy{{{QUEUE}}}"
+    workers = f"huey_workers{{{QUEUE}}}"
+    pending = f"max by (queue) (huey_queue_length{{{QUEUE}}})"
+    scheduled = f"max by (queue) (huey_schedule_length{{{QUEUE}}})"
+    locked = f'huey_task_attempts_finished_total{{{QUEUE}, outcome="locked"}}'
+    success = 'outcome="success"'
+    return (
+        dashboard.Dashboard("huey")
+        .uid("huey")
+        .tags(["huey"])
+        .tooltip(DashboardCursorSync.CROSSHAIR)
+        .time("now-30m", "now")
+        .refresh("10s")
+        .readonly()
+        .with_variable(
+            dashboard.DatasourceVariable("datasource")
+            .label("Prometheus")
+            .type("prometheus")
+        )
+        .with_variable(
+            dashboard.QueryVariable("queue")
+            .label("Queue")
+            .datasource(SOURCE)
+            .query("label_values(huey_consumer_info, queue)")
+            .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+            .multi(multi=True)
+            .include_all(include_all=True)
+            .all_value(".*")
+            .current(VariableOption(text="All", value="$__all"))
+        )
+        .with_panel(
+            figure(
+                "Success",
+                f"sum({finished(success)}) / sum({finished(RAN)})",
+                units.PercentUnit,
+                "Of the tasks that ran to their end; a retry that helps is a success.",
+            )
+        )
+        .with_panel(
+            figure(
+                "Failed",
+                f"sum({finished(FAILED)}) or vector(0)",
+                units.Short,
+                "Tasks that finally failed, timed out or were lost.",
+            )
+        )
+        .with_panel(
+            figure("Pending", f"sum({pending})", units.Short, "Messages that wait.")
+        )
+        .with_panel(
+            figure(
+                "Saturation",
+                f"sum({busy}) / sum({workers})",
+                units.PercentUnit,
+                "Workers that run a task now, of all.",
+            )
+        )
+        .with_panel(
+            lines(
+                "Throughput by outcome",
+                units.OpsPerSecond,
+                query(
+                    "sum by (outcome) "
+                    f"(rate(huey_tasks_finished_total{{{QUEUE}}}[{RATE}]))",
+                    "{{outcome}}",
+                ),
+                description="Tasks at their final end, one per task.",
+            )
+        )
+        .with_panel(failing())
+        .with_panel(
+            lines(
+                "Wait p95",
+                units.Seconds,
+                query(p95("huey_task_wait_seconds"), "{{task}}").exemplar(
+                    exemplar=True
+                ),
+                description="From when a task was due until its attempt started.",
+            )
+        )
+        .with_panel(
+            lines(
+                "Run p95",
+                units.Seconds,
+                query(p95("huey_task_duration_seconds"), "{{task}}").exemplar(
+                    exemplar=True
+                ),
+                description="Attempts that ended in success, an error or a timeout. "
+                "A point is an attempt, and leads to its trace.",
+            )
+        )
+        .with_panel(
+            lines(
+                "In progress",
+                units.Short,
+                query(
+                    f"sum by (task) (huey_tasks_in_progress{{{QUEUE}}}) > 0", "{{task}}"
+                ),
+            )
+        )
+        .with_panel(
+            lines(
+                "Busy workers",
+                units.PercentUnit,
+                query(
+                    f"sum by (queue) ({busy}) / sum by (queue) ({workers})", "{{queue}}"
+                ),
+            ).max(1)
+        )
+        .with_panel(
+            lines(
+                "Pending and scheduled",
+                units.Short,
+                query(pending, "{{queue}} pending"),
+                query(scheduled, "{{queue}} scheduled"),
+                description="Retries with a delay are on the schedule, too.",
+            )
+        )
+        .with_panel(
+            lines(
+                "Retries and locks",
+                units.OpsPerSecond,
+                query(
+                    "sum by (task) "
+                    f"(rate(huey_task_retries_total{{{QUEUE}}}[{RATE}])) > 0",
+                    "{{task}} retried",
+                ),
+                query(
+                    f"sum by (task) (rate({locked}[{RATE}])) > 0", "{{task}} locked out"
+                ),
+            )
+        )
+    )
+
+
+def text() -> str:
+    """Give what belongs into the file."""
+    built = build().build()
+    return json.dumps(built, cls=JSONEncoder, indent=2, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    PATH.write_text(text())

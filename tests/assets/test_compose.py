@@ -1,0 +1,180 @@
+"""The compose file, as Compose itself reads it: paths, ports, tags, who schedules."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from runtime.__main__ import COMMANDS
+from tests.support import ROOT
+from tests.support_image import command, environment, final
+
+PINNED = re.compile(r"[a-z/]+:v?\d+\.\d+\.\d+(-[a-z]+)?")
+OURS = "huey-otel-shop:dev"
+PROMETHEUS = yaml.safe_load((ROOT / "runtime/prometheus/prometheus.yml").read_text())
+DATASOURCES = {
+    source["uid"]: source
+    for source in yaml.safe_load(
+        (ROOT / "grafana/provisioning/datasources/datasources.yml").read_text()
+    )["datasources"]
+}
+
+
+def compose(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Compose, whose wrapper on the path would hide its exit code."""
+    package = importlib.util.find_spec("compose")
+    assert package is not None
+    assert package.origin is not None
+    return subprocess.run(
+        [Path(package.origin).with_name("docker-compose"), *arguments],
+        cwd=ROOT,
+        env={"PATH": os.defpath, "HOME": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    done = compose("config", "--format", "json")
+    # Compose says on standard error what it finds doubtful.
+    assert (done.returncode, done.stderr) == (0, "")
+    found: dict[str, Any] = json.loads(done.stdout)["services"]
+    return found
+
+
+def ports(service: dict[str, Any]) -> set[int]:
+    return {port["target"] for port in service.get("ports", ())}
+
+
+def test_all_that_was_promised_is_there(services: dict[str, Any]) -> None:
+    assert set(services) == {
+        *("valkey", "web", "consumer", "consumer-threads", "load"),
+        *("prometheus", "jaeger", "grafana"),
+    }
+
+
+def test_wrong_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "wrong.yml").write_text("services: {a: {image: a, ports: nowhere}}")
+
+    assert compose("-f", str(tmp_path / "wrong.yml"), "config").returncode != 0
+
+
+def test_each_image_has_one_version(services: dict[str, Any]) -> None:
+    images = {service["image"] for service in services.values()} - {OURS}
+
+    assert {image for image in images if not PINNED.fullmatch(image)} == set()
+    assert {
+        (service["build"]["context"], service["build"]["dockerfile"])
+        for service in services.values()
+        if service["image"] == OURS
+    } == {(str(ROOT), "runtime/image/Dockerfile")}
+
+
+def test_ports_are_on_this_host_alone_and_none_twice(services: dict[str, Any]) -> None:
+    published = [
+        (port["host_ip"], port["published"])
+        for service in services.values()
+        for port in service.get("ports", ())
+    ]
+
+    assert {address for address, _ in published} == {"127.0.0.1"}
+    assert sorted(port for _, port in published) == sorted(
+        {"8000", "9464", "9465", "9090", "16686", "3000"}
+    )
+
+
+def test_what_is_mounted_exists_and_cannot_be_written(services: dict[str, Any]) -> None:
+    volumes = [
+        volume for service in services.values() for volume in service.get("volumes", ())
+    ]
+
+    assert len(volumes) == 3
+    for volume in volumes:
+        assert volume["type"] == "bind"
+        assert volume["read_only"] is True
+        assert Path(volume["source"]).is_dir()
+        assert Path(volume["source"]).is_relative_to(ROOT)
+
+
+def test_our_containers_can_write_nothing_and_gain_nothing(
+    services: dict[str, Any],
+) -> None:
+    ours = [each for each in services.values() if each["image"] == OURS]
+
+    assert len(ours) == 4
+    for service in ours:
+        assert service["read_only"] is True
+        assert service["init"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["depends_on"]["valkey"]["condition"] == "service_healthy"
+
+
+def test_one_consumer_of_the_queue_schedules(services: dict[str, Any]) -> None:
+    commands = {
+        name: service["command"] or command(final("CMD"))
+        for name, service in services.items()
+        if service["image"] == OURS
+    }
+    consumers = {name: line for name, line in commands.items() if line[3] == "consumer"}
+
+    assert all(line[:3] == ["python", "-m", "runtime"] for line in commands.values())
+    assert {line[3] for line in commands.values()} <= set(COMMANDS)
+    assert {
+        (name, line[line.index("--worker-type") + 1], "--no-periodic" in line)
+        for name, line in consumers.items()
+    } == {("consumer", "process", False), ("consumer-threads", "thread", True)}
+
+
+def test_no_secret_is_in_it(services: dict[str, Any]) -> None:
+    names = {
+        name for service in services.values() for name in service.get("environment", {})
+    }
+
+    assert [one for one in names if re.search("PASSWORD|SECRET|TOKEN|KEY", one)] == []
+
+
+def test_every_address_is_that_of_a_service(services: dict[str, Any]) -> None:
+    mine = int(environment()["HUEY_OTEL_METRICS_PORT"])
+    listening = {name: ports(service) for name, service in services.items()}
+    listening["valkey"] = {6379}
+    listening["jaeger"] |= {4318}
+    jobs = {
+        job["job_name"]: job["static_configs"][0]["targets"]
+        for job in PROMETHEUS["scrape_configs"]
+    }
+    urls = {
+        *(f"http://{target}" for targets in jobs.values() for target in targets),
+        *(source["url"] for source in DATASOURCES.values()),
+        *(
+            value
+            for service in services.values()
+            for value in service.get("environment", {}).values()
+            if "://" in value and "//localhost" not in value
+        ),
+    }
+
+    assert jobs["huey"] == [f"consumer:{mine}", f"consumer-threads:{mine}"]
+    assert len(urls) == 7
+    for url in urls:
+        host, _, port = url.partition("://")[2].partition("/")[0].partition(":")
+        assert int(port) in listening[host], url
+
+
+def test_prometheus_keeps_exemplars_and_grafana_leads_from_them_to_jaeger(
+    services: dict[str, Any],
+) -> None:
+    prometheus = DATASOURCES["prometheus"]["jsonData"]
+    (destination,) = prometheus["exemplarTraceIdDestinations"]
+
+    assert "--enable-feature=exemplar-storage" in services["prometheus"]["command"]
+    assert destination["name"] == "trace_id"
+    assert DATASOURCES[destination["datasourceUid"]]["type"] == "jaeger"
+    assert prometheus["timeInterval"] == PROMETHEUS["global"]["scrape_interval"]
