@@ -76,7 +76,7 @@ dashboards: .venv/.stamp
 	$(BIN)/python grafana/build.py
 
 panels: .venv/.stamp
-	$(BIN)/pytest -q -s tests/live/test_dashboard.py
+	$(BIN)/pytest -q -s tests/live/test_dashboard.py 2>/dev/null
 
 clean:
 	rm -rf .venv .venv-oldest .venv-demo .venv-wheel .hueys dist

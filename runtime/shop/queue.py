@@ -2,11 +2,14 @@
 
 import os
 
-from huey import RedisHuey
+from huey import RedisExpireHuey
 
 from huey_otel import instrument
 
-huey = RedisHuey(
-    "shop", url=os.environ.get("SHOP_REDIS_URL", "redis://localhost:6379/0")
+# Nobody asks for most results, which Redis would keep for ever.
+huey = RedisExpireHuey(
+    "shop",
+    expire_time=60 * 60,
+    url=os.environ.get("SHOP_REDIS_URL", "redis://localhost:6379/0"),
 )
 instrument(huey)

@@ -1,0 +1,239 @@
+"""Every query of the dashboard on a real Prometheus, against the ledger of the load."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from huey_otel import _names as n
+from huey_otel import events as e
+from runtime.demo import otlp
+from runtime.load.ledger import Expected, Ledger
+from runtime.load.mix import weights
+from tests.live.panels import QUERIES, Ask, Books, Reported
+from tests.live.processes import Program
+from tests.live.scraping import Prometheus, metrics, samples, serves, value
+from tests.support import free_port, wait_until
+
+FAILURES = ("failure", "timeout", "lost")
+TIMED = (e.EVENT_FINISHED, e.EVENT_ERROR_TASK, e.EVENT_TIMEOUT)
+INTERVAL = 0.2
+"""Seconds between two scrapes."""
+
+
+def check_success(ask: Ask, books: Books) -> None:
+    query = ask.text("Success")
+    success, ran = books.finished("success"), books.finished("success", *FAILURES)
+    seen = ask(query)[()]
+    ask.report("Success", "A", query, {"": f"{seen:.4f}"}, {"": f"{success / ran:.4f}"})
+    assert seen == pytest.approx(success / ran, rel=0.005)
+
+
+def check_failed(ask: Ask, books: Books) -> None:
+    ask.agrees("Failed", ledger={"": books.finished(*FAILURES)})
+
+
+def check_throughput(ask: Ask, books: Books) -> None:
+    ask.agrees("Throughput by outcome", "outcome", ledger=books.outcomes())
+
+
+def check_failing(ask: Ask, books: Books) -> None:
+    ask.agrees(
+        "Failing tasks",
+        *("queue", "task", "outcome"),
+        ledger={
+            f"shop {task} {outcome}": number
+            for (task, outcome), number in books.ends.items()
+            if outcome in FAILURES
+        },
+    )
+
+
+def check_waits(ask: Ask, books: Books) -> None:
+    ask.quantiles("Wait p95", n.WAIT_BUCKETS, books.times(e.EVENT_STARTED))
+
+
+def check_runs(ask: Ask, books: Books) -> None:
+    p95s = ask.quantiles("Run p95", n.DURATION_BUCKETS, books.times(*TIMED))
+
+    # It sleeps for 0.2 s, which is in the bucket from 0.1 to 0.25 or, on a machine
+    # that is busy, in a later one.
+    assert p95s["resize_photo",] > 0.1
+
+
+def check_retries(ask: Ask, books: Books) -> None:
+    panel = "Retries and locks"
+    ask.agrees(panel, "task", ledger=books.times(e.EVENT_RETRYING))
+    ask.agrees(panel, "task", ref="B", ledger=books.times(e.EVENT_LOCKED))
+
+
+def check_pending(ask: Ask, books: Books) -> None:
+    pending = books.last(None).total()
+    ask.agrees("Pending", ledger={"": pending})
+    panel = "Pending and scheduled"
+    ask.agrees(panel, "queue", ledger={"shop": pending})
+    scheduled = books.last(e.EVENT_SCHEDULED).total()
+    ask.agrees(panel, "queue", ref="B", ledger={"shop": scheduled})
+
+
+def check_progress(ask: Ask, books: Books) -> None:
+    running = books.last(e.EVENT_STARTED)
+    ask.agrees("In progress", "task", ledger=running)
+    # All six workers of both consumers.
+    assert running.total() == 6
+    ask.agrees("Saturation", ledger={"": 1})
+    ask.agrees("Busy workers", "queue", ledger={"shop": 1})
+
+
+AFTER_THE_LOAD = (
+    *(check_success, check_failed, check_throughput, check_failing),
+    *(check_waits, check_runs, check_retries),
+)
+WHILE_BUSY = (check_pending, check_progress)
+
+
+@pytest.fixture
+def python(
+    keep: Callable[[Program], Program], redis_url: str, tmp_path: Path
+) -> Callable[..., Program]:
+    """Starts Python with these arguments, on the shop's queue."""
+    started: list[Program] = []
+
+    def start(*arguments: str, **environ: str) -> Program:
+        program = Program(
+            *arguments,
+            log=tmp_path / f"python-{len(started)}.log",
+            environ={"SHOP_REDIS_URL": redis_url} | environ,
+        )
+        started.append(program)
+        keep(program)
+        return program
+
+    return start
+
+
+class Consumers:
+    """Both consumers, and what they have counted."""
+
+    def __init__(self, python: Callable[..., Program], **environ: str) -> None:
+        self.ports = (free_port(), free_port())
+        self._python = python
+        self._environ = environ
+
+    def start(self, number: int, kind: str, workers: int) -> None:
+        port = self.ports[number]
+        self._python(
+            *("-m", "runtime", "consumer", "runtime.shop.huey", "--no-periodic"),
+            *("-k", kind, "-w", str(workers), "-s", "1", "-m", "0.1"),
+            HUEY_OTEL_METRICS_PORT=str(port),
+            **self._environ,
+        )
+        wait_until(lambda: serves(port), seconds=15)
+
+    def finished(self) -> float:
+        """How many tasks the first one says that it has finished."""
+        page = samples(metrics(self.ports[0])).items()
+        return sum(
+            number for (name, _), number in page if name == "huey_tasks_finished_total"
+        )
+
+
+@pytest.mark.timeout(120)
+def test_every_panel_says_what_the_ledger_says(
+    python: Callable[..., Program],
+    keep: Callable[[Program], Program],
+    tmp_path: Path,
+) -> None:
+    reported: Reported = set()
+    with otlp.receiver() as receiver:
+        environ = {"OTEL_BSP_SCHEDULE_DELAY": "100", **receiver.environ}
+        consumers = Consumers(python, **environ)
+        prometheus = Prometheus(
+            tmp_path / "prometheus",
+            *consumers.ports,
+            interval=f"{round(INTERVAL * 1000)}ms",
+        )
+        keep(prometheus)
+        consumers.start(0, "process", 4)
+        prometheus.wait_until_ready()
+
+        def load(tasks: int, seed: int) -> Ledger:
+            path = tmp_path / f"ledger-{seed}.json"
+            arguments = ("--tasks", str(tasks), "--seed", str(seed))
+            program = python("-m", "runtime", "load", *arguments, "--ledger", str(path))
+            assert program.wait(30) == 0
+            return Ledger.read(path)
+
+        def scraped(total: int) -> float:
+            """When the first scrape was that has seen *total* tasks finished."""
+            wait_until(lambda: consumers.finished() == total, seconds=20)
+            seen = "sum(huey_tasks_finished_total)"
+            wait_until(lambda: prometheus.values(seen) == {(): total}, seconds=5)
+            times = prometheus.values("timestamp(huey_workers)")
+            return times[()]
+
+        # A series that begins with its first count has no rate yet.
+        first = load(len(weights()), seed=1)
+        total = Books(first).finished()
+        start = scraped(total)
+        second = load(60, seed=2)
+        end = scraped(total + Books(second).finished())
+
+        ask = Ask(prometheus=prometheus, at=end, seconds=end - start, reported=reported)
+        for check in AFTER_THE_LOAD:
+            check(ask, Books(second))
+
+        check_exemplars(ask, receiver)
+
+        busy = keep_busy(python, consumers, prometheus)
+        now = prometheus.values("max(timestamp(huey_workers))")[()]
+        for check in WHILE_BUSY:
+            check(
+                Ask(prometheus=prometheus, at=now, seconds=1, reported=reported),
+                Books(busy),
+            )
+
+    assert reported == QUERIES.keys()
+
+
+def check_exemplars(ask: Ask, receiver: otlp.Receiver) -> None:
+    panels = [key for key, target in QUERIES.items() if target.get("exemplar")]
+    assert panels == [("Wait p95", "A"), ("Run p95", "A")]
+    for panel, ref in panels:
+        found = ask.prometheus.exemplars(ask.text(panel, ref))
+        traces = {exemplar["trace_id"] for exemplar in found}
+        assert len(traces) > 5
+        wait_until(lambda t=traces: t <= {span.trace_id for span in receiver.spans})
+        sys.stdout.write(f"\n{panel}: {len(traces)} traces by exemplar, all received\n")
+
+
+def keep_busy(
+    python: Callable[..., Program], consumers: Consumers, prometheus: Prometheus
+) -> Ledger:
+    """Have both consumers work, and more wait: what the gauges are to say."""
+    consumers.start(1, "thread", 2)
+
+    def enqueue(line: str) -> None:
+        program = python("-c", f"from runtime.shop.tasks import *; {line}")
+        assert program.wait() == 0
+
+    def first(name: str) -> float | None:
+        return value(metrics(consumers.ports[0]), name, queue="shop")
+
+    # A reminder that no worker has come to is on the queue, and not on the schedule.
+    enqueue("[remind_cart.schedule((n,), delay=600) for n in range(2)]")
+    wait_until(lambda: first("huey_schedule_length") == 2)
+    enqueue("[resize_photo('photo', n, 10) for n in range(9)]")
+    wait_until(
+        lambda: (
+            prometheus.values("sum(huey_tasks_in_progress)") == {(): 6}
+            and prometheus.values("min(huey_queue_length)") == {(): 3}
+            and prometheus.values("count(huey_queue_length)") == {(): 2}
+        ),
+        seconds=8,
+    )
+    running = Expected(task="resize_photo", statuses=(e.EVENT_STARTED,))
+    waiting = Expected(task="resize_photo", statuses=())
+    later = Expected(task="remind_cart", statuses=(e.EVENT_SCHEDULED,))
+    return Ledger([running] * 6 + [waiting] * 3 + [later] * 2)
