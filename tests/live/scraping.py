@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,13 @@ from tests.support import free_port, missing, wait_until
 Values = dict[tuple[str, ...], float]
 
 _CONFIGURATION = """
-global: {{scrape_interval: {interval}, scrape_timeout: {interval}}}
+global:
+  scrape_interval: {interval}
+  scrape_timeout: {interval}
+  evaluation_interval: {interval}
+rule_files: {rules}
 scrape_configs:
-- job_name: live
+- job_name: {job}
   static_configs: [{{targets: {targets}}}]
 """
 _SAMPLE = re.compile(r"^(\w+)(?:{(.*)})? (\S+)(?: # .*)?$")
@@ -33,14 +37,29 @@ def installed(program: str) -> str:
 
 
 class Prometheus(Program):
-    """Scrapes the pages at *ports* of this host, each second, and keeps exemplars."""
+    """Scrapes the pages at *ports* of this host, each second, and keeps exemplars.
 
-    def __init__(self, directory: Path, *ports: int, interval: str = "1s") -> None:
+    It follows the rules in the files *rules*.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *ports: int,
+        interval: str = "1s",
+        job: str = "live",
+        rules: Sequence[Path] = (),
+    ) -> None:
         directory.mkdir()
         configuration = directory / "prometheus.yml"
         targets = json.dumps([f"127.0.0.1:{port}" for port in ports])
         configuration.write_text(
-            _CONFIGURATION.format(interval=interval, targets=targets)
+            _CONFIGURATION.format(
+                interval=interval,
+                job=job,
+                rules=json.dumps([str(path) for path in rules]),
+                targets=targets,
+            )
         )
         self._address = f"127.0.0.1:{free_port()}"
         super().__init__(
@@ -71,7 +90,7 @@ class Prometheus(Program):
         when = {} if at is None else {"time": f"{at:.3f}"}
         found = self._ask("query", query=metric, **when)["result"]
         return {
-            tuple(series["metric"][label] for label in labels): value
+            tuple(series["metric"].get(label, "") for label in labels): value
             for series in found
             for value in [float(series["value"][1])]
             if value and not math.isnan(value)
