@@ -51,6 +51,7 @@ class Prometheus(Program):
         rules: Sequence[Path] = (),
     ) -> None:
         directory.mkdir()
+        self._targets = len(ports)
         configuration = directory / "prometheus.yml"
         targets = json.dumps([f"127.0.0.1:{port}" for port in ports])
         configuration.write_text(
@@ -73,8 +74,13 @@ class Prometheus(Program):
         )
 
     def wait_until_ready(self) -> None:
-        """Return once it answers queries."""
+        """Return once it has asked all pages, whether they answered or not.
+
+        Prometheus 2.42 comes to its first targets up to 5 s after its start.
+        """
         wait_until(self._is_ready)
+        asked = {(): float(self._targets)}
+        wait_until(lambda: self.values("count(up + 1)") == asked)
 
     def _is_ready(self) -> bool:
         try:

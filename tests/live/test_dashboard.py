@@ -129,7 +129,7 @@ class Consumers:
             HUEY_OTEL_METRICS_PORT=str(port),
             **self._environ,
         )
-        wait_until(lambda: serves(port), seconds=15)
+        wait_until(lambda: serves(port))
 
     def finished(self) -> float:
         """How many tasks the first one says that it has finished."""
@@ -167,7 +167,7 @@ def test_every_panel_says_what_the_ledger_says(
 
         def scraped(total: int) -> float:
             """When the first scrape was that has seen *total* tasks finished."""
-            wait_until(lambda: consumers.finished() == total, seconds=20)
+            wait_until(lambda: consumers.finished() == total)
             seen = "sum(huey_tasks_finished_total)"
             wait_until(lambda: prometheus.values(seen) == {(): total}, seconds=5)
             times = prometheus.values("timestamp(huey_workers)")

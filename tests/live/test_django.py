@@ -68,7 +68,7 @@ class Web:
         self.program = manage(
             *("runserver", "--noreload", f"127.0.0.1:{self.port}"), **environ
         )
-        wait_until(self._listens, seconds=15)
+        wait_until(self._listens)
 
     def _listens(self) -> bool:
         assert self.program.running, self.program.log
@@ -90,7 +90,7 @@ class Queue:
         )
 
     def wait_until_started(self) -> None:
-        wait_until(lambda: serves(self.port), seconds=20)
+        wait_until(lambda: serves(self.port))
 
     def finished(self, task: str, outcome: str) -> float | None:
         """How many attempts of a task of the bakery's ended so, by the page."""

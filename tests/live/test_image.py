@@ -53,7 +53,7 @@ def test_image_runs_as_its_user_says_that_it_is_well_and_drains(
         asked = subprocess.run([executable, *rest], capture_output=True, text=True)
         return asked.returncode, asked.stdout
 
-    wait_until(lambda: health() == (0, "200 ok\n"), seconds=20)
+    wait_until(lambda: health() == (0, "200 ok\n"))
     assert real_user(consumer.pid) == (
         int(final("USER").split(":")[0]) if os.geteuid() == 0 else os.geteuid()
     )

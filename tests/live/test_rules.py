@@ -34,12 +34,12 @@ def test_alerts_tell_a_lost_task_and_a_scheduler_that_is_gone(
         return program
 
     scheduling = start(ports[0], "-k", "process", "-w", "1")
-    wait_until(lambda: serves(ports[0]), seconds=15)
+    wait_until(lambda: serves(ports[0]))
     producer = Program("-c", ENQUEUE, log=tmp_path / "producer.log", environ=environ)
     keep(producer)
-    wait_until(lambda: "Executing" in scheduling.log, seconds=15)
+    wait_until(lambda: "Executing" in scheduling.log)
     start(ports[1], "-k", "thread", "-w", "1", "--no-periodic")
-    wait_until(lambda: serves(ports[1]), seconds=15)
+    wait_until(lambda: serves(ports[1]))
     prometheus = Prometheus(
         tmp_path / "prometheus",
         *ports,
@@ -55,13 +55,13 @@ def test_alerts_tell_a_lost_task_and_a_scheduler_that_is_gone(
         return set(series)
 
     recorded = "queue:huey_queue_length:max + 1"
-    wait_until(lambda: prometheus.values("count(up == 1)") == {(): 2}, seconds=10)
-    wait_until(lambda: bool(prometheus.values(recorded)), seconds=10)
+    wait_until(lambda: prometheus.values("count(up == 1)") == {(): 2})
+    wait_until(lambda: bool(prometheus.values(recorded)))
     assert alerts() == set()
 
     os.kill(worker_of(scheduling), signal.SIGKILL)
 
-    wait_until(lambda: alerts("queue", "task") == {LOST}, seconds=10)
+    wait_until(lambda: alerts("queue", "task") == {LOST})
 
     scheduling.kill()
 
@@ -70,7 +70,7 @@ def test_alerts_tell_a_lost_task_and_a_scheduler_that_is_gone(
         ("HueyNoScheduler", "pending", "", "shop"),
         ("HueyTasksLost", "firing", "", "shop"),
     }
-    wait_until(lambda: alerts("instance", "queue") == gone, seconds=10)
+    wait_until(lambda: alerts("instance", "queue") == gone)
 
 
 def worker_of(consumer: Program) -> int:

@@ -107,7 +107,7 @@ def test_log_names_the_span_that_a_line_belongs_to(
         producer = Program("-c", enqueue, log=tmp_path / "load.log", environ=environ)
         keep(producer)
         assert producer.wait() == 0
-        wait_until(lambda: consumer.log.count("DeclinedError: ") == 3, seconds=15)
+        wait_until(lambda: consumer.log.count("DeclinedError: ") == 3)
         assert consumer.stop(signal.SIGTERM) == 0
         spans = {
             f" trace_id={span.trace_id} span_id={span.span_id}"

@@ -49,7 +49,7 @@ def test_page_is_up_takes_an_order_and_tells_its_last_span_when_it_ends(
     url = f"http://127.0.0.1:{free_port()}"
     with otlp.receiver() as receiver:
         page = start("web", "--port", url.rpartition(":")[2], **receiver.environ)
-        wait_until(lambda: health(f"{url}/metrics")[0] == 0, seconds=15)
+        wait_until(lambda: health(f"{url}/metrics")[0] == 0)
 
         with urllib.request.urlopen(f"{url}/order", data=b"") as answer:
             assert answer.status == 202
@@ -84,8 +84,8 @@ def test_endless_load_goes_on_after_a_mix_and_gives_its_locks_back(
 
         assert load.stop(signal.SIGTERM) == 0
 
-        wait_until(lambda: client.llen("huey.redis.shop") == 0, seconds=15)
-        wait_until(lambda: client.keys("*lock*") == [], seconds=15)
+        wait_until(lambda: client.llen("huey.redis.shop") == 0)
+        wait_until(lambda: client.keys("*lock*") == [])
 
 
 def test_endless_load_keeps_no_ledger(start: Start, tmp_path: Path) -> None:
