@@ -92,7 +92,7 @@ class _Held(threading.local):
 
 
 _held: Final = _Held()
-_renewals: list[weakref.WeakMethod[Callable[[], Any]]] = []
+_renewals: list[tuple[weakref.ref[Any], Callable[[Any], Any]]] = []
 _registered: list[bool] = []
 
 
@@ -103,8 +103,10 @@ def in_child(renew: Callable[[], Any]) -> None:
         os.register_at_fork(
             before=_before, after_in_parent=_in_parent, after_in_child=_in_child
         )
-    _renewals[:] = [known for known in _renewals if known() is not None]
-    _renewals.append(weakref.WeakMethod(renew))
+    _renewals[:] = [known for known in _renewals if known[0]() is not None]
+    # No WeakMethod: its callback, in Python, would swallow a task's timeout.
+    method: Any = renew
+    _renewals.append((weakref.ref(method.__self__), method.__func__))
 
 
 def _before() -> None:
@@ -125,7 +127,7 @@ def _in_child() -> None:
     for one in _BOTH:
         one.renew()
     LOSSES.reset()
-    for known in _renewals:
-        renew = known()
-        if renew is not None:
-            guarded(renew)()
+    for known, renew in _renewals:
+        owner = known()
+        if owner is not None:
+            guarded(renew)(owner)

@@ -130,7 +130,7 @@ def test_second_consumer_gets_the_port_once_the_first_is_gone(
         f"metrics are served on http://localhost:{port}/metrics now",
     ]
     (said,) = start_lines(second)
-    assert f" metrics not yet, port {port} is taken, " in said
+    assert f" metrics not yet, port localhost:{port} is taken, " in said
     assert value(metrics(port), "huey_workers", worker_type="process") == 1
     assert second.stop() == 0
 
