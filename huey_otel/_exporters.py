@@ -1,6 +1,5 @@
 """The provider that we build: exporters that survive forks, and say once what fails."""
 
-import itertools
 import logging
 import os
 import threading
@@ -21,9 +20,9 @@ from opentelemetry.sdk.trace.export import (
 
 from huey_otel import _names as n
 from huey_otel._export import EXPORTERS, HTTP, Export
-from huey_otel._forks import in_child
 from huey_otel._guard import guarded
 from huey_otel._losses import LOSSES
+from huey_otel._span_counts import SPANS
 
 _TALKATIVE: Final = (
     "opentelemetry.exporter.otlp.common.http",
@@ -77,7 +76,6 @@ class CountingExporter(SpanExporter):
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
-        self.settled = 0
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Hand *spans* on, and see what becomes of them."""
@@ -86,11 +84,12 @@ class CountingExporter(SpanExporter):
             result = self._export(spans)
         finally:
             reason = _HELD_BACK.end()
-        self.settled += len(spans)
         if result is SpanExportResult.SUCCESS:
+            SPANS.here.exported(len(spans))
             LOSSES.recovered(n.LOSS_SPANS, message="spans are delivered again")
             return result
         why = f"spans could not be delivered: {reason or 'no reason given'}"
+        SPANS.here.counted(len(spans))
         LOSSES.count(n.LOSS_SPANS, len(spans), why=why)
         return SpanExportResult.FAILURE
 
@@ -110,28 +109,18 @@ class CountingExporter(SpanExporter):
 class CountingProcessor(BatchSpanProcessor):
     """Knows how many spans ended, and so how many are left when the process ends."""
 
-    def __init__(self, exporter: CountingExporter) -> None:
-        super().__init__(exporter)
-        self._counting = exporter
-        self._count_anew()
-        in_child(self._count_anew)
-
-    def _count_anew(self) -> None:
-        """What a parent has not exported yet is the parent's."""
-        self._ended = itertools.count()
-        self._counting.settled = 0
-
     def on_end(self, span: ReadableSpan) -> None:
         """Count *span* if it is one to export."""
-        super().on_end(span)
         if span.context is not None and span.context.trace_flags.sampled:
-            next(self._ended)
+            # First: a task's timeout in between leaves one that never is exported.
+            next(SPANS.here.ended)
+        super().on_end(span)
 
     def give_up(self) -> None:
         """The process ends: what was not exported by now is lost."""
-        left = next(self._ended) - self._counting.settled
-        self._counting.settled += left + 1
-        if left > 0:
+        left = SPANS.here.left
+        if left:
+            SPANS.here.counted(left)
             why = f"spans were not delivered in time: {_HELD_BACK.last}"
             LOSSES.count(n.LOSS_SPANS, left, why=why)
 

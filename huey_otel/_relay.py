@@ -22,6 +22,7 @@ from huey_otel._losses import LOSSES
 from huey_otel._pipe import LOST, SUMS, Pipe, PipeReader, encode
 from huey_otel._records import Key, Record, Sum
 from huey_otel._rounds import Rounds
+from huey_otel._span_counts import SPANS
 from huey_otel._sums import Sums
 from huey_otel._writer import PipeWriter
 
@@ -174,6 +175,13 @@ class Relay:
 
     @guarded
     def _handle(self, record: Record) -> None:
+        self._take(record)
+
+    def _take(self, record: Record) -> None:
+        if record.status == mapping.GONE:
+            SPANS.gone(record.pid)
+            if self._reader is not None:
+                self._reader.forget(record.pid)
         self._deliver(record)
 
     @guarded
@@ -181,14 +189,12 @@ class Relay:
         match payload:
             case (str() as kind, taken) if kind == SUMS:
                 self._handle_sums(taken)
-            case (str() as kind, taken) if kind == LOST:
+            case (str() as kind, (pid, taken)) if kind == LOST:
                 for reason, number in taken.items():
                     LOSSES.add(reason, number)
+                SPANS.told(pid, taken.get(n.LOSS_SPANS, 0))
             case _:
-                record = Record(*payload)
-                if record.status == mapping.GONE and self._reader is not None:
-                    self._reader.forget(record.pid)
-                self._deliver(record)
+                self._take(Record(*payload))
 
     def _handle_sums(self, taken: Iterable[tuple[Key, Sum]]) -> None:
         with EXCLUSION:

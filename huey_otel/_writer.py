@@ -98,7 +98,7 @@ class PipeWriter:
     def _send_losses(self) -> None:
         taken = LOSSES.take()
         try:
-            self._incoming.extend(encode((LOST, taken), self._pid))
+            self._incoming.extend(encode((LOST, (self._pid, taken)), self._pid))
         except BaseException:
             LOSSES.put_back(taken)
             raise

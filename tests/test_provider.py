@@ -1,5 +1,6 @@
 """Where spans go: the argument, the application's provider, or the environment."""
 
+import itertools
 import logging
 import re
 import subprocess
@@ -12,12 +13,14 @@ import pytest
 from huey import MemoryHuey
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 
 from huey_otel import _exporters, instrument
 from huey_otel._export import read_export
 from huey_otel._exporters import CountingExporter, CountingProcessor
 from huey_otel._flusher import Flusher
 from huey_otel._losses import Losses
+from huey_otel._span_counts import SPANS, SpanCounts
 from runtime.demo import otlp
 from tests.support import ROOT
 from tests.support_spans import Spans
@@ -538,7 +541,15 @@ def test_an_exporter_that_raises_is_counted(losses: Losses):
 
 
 @pytest.fixture
-def stuck() -> Iterator[tuple[TracerProvider, CountingProcessor]]:
+def counts(monkeypatch) -> SpanCounts:
+    """Those of a process that has ended no span yet."""
+    fresh = SpanCounts()
+    monkeypatch.setattr(SPANS, "here", fresh)
+    return fresh
+
+
+@pytest.fixture
+def stuck(counts) -> Iterator[tuple[TracerProvider, CountingProcessor]]:
     """A provider whose exporter hangs until the test is over."""
     go_on = threading.Event()
 
@@ -568,6 +579,47 @@ def test_what_is_left_at_the_end_is_counted(stuck, losses: Losses, caplog):
     assert losses.counts() == {"spans": 3}
     (message,) = caplog.messages
     assert message.startswith("spans were not delivered in time: ")
+
+
+def test_what_was_exported_or_has_failed_is_not_left(counts, losses: Losses):
+    exporter = Failing()
+    processor = CountingProcessor(CountingExporter(exporter))
+    provider = TracerProvider(shutdown_on_exit=False, sampler=_TwoOfThree())
+    provider.add_span_processor(processor)
+    tracer = provider.get_tracer("tests")
+
+    def end_spans(number: int) -> None:
+        for _ in range(number):
+            tracer.start_span("one").end()
+
+    end_spans(6)
+    processor.force_flush()
+    exporter.fails = False
+    end_spans(3)
+    processor.force_flush()
+    failed, left = dict(losses.counts()), counts.left
+    end_spans(3)
+    waiting = counts.left
+    provider.shutdown()
+
+    assert (failed, left, waiting, counts.left) == ({"spans": 4}, 0, 2, 0)
+    # What a parent would miss that has not heard of the failure.
+    assert counts.lost == 4
+
+
+class _TwoOfThree(Sampler):
+    """Samples all but each third span."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+
+    def should_sample(self, *_: object, **__: object) -> SamplingResult:
+        if next(self._numbers) % 3:
+            return SamplingResult(Decision.RECORD_AND_SAMPLE)
+        return SamplingResult(Decision.RECORD_ONLY)
+
+    def get_description(self) -> str:
+        return "two of three"
 
 
 def test_a_flush_needs_no_new_thread_once_it_is_prepared(stuck, monkeypatch):

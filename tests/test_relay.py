@@ -15,6 +15,7 @@ from huey_otel._forks import EXCLUSION
 from huey_otel._records import Record, TaskFacts
 from huey_otel._relay import Relay
 from huey_otel._routes import Route, Routes
+from huey_otel._span_counts import SPANS
 from tests.support import wait_until
 from tests.support_forks import fork, open_descriptors
 from tests.support_interrupts import Interruption
@@ -541,6 +542,39 @@ def test_the_loss_of_a_killed_child_comes_behind_all_that_it_wrote(got):
     assert len(routes._inflight) == 0
     assert len(relay._deaths) == 0
     end(relay)
+    os.close(ready)
+    os.close(told)
+
+
+def test_spans_of_a_killed_worker_are_lost_but_for_what_it_told(relay, got, losses):
+    relay.open_pipe()
+    ready, told = os.pipe()
+
+    def child():
+        for _ in range(10):
+            next(SPANS.here.ended)
+        SPANS.here.exported(5)
+        for number in (2, 1):
+            SPANS.here.counted(number)
+            losses.count("spans", number, why="w")
+            # Tells of the first; the second it has no time left to tell.
+            if number == 2:
+                relay.send(record("started", 1))
+        os.write(told, b"x")
+        while True:
+            time.sleep(1)
+
+    process = FORK.Process(target=child, daemon=True)
+    SPANS.prepare(process)
+    process.start()
+    relay.watch(process, gone(process.pid))
+    os.read(ready, 1)
+    wait_until(lambda: losses.counts() == {"spans": 2})
+    process.kill()
+    process.join()
+    wait_until(lambda: got.steps[-1:] == [("gone", 0)])
+
+    assert losses.counts() == {"spans": 5}
     os.close(ready)
     os.close(told)
 

@@ -162,7 +162,7 @@ def test_a_full_pipe_loses_no_count(writer, reader, losses, monkeypatch):
         for kind, some in (p for p in payloads if p[0] == "sums")
         for entry in some
     ]
-    lost = [some for kind, some in (p for p in payloads if p[0] == "losses")]
+    lost = [some for kind, (_, some) in (p for p in payloads if p[0] == "losses")]
     assert accepted == [key % 2 == 0 for key in range(more)]
     assert threads == 1
     assert [r.key for r in records if r.status == "started"] == taken
@@ -240,7 +240,7 @@ def test_what_a_writer_lost_reaches_the_reader(writer, reader, losses):
     writer.send(record("started", 1))
 
     assert read_all(reader) == [
-        ("losses", {"carrier": 3}),
+        ("losses", (os.getpid(), {"carrier": 3})),
         tuple(record("started", 1)),
     ]
     assert losses.counts() == {}
@@ -252,7 +252,7 @@ def test_what_a_writer_lost_last_is_drained(writer, reader, losses):
     drained = writer.drain(1.0)
 
     assert drained is True
-    assert read_all(reader) == [("losses", {"carrier": 3})]
+    assert read_all(reader) == [("losses", (os.getpid(), {"carrier": 3}))]
 
 
 def test_without_a_reader_nothing_is_kept_and_nothing_raised(losses, monkeypatch):

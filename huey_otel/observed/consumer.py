@@ -70,6 +70,13 @@ class ObservedConsumer(Consumer):
         _observe_worker(worker)
         return worker
 
+    def _create_process(self, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
+        workers = workers_of(self.huey)
+        process = below._create_process(*args, **kwargs)
+        workers.process_made(self, process)
+        return process
+
 
 @guarded
 def _observe_worker(worker: Any) -> None:

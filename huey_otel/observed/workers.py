@@ -11,6 +11,7 @@ from huey_otel import mapping
 from huey_otel._attempts import HERE, disown_all
 from huey_otel._guard import guarded
 from huey_otel._records import Record
+from huey_otel._span_counts import SPANS
 from huey_otel.observed.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -39,7 +40,15 @@ class Workers:
         self._recorder.worker_type = consumer.worker_type
         # Not only for worker processes: a task may fork as well.
         self._recorder.relay.open_pipe()
+        for process in _processes(consumer):
+            self.process_made(consumer, process)
         self._lifecycle.consumer_starts(consumer)
+
+    @guarded
+    def process_made(self, consumer: "Consumer", process: Any) -> None:
+        """*process*, which is not started yet, is to be a worker or the scheduler."""
+        if consumer.worker_type == WORKER_PROCESS:
+            SPANS.prepare(process)
 
     @guarded
     def consumer_started(self, consumer: "Consumer") -> None:

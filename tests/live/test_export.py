@@ -13,7 +13,8 @@ import redis
 from runtime.demo import otlp
 from runtime.demo.otlp import GRPC, HTTP, Receiver, Span
 from tests.live.processes import Consumer, Program
-from tests.support import wait_until
+from tests.live.scraping import metrics, value
+from tests.support import free_port, wait_until
 
 TASKS = 500
 QUICK = ("-d", "0.02", "-m", "0.1")
@@ -80,6 +81,7 @@ def run_to_the_end(
     )
     wait_until(done(conn, TASKS))
     end(running, signum)
+    assert "(counted as spans)" not in running.log
 
 
 def counted(spans: list[Span], name: str) -> int:
@@ -207,6 +209,40 @@ def test_a_killed_workers_attempt_has_a_span(
     else:
         assert lost.links == ()
         assert only(spans, "inside").parent_id == lost.span_id
+
+
+@pytest.mark.parametrize("serve", [otlp.receiver, otlp.refusing])
+def test_what_a_killed_worker_had_not_exported_is_counted(
+    consumer, produce, conn, serve
+):
+    port, away = free_port(), serve is otlp.refusing
+
+    def lost() -> float | None:
+        return value(metrics(port), "huey_events_dropped_total", reason="spans")
+
+    with serve() as receiver:
+        produce("count", "20")
+        produce("hang")
+        running = consumer(
+            *("process", "-n", "-w", "1", *QUICK, "-c", "0.2"),
+            application="traced",
+            HUEY_OTEL_METRICS_PORT=str(port),
+            OTEL_BSP_SCHEDULE_DELAY="100" if away else "60000",
+            OTEL_EXPORTER_OTLP_TIMEOUT="1",
+            **receiver.environ,
+        )
+        _, pid = conn.blpop("hangs", timeout=15)
+        if away:
+            # It knows of its loss, and has nothing to send that it could go with.
+            wait_until(lambda: "spans could not be delivered" in running.log)
+        kill(int(pid))
+        # Those of the tasks and the one inside; and then that of the lost attempt.
+        wait_until(lambda: lost() == 21 + away)
+        end(running, signal.SIGTERM)
+
+        if not away:
+            assert names(receiver.spans) == {f"process {HANG}"}
+    assert running.log.count("a worker died before it had delivered") == 1
 
 
 HANG = "tests.live.apps.traced.hang"
