@@ -6,6 +6,7 @@ from typing import Any
 from huey_otel import _names as n
 from huey_otel import events, mapping
 from huey_otel._records import Record
+from huey_otel._span_start import SpanStart
 
 
 class InFlight:
@@ -84,7 +85,11 @@ def _ended(
 
 
 def _lost(record: Record, now: float) -> Record:
-    extra = {}
-    if record.status == events.EVENT_STARTED:
-        extra["duration"] = max(0.0, now - record.timestamp)
-    return record._replace(status=events.EVENT_LOST, timestamp=now, extra=extra)
+    lost = record._replace(status=events.EVENT_LOST, timestamp=now, extra={})
+    if record.status != events.EVENT_STARTED:
+        return lost
+    start = SpanStart(*(record.start or ()))
+    return lost._replace(
+        extra={"duration": max(0.0, now - record.timestamp)},
+        start=tuple(start._replace(wait=(record.extra or {}).get("wait"))),
+    )

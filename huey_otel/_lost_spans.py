@@ -1,6 +1,7 @@
 """Spans of lost attempts: the worker that began them can no longer end them."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from opentelemetry import trace
@@ -18,6 +19,7 @@ from opentelemetry.trace import (
 from huey_otel import _names as n
 from huey_otel._provider import Provided
 from huey_otel._records import Key, Record, Source, Sum, TaskFacts
+from huey_otel._span_start import SpanStart, links_of, state_of
 from huey_otel._version import version
 from huey_otel.events import EVENT_LOST
 
@@ -42,18 +44,21 @@ class LostSpans:
         if facts.trace_id is None or facts.span_id is None:
             return
         began = record.timestamp - (record.extra or {}).get("duration", 0.0)
+        start = SpanStart(*(record.start or ()))
         place = facts.name if self._naming == n.NAMING_TASK else source.queue
         span: dict[str, Any] = {
             "name": f"{n.PROCESS} {place}",
             "kind": SpanKind.CONSUMER,
-            "attributes": _attributes(facts, record, source),
+            "attributes": _attributes(facts, record, start, source),
+            "links": links_of(start),
             "start_time": int(began * 1e9),
         }
         end = int(record.timestamp * 1e9)
-        lost = _ids(facts.trace_id, facts.span_id, remote=False)
+        ids = partial(_ids, facts.trace_id, trace_state=state_of(start.state))
+        lost = ids(facts.span_id, is_remote=False)
         parent = None
         if facts.parent_id is not None:
-            parent = _ids(facts.trace_id, facts.parent_id, remote=True)
+            parent = ids(facts.parent_id, is_remote=True)
         provided = self._provided()
         if provided.processors:
             _export(provided, span, lost, parent, end)
@@ -95,10 +100,9 @@ def _link(
     parent: SpanContext,
     end: int,
 ) -> None:
+    span["links"].insert(0, Link(lost))
     linked = provided.tracer.start_span(
-        context=trace.set_span_in_context(NonRecordingSpan(parent), Context()),
-        links=[Link(lost)],
-        **span,
+        context=trace.set_span_in_context(NonRecordingSpan(parent), Context()), **span
     )
     linked.set_status(_STATUS)
     linked.end(end)
@@ -107,12 +111,14 @@ def _link(
 _STATUS = Status(StatusCode.ERROR, "the worker died")
 
 
-def _ids(trace_id: str, span_id: str, *, remote: bool) -> SpanContext:
+def _ids(trace_id: str, span_id: str, **more: Any) -> SpanContext:
     sampled = TraceFlags(TraceFlags.SAMPLED)
-    return SpanContext(int(trace_id, 16), int(span_id, 16), remote, sampled)
+    return SpanContext(int(trace_id, 16), int(span_id, 16), trace_flags=sampled, **more)
 
 
-def _attributes(facts: TaskFacts, record: Record, source: Source) -> dict[str, Any]:
+def _attributes(
+    facts: TaskFacts, record: Record, start: SpanStart, source: Source
+) -> dict[str, Any]:
     attributes: dict[str, Any] = {
         n.MESSAGING_SYSTEM: n.SYSTEM,
         n.MESSAGING_OPERATION_NAME: n.PROCESS,
@@ -124,6 +130,10 @@ def _attributes(facts: TaskFacts, record: Record, source: Source) -> dict[str, A
         n.TASK_OUTCOME: n.OUTCOME_LOST,
         n.ERROR_TYPE: n.OUTCOME_LOST,
     }
+    if start.priority is not None:
+        attributes[n.TASK_PRIORITY] = start.priority
+    if start.wait is not None:
+        attributes[n.TASK_WAIT] = start.wait
     if facts.execute_time is not None:
         attributes[n.TASK_ETA] = facts.execute_time
     if record.retries is not None:

@@ -29,8 +29,8 @@ class Record(NamedTuple):
 
     *source* says which instrumented huey it belongs to, *pid* and *key* which
     message in which process (0: none). *extra* holds the event's further
-    keys. A plain tuple of it is what crosses the pipe, so its fields hold
-    only what `marshal` knows.
+    keys, *start* what only a span must know, see SpanStart. A plain tuple of it
+    is what crosses the pipe, so its fields hold only what `marshal` knows.
     """
 
     source: int
@@ -42,6 +42,7 @@ class Record(NamedTuple):
     facts: tuple[Any, ...] | None
     retries: int | None
     extra: dict[str, Any] | None
+    start: tuple[Any, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,10 @@ def test_what_a_dead_worker_had_started_is_lost():
 
     assert lost == [
         record("started", 1)._replace(
-            status="lost", timestamp=NOW, extra={"duration": 1.5}
+            status="lost",
+            timestamp=NOW,
+            extra={"duration": 1.5},
+            start=(None, "", (), 0.5),
         )
     ]
     assert left == 0
@@ -41,6 +44,15 @@ def test_what_a_dead_worker_had_just_popped_is_lost_without_a_duration():
         record("dequeued", 1)._replace(status="lost", timestamp=NOW, extra={})
     ]
     assert left == 0
+
+
+def test_what_is_lost_keeps_what_its_span_began_with():
+    links = ((1, 2, 1, "", {"huey.link": "retry"}),)
+    started = record("started", 1)._replace(start=(7, "v=1", links, None))
+
+    (lost,), _ = applied(record("dequeued", 1), started, gone())
+
+    assert lost.start == (7, "v=1", links, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,13 @@ SOURCE = Source(queue="my-app", host="h1", worker_type="process")
 FACTS = tuple(TaskFacts("id-1", "send", "app.send", 60, 1700000000.0, 2))
 
 
+def test_what_a_span_began_with_is_in_no_event():
+    record = Record(1, "started", 1.5, 42, 7, "Worker-1", FACTS, 3, {"wait": 0.5})
+    start = (7, "v=1", ((1, 2, 1, "", None),), None)
+
+    assert to_event(record._replace(start=start), SOURCE) == to_event(record, SOURCE)
+
+
 def test_a_started_task():
     record = Record(
         1, "started", 1700000001.5, 42, 7, "Worker-1", FACTS, 3, {"wait": 1.5}

@@ -100,6 +100,7 @@ class Recorder:
         retries: int | None = None,
         extra: dict[str, Any] | None = None,
         timestamp: float | None = None,
+        start: tuple[Any, ...] | None = None,
         must: bool = False,
     ) -> bool:
         """Record a step of *attempt*; *retries* None is what it began with.
@@ -119,6 +120,7 @@ class Recorder:
                 tuple(attempt.facts),
                 attempt.retries if retries is None else retries,
                 extra,
+                start,
             ),
             must=must,
         )

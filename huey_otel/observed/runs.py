@@ -64,13 +64,14 @@ class Runs:
     def _start(self, attempt: Attempt) -> None:
         wait = attempt.start()
         running[id(attempt.task)] = attempt
-        self._tracing.start(attempt, wait)
+        start = self._tracing.start(attempt, wait)
         before, attempt.announced = attempt.announced, True
         attempt.announced = before | self._recorder.tell(
             attempt,
             e.EVENT_STARTED,
             extra={"wait": wait},
             timestamp=attempt.started,
+            start=start,
             must=before,
         )
 

@@ -8,7 +8,7 @@ from huey.api import Task
 from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, TraceFlags
 
 from huey_otel import _failures
 from huey_otel import _names as n
@@ -17,6 +17,7 @@ from huey_otel._guard import guarded
 from huey_otel._provider import Provided
 from huey_otel._records import TaskFacts
 from huey_otel._settings import Settings
+from huey_otel._span_start import start_of
 from huey_otel.observed.propagation import Propagation, headers_of
 
 _LONGEST_DESCRIPTION: Final = 1_024
@@ -95,24 +96,32 @@ class Tracing:
         span.end()
 
     @guarded
-    def start(self, attempt: Attempt, wait: float | None) -> None:
-        """Start the span of *attempt*, and make it current until `leave`."""
+    def start(self, attempt: Attempt, wait: float | None) -> tuple[Any, ...] | None:
+        """Start the span of *attempt*, and make it current until `leave`.
+
+        What else is to be known of it when it is lost, None for nothing.
+        """
         attributes = {}
         if wait is not None:
             attributes[n.TASK_WAIT] = wait
-        span, context = self._start(attempt, attributes)
+        span, context, links = self._start(attempt, attributes)
         attempt.span = span
         attempt.before = contexts.get_current()
         contexts.attach(context)
+        if attempt.facts.span_id is None:
+            return None
+        return start_of(span.get_span_context(), links, attempt.task.priority)
 
     @guarded
     def short(self, attempt: Attempt, outcome: str) -> None:
         """Tell in the trace why nothing was run."""
-        span, _ = self._start(attempt, {n.TASK_OUTCOME: outcome})
+        span, _, _ = self._start(attempt, {n.TASK_OUTCOME: outcome})
         span.end()
 
-    def _start(self, attempt: Attempt, more: dict[str, Any]) -> tuple[Span, Context]:
-        """A span for *attempt*, and the context in which it is current."""
+    def _start(
+        self, attempt: Attempt, more: dict[str, Any]
+    ) -> tuple[Span, Context, list[Link]]:
+        """A span for *attempt*, the context in which it is current, and its links."""
         parent, links = self._propagation.parent(attempt)
         above = trace.get_current_span(parent).get_span_context()
         attributes = self._attributes(
@@ -142,7 +151,7 @@ class Tracing:
                     trace.format_span_id(above.span_id) if above.is_valid else None
                 ),
             )
-        return span, _within(span, parent)
+        return span, _within(span, parent), links
 
     @guarded
     def end(

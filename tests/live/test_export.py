@@ -211,6 +211,37 @@ def test_a_killed_workers_attempt_has_a_span(
         assert only(spans, "inside").parent_id == lost.span_id
 
 
+def test_a_killed_workers_attempt_keeps_its_links(consumer, produce, conn):
+    with otlp.receiver(HTTP) as receiver:
+        produce("stumble", **receiver.environ)
+        running = consumer(
+            *("process", "-w", "1", *QUICK, "-c", "0.2"),
+            application="traced",
+            HUEY_OTEL_PROPAGATION="link",
+            OTEL_BSP_SCHEDULE_DELAY="50",
+            **receiver.environ,
+        )
+        _, pid = conn.blpop("hangs", timeout=15)
+        assert receiver.wait(lambda spans: f"process {STUMBLE}" in names(spans))
+        kill(int(pid))
+        assert receiver.wait(lambda spans: len(spans) == 3)
+        end(running, signal.SIGTERM)
+
+        spans = receiver.spans
+    enqueued = only(spans, f"enqueue {STUMBLE}")
+    failed, lost = (span for span in spans if span is not enqueued)
+    assert lost.attributes["huey.task.outcome"] == "lost"
+    assert lost.attributes["huey.task.wait"] >= 0
+    assert lost.attributes.keys() == failed.attributes.keys()
+    assert [(link.span_id, link.attributes) for link in lost.links] == [
+        (enqueued.span_id, {}),
+        (failed.span_id, {"huey.link": "retry"}),
+    ]
+
+
+STUMBLE = "tests.live.apps.traced.stumble"
+
+
 @pytest.mark.parametrize("serve", [otlp.receiver, otlp.refusing])
 def test_what_a_killed_worker_had_not_exported_is_counted(
     consumer, produce, conn, serve

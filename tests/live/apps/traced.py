@@ -57,6 +57,14 @@ def hang():
     time.sleep(60)
 
 
+@huey.task(retries=1)
+def stumble():
+    if huey.storage.conn.incr("stumbles") == 1:
+        raise ValueError
+    huey.storage.conn.lpush("hangs", os.getpid())
+    time.sleep(60)
+
+
 @huey.task()
 def warm_up():
     pass

@@ -8,6 +8,7 @@ from tests.live.apps.traced import (
     hang,
     huey,
     instrumentation,
+    stumble,
     tracer,
     work,
 )
@@ -23,3 +24,5 @@ match sys.argv[1:]:
             huey.enqueue(work.s().then(after))
     case ["hang"]:
         hang()
+    case ["stumble"]:
+        stumble()
