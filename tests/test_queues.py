@@ -85,10 +85,15 @@ class Slow:
 
 
 @pytest.fixture
-def slow() -> Iterator[Slow]:
+def slow(queues: Queues) -> Iterator[Slow]:
     storage = Slow()
+    before = threads()
     yield storage
+    for number in list(queues._inquirers):
+        queues.remove(number)
     storage.may_answer.set()
+    # What a thread says late would be heard by another test.
+    wait_until(lambda: threads() <= before)
 
 
 def threads() -> int:
