@@ -1,15 +1,12 @@
 """Families: the numbers of one metric under all its labels, and how they are shown."""
 
-import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from huey_otel._catalog import CATALOG, Definition
+from huey_otel._catalog import CATALOG
 
 if TYPE_CHECKING:
-    from prometheus_client import samples
     from prometheus_client.metrics_core import Metric
 
 Labels = tuple[str, ...]
@@ -47,19 +44,13 @@ class Numbers:
         return twin
 
     def rendered(self) -> "Metric":
-        """What prometheus_client makes a page of."""
-        from prometheus_client.samples import Sample
+        """What prometheus_client makes a page of; to be called on a copy."""
+        from huey_otel._shown import ShownNumbers
 
-        name, _, labelnames, _ = self._definition
-        metric = _metric(self._definition)
-        metric.samples = [
-            Sample(name, dict(zip(labelnames, labels, strict=True)), value)
-            for labels, value in self.values.items()
-        ]
-        return metric
+        return ShownNumbers(self._definition, self.values)
 
 
-class Exemplar(NamedTuple):
+class Trace(NamedTuple):
     """The trace behind an observation."""
 
     trace_id: str
@@ -68,7 +59,7 @@ class Exemplar(NamedTuple):
     timestamp: float
 
 
-class _Buckets:
+class Buckets:
     """The observations under one set of labels; `counts` are not cumulative."""
 
     __slots__ = ("counts", "exemplars", "seconds")
@@ -76,7 +67,7 @@ class _Buckets:
     def __init__(self, counts: list[int]) -> None:
         self.counts = counts
         self.seconds = 0.0
-        self.exemplars: dict[int, Exemplar] = {}
+        self.exemplars: dict[int, Trace] = {}
 
 
 class Histogram:
@@ -85,19 +76,19 @@ class Histogram:
     def __init__(self, name: str, bounds: Sequence[float]) -> None:
         self._definition = CATALOG[name]
         self._bounds = bounds
-        self.values: dict[Labels, _Buckets] = {}
+        self.values: dict[Labels, Buckets] = {}
 
     def observe(
         self,
         labels: Labels,
         seconds: float,
         values: Iterable[tuple[float, int]],
-        exemplar: Exemplar | None = None,
+        exemplar: Trace | None = None,
     ) -> None:
         """Take *values* in, each so often, which come to *seconds* together."""
         buckets = self.values.get(labels)
         if buckets is None:
-            buckets = self.values[labels] = _Buckets([0] * (len(self._bounds) + 1))
+            buckets = self.values[labels] = Buckets([0] * (len(self._bounds) + 1))
         buckets.seconds += seconds
         for value, times in values:
             bucket = bisect_left(self._bounds, value)
@@ -109,61 +100,27 @@ class Histogram:
         """The numbers as they are now."""
         twin = type(self)(self._definition.name, self._bounds)
         for labels, buckets in self.values.items():
-            copied = twin.values[labels] = _Buckets(buckets.counts.copy())
+            copied = twin.values[labels] = Buckets(buckets.counts.copy())
             copied.seconds = buckets.seconds
             copied.exemplars = buckets.exemplars.copy()
         return twin
 
     def rendered(self) -> "Metric":
-        """What prometheus_client makes a page of."""
-        from prometheus_client.samples import Sample
-        from prometheus_client.utils import floatToGoString
+        """What prometheus_client makes a page of; to be called on a copy."""
+        from huey_otel._shown import ShownHistogram
 
-        name, _, labelnames, _ = self._definition
-        metric = _metric(self._definition)
-        add = metric.samples.append
-        bounds = [
-            floatToGoString(bound)  # type: ignore[no-untyped-call]  # has no types
-            for bound in (*self._bounds, math.inf)
-        ]
-        for values, buckets in self.values.items():
-            labels = dict(zip(labelnames, values, strict=True))
-            count = 0
-            for at, count in enumerate(accumulate(buckets.counts)):
-                exemplar = _exemplar(buckets.exemplars.get(at))
-                bound = {**labels, "le": bounds[at]}
-                add(Sample(f"{name}_bucket", bound, count, None, exemplar))
-            add(Sample(f"{name}_count", labels, count))
-            add(Sample(f"{name}_sum", labels, buckets.seconds))
-        return metric
+        return ShownHistogram(self._definition, self._bounds, self.values)
 
 
 def described(names: Iterable[str]) -> "list[Metric]":
     """What a registry is told of metrics before they have a value."""
-    return [_metric(CATALOG[name]) for name in names]
+    from huey_otel._shown import Shown
+
+    return [Shown(CATALOG[name]) for name in names]
 
 
 def shown(name: str, values: Mapping[Labels, float]) -> "Metric":
-    """A metric whose *values* are known from elsewhere."""
-    numbers = Numbers(name)
-    for labels, value in values.items():
-        numbers.show(labels, value)
-    return numbers.rendered()
+    """A metric whose *values* are known from elsewhere, and change no more."""
+    from huey_otel._shown import ShownNumbers
 
-
-def _metric(definition: Definition) -> "Metric":
-    from prometheus_client.metrics_core import Metric
-
-    # prometheus_client writes these two suffixes itself, where its format has them.
-    suffix = {"counter": "_total", "info": "_info"}.get(definition.kind, "")
-    name = definition.name.removesuffix(suffix)
-    return Metric(name, definition.help, definition.kind)
-
-
-def _exemplar(exemplar: Exemplar | None) -> "samples.Exemplar | None":
-    if exemplar is None:
-        return None
-    from prometheus_client import samples
-
-    trace = {"trace_id": exemplar.trace_id, "span_id": exemplar.span_id}
-    return samples.Exemplar(trace, exemplar.value, exemplar.timestamp)
+    return ShownNumbers(CATALOG[name], values)

@@ -1,6 +1,6 @@
 """The metrics: a sink that counts records, and the collector that shows the counts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from huey_otel import _names as n
@@ -47,6 +47,8 @@ class Metrics:
         """The huey that sends as source *number* runs *consumer* in this process."""
         with EXCLUSION:
             self._consumers[number] = consumer
+            # Before the first scrape as well, they are never folded.
+            self._registered = self._registered_by(self._consumers.values())
 
     def remove(self, number: int) -> None:
         """Source *number* sends no more; what it has counted stays."""
@@ -108,6 +110,10 @@ class Metrics:
         self._tasks[queue, name] = labels
         return labels
 
+    @staticmethod
+    def _registered_by(consumers: Iterable[RunningConsumer]) -> set[Labels]:
+        return {(one.queue, name) for one in consumers for name in one.tasks()}
+
     def describe(self) -> "list[Metric]":
         """All names, so that a registry need not collect to know them."""
         return described((*COUNTERS, *MOMENTS, *HISTOGRAMS, *_READ_OFF))
@@ -115,11 +121,7 @@ class Metrics:
     def collect(self) -> "Iterator[Metric]":
         """All metrics; the numbers are copied first, and rendered without a lock."""
         consumers = list(self._consumers.values())
-        registered: set[Labels] = {
-            (consumer.queue, name)
-            for consumer in consumers
-            for name in consumer.tasks()
-        }
+        registered = self._registered_by(consumers)
         with EXCLUSION:
             self._registered = registered
             numbers = {name: kept.copy() for name, kept in self._tally.numbers.items()}

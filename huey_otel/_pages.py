@@ -2,7 +2,7 @@
 
 import gzip
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -12,7 +12,7 @@ from huey_otel._forks import COLLECTING
 from huey_otel._guard import guarded
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry, Metric
+    from prometheus_client import CollectorRegistry
 
 _PATIENCE: Final = 5.0
 """Seconds that a scrape waits for another one that does not end."""
@@ -68,6 +68,8 @@ class Pages:
     def _metrics(self, accept: str, names: list[str]) -> Page | None:
         from prometheus_client.exposition import choose_encoder
 
+        from huey_otel._encoding import Encoding
+
         self._prepare()
         # Others' collectors may take locks; a fork waits until they are released.
         if not COLLECTING.take(_PATIENCE):
@@ -83,17 +85,8 @@ class Pages:
         finally:
             COLLECTING.release()
         encode, content_type = choose_encoder(accept)
-        return Page(HTTPStatus.OK, content_type, encode(_Collected(collected)))
-
-
-class _Collected:
-    """A registry that has been collected."""
-
-    def __init__(self, metrics: "Iterable[Metric]") -> None:
-        self._metrics = metrics
-
-    def collect(self) -> "Iterable[Metric]":
-        return self._metrics
+        encoding = Encoding(encode, openmetrics="openmetrics" in content_type)
+        return Page(HTTPStatus.OK, content_type, encoding.of(collected))
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -121,7 +114,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(page.status)
         self.send_header("Content-Type", page.content_type)
         if self._takes_gzip():
-            body = gzip.compress(body, compresslevel=6)
+            # A third of the time of level 6, and a fifth more bytes.
+            body = gzip.compress(body, compresslevel=1)
             self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 from huey_otel import _names as n
 from huey_otel import mapping
-from huey_otel._families import Exemplar, Histogram, Labels, Numbers
+from huey_otel._families import Histogram, Labels, Numbers, Trace
 from huey_otel._records import Record, Source, TaskFacts
 from huey_otel._restarts import Restarts
 from huey_otel._running import Running
@@ -190,7 +190,7 @@ class Tally:
         exemplar = None
         facts = TaskFacts(*step.record.facts) if step.record.facts else None
         if facts is not None and facts.trace_id and facts.span_id:
-            exemplar = Exemplar(
+            exemplar = Trace(
                 facts.trace_id, facts.span_id, step.seconds, step.record.timestamp
             )
         self.histograms[name].observe(labels, step.seconds, step.values, exemplar)

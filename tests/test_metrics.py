@@ -479,7 +479,6 @@ def test_unknown_tasks_are_folded_past_a_bound_and_registered_ones_are_not(
     metrics, registry
 ):
     metrics.add_consumer(1, consumer("app.late"))
-    page(registry)
     for number in range(600):
         metrics(record("retrying", name=f"app.task{number}"), SOURCE)
     metrics(record("retrying", name="app.late"), SOURCE)
@@ -488,6 +487,20 @@ def test_unknown_tasks_are_folded_past_a_bound_and_registered_ones_are_not(
 
     assert len(shown) == 502
     assert shown['huey_task_retries_total{queue="shop",task="_other"}'] == 100
+    assert shown['huey_task_retries_total{queue="shop",task="app.late"}'] == 1
+
+
+def test_task_that_is_registered_later_is_not_folded_after_a_scrape(metrics, registry):
+    tasks = [TASK]
+    metrics.add_consumer(1, consumer(tasks=lambda: tasks))
+    for number in range(600):
+        metrics(record("retrying", name=f"app.task{number}"), SOURCE)
+    tasks.append("app.late")
+    page(registry)
+    metrics(record("retrying", name="app.late"), SOURCE)
+
+    shown = page(registry, n.TASK_RETRIES_TOTAL)
+
     assert shown['huey_task_retries_total{queue="shop",task="app.late"}'] == 1
 
 
