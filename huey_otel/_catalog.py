@@ -87,10 +87,31 @@ _DEFINITIONS: Final = (
         f"Messages that wait on the queue; {_SAME}.",
     ),
     Definition(
+        n.QUEUE_OLDEST_AGE,
+        "gauge",
+        ("queue",),
+        "For how long the oldest message waits on the queue, absent while none does;"
+        f" {_SAME}.",
+    ),
+    Definition(
         n.SCHEDULE_LENGTH,
         "gauge",
         ("queue",),
         f"Messages on the schedule, due or not; {_SAME}.",
+    ),
+    Definition(
+        n.SCHEDULE_OVERDUE_AGE,
+        "gauge",
+        ("queue",),
+        "For how long the first message of the schedule is due, absent while none is;"
+        f" {_SAME}.",
+    ),
+    Definition(
+        n.RESULTS,
+        "gauge",
+        ("queue",),
+        "Results that nobody has fetched, and what else huey keeps beside them:"
+        f" revocations and locks; {_SAME}.",
     ),
     Definition(
         n.WORKERS, "gauge", ("queue", "worker_type"), "Workers that the consumer keeps."

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from huey_otel._consumers import RunningConsumer
+from huey_otel._contents import Meaning
 from huey_otel._exposed import Exposed
 from huey_otel._forks import in_child
 from huey_otel._metrics import Metrics
@@ -75,12 +76,16 @@ class Exposition:
             self.metrics = metrics
 
     def add(
-        self, number: int, consumer: RunningConsumer, storage: Callable[[], Any]
+        self,
+        number: int,
+        consumer: RunningConsumer,
+        storage: Callable[[], Any],
+        meaning: Meaning,
     ) -> None:
         """Show *consumer*, and what is in the *storage* of its queue."""
         if self.metrics is not None:
             self.metrics.add_consumer(number, consumer)
-            self._queues.add(number, consumer.queue, storage)
+            self._queues.add(number, consumer.queue, storage, meaning)
 
     def stop(self, number: int) -> None:
         """Source *number* runs no consumer any more; what it has counted stays."""

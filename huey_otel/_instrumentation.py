@@ -14,6 +14,7 @@ from opentelemetry.trace import TracerProvider
 
 from huey_otel import _process, _provider, _start_line
 from huey_otel._consumers import RunningConsumer
+from huey_otel._contents import Meaning
 from huey_otel._destinations import Destinations
 from huey_otel._emitter import RedisEventEmitter
 from huey_otel._exposition import Exposition
@@ -227,7 +228,12 @@ class Instrumentation:
             started=time.time(),
             tasks=lambda: hueys.registered(self._huey),
         )
-        self._exposition.add(self._number, shown, lambda: self._huey.storage)
+        meaning = Meaning(
+            carrier=serializers.carriers(self._huey.serializer),
+            now=self._huey._get_timestamp,  # noqa: SLF001 - as its scheduler does
+        )
+        storage = lambda: self._huey.storage  # noqa: E731 - it may be exchanged
+        self._exposition.add(self._number, shown, storage, meaning)
         self._health = Health(consumer)
         self._shared.page.open(
             self._number, self._exposition, self._settings.exposed, self._health

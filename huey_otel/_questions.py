@@ -4,12 +4,13 @@ import copy
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from huey.storage import BaseSqlStorage
 from opentelemetry import context as contexts
 
 from huey_otel import _names as n
+from huey_otel._contents import Contents, Meaning, contents
 from huey_otel._emitter import of_storage
 from huey_otel._losses import LOSSES
 
@@ -17,19 +18,12 @@ _PATIENCE: Final = 1.0
 """Seconds that a scrape waits for a storage."""
 
 
-class Lengths(NamedTuple):
-    """How many messages wait on the queue, and how many are on the schedule."""
-
-    queue: int
-    schedule: int
-
-
 class Answer:
-    """What the storage says to one question; `lengths` None until it does."""
+    """What the storage says to one question; `contents` None until it does."""
 
     def __init__(self) -> None:
         self.until = time.monotonic() + _PATIENCE
-        self.lengths: Lengths | None = None
+        self.contents: Contents | None = None
         self.given = threading.Event()
 
 
@@ -40,9 +34,12 @@ class Inquirer:
     time: who asks while the storage hangs, learns at once that it does.
     """
 
-    def __init__(self, queue: str, storage: Callable[[], Any]) -> None:
+    def __init__(
+        self, queue: str, storage: Callable[[], Any], meaning: Meaning
+    ) -> None:
         self._queue = queue
         self._storage = storage
+        self._meaning = meaning
         self._known: Any = None
         self._own: Any = None
         self.begin_anew()
@@ -68,11 +65,11 @@ class Inquirer:
             self._changed.notify()
             return self._answer
 
-    def wait(self, answer: Answer) -> Lengths | None:
+    def wait(self, answer: Answer) -> Contents | None:
         """What *answer* is; None if there is none within a second of the question."""
         if not answer.given.wait(max(0.0, answer.until - time.monotonic())):
             self._missing("did not answer in time")
-        return answer.lengths
+        return answer.contents
 
     def close(self) -> None:
         """End the thread, as soon as the storage lets it."""
@@ -96,7 +93,7 @@ class Inquirer:
 
     def _reply(self, answer: Answer) -> None:
         try:
-            answer.lengths = self._lengths()
+            answer.contents = self._contents()
         except Exception as error:  # noqa: BLE001 - whatever a storage may raise
             self._let_go()
             self._missing(f"raised {type(error).__name__}: {error}")
@@ -107,14 +104,14 @@ class Inquirer:
         finally:
             answer.given.set()
 
-    def _lengths(self) -> Lengths:
+    def _contents(self) -> Contents:
         storage = self._storage()
         if storage is not self._known:
             self._let_go()
             self._known, self._own = storage, _of_our_own(storage)
         own = self._own
         try:
-            return Lengths(int(own.queue_size()), int(own.schedule_size()))
+            return contents(self._queue, own, self._meaning)
         finally:
             if own is not storage and isinstance(own, BaseSqlStorage):
                 # A connection to a file must not be there when somebody forks.

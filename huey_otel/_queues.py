@@ -1,24 +1,31 @@
 """The queue gauges: how much a storage holds, asked when somebody scrapes."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from huey_otel import _names as n
+from huey_otel._contents import Contents, Meaning
 from huey_otel._families import Labels, described, shown
 from huey_otel._forks import in_child
-from huey_otel._questions import Inquirer, Lengths
+from huey_otel._questions import Inquirer
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
-_NAMES: Final = (n.QUEUE_LENGTH, n.SCHEDULE_LENGTH)
+_SHOWN: Final[Mapping[str, Callable[[Contents], float | None]]] = {
+    n.QUEUE_LENGTH: lambda held: held.queue,
+    n.QUEUE_OLDEST_AGE: lambda held: held.oldest,
+    n.SCHEDULE_LENGTH: lambda held: held.schedule,
+    n.SCHEDULE_OVERDUE_AGE: lambda held: held.overdue,
+    n.RESULTS: lambda held: held.results,
+}
 
 
 class _Asked(threading.local):
     """What the current thread has asked already, for the scrape that it makes next."""
 
-    answers: dict[str, Lengths] | None = None
+    answers: dict[str, Contents] | None = None
 
 
 class Queues:
@@ -33,10 +40,16 @@ class Queues:
         self._asked = _Asked()
         in_child(self._after_fork)
 
-    def add(self, number: int, queue: str, storage: Callable[[], Any]) -> None:
+    def add(
+        self,
+        number: int,
+        queue: str,
+        storage: Callable[[], Any],
+        meaning: Meaning = Meaning(),  # noqa: B008 - it never changes
+    ) -> None:
         """Show *queue* of source *number*; *storage* gives what it has now."""
         self.remove(number)
-        self._inquirers[number] = (queue, Inquirer(queue, storage))
+        self._inquirers[number] = (queue, Inquirer(queue, storage, meaning))
 
     def remove(self, number: int) -> None:
         """Show the queue of source *number* no more."""
@@ -50,28 +63,28 @@ class Queues:
 
     def describe(self) -> "list[Metric]":
         """All names, so that a registry need not collect to know them."""
-        return described(_NAMES)
+        return described(_SHOWN)
 
     def collect(self) -> "Iterator[Metric]":
         """The gauges of the queues whose storages answer."""
         answers, self._asked.answers = self._asked.answers, None
         if answers is None:
             answers = self._answers()
-        queue: dict[Labels, float] = {}
-        schedule: dict[Labels, float] = {}
-        for name, lengths in answers.items():
-            queue[name,] = lengths.queue
-            schedule[name,] = lengths.schedule
-        yield shown(n.QUEUE_LENGTH, queue)
-        yield shown(n.SCHEDULE_LENGTH, schedule)
+        for name, told in _SHOWN.items():
+            values: dict[Labels, float] = {}
+            for queue, held in answers.items():
+                value = told(held)
+                if value is not None:
+                    values[queue,] = value
+            yield shown(name, values)
 
-    def _answers(self) -> dict[str, Lengths]:
+    def _answers(self) -> dict[str, Contents]:
         asked = [(*pair, pair[1].ask()) for pair in list(self._inquirers.values())]
-        answers: dict[str, Lengths] = {}
+        answers: dict[str, Contents] = {}
         for queue, inquirer, answer in asked:
-            lengths = inquirer.wait(answer)
-            if lengths is not None:
-                answers.setdefault(queue, lengths)
+            held = inquirer.wait(answer)
+            if held is not None:
+                answers.setdefault(queue, held)
         return answers
 
     def _after_fork(self) -> None:

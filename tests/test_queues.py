@@ -23,6 +23,7 @@ FIVE_AND_TWO = {
     'huey_queue_length{queue="shop"}': 5,
     'huey_schedule_length{queue="shop"}': 2,
 }
+LENGTHS = (n.QUEUE_LENGTH, n.SCHEDULE_LENGTH)
 
 
 @pytest.fixture
@@ -115,9 +116,9 @@ def test_lengths_are_what_the_storage_holds(
         huey.add_schedule(add.s())
     queues.add(1, "shop", lambda: huey.storage)
 
-    assert page(registry) == FIVE_AND_TWO
+    assert page(registry, *LENGTHS) == FIVE_AND_TWO
     huey.storage.flush_all()
-    assert set(page(registry).values()) == {0}
+    assert set(page(registry, *LENGTHS).values()) == {0}
 
 
 def test_redis_is_asked_over_a_connection_of_its_own(queues, registry, redis_server):
@@ -143,7 +144,7 @@ def test_lock_of_the_storage_is_not_taken(queues, registry, tmp_path, request):
     with huey.storage.lock:
         shown = page(registry)
 
-    assert len(shown) == 2
+    assert len(shown) == 3
 
 
 def test_nothing_starts_before_a_scrape(queues, registry, slow):
@@ -214,14 +215,14 @@ def test_redis_that_hangs_holds_a_scrape_up_once_and_is_asked_again(
 ):
     huey = RedisHuey("shop", url=redis_server.url)
     queues.add(1, "shop", lambda: huey.storage)
-    assert len(page(registry)) == 2
+    assert len(page(registry, *LENGTHS)) == 2
 
     redis_server.pause()
     try:
         assert page(registry) == {}
     finally:
         redis_server.resume()
-    wait_until(lambda: len(page(registry)) == 2)
+    wait_until(lambda: len(page(registry, *LENGTHS)) == 2)
 
     assert losses.counts() == {n.LOSS_GAUGES: 1}
 
@@ -312,7 +313,10 @@ def _in_child(check: Callable[[], Any]) -> bool:
 def test_help_says_how_to_aggregate(queues):
     helps = {metric.name: metric.documentation for metric in queues.collect()}
 
-    assert set(helps) == {n.QUEUE_LENGTH, n.SCHEDULE_LENGTH}
+    assert set(helps) == {
+        *LENGTHS,
+        *(n.QUEUE_OLDEST_AGE, n.SCHEDULE_OVERDUE_AGE, n.RESULTS),
+    }
     assert all("aggregate with max, never sum" in text for text in helps.values())
 
 

@@ -1,5 +1,7 @@
 """The serializer's mixin: writes the carrier behind a message, and reads it back."""
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 from huey.registry import Message
@@ -7,7 +9,7 @@ from huey.serializer import Serializer
 
 from huey_otel import _names as n
 from huey_otel._attempts import HERE
-from huey_otel._carrier import TrailerError, decode
+from huey_otel._carrier import Carrier, TrailerError, decode
 from huey_otel._guard import guarded
 from huey_otel._losses import LOSSES
 from huey_otel.observed.naming import put_back, swap
@@ -32,6 +34,16 @@ class ObservedSerializer(Serializer):
         return super()._deserialize(data)
 
 
+class PeekingSerializer(ObservedSerializer):
+    """Reads the carrier of a message that is left where it is, and unpickles nothing.
+
+    Signature and compression are the business of whoever is above, as ever.
+    """
+
+    def _deserialize(self, data: bytes) -> Carrier | None:
+        return decode(data)
+
+
 @guarded
 def _read_carrier(data: bytes) -> None:
     try:
@@ -52,6 +64,23 @@ def observe(serializer: object) -> bool:
     observed: Any = type(serializer)
     observed._huey_otel_users += 1
     return True
+
+
+def carriers(serializer: object) -> Callable[[bytes], Carrier | None]:
+    """What reads the carrier of a message that *serializer* has written.
+
+    It raises what *serializer* does, and reads None where there is no carrier.
+    """
+    twin: Any = copy.copy(serializer)
+    if not isinstance(twin, ObservedSerializer):
+        return lambda _: None
+    swap(twin, PeekingSerializer, below=True)
+
+    def read(message: bytes) -> Carrier | None:
+        carrier = twin.deserialize(message)
+        return carrier if isinstance(carrier, Carrier) else None
+
+    return read
 
 
 def release(serializer: object) -> None:
