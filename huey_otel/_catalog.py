@@ -81,6 +81,18 @@ _DEFINITIONS: Final = (
         "When a task last finally failed, timed out or was lost here.",
     ),
     Definition(
+        n.PERIODIC_INTERVAL,
+        "gauge",
+        _TASK,
+        f"Time from the last minute that a periodic task was due to the next; {_SAME}.",
+    ),
+    Definition(
+        n.PERIODIC_NEXT_RUN,
+        "gauge",
+        _TASK,
+        f"When a periodic task is due next; {_SAME}.",
+    ),
+    Definition(
         n.QUEUE_LENGTH,
         "gauge",
         ("queue",),

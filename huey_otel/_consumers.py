@@ -10,6 +10,7 @@ import huey
 
 from huey_otel import _names as n
 from huey_otel import mapping
+from huey_otel._calendar import Due
 from huey_otel._families import Labels, Numbers, shown
 from huey_otel._running import Run
 from huey_otel.mapping import TABLE, Published
@@ -24,7 +25,8 @@ _SCHEDULER: Final = "Scheduler"
 class RunningConsumer:
     """What a consumer says of itself when it starts. `started` in Unix seconds.
 
-    *tasks* gives the dotted paths that are registered, whenever it is called.
+    *tasks* gives the dotted paths that are registered, whenever it is called, and
+    *due* when the periodic ones are due, as far as it is known without their runs.
     """
 
     queue: str
@@ -33,6 +35,7 @@ class RunningConsumer:
     periodic: bool
     started: float
     tasks: Callable[[], Iterable[str]]
+    due: Callable[[], Mapping[str, Due]] = dict
 
     @property
     def info(self) -> Labels:

@@ -108,9 +108,11 @@ class Exposition:
         self.metrics = None
         return True
 
-    def ask_storages(self) -> None:
-        """Ask before a scrape what must not be asked during one."""
+    def prepare(self) -> None:
+        """Find out before a scrape what would take too long during one."""
         self._queues.ask()
+        if self.metrics is not None:
+            self.metrics.foresee()
 
 
 class Page:
@@ -145,7 +147,7 @@ class Page:
             host=exposed.host,
             port=exposed.port,
             health=self._health,
-            prepare=exposition.ask_storages,
+            prepare=exposition.prepare,
         )
         self.endpoint.start()
 

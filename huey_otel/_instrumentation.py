@@ -30,6 +30,7 @@ from huey_otel.observed import serializer as serializers
 from huey_otel.observed import storage as storages
 from huey_otel.observed.health import Health
 from huey_otel.observed.observation import Observation
+from huey_otel.observed.periodic import Timetable
 from huey_otel.observed.recorder import Recorder
 from huey_otel.observed.tracing import Tracing
 
@@ -227,6 +228,7 @@ class Instrumentation:
             periodic=consumer.periodic,
             started=time.time(),
             tasks=lambda: hueys.registered(self._huey),
+            due=Timetable(self._huey),
         )
         meaning = Meaning(
             carrier=serializers.carriers(self._huey.serializer),

@@ -8,6 +8,7 @@ from huey_otel._consumers import RunningConsumer, of_consumers, show_zeros
 from huey_otel._families import Labels, described, shown
 from huey_otel._forks import EXCLUSION
 from huey_otel._losses import LOSSES
+from huey_otel._periodic import of_periodic
 from huey_otel._records import KEYED, Key, Record, Source, Sum, Total
 from huey_otel._running import of_runs
 from huey_otel._tally import COUNTERS, HISTOGRAMS, MOMENTS, Step, Tally
@@ -21,6 +22,7 @@ _MOST_TASKS: Final = 500
 
 _READ_OFF: Final = (
     *(n.TASKS_IN_PROGRESS, n.TASK_RUNNING_AGE, n.WORKERS, n.WORKERS_BUSY),
+    *(n.PERIODIC_INTERVAL, n.PERIODIC_NEXT_RUN),
     *(n.CONSUMER_INFO, n.CONSUMER_START_TIME, n.EVENTS_DROPPED_TOTAL),
 )
 
@@ -110,6 +112,11 @@ class Metrics:
         self._tasks[queue, name] = labels
         return labels
 
+    def foresee(self) -> None:
+        """Work out when periodic tasks are due, before `collect` has to."""
+        for consumer in list(self._consumers.values()):
+            consumer.due()
+
     @staticmethod
     def _registered_by(consumers: Iterable[RunningConsumer]) -> set[Labels]:
         return {(one.queue, name) for one in consumers for name in one.tasks()}
@@ -127,11 +134,13 @@ class Metrics:
             numbers = {name: kept.copy() for name, kept in self._tally.numbers.items()}
             histograms = [kept.copy() for kept in self._tally.histograms.values()]
             runs = list(self._tally.running)
+            periodic = self._tally.periodic.due()
         ever_started = numbers[n.TASK_ATTEMPTS_TOTAL].above_zero()
         show_zeros(numbers, consumers, registered)
         yield from (family.rendered() for family in numbers.values())
         yield from (histogram.rendered() for histogram in histograms)
         yield from of_runs(runs, ever_started)
+        yield from of_periodic(periodic, consumers)
         yield from of_consumers(consumers, runs)
         dropped = {**dict.fromkeys(n.LOSS_REASONS, 0), **LOSSES.counts()}
         yield shown(

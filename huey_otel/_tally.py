@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 from huey_otel import _names as n
 from huey_otel import mapping
 from huey_otel._families import Histogram, Labels, Numbers, Trace
+from huey_otel._periodic import ObservedRuns
 from huey_otel._records import Record, Source, TaskFacts
 from huey_otel._restarts import Restarts
 from huey_otel._running import Running
@@ -62,6 +63,7 @@ class Tally:
             name: Histogram(name, bounds.get(name, wait_bounds)) for name in HISTOGRAMS
         }
         self.running = Running()
+        self.periodic = ObservedRuns()
         self._restarts = Restarts()
         self._exceptions: set[str] = set()
         self._moves = {status: self._moves_of(row) for status, row in TABLE.items()}
@@ -87,6 +89,7 @@ class Tally:
             n.TASK_LAST_SUCCESS: self._last_success,
             n.TASK_LAST_FAILURE: self._last_failure,
             n.TASKS_IN_PROGRESS: self._run,
+            n.PERIODIC_INTERVAL: self._scheduled_periodic,
             n.WORKER_RESTARTS_TOTAL: self._restarted,
             n.SCHEDULER_LAST_CHECK: self._checked,
             n.CONSUMER_ERRORS_TOTAL: self._consumer_error,
@@ -161,6 +164,9 @@ class Tally:
             self.running.start(step.record, step.source, step.task[1])
         else:
             self.running.end(step.record)
+
+    def _scheduled_periodic(self, step: Step) -> None:
+        self.periodic.scheduled(step.task, step.record.timestamp)
 
     def _restarted(self, step: Step) -> None:
         reason = self._restarts.apply(step.record, step.source)

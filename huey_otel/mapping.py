@@ -70,6 +70,7 @@ _ROWS: Final = (
     Row(
         status=e.EVENT_SCHEDULING_PERIODIC,
         when="a due periodic task is enqueued",
+        metrics=(n.PERIODIC_INTERVAL, n.PERIODIC_NEXT_RUN),
     ),
     Row(
         status=e.EVENT_SCHEDULED,

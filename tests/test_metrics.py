@@ -17,6 +17,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from huey_otel import _names as n
 from huey_otel import mapping
+from huey_otel._calendar import Due
 from huey_otel._catalog import CATALOG
 from huey_otel._exposed import checked_buckets
 from huey_otel._forks import EXCLUSION
@@ -418,6 +419,32 @@ def test_last_check_of_the_scheduler_never_goes_back(metrics, registry):
     }
 
 
+def scheduled(minute: float, name: str = TASK) -> Record:
+    return record("scheduling-periodic", name=name, timestamp=60 * minute + 0.2)
+
+
+def test_periodic_task_is_expected_to_go_on_as_it_did_the_last_time(metrics, registry):
+    feed(metrics, scheduled(10), scheduled(10, name="app.once"))
+    after_one = page(registry, n.PERIODIC_INTERVAL, n.PERIODIC_NEXT_RUN)
+    feed(metrics, scheduled(40), scheduled(55), scheduled(55), scheduled(54))
+
+    assert after_one == {}
+    assert page(registry, n.PERIODIC_INTERVAL, n.PERIODIC_NEXT_RUN) == {
+        f"huey_periodic_task_interval_seconds{{{OF_TASK}}}": 15 * 60,
+        f"huey_periodic_task_next_run_timestamp_seconds{{{OF_TASK}}}": 70 * 60,
+    }
+
+
+def test_what_is_known_of_a_periodic_task_goes_before_what_was_seen(metrics, registry):
+    metrics.add_consumer(1, consumer(due=lambda: {TASK: Due(3600, 7200)}))
+    feed(metrics, scheduled(40), scheduled(55))
+
+    assert page(registry, n.PERIODIC_INTERVAL, n.PERIODIC_NEXT_RUN) == {
+        f"huey_periodic_task_interval_seconds{{{OF_TASK}}}": 3600,
+        f"huey_periodic_task_next_run_timestamp_seconds{{{OF_TASK}}}": 7200,
+    }
+
+
 def test_losses_of_the_process_are_shown_by_reason(registry, losses: Losses):
     losses.count(n.LOSS_RELAY, 3, why="a test")
 
@@ -616,11 +643,17 @@ def test_infinity_may_be_named_as_the_last_bucket():
 
 def test_every_metric_of_the_mapping_is_moved_or_read_off(metrics):
     tally = metrics._tally
-    moved = {*tally.numbers, *tally.histograms, n.TASKS_IN_PROGRESS}
+    moved = {
+        *(*tally.numbers, *tally.histograms),
+        *(n.TASKS_IN_PROGRESS, n.PERIODIC_INTERVAL),
+    }
 
     unmoved = {name for row in mapping.TABLE.values() for name in row.metrics} - moved
 
-    assert unmoved == {n.TASK_RUNNING_AGE, n.WORKERS_BUSY}
+    assert unmoved == {
+        *(n.TASK_RUNNING_AGE, n.WORKERS_BUSY),
+        n.PERIODIC_NEXT_RUN,
+    }
 
 
 def test_registry_learns_all_names_without_collecting(metrics, monkeypatch):
