@@ -1,18 +1,23 @@
 """What a real Prometheus gets to read of a real consumer, against the tasks' books."""
 
+import datetime
 import os
+import random
 import signal
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import redis
 from huey.consumer_options import ConsumerConfig
 
+from huey_otel._catalog import CATALOG
 from runtime.demo import otlp
 from tests.live.processes import Consumer, Program, alive
 from tests.live.scraping import (
@@ -28,18 +33,28 @@ from tests.live.scraping import (
 from tests.support import free_port, wait_until
 from tests.support_redis import RedisServer
 
-KINDS = ("thread", "process")
+WORKER_KINDS = ("thread", "process")
 QUICK = ("-d", "0.02", "-m", "0.1", "-n")
 PATH = "tests.live.apps.books."
+NEVER_LESS = [
+    f"{name}{suffix}"
+    for name, kind, *_ in CATALOG.values()
+    for suffix in {"counter": [""], "histogram": ["_bucket", "_count", "_sum"]}.get(
+        kind, []
+    )
+]
 HANG = {"queue": "live", "task": f"{PATH}hang"}
 
 # The columns of the books, the metric that each is about, and its labels.
 COLUMNS = {
-    "enqueued": ("huey_tasks_enqueued_total", "origin"),
-    "attempts": ("huey_task_attempts_total",),
-    "attempts_finished": ("huey_task_attempts_finished_total", "outcome"),
-    "finished": ("huey_tasks_finished_total", "outcome"),
-    "retries": ("huey_task_retries_total",),
+    "enqueued": ("huey_tasks_enqueued_total", "task", "origin"),
+    "attempts": ("huey_task_attempts_total", "task"),
+    "attempts_finished": ("huey_task_attempts_finished_total", "task", "outcome"),
+    "finished": ("huey_tasks_finished_total", "task", "outcome"),
+    "retries": ("huey_task_retries_total", "task"),
+    "exceptions": ("huey_task_exceptions_total", "task", "exception"),
+    "consumer_errors": ("huey_consumer_errors_total", "kind"),
+    "restarts": ("huey_worker_restarts_total", "reason"),
 }
 
 Start = Callable[..., Consumer]
@@ -62,8 +77,10 @@ class Books:
         columns = {column: Counter() for column in COLUMNS}
         text = self._path.read_text() if self._path.exists() else ""
         for line, number in (Counter(text.splitlines()) + self._more).items():
-            column, task, *label = line.split()
-            columns[column][PATH + task, *label] += number
+            column, *labels = line.split()
+            if "task" in COLUMNS[column] and not labels[0].startswith("_"):
+                labels[0] = PATH + labels[0]
+            columns[column][tuple(labels)] += number
         return {column: above_zero(kept) for column, kept in columns.items()}
 
     def finished(self) -> int:
@@ -125,51 +142,149 @@ def prometheus(keep: Keep, port: int, tmp_path: Path) -> Prometheus:
     return started
 
 
-def enqueue_a_mix(app: ModuleType, books: Books, scale: int) -> int:
-    """Enqueue tasks of all outcomes; how many will be finished."""
+class Kind(NamedTuple):
+    """How to enqueue a kind of task, how often, and how many it finishes in all."""
+
+    enqueue: Callable[[ModuleType, Books, int], object]
+    weight: int = 3
+    finishes: int = 1
+
+
+def revoked(app: ModuleType, books: Books, _: int) -> None:
+    app.be_revoked()
+    books.add("finished be_revoked revoked", 1)
+
+
+def expired(app: ModuleType, books: Books, _: int) -> None:
+    past = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=1)
+    app.huey.enqueue(app.be_expired.s(expires=past))
+    books.add("finished be_expired expired", 1)
+
+
+def unreadable(app: ModuleType, books: Books, number: int) -> None:
+    app.huey.storage.enqueue(b"no message %d" % number)
+    books.add("consumer_errors dequeueing", 1)
+    books.add("finished _unknown lost", 1)
+
+
+KINDS = {
+    "succeed": Kind(lambda app, *_: app.succeed(), 30),
+    "fail": Kind(lambda app, *_: app.fail(), 8),
+    "recover": Kind(lambda app, _, number: app.recover(number)),
+    "recover_later": Kind(lambda app, _, number: app.recover_later(number)),
+    "give_up": Kind(lambda app, _, number: app.give_up(number)),
+    "meet_lock": Kind(lambda app, *_: app.meet_lock()),
+    "nest": Kind(lambda app, *_: app.nest(), finishes=2),
+    "pipeline": Kind(
+        lambda app, *_: app.huey.enqueue(app.begin_pipeline.s().then(app.end_pipeline)),
+        finishes=2,
+    ),
+    "be_handled": Kind(
+        lambda app, *_: app.huey.enqueue(app.be_handled.s().error(app.handle)),
+        finishes=2,
+    ),
+    "be_revoked": Kind(revoked),
+    "be_expired": Kind(expired),
+    "cancel_itself": Kind(lambda app, *_: app.cancel_itself()),
+    "cancel_once": Kind(lambda app, _, number: app.cancel_once(number)),
+    "ask_again": Kind(lambda app, _, number: app.ask_again(number)),
+    "lose_result": Kind(lambda app, *_: app.lose_result()),
+    "be_limited": Kind(lambda app, *_: app.be_limited()),
+    "be_limited_once": Kind(lambda app, _, number: app.be_limited_once(number)),
+    "time_out": Kind(lambda app, *_: app.time_out(), 1),
+    "unreadable": Kind(unreadable, 1),
+    # Each costs a worker, until the consumer next looks for who is dead.
+    "leave": Kind(lambda app, *_: app.leave(), 0),
+}
+
+
+def enqueue_a_mix(app: ModuleType, books: Books, number: int, leave: int = 1) -> int:
+    """Enqueue tasks of all outcomes, at random; how many will be finished."""
     app.be_revoked.revoke()
-    books.add("finished be_revoked revoked", 2 * scale)
-    for number in range(scale):
-        for _ in range(18):
-            app.succeed()
-        for _ in range(4):
-            app.fail()
-        for of_these in (2 * number, 2 * number + 1):
-            app.recover(of_these)
-            app.recover_later(of_these)
-            app.give_up(of_these)
-            app.meet_lock()
-            app.nest()
-            app.huey.enqueue(app.begin_pipeline.s().then(app.end_pipeline))
-            app.be_revoked()
-    return 40 * scale
+    dice = random.Random(1)
+    weights = [kind.weight for kind in KINDS.values()]
+    chosen = [*KINDS, *(["leave"] * leave)]
+    chosen.remove("leave")
+    chosen += dice.choices(list(KINDS), weights, k=max(0, number - len(chosen)))
+    dice.shuffle(chosen)
+    for at, name in enumerate(chosen):
+        KINDS[name].enqueue(app, books, at)
+    return sum(KINDS[name].finishes for name in chosen)
 
 
-@pytest.mark.parametrize(
-    ("kind", "scale"), [("process", 10), ("thread", 3)], ids=["process", "thread"]
-)
+def durations_of(expected: dict[str, Values]) -> Values:
+    """How many attempts have a duration, by task and what is shown as outcome."""
+    shown = {"success": "success", "error": "error", "timeout": "error"}
+    counts: Counter[tuple[str, ...]] = Counter()
+    for (task, outcome), number in expected["attempts_finished"].items():
+        if outcome in shown:
+            counts[task, shown[outcome]] += int(number)
+    return above_zero(counts)
+
+
+def events_of(expected: dict[str, Values]) -> Values:
+    """How many events there are of each status."""
+    attempts, finals, ways = (Counter[str](), Counter[str](), Counter[str]())
+    for counts, column in (
+        (attempts, "attempts_finished"),
+        (finals, "finished"),
+        (ways, "enqueued"),
+    ):
+        for (_, label), number in expected[column].items():
+            counts[label] += int(number)
+    errors = expected["consumer_errors"]
+    return above_zero(
+        {
+            ("started",): attempts.total(),
+            ("finished",): attempts["success"] - errors["storing_result",],
+            ("error-storing-result",): errors["storing_result",],
+            ("error-task",): attempts["error"],
+            ("timeout",): attempts["timeout"],
+            ("locked",): attempts["locked"],
+            ("rate-limited",): attempts["rate_limited"],
+            ("canceled",): attempts["canceled"],
+            ("retrying",): sum(expected["retries"].values()),
+            ("scheduled",): ways["scheduled"],
+            ("revoked",): finals["revoked"],
+            ("expired",): finals["expired"],
+        }
+    )
+
+
+SIZES = [
+    pytest.param("process", 4, 600, id="process"),
+    pytest.param("thread", 8, 150, id="thread"),
+    pytest.param("process", 4, 20_000, id="process-20000", marks=pytest.mark.proof),
+    pytest.param("thread", 8, 20_000, id="thread-20000", marks=pytest.mark.proof),
+]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("kind", "workers", "number"), SIZES)
 def test_prometheus_counts_what_the_tasks_have_written_down(
     kind: str,
-    scale: int,
+    workers: int,
+    number: int,
     app: ModuleType,
     books: Books,
     start: Start,
     prometheus: Prometheus,
 ) -> None:
     with app.huey.lock_task("held"):
-        total = enqueue_a_mix(app, books, scale)
-        start(kind, "-w", "4")
-        books.wait_until_finished(total)
+        total = enqueue_a_mix(app, books, number, leave=workers)
+        start(kind, "-w", str(workers), "-c", "0.2")
+        wait_until(lambda: books.finished() >= total, seconds=30 + number / 50)
     # Now that the workers are idle, they see it before it is due.
-    for _ in range(scale):
+    put_off = number // 40
+    for _ in range(put_off):
         app.be_put_off.schedule(delay=1)
-    total += scale
+    total += put_off
     books.wait_until_finished(total)
     expected = books.read()
 
     def read() -> dict[str, Values]:
         return {
-            column: prometheus.values(metric, "task", *labels)
+            column: prometheus.values(metric, *labels)
             for column, (metric, *labels) in COLUMNS.items()
         }
 
@@ -182,14 +297,28 @@ def test_prometheus_counts_what_the_tasks_have_written_down(
     assert read() == expected
     assert prometheus.values("huey_tasks_in_progress") == {}
     assert prometheus.values("huey_workers", "queue", "worker_type") == {
-        ("live", kind): 4
+        ("live", kind): workers
     }
+    assert prometheus.values("huey_events_dropped_total") == {}
     durations = prometheus.values("huey_task_duration_seconds_count", "task", "outcome")
-    assert durations == {
-        labels: number
-        for labels, number in expected["attempts_finished"].items()
-        if labels[1] in ("success", "error")
-    }
+    assert durations == durations_of(expected)
+    waits = prometheus.values("huey_task_wait_seconds_count", "task")
+    assert waits == expected["attempts"]
+    moved = [n for (_, way), n in expected["enqueued"].items() if way == "scheduled"]
+    delays = prometheus.values("huey_task_schedule_delay_seconds_count")
+    assert delays == {(): sum(moved)}
+    events = prometheus.values(
+        'huey_events_total{status!="error-dequeueing"}', "status"
+    )
+    assert events == events_of(expected)
+    scrapes = prometheus.values("count_over_time(up[1h])")[()]
+    for name in NEVER_LESS:
+        assert prometheus.values(f"sum(resets({name}[1h]))") == {}
+        assert prometheus.values(f"count(count_over_time({name}[1h]) > 1)") != {}
+    sys.stdout.write(f"{total} tasks, {scrapes:.0f} scrapes\n")
+    for column, (metric, *labels) in COLUMNS.items():
+        ledger, seen = sum(expected[column].values()), sum(read()[column].values())
+        sys.stdout.write(f"{metric} by {labels}: ledger {ledger:g}, page {seen:g}\n")
 
 
 def try_until(ready: Callable[[], bool]) -> None:
@@ -228,8 +357,8 @@ def test_promtool_finds_nothing_to_complain_of(
 ) -> None:
     promtool = installed("promtool")
     with app.huey.lock_task("held"):
-        total = enqueue_a_mix(app, books, 1)
-        start("process", "-w", "2")
+        total = enqueue_a_mix(app, books, 40)
+        start("process", "-w", "2", "-c", "0.2")
         books.wait_until_finished(total)
 
     page = metrics(port)
@@ -271,7 +400,7 @@ def popped(conn: redis.Redis) -> int:
 @pytest.mark.skipif(
     not hasattr(ConsumerConfig, "max_tasks"), reason="this huey recycles no workers"
 )
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WORKER_KINDS)
 def test_recycled_worker_has_not_died(
     kind: str, app: ModuleType, books: Books, start: Start, port: int
 ) -> None:
@@ -289,7 +418,7 @@ def test_recycled_worker_has_not_died(
     assert books.finished() == 20
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WORKER_KINDS)
 def test_lengths_are_absent_while_redis_hangs(
     kind: str,
     app: ModuleType,
@@ -331,13 +460,17 @@ def test_multiprocess_mode_of_the_client_changes_nothing(
     directory = tmp_path / "multiprocess"
     directory.mkdir()
     pages = []
+
+    def show(number: int) -> bool:
+        return counted(metrics(port)) == number
+
     for environ in ({}, {"PROMETHEUS_MULTIPROC_DIR": str(directory)}):
         before = books.finished()
         with app.huey.lock_task("held"):
-            total = before + enqueue_a_mix(app, books, 1)
+            number = enqueue_a_mix(app, books, 40, leave=0)
             running = start("process", "-w", "2", **environ)
-            books.wait_until_finished(total)
-            wait_until(lambda: counted(metrics(port)) == 40, seconds=5)
+            books.wait_until_finished(before + number)
+            wait_until(partial(show, number))
         pages.append(of_ours(metrics(port)))
         app.huey.storage.conn.flushdb()
         running.stop()

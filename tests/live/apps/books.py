@@ -1,10 +1,12 @@
 """A queue whose tasks keep the books: what the metrics have to say of them."""
 
 import os
+import sys
 import time
 from pathlib import Path
 
 from huey import RedisHuey
+from huey.exceptions import CancelExecution, RetryTask
 
 from huey_otel import instrument
 
@@ -26,6 +28,10 @@ def note(task, *lines):
         os.close(end)
 
 
+def raised(task, error="ValueError"):
+    return f"exceptions {task} {error}"
+
+
 def attempted(task, outcome, *more):
     """An attempt of *task* that will end with *outcome*."""
     note(task, "attempts {}", f"attempts_finished {{}} {outcome}", *more)
@@ -36,8 +42,10 @@ def done(task, outcome, final, *more):
     attempted(task, outcome, f"finished {{}} {final}", *more)
 
 
-def tried_again(task, way):
-    attempted(task, "error", "retries {}", way)
+def tried_again(task, way, outcome="error", *more):
+    if outcome == "error":
+        more = (raised(task),)
+    attempted(task, outcome, "retries {}", way, *more)
 
 
 def is_first(key):
@@ -51,7 +59,7 @@ def succeed():
 
 @huey.task()
 def fail():
-    done("fail", "error", "failure")
+    done("fail", "error", "failure", raised("fail"))
     raise ValueError
 
 
@@ -76,7 +84,7 @@ def give_up(number):
     if is_first(f"give-up-{number}"):
         tried_again("give_up", AT_ONCE)
     else:
-        done("give_up", "error", "failure")
+        done("give_up", "error", "failure", raised("give_up"))
     raise ValueError
 
 
@@ -112,6 +120,84 @@ def be_put_off():
 @huey.task()
 def be_revoked():
     done("be_revoked", "success", "success")
+
+
+@huey.task()
+def be_expired():
+    done("be_expired", "success", "success")
+
+
+@huey.task()
+def cancel_itself():
+    done("cancel_itself", "canceled", "canceled")
+    raise CancelExecution(retry=False)
+
+
+@huey.task(retries=1)
+def cancel_once(number):
+    if is_first(f"cancel-once-{number}"):
+        tried_again("cancel_once", AT_ONCE, "canceled")
+        raise CancelExecution
+    done("cancel_once", "success", "success")
+
+
+@huey.task()
+def ask_again(number):
+    if is_first(f"ask-again-{number}"):
+        tried_again("ask_again", AT_ONCE, "retry_requested")
+        raise RetryTask
+    done("ask_again", "success", "success")
+
+
+@huey.task()
+def lose_result():
+    done("lose_result", "success", "failure", "consumer_errors storing_result")
+    return lambda: "cannot be pickled"
+
+
+@huey.task()
+def be_handled():
+    more = raised("be_handled"), "enqueued handle pipeline"
+    done("be_handled", "error", "failure", *more)
+    raise ValueError
+
+
+@huey.task()
+def handle(_error):
+    done("handle", "success", "success")
+
+
+@huey.task()
+def leave():
+    """Takes its worker along, which the consumer replaces."""
+    done("leave", "error", "failure", raised("leave", "SystemExit"), "restarts died")
+    sys.exit(3)
+
+
+# huey 2 knows neither limit.
+if hasattr(huey, "rate_limit"):
+    from huey.exceptions import RateLimitExceeded
+
+    @huey.task(timeout=0.2, context=True)
+    def time_out(task):
+        error = raised("time_out", "huey.exceptions.TaskTimeout")
+        done("time_out", "timeout", "timeout", error)
+        time.sleep(0.25)
+        # A thread cannot be interrupted: it has to ask.
+        task.check_timeout()
+
+    @huey.task()
+    def be_limited():
+        done("be_limited", "rate_limited", "rate_limited")
+        with huey.rate_limit("nothing", 0, per=3600, retry=False):
+            pass
+
+    @huey.task(retries=1)
+    def be_limited_once(number):
+        if is_first(f"be-limited-once-{number}"):
+            tried_again("be_limited_once", LATER, "rate_limited")
+            raise RateLimitExceeded("soon", delay=1, retry=False)
+        done("be_limited_once", "success", "success")
 
 
 @huey.task()
