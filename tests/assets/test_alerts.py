@@ -50,7 +50,11 @@ def test_promtool_has_nothing_to_complain_of(arguments: tuple[str, ...]) -> None
 
 @pytest.mark.parametrize("other", ["1e9", "-1"], ids=["never", "always"])
 @pytest.mark.parametrize(
-    "limit", ["> 100\n", ">= 5\n", "> 0.1\n", "> 1\n", "> 180\n", "> 0\n", "== 0 "]
+    "limit",
+    [
+        *("> 100\n", ">= 5\n", "> 0.1\n", "> 1\n", "> 180\n", "> 0\n", "== 0 "),
+        *("> 900\n", "> 3600\n", "> 0.5\n", ">= 50\n", "> 120\n"),
+    ],
 )
 def test_limit_that_is_wrong_fails_the_tests_of_the_alerts(
     limit: str, other: str, tmp_path: Path
@@ -64,11 +68,36 @@ def test_limit_that_is_wrong_fails_the_tests_of_the_alerts(
     assert promtool("test", "rules", str(tmp_path / "rules.test.yml")).returncode == 1
 
 
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [
+        ("max by (queue) (huey_queue_length)", "sum by (queue) (huey_queue_length)"),
+        ("max by (queue) (huey_results)", "sum by (queue) (huey_results)"),
+        (
+            "max by (queue) (huey_schedule_length)",
+            "sum by (queue) (huey_schedule_length)",
+        ),
+        ("or last_over_time(", "or 0 * last_over_time("),
+        ("due_timestamp_seconds:max offset 5m", "due_timestamp_seconds:max"),
+        ('{origin="periodic"}', ""),
+    ],
+)
+def test_rule_that_is_wrong_fails_the_tests_of_the_alerts(
+    part: str, other: str, tmp_path: Path
+) -> None:
+    text = (PROMETHEUS / "rules.yml").read_text()
+    (tmp_path / "rules.yml").write_text(text.replace(part, other))
+    (tmp_path / "rules.test.yml").symlink_to(PROMETHEUS / "rules.test.yml")
+
+    assert part in text
+    assert promtool("test", "rules", str(tmp_path / "rules.test.yml")).returncode == 1
+
+
 def test_each_alert_is_seen_firing_and_silent() -> None:
     tests: dict[str, Any] = yaml.safe_load((PROMETHEUS / "rules.test.yml").read_text())
     seen = defaultdict(set)
     for case in tests["tests"]:
-        for one in case["alert_rule_test"]:
+        for one in case.get("alert_rule_test", ()):
             seen[one["alertname"]].add(bool(one["exp_alerts"]))
 
     assert seen == {name: {True, False} for name in ALERTS}

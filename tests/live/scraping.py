@@ -102,6 +102,11 @@ class Prometheus(Program):
             if value and not math.isnan(value)
         }
 
+    def alerts(self) -> list[dict[str, Any]]:
+        """What fires or is about to, with `labels` and `annotations`."""
+        found: list[dict[str, Any]] = self._ask("alerts")["alerts"]
+        return found
+
     def exemplars(self, metric: str) -> list[dict[str, str]]:
         """The labels of all exemplars of *metric*."""
         now = time.time()

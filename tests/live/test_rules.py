@@ -3,10 +3,12 @@
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.live.panels import QUERIES
 from tests.live.processes import Program
 from tests.live.scraping import Prometheus, serves
 from tests.support import ROOT, free_port, wait_until
@@ -14,6 +16,14 @@ from tests.support import ROOT, free_port, wait_until
 Alert = tuple[str, ...]
 
 ENQUEUE = "from runtime.shop.tasks import resize_photo; resize_photo('photo', 320, 60)"
+RULES = ROOT / "runtime" / "prometheus" / "rules.yml"
+
+# Three tasks for as many workers, and five that wait.
+ENQUEUE_EIGHT = """
+from runtime.shop.tasks import resize_photo
+for seconds in [60] * 3 + [0] * 5:
+    resize_photo('photo', 320, seconds)
+"""
 LOST = ("HueyTasksLost", "firing", "shop", "runtime.shop.tasks.resize_photo")
 
 
@@ -45,7 +55,7 @@ def test_alerts_tell_a_lost_task_and_a_scheduler_that_is_gone(
         *ports,
         interval="200ms",
         job="huey",
-        rules=[ROOT / "runtime" / "prometheus" / "rules.yml"],
+        rules=[RULES],
     )
     keep(prometheus)
     prometheus.wait_until_ready()
@@ -71,6 +81,103 @@ def test_alerts_tell_a_lost_task_and_a_scheduler_that_is_gone(
         ("HueyTasksLost", "firing", "", "shop"),
     }
     wait_until(lambda: alerts("instance", "queue") == gone)
+
+
+@pytest.mark.timeout(90)
+def test_three_consumers_of_a_queue_of_five_say_five(
+    keep: Callable[[Program], Program], redis_url: str, tmp_path: Path
+) -> None:
+    environ = {"SHOP_REDIS_URL": redis_url}
+    ports = (free_port(), free_port(), free_port())
+    for port in ports:
+        program = Program(
+            *("-m", "runtime", "consumer", "runtime.shop.huey", "-w", "1"),
+            "--no-periodic",
+            log=tmp_path / f"consumer-{port}.log",
+            environ=environ | {"HUEY_OTEL_METRICS_PORT": str(port)},
+        )
+        keep(program)
+    for port in ports:
+        wait_until(partial(serves, port))
+    text = RULES.read_text()
+    eager = text.replace("> 100\n        for: 10m\n", "> 4\n")
+    assert eager != text
+    (tmp_path / "rules.yml").write_text(eager)
+    prometheus = Prometheus(
+        *(tmp_path / "prometheus", *ports),
+        interval="200ms",
+        job="huey",
+        rules=[tmp_path / "rules.yml"],
+    )
+    keep(prometheus)
+    prometheus.wait_until_ready()
+
+    keep(Program("-c", ENQUEUE_EIGHT, log=tmp_path / "producer.log", environ=environ))
+
+    said = {
+        "sum(huey_tasks_in_progress)": 3,
+        "count(huey_queue_length)": 3,
+        "sum(huey_queue_length)": 15,
+        "queue:huey_queue_length:max": 5,
+        panel("Pending"): 5,
+        panel("Pending and scheduled"): 5,
+    }
+    wait_until(lambda: {q: prometheus.values(q).get(()) for q in said} == said)
+    oldest = "queue:huey_queue_oldest_age_seconds:max"
+    wait_until(lambda: prometheus.values(oldest).get((), 0) > 1)
+    (backlog,) = (
+        alert
+        for alert in prometheus.alerts()
+        if alert["labels"]["alertname"] == "HueyBacklog"
+    )
+    assert backlog["annotations"]["summary"] == "5 tasks wait on the queue shop"
+    assert (backlog["state"], float(backlog["value"])) == ("firing", 5)
+
+
+def panel(title: str) -> str:
+    """The first query of a panel of the dashboard."""
+    query: str = QUERIES[title, "A"]["expr"]
+    return query.replace("$queue", "shop")
+
+
+@pytest.mark.timeout(90)
+def test_two_schedulers_are_seen_by_what_they_enqueue_twice(
+    keep: Callable[[Program], Program], redis_url: str, tmp_path: Path
+) -> None:
+    ports = (free_port(), free_port())
+    for port in ports:
+        program = Program(
+            *("-m", "runtime", "consumer", "runtime.shop.huey", "-w", "1"),
+            log=tmp_path / f"consumer-{port}.log",
+            environ={
+                "SHOP_REDIS_URL": redis_url,
+                "SHOP_REPORT": "every-minute",
+                "HUEY_OTEL_METRICS_PORT": str(port),
+            },
+        )
+        keep(program)
+    for port in ports:
+        wait_until(partial(serves, port))
+    prometheus = Prometheus(
+        *(tmp_path / "prometheus", *ports), interval="200ms", rules=[RULES]
+    )
+    keep(prometheus)
+    prometheus.wait_until_ready()
+
+    report = '{task="runtime.shop.tasks.nightly_report"}'
+    schedulers = 'count by (queue) (huey_consumer_info{periodic="true"})'
+    enqueued = 'sum(huey_tasks_enqueued_total{origin="periodic"})'
+    interval = f"max(huey_periodic_task_interval_seconds{report})"
+    ahead = f"max(huey_periodic_task_next_run_timestamp_seconds{report}) - time()"
+
+    # Both look as soon as they start.
+    wait_until(lambda: prometheus.values(enqueued).get((), 0) >= 2)
+    assert prometheus.values(schedulers, "queue") == {("shop",): 2}
+    assert prometheus.values(interval) == {(): 60}
+    assert -1 < prometheus.values(ahead)[()] <= 60
+    minutes = f"queue_task:huey_periodic_task_due_timestamp_seconds:max{report} % 60"
+    wait_until(lambda: bool(prometheus.values(f"{minutes} + 1")))
+    assert prometheus.values(minutes) == {}
 
 
 def worker_of(consumer: Program) -> int:
