@@ -127,12 +127,39 @@ def failing() -> table.Panel:
     )
 
 
+def periodic() -> table.Panel:
+    """Show when each periodic task is due next, in milliseconds as Grafana wants."""
+    metric = f"huey_periodic_task_next_run_timestamp_seconds{{{QUEUE}}}"
+    due = now(f"1000 * max by (queue, task) ({metric})")
+    return (
+        table.Panel()
+        .title("Periodic tasks")
+        .description("When each is due next.")
+        .datasource(SOURCE)
+        .with_target(due.format(PromQueryFormat.TABLE).ref_id("A"))
+        .with_transformation(
+            DataTransformerConfig(
+                id_val="organize",
+                options={
+                    "excludeByName": {"Time": True},
+                    "renameByName": {"Value": "due"},
+                },
+            )
+        )
+        .unit("dateTimeFromNow")
+        .height(8)
+        .span(12)
+    )
+
+
 def build() -> dashboard.Dashboard:
     """Put the dashboard together."""
     busy = f"huey_workers_busy{{{QUEUE}}}"
     workers = f"huey_workers{{{QUEUE}}}"
     pending = f"max by (queue) (huey_queue_length{{{QUEUE}}})"
     scheduled = f"max by (queue) (huey_schedule_length{{{QUEUE}}})"
+    oldest = f"max by (queue) (huey_queue_oldest_age_seconds{{{QUEUE}}})"
+    overdue = f"max by (queue) (huey_schedule_overdue_age_seconds{{{QUEUE}}})"
     locked = f'huey_task_attempts_finished_total{{{QUEUE}, outcome="locked"}}'
     success = 'outcome="success"'
     return (
@@ -247,6 +274,28 @@ def build() -> dashboard.Dashboard:
                 description="Retries with a delay are on the schedule, too.",
             )
         )
+        .with_panel(
+            lines(
+                "Waiting longest",
+                units.Seconds,
+                query(oldest, "{{queue}} on the queue"),
+                query(overdue, "{{queue}} overdue on the schedule"),
+                description="The oldest message of a queue, whatever its length; "
+                "what is overdue on the schedule, no scheduler has moved.",
+            )
+        )
+        .with_panel(
+            lines(
+                "Running longest",
+                units.Seconds,
+                query(
+                    f"max by (task) (huey_task_running_age_seconds{{{QUEUE}}})",
+                    "{{task}}",
+                ),
+                description="A task that hangs grows for ever.",
+            )
+        )
+        .with_panel(periodic())
         .with_panel(
             lines(
                 "Retries and locks",

@@ -32,9 +32,18 @@ def test_query_uses_metrics_that_there_are_of_the_queue_that_is_chosen(
         assert 'queue=~"$queue"' in matchers
 
 
-@pytest.mark.parametrize("query", [one for one in QUERIES if "_length" in one])
-def test_length_of_a_queue_is_never_added_up_over_its_consumers(query: str) -> None:
-    assert re.search(r"max by \(queue\) \(huey_(queue|schedule)_length{[^}]*}\)", query)
+# What is the same on each consumer of a queue.
+SHARED = [name for name, *_, text in CATALOG.values() if "never sum" in text]
+
+
+@pytest.mark.parametrize(
+    "query", [one for one in QUERIES if any(name in one for name in SHARED)]
+)
+def test_gauge_of_a_queue_is_never_added_up_over_its_consumers(query: str) -> None:
+    for metric, matchers in MATCHED.findall(query):
+        if metric in SHARED:
+            taken = rf"max by \(queue(, task)?\) \({metric}{re.escape(matchers)}\)"
+            assert re.search(taken, query)
 
 
 def test_panels_overlap_nowhere() -> None:

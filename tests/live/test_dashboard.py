@@ -1,5 +1,6 @@
 """Every query of the dashboard on a real Prometheus, against the ledger of the load."""
 
+import datetime
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -86,11 +87,38 @@ def check_progress(ask: Ask, books: Books) -> None:
     ask.agrees("Busy workers", "queue", ledger={"shop": 1})
 
 
+def check_ages(ask: Ask, books: Books) -> None:
+    waiting, running = ask.text("Waiting longest"), ask.text("Running longest")
+    (((queue,), waits),) = ask(waiting, "queue").items()
+    (((task,), runs),) = ask(running, "task").items()
+    ages = f"{waits:.1f} s", f"{runs:.1f} s"
+    ask.report("Waiting longest", "A", waiting, {queue: ages[0]}, {queue: "< 30 s"})
+    ask.report("Running longest", "A", running, {task: ages[1]}, {task: "< 30 s"})
+    assert (queue, task) == ("shop", "resize_photo")
+    assert 0 < waits < 30
+    assert 0 < runs < 30
+    # What is on the schedule is due in minutes.
+    ask.agrees("Waiting longest", "queue", ref="B", ledger={})
+
+
+def check_periodic(ask: Ask, books: Books) -> None:
+    query = ask.text("Periodic tasks")
+    night = datetime.datetime.fromtimestamp(ask.at, datetime.UTC)
+    night = night.replace(hour=3, minute=0, second=0, microsecond=0)
+    due = {night.timestamp() * 1000, night.timestamp() * 1000 + 86_400_000}
+    seen = ask(query, "task")
+    shown = {key: f"{number:.0f}" for (key,), number in seen.items()}
+    ask.report("Periodic tasks", "A", query, shown, {"nightly_report": "3:00"})
+    assert seen.keys() == {("nightly_report",)}
+    assert set(seen.values()) <= due
+    assert min(seen.values()) > ask.at * 1000
+
+
 AFTER_THE_LOAD = (
     *(check_success, check_failed, check_throughput, check_failing),
     *(check_waits, check_runs, check_retries),
 )
-WHILE_BUSY = (check_pending, check_progress)
+WHILE_BUSY = (check_pending, check_progress, check_ages, check_periodic)
 
 
 @pytest.fixture
