@@ -1,7 +1,8 @@
 """instrument() and uninstrument(): settings in, parts assembled."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, Never
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Never
 
 from huey.api import Huey
 from opentelemetry.trace import TracerProvider
@@ -10,7 +11,7 @@ from huey_otel import _names as n
 from huey_otel import _settings
 from huey_otel._emitter import RedisEventEmitter
 from huey_otel._instrumentation import Instrumentation, instrumentation_of
-from huey_otel._settings import UNSET, NotGiven, Propagation, shown
+from huey_otel._settings import UNSET, NotGiven, Propagation, Settings, shown
 from huey_otel.observed.consumer import offer_constants
 
 if TYPE_CHECKING:
@@ -76,59 +77,87 @@ def instrument(
     environment, `HUEY_OTEL_*`. A second call for one huey returns the same
     Instrumentation. Raises TypeError or ValueError for what is not accepted.
     """
-    if unknown:
-        raise TypeError(
-            f"instrument() does not know {', '.join(sorted(unknown))};"
-            f" accepted are {', '.join(OPTIONS)}"
-        )
+    given = {name: value for name, value in locals().items() if name in OPTIONS}
     if not isinstance(huey, Huey):
         raise TypeError(
             f"instrument({shown(huey)}): expected a huey.Huey, such as"
             " RedisHuey('my-app')"
             " (a MiniHuey has no consumer and no storage to observe)"
         )
+    checked = check(**given, **unknown)
+    known = instrumentation_of(huey)
+    if known is not None and not known.automatic:
+        return known
+    if known is not None:
+        # Who asks for it in the code knows better than `opentelemetry-instrument`.
+        known.uninstrument()
+    return begin(huey, checked)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """The arguments of `instrument`, merged with the environment."""
+
+    settings: Settings
+    emitter: RedisEventEmitter | None
+    tracer_provider: TracerProvider | None
+    registry: "CollectorRegistry | None"
+
+
+def check(
+    *,
+    events: Any = UNSET,
+    tracer_provider: Any = UNSET,
+    registry: Any = UNSET,
+    **plain: Any,
+) -> Checked:
+    """Merge arguments of `instrument` with the environment; raises as it does."""
+    unknown = sorted(plain.keys() - set(OPTIONS))
+    if unknown:
+        raise TypeError(
+            f"instrument() does not know {', '.join(unknown)};"
+            f" accepted are {', '.join(OPTIONS)}"
+        )
     if events is not UNSET and not isinstance(events, RedisEventEmitter | None):
         raise TypeError(
             f"events={shown(events)}: expected a RedisEventEmitter,"
             " or None for no events"
         )
-    if tracer_provider is UNSET:
-        tracer_provider = None
-    if tracer_provider is not None and not hasattr(tracer_provider, "get_tracer"):
+    provider = None if tracer_provider is UNSET else tracer_provider
+    if provider is not None and not hasattr(provider, "get_tracer"):
         raise TypeError(
-            f"tracer_provider={tracer_provider!r}: expected an"
+            f"tracer_provider={provider!r}: expected an"
             " opentelemetry.trace.TracerProvider, or None"
         )
-    checked_registry = None if registry is UNSET else registry
-    if checked_registry is not None and not hasattr(checked_registry, "register"):
+    registry = None if registry is UNSET else registry
+    if registry is not None and not hasattr(registry, "register"):
         raise TypeError(
             f"registry={registry!r}: expected a prometheus_client.CollectorRegistry,"
             " or None for the default one"
         )
-    settings = _settings.read(
-        events=events,
-        channel=channel,
-        publish_enqueued=publish_enqueued,
-        tracebacks=tracebacks,
-        flush_timeout=flush_timeout,
-        propagation=propagation,
-        link_after=link_after,
-        span_naming=span_naming,
-        metrics_host=metrics_host,
-        metrics_port=metrics_port,
-        duration_buckets=duration_buckets,
-        wait_buckets=wait_buckets,
-    )
-    known = instrumentation_of(huey)
-    if known is not None:
-        return known
+    settings = _settings.read(events=events, **plain)
     emitter = None if events is UNSET else events
     if settings.events_url is not None:
         emitter = _from_environment(settings.events_url)
-    instrumentation = Instrumentation(
-        huey, settings, emitter, tracer_provider, checked_registry
+    return Checked(
+        settings=settings,
+        emitter=emitter,
+        tracer_provider=provider,
+        registry=registry,
     )
-    if not settings.disabled:
+
+
+def begin(huey: Huey, checked: Checked, *, automatic: bool = False) -> Instrumentation:
+    """Instrument *huey*, which is not; *automatic* when nobody named it."""
+    instrumentation = Instrumentation(
+        huey,
+        checked.settings,
+        checked.emitter,
+        checked.tracer_provider,
+        checked.registry,
+        automatic=automatic,
+    )
+    if not checked.settings.disabled:
         instrumentation.begin()
     return instrumentation
 

@@ -44,7 +44,8 @@ _PRODUCERS_EXIT: Final = 1.0
 class Instrumentation:
     """What `instrument` returns; as a context manager it uninstruments at its end.
 
-    With HUEY_OTEL_DISABLED it is inert: all methods do nothing.
+    With HUEY_OTEL_DISABLED it is inert: all methods do nothing. *automatic* is
+    one that nobody asked for in the code.
     """
 
     def __init__(
@@ -54,7 +55,10 @@ class Instrumentation:
         emitter: RedisEventEmitter | None,
         tracer_provider: TracerProvider | None,
         registry: "CollectorRegistry | None",
+        *,
+        automatic: bool = False,
     ) -> None:
+        self.automatic = automatic
         self._huey = huey
         self._settings = settings
         self._given_provider = tracer_provider
@@ -165,6 +169,7 @@ class Instrumentation:
         """The tracer, found when it is first needed."""
         resolved = self._resolved
         if resolved is None:
+            self._look_again()
             resolved = self._resolved = _provider.resolve(
                 self._given_provider, self._settings.export, self._huey.name
             )
@@ -172,6 +177,16 @@ class Instrumentation:
             resolved.prepare()
             self._prepared = True
         return resolved
+
+    def _look_again(self) -> None:
+        """Follow a serializer and a storage that huey was given since."""
+        huey = self._huey
+        if huey.serializer is not self._serializer:
+            serializers.release(self._serializer)
+            self._serializer = huey.serializer
+            serializers.observe(self._serializer)
+        if not storages.observed(huey.storage):
+            self._storage_is(huey.storage)
 
     def _after_fork(self) -> None:
         self._prepared = False

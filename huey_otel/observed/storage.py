@@ -57,6 +57,11 @@ def observe(storage: Any, emitter: RedisEventEmitter | None, channel: str) -> No
         observed._huey_otel_events = (emitter, channel)
 
 
+def observed(storage: Any) -> bool:
+    """Whether there is nothing left to observe of *storage*."""
+    return isinstance(storage, ObservedStorage) or not isinstance(storage, BaseStorage)
+
+
 def release(storage: Any) -> None:
     """Put *storage*'s own class back."""
     if isinstance(storage, ObservedStorage):

@@ -1,0 +1,30 @@
+"""A queue whose application has never heard of huey-otel."""
+
+import os
+import sys
+
+from huey import RedisHuey
+
+huey = RedisHuey("live", url=os.environ["LIVE_QUEUE_URL"])
+
+
+@huey.task(retries=1)
+def divide(a, b):
+    huey.storage.conn.incr("done")
+    return a / b
+
+
+@huey.task()
+def add(a, b):
+    if b == 0:
+        divide(a, b)
+    huey.storage.conn.incr("done")
+    return a + b
+
+
+if __name__ == "__main__":
+    # As another program would, by the name under which the consumer knows them.
+    from tests.live.apps import untouched
+
+    for number in map(int, sys.argv[1:]):
+        untouched.add(number, number)

@@ -1,0 +1,178 @@
+"""The instrumentor: every huey of a process, without a word in the application."""
+
+import subprocess
+import sys
+
+import pytest
+from huey import MemoryHuey
+from huey.api import Huey
+from huey.serializer import Serializer
+from huey.storage import MemoryStorage
+
+from huey_otel import Instrumentation, instrument
+from huey_otel._instrument import instrumentation_of
+from huey_otel._instrumentor import HueyInstrumentor
+from huey_otel._losses import Losses
+from tests.support_seen import Drain
+from tests.support_spans import Spans
+
+
+@pytest.fixture
+def instrumentor():
+    instrumentor = HueyInstrumentor()
+    yield instrumentor
+    if instrumentor.is_instrumented_by_opentelemetry:
+        instrumentor.uninstrument()
+
+
+@pytest.fixture
+def spans() -> Spans:
+    return Spans()
+
+
+def test_hueys_that_come_later_are_traced(instrumentor, spans):
+    instrumentor.instrument(tracer_provider=spans.provider)
+    huey = MemoryHuey("later")
+
+    @huey.task()
+    def add():
+        pass
+
+    add()
+    Drain(huey)()
+
+    assert spans.trees == [{"enqueue add": {"process add": {}}}]
+
+
+def test_hueys_that_exist_are_traced(huey, drain, instrumentor, spans):
+    @huey.task()
+    def add():
+        pass
+
+    instrumentor.instrument(tracer_provider=spans.provider)
+    add()
+    drain()
+
+    assert spans.trees == [{"enqueue add": {"process add": {}}}]
+
+
+def test_all_is_as_it_was_after_uninstrument(huey, instrumentor, spans):
+    init = Huey.__init__
+    instrumentor.instrument(tracer_provider=spans.provider)
+    later = MemoryHuey("later")
+
+    instrumentor.uninstrument()
+
+    assert Huey.__init__ is init
+    assert [type(one) for one in (huey, later)] == [MemoryHuey, MemoryHuey]
+    assert type(MemoryHuey("last")) is MemoryHuey
+
+
+def test_it_can_be_instrumented_anew(instrumentor):
+    instrumentor.instrument()
+    instrumentor.uninstrument()
+    instrumentor.instrument(propagation="link")
+
+    assert instrumentation_of(MemoryHuey("later")) is not None
+
+
+def test_what_the_application_says_itself_counts(instrumentor, spans):
+    instrumentor.instrument(span_naming="queue")
+    huey = MemoryHuey("later")
+    automatic = instrumentation_of(huey)
+
+    mine = instrument(huey, tracer_provider=spans.provider)
+    instrumentor.uninstrument()
+
+    @huey.task()
+    def add():
+        pass
+
+    add()
+    Drain(huey)()
+    assert isinstance(automatic, Instrumentation)
+    assert instrumentation_of(huey) is mine is instrument(huey) is not automatic
+    assert spans.trees == [{"enqueue add": {"process add": {}}}]
+
+
+def test_what_the_application_has_instrumented_is_left_alone(huey, instrumentor):
+    mine = instrument(huey)
+
+    instrumentor.instrument()
+    instrumentor.uninstrument()
+
+    assert instrumentation_of(huey) is mine
+
+
+def test_what_a_subclass_sets_after_hueys_own_init_is_seen(instrumentor, spans):
+    class Queue(MemoryHuey):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.serializer = Serializer(compression=True)
+            self.storage = MemoryStorage("of my own")
+
+    instrumentor.instrument(tracer_provider=spans.provider)
+    huey = Queue("later")
+
+    @huey.task()
+    def add():
+        pass
+
+    add()
+    Drain(huey)()
+
+    assert spans.trees == [{"enqueue add": {"process add": {}}}]
+    with pytest.raises(Exception, match="has no Redis that carries events"):
+        iter(huey.storage)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [({"propagation": "sideways"}, ValueError), ({"colour": "red"}, TypeError)],
+    ids=["value", "name"],
+)
+def test_what_is_not_accepted_raises_at_once(instrumentor, options, error):
+    init = Huey.__init__
+
+    with pytest.raises(error, match=r"accepted are|expected one of"):
+        instrumentor.instrument(**options)
+
+    assert Huey.__init__ is init
+
+
+def test_a_huey_that_cannot_be_instrumented_works(instrumentor, losses: Losses):
+    class Stubborn(MemoryHuey):
+        def __init_subclass__(cls, *, colour, **kwargs):
+            super().__init_subclass__(**kwargs)
+
+    instrumentor.instrument()
+    huey = Stubborn("later")
+
+    assert type(huey) is Stubborn
+    assert huey.name == "later"
+    assert losses.counts() == {"internal": 1}
+
+
+def test_disabled_it_touches_nothing(instrumentor, monkeypatch):
+    monkeypatch.setenv("HUEY_OTEL_DISABLED", "1")
+
+    instrumentor.instrument()
+
+    assert type(MemoryHuey("later")) is MemoryHuey
+
+
+def test_importing_huey_otel_needs_no_opentelemetry_instrumentation():
+    code = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith("opentelemetry.instrumentation"):
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Blocked())
+from huey import MemoryHuey
+from huey_otel import instrument
+instrument(MemoryHuey())
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=30)
