@@ -4,7 +4,7 @@ import itertools
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from huey.api import Task
@@ -181,6 +181,19 @@ class Outgoing(Current):
     late: float | None = None
 
 
+@dataclass(slots=True)
+class Chord:
+    """A chord of which a member is done, and the spans of those whose results are read.
+
+    As traceparents, in the order of the members. `done` is the carrier that
+    goes behind the result of this one, as bytes.
+    """
+
+    size: int
+    done: bytes | None
+    members: list[str] = field(default_factory=list)
+
+
 class Here(threading.local):
     """What the current thread, or greenlet, is doing for huey.
 
@@ -195,6 +208,7 @@ class Here(threading.local):
         self.incoming: Carrier | None = None
         self.outgoing: Outgoing | None = None
         self.trailer: bytes | None = None
+        self.chord: Chord | None = None
         self.reading: object = None
         self.undecodable: BaseException | None = None
         self.ripe: dict[int, Attempt] = {}

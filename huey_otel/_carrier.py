@@ -8,7 +8,7 @@ length, a version and a magic.
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 _MAGIC: Final = b"hotl"
@@ -32,7 +32,8 @@ class Carrier:
 
     `enqueued` and `eta` are Unix seconds, `eta` None for a task that is due
     at once. `headers` are the propagated ones, never changed by a requeue;
-    `previous` is the attempt before, as a traceparent.
+    `previous` is the attempt before, as a traceparent. A chord's callback has
+    those of some `members`, of which there were `chord_size`.
     """
 
     enqueued: float
@@ -41,29 +42,34 @@ class Carrier:
     headers: Mapping[str, str] = field(default_factory=dict)
     previous: str | None = None
     hops: int = 0
+    members: tuple[str, ...] = ()
+    chord_size: int = 0
 
 
 def encode(carrier: Carrier) -> bytes:
-    """Write *carrier* as a trailer; headers that do not fit are left out."""
-    body = _body(carrier, carrier.headers)
+    """Write *carrier* as a trailer; what does not fit is left out, members first."""
+    body = _body(carrier)
     if len(body) > LARGEST:
-        body = _body(carrier, {})
+        body = _body(replace(carrier, members=()))
+    if len(body) > LARGEST:
+        body = _body(replace(carrier, members=(), headers={}))
     return (
         body + len(body).to_bytes(3, "little") + _VERSION.to_bytes(1, "little") + _MAGIC
     )
 
 
-def _body(carrier: Carrier, headers: Mapping[str, str]) -> bytes:
-    return _dumps(
-        [
-            carrier.attempt,
-            carrier.enqueued,
-            carrier.eta,
-            headers,
-            carrier.previous,
-            carrier.hops,
-        ]
-    ).encode("utf-8", "backslashreplace")
+def _body(carrier: Carrier) -> bytes:
+    fields: list[object] = [
+        carrier.attempt,
+        carrier.enqueued,
+        carrier.eta,
+        carrier.headers,
+        carrier.previous,
+        carrier.hops,
+    ]
+    if carrier.chord_size:
+        fields.append([carrier.chord_size, *carrier.members])
+    return _dumps(fields).encode("utf-8", "backslashreplace")
 
 
 def decode(message: bytes) -> Carrier | None:
@@ -97,7 +103,7 @@ def _checked(values: Any) -> Carrier:
             dict(headers),
             str() | None as previous,
             int(hops),
-            *_,
+            *more,
         ] if (
             0 < attempt < 2**31
             and 0 <= hops < 2**31
@@ -105,6 +111,7 @@ def _checked(values: Any) -> Carrier:
             and (eta is None or math.isfinite(eta))
             and all(isinstance(value, str) for value in headers.values())
         ):
+            size, members = _chord(more)
             return Carrier(
                 enqueued=float(enqueued),
                 eta=None if eta is None else float(eta),
@@ -112,5 +119,16 @@ def _checked(values: Any) -> Carrier:
                 headers=headers,
                 previous=previous,
                 hops=int(hops),
+                members=members,
+                chord_size=size,
             )
     raise TrailerError("trailer whose fields are not those of version 1")
+
+
+def _chord(more: list[Any]) -> tuple[int, tuple[str, ...]]:
+    match more:
+        case [[int(size), *members], *_] if 0 < size < 2**31 and all(
+            isinstance(member, str) for member in members
+        ):
+            return int(size), tuple(members)
+    return 0, ()

@@ -33,6 +33,12 @@ def trailer(body, *, version=1, length=None, magic=b"hotl"):
             ),
             id="full",
         ),
+        pytest.param(
+            Carrier(
+                enqueued=1.0, members=("00-0af-b7-01", "00-0af-b8-01"), chord_size=9
+            ),
+            id="callback",
+        ),
         pytest.param(Carrier(enqueued=0.0, eta=-5.0), id="before 1970"),
         pytest.param(
             Carrier(enqueued=1.0, headers={"a": 'quotes " and \\ and \n'}), id="quotes"
@@ -41,6 +47,24 @@ def trailer(body, *, version=1, length=None, magic=b"hotl"):
 )
 def test_what_was_written_is_read(carrier):
     assert decode(MESSAGE + encode(carrier)) == carrier
+
+
+def test_members_that_do_not_fit_are_left_out_before_the_headers():
+    headers = {"traceparent": "x" * (LARGEST - 200)}
+    carrier = Carrier(enqueued=1.0, headers=headers, members=("y" * 200,), chord_size=3)
+
+    assert decode(encode(carrier)) == Carrier(
+        enqueued=1.0, headers=headers, chord_size=3
+    )
+
+
+@pytest.mark.parametrize(
+    "more", [0, [], [0], ["3"], [3, 4], [3, None]], ids=lambda more: repr(more)
+)
+def test_what_a_later_version_adds_is_no_error(more):
+    body = json.dumps([1, 2.0, None, {}, None, 0, more]).encode()
+
+    assert decode(trailer(body)) == Carrier(enqueued=2.0)
 
 
 def test_pickle_does_not_see_the_trailer():

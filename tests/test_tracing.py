@@ -10,6 +10,7 @@ import pytest
 from huey import CancelExecution, MemoryHuey, RetryTask, api, crontab
 from huey.api import Huey
 from huey.consumer import ProcessEnvironment
+from huey.serializer import SignedSerializer
 from opentelemetry import baggage, propagate, trace
 from opentelemetry import context as contexts
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
@@ -27,10 +28,12 @@ from huey_otel import _names as n
 from huey_otel._carrier import decode
 from huey_otel._losses import Losses
 from tests.support import untraced
-from tests.support_seen import EARLIER, LATER, Seen
+from tests.support_seen import EARLIER, LATER, Drain, Seen
 from tests.support_spans import Spans, linked, plain, traces
 
 HERE = "tests.test_tracing"
+
+CHORDS = pytest.mark.skipif(not hasattr(api, "chord"), reason="huey 2 has no chords")
 
 Instrument = Callable[..., Seen]
 
@@ -517,6 +520,144 @@ def _mute():
             raise RuntimeError
 
     raise MuteError
+
+
+@CHORDS
+def test_a_chords_callback_is_in_its_trace_and_linked_to_its_members(
+    huey, seen, spans, drain
+):
+    @huey.task()
+    def number(value):
+        return value
+
+    @huey.task()
+    def double(value):
+        return 2 * value
+
+    @huey.task(retries=1)
+    def total(values):
+        totals.append(values)
+        if len(totals) == 1:
+            raise ValueError
+
+    totals: list[list[int]] = []
+    members = [number.s(1), number.s(2).then(double), number.s(3)]
+    huey.enqueue(api.chord(members, total.s()))
+    drain()
+
+    assert totals == [[1, 4, 3]] * 2
+    assert len(traces(spans.all)) == 1
+    first, second = spans.named("process total")
+    done = [spans.named("process number")[0], spans.one("process double")]
+    done.append(spans.named("process number")[2])
+    assert linked(first) == [plain(span.context) for span in done]
+    assert {link.attributes["huey.link"] for link in first.links} == {"member"}
+    assert [span.attributes["huey.chord.size"] for span in (first, second)] == [3, 3]
+    assert linked(second) == [plain(first.context)]
+
+
+@CHORDS
+@pytest.mark.parametrize("compression", [False, True], ids=["plain", "gzip"])
+def test_a_large_chords_callback_has_a_bounded_number_of_links(spans, compression):
+    serializer = SignedSerializer("secret", compression=compression)
+    huey = MemoryHuey("my-app", serializer=serializer)
+    Seen(huey, tracer_provider=spans.provider)
+
+    @huey.task()
+    def number(value):
+        return value
+
+    @huey.task()
+    def total(values):
+        totals.append(sum(values))
+
+    totals: list[int] = []
+    huey.enqueue(api.chord([number.s(value) for value in range(100)], total.s()))
+    Drain(huey)()
+
+    done = [plain(span.context) for span in spans.named("process number")]
+    callback = spans.one("process total")
+    assert totals == [sum(range(100))]
+    assert linked(callback) == [*done[:16], *done[-16:]]
+    assert callback.attributes["huey.chord.size"] == 100
+
+
+@CHORDS
+def test_members_that_did_not_run_are_linked_to_as_well(huey, seen, spans, drain):
+    @huey.task()
+    def number(value):
+        return value
+
+    @huey.task()
+    def total(values):
+        pass
+
+    members = [number.s(1), number.s(2), number.s(3, expires=EARLIER)]
+    huey.revoke(members[0])
+    huey.enqueue(api.chord(members, total.s()))
+    drain()
+
+    shorts = spans.named("process number")
+    assert [span.attributes["huey.task.outcome"] for span in shorts] == [
+        *("revoked", "success", "expired"),
+    ]
+    assert linked(spans.one("process total")) == [plain(s.context) for s in shorts]
+
+
+@CHORDS
+@pytest.mark.parametrize("propagation", ["auto", "link", "none"])
+def test_the_callback_of_members_with_traces_of_their_own(
+    huey, instrumented, spans, drain, propagation
+):
+    instrumented(propagation=propagation, link_after=30)
+
+    @huey.task()
+    def number():
+        return 1
+
+    @huey.task()
+    def total(values):
+        pass
+
+    huey.enqueue(api.chord([number.s(), number.s(delay=60)], total.s()))
+    drain()
+    drain.ripe()
+
+    near, far = spans.named("process number")
+    origin, callback = spans.one("enqueue chord"), spans.one("enqueue total")
+    assert far.context.trace_id != origin.context.trace_id
+    assert (callback.context.trace_id == origin.context.trace_id) is (
+        propagation != "none"
+    )
+    members = [link for link in spans.one("process total").links if link.attributes]
+    assert [plain(link.context) for link in members] == [
+        plain(near.context),
+        plain(far.context),
+    ]
+
+
+@CHORDS
+def test_a_member_that_was_done_without_us_has_no_link(huey, instrumented, spans):
+    @huey.task()
+    def number(value):
+        return value
+
+    @huey.task()
+    def total(values):
+        totals.append(values)
+
+    totals: list[list[int]] = []
+    seen = instrumented()
+    huey.enqueue(api.chord([number.s(1), number.s(2)], total.s()))
+    seen.instrumentation.uninstrument()
+    huey.execute(huey.dequeue())
+    instrumented()
+    Drain(huey)()
+
+    assert totals == [[1, 2]]
+    assert linked(spans.one("process total")) == [
+        plain(spans.one("process number").context)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,15 @@ class ObservedHuey(Huey):
         finally:
             HERE.caller = n.ORIGIN_PIPELINE
 
+    def _check_chord(self, cc: Any, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
+        seen = self._huey_otel
+        try:
+            seen.outward.member_done(cc)
+            return below._check_chord(cc, *args, **kwargs)
+        finally:
+            HERE.chord = None
+
     def _requeue_task(self, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel

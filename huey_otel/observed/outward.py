@@ -6,13 +6,15 @@ from typing import Any
 
 from huey.api import Task
 from opentelemetry import context as contexts
+from opentelemetry.context import Context
 
 from huey_otel import _names as n
 from huey_otel import events as e
-from huey_otel._attempts import HERE, Attempt, Current, Outgoing
+from huey_otel._attempts import HERE, Attempt, Chord, Current, Outgoing
 from huey_otel._carrier import Carrier, encode
 from huey_otel._guard import guarded
-from huey_otel.observed.propagation import headers_of, headers_of_retry, traceparent
+from huey_otel.observed.links import some, traceparent
+from huey_otel.observed.propagation import headers_of, headers_of_retry
 from huey_otel.observed.recorder import Recorder
 from huey_otel.observed.tracing import Tracing
 
@@ -28,6 +30,7 @@ class Outward:
     def enqueueing(self, task: Task) -> None:
         """Before huey's enqueue: see where *task* comes from, and what it carries."""
         now = time.time()
+        chord, HERE.chord = HERE.chord, None
         ripe = HERE.ripe.pop(id(task), None) if HERE.ripe else None
         if ripe is not None:
             HERE.outgoing = self._ripe(task, ripe, now)
@@ -43,7 +46,30 @@ class Outward:
         else:
             outgoing = Outgoing(task, self._new(task, now), HERE.caller)
             HERE.outgoing = outgoing
-            self._tracing.enqueue(outgoing, self._recorder.facts(task, 1))
+            within = None if chord is None else self._callback(outgoing, chord)
+            self._tracing.enqueue(outgoing, self._recorder.facts(task, 1), within)
+
+    def _callback(self, outgoing: Outgoing, chord: Chord) -> Context | None:
+        """Say which members it follows, and find the trace that has the chord."""
+        carrier = replace(
+            outgoing.carrier, members=some(chord.members), chord_size=chord.size
+        )
+        member = HERE.attempts[-1]
+        within = self._tracing.of_chord(member)
+        if within is not None and member.carrier is not None:
+            carrier = replace(carrier, hops=member.carrier.hops + 1)
+        outgoing.carrier = carrier
+        return within
+
+    @guarded
+    def member_done(self, chord: Any) -> None:
+        """Before huey stores the result of a member, and reads all if it is the last.
+
+        The span of a member travels behind its result.
+        """
+        span = traceparent(HERE.attempts[-1].span) if HERE.attempts else None
+        done = span and encode(Carrier(enqueued=time.time(), previous=span))
+        HERE.chord = Chord(chord.size, done or None) if HERE.attempts else None
 
     def _ripe(self, task: Task, ripe: Attempt, now: float) -> Outgoing:
         """The scheduler moves a ripe task: no new enqueue, so the same carrier."""
@@ -75,6 +101,7 @@ class Outward:
             attempt=attempt.facts.attempt + 1,
             headers=headers_of_retry(carrier, attempt.span),
             previous=traceparent(attempt.span),
+            members=(),
         )
 
     @guarded

@@ -6,13 +6,14 @@ from huey.api import Task
 from opentelemetry import context as contexts
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanContext, TraceFlags
+from opentelemetry.trace import Link, Span
 
 from huey_otel import _names as n
 from huey_otel._attempts import Attempt
 from huey_otel._carrier import Carrier
 from huey_otel._guard import guarded
 from huey_otel._settings import Settings
+from huey_otel.observed.links import links_of
 
 _MOST_HOPS: Final = 100
 _BAGGAGE: Final = "baggage"
@@ -31,7 +32,7 @@ class Propagation:
     def parent(self, attempt: Attempt) -> tuple[Context, list[Link]]:
         """The context that *attempt*'s span starts in, and what it is linked to."""
         carrier = attempt.carrier
-        links = [] if carrier is None else _retry_links(carrier)
+        links = links_of(carrier)
         if attempt.nested:
             # In immediate mode the enqueue is current, and the run is inside it.
             return contexts.get_current(), links
@@ -49,6 +50,23 @@ class Propagation:
         ):
             links.insert(0, Link(origin))
         return Context(), links
+
+    def of_chord(self, member: Attempt) -> Context | None:
+        """The context that the chord of *member* was enqueued in.
+
+        None if the attempt itself is in that trace, or should not be.
+        """
+        carrier = member.carrier
+        if carrier is None or not carrier.headers or member.nested:
+            return None
+        if carrier.hops > _MOST_HOPS or self._propagation == n.PROPAGATE_NONE:
+            return None
+        enqueued = propagate.extract(carrier.headers, Context())
+        wanted = trace.get_current_span(enqueued).get_span_context()
+        here = trace.get_current_span().get_span_context()
+        if not wanted.is_valid or wanted.trace_id == here.trace_id:
+            return None
+        return enqueued
 
     def _how(self, task: Task, carrier: Carrier) -> str:
         how = self._propagation
@@ -105,30 +123,3 @@ def headers_of_retry(carrier: Carrier, span: Span | None) -> dict[str, str]:
     if trace.get_current_span(before).get_span_context().is_valid:
         return headers
     return headers_of(trace.set_span_in_context(span, before))
-
-
-def traceparent(span: Span | None) -> str | None:
-    """*span* as W3C writes it, for a link to it; None if it has no id."""
-    ids = trace.INVALID_SPAN_CONTEXT if span is None else span.get_span_context()
-    if not ids.is_valid:
-        return None
-    return (
-        f"00-{trace.format_trace_id(ids.trace_id)}"
-        f"-{trace.format_span_id(ids.span_id)}-{ids.trace_flags:02x}"
-    )
-
-
-def _retry_links(carrier: Carrier) -> list[Link]:
-    if carrier.previous is None:
-        return []
-    try:
-        _, trace_id, span_id, flags = carrier.previous.split("-")
-        before = SpanContext(
-            int(trace_id, 16),
-            int(span_id, 16),
-            is_remote=True,
-            trace_flags=TraceFlags(int(flags, 16)),
-        )
-    except ValueError:
-        return []
-    return [Link(before, {n.LINK_KIND: n.LINK_RETRY})] if before.is_valid else []

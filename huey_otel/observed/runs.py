@@ -227,6 +227,7 @@ class Runs:
         if not HERE.attempts:
             HERE.reported = None
             HERE.trailer = None
+            HERE.chord = None
 
     def _close(self, attempt: Attempt) -> None:
         if running.get(id(attempt.task)) is attempt:

@@ -27,6 +27,10 @@ class ObservedSerializer(Serializer):
         trailer = HERE.trailer
         if trailer is not None and isinstance(data, Message):
             return written + trailer
+        chord = HERE.chord
+        if chord is not None and chord.done is not None:
+            # The result of a member, which nothing else is stored with.
+            return written + chord.done
         return written
 
     def _deserialize(self, data: bytes) -> Any:
@@ -47,7 +51,10 @@ class PeekingSerializer(ObservedSerializer):
 @guarded
 def _read_carrier(data: bytes) -> None:
     try:
-        HERE.incoming = decode(data)
+        HERE.incoming = carrier = decode(data)
+        chord = HERE.chord
+        if chord is not None and carrier is not None and carrier.previous is not None:
+            chord.members.append(carrier.previous)
     except TrailerError as error:
         HERE.incoming = None
         LOSSES.count(n.LOSS_CARRIER, why=f"a message came with a {error}")

@@ -52,16 +52,24 @@ class Tracing:
         }
 
     @guarded
-    def enqueue(self, outgoing: Outgoing, facts: TaskFacts) -> None:
-        """Start the span of an enqueue, make it current, and send it along."""
+    def enqueue(
+        self, outgoing: Outgoing, facts: TaskFacts, within: Context | None = None
+    ) -> None:
+        """Start the span of an enqueue, make it current, and send it along.
+
+        It belongs to what is current, or to what is so in *within*.
+        """
         task = outgoing.task
         attributes = self._attributes(self._enqueue_attributes, task, facts)
         span = self._provided().tracer.start_span(
-            self._name(n.ENQUEUE, facts), kind=SpanKind.PRODUCER, attributes=attributes
+            self._name(n.ENQUEUE, facts),
+            context=within,
+            kind=SpanKind.PRODUCER,
+            attributes=attributes,
         )
         outgoing.span = span
         before = contexts.get_current()
-        context = _within(span, before)
+        context = _within(span, within or before)
         outgoing.carrier = replace(outgoing.carrier, headers=headers_of(context))
         outgoing.before = before
         contexts.attach(context)
@@ -115,8 +123,13 @@ class Tracing:
     @guarded
     def short(self, attempt: Attempt, outcome: str) -> None:
         """Tell in the trace why nothing was run."""
-        span, _, _ = self._start(attempt, {n.TASK_OUTCOME: outcome})
-        span.end()
+        attempt.span, _, _ = self._start(attempt, {n.TASK_OUTCOME: outcome})
+        attempt.span.end()
+
+    @guarded
+    def of_chord(self, member: Attempt) -> Context | None:
+        """Where the chord of *member* was enqueued, if that is another trace."""
+        return self._propagation.of_chord(member)
 
     def _start(
         self, attempt: Attempt, more: dict[str, Any]
@@ -130,6 +143,8 @@ class Tracing:
         attributes.update(more)
         if attempt.worker is not None:
             attributes[n.WORKER_NAME] = attempt.worker
+        if attempt.carrier is not None and attempt.carrier.chord_size:
+            attributes[n.CHORD_SIZE] = attempt.carrier.chord_size
         began = attempt.started
         span = self._provided().tracer.start_span(
             self._name(n.PROCESS, attempt.facts),
