@@ -113,9 +113,10 @@ def _provided(
 @guarded
 def _build(export: Export, queue: str) -> Provided:
     # The SDK and its exporters take a while to import.
-    from huey_otel import _exporters
+    from huey_otel import _exporters, sampling
 
     provider, processors = _exporters.build(export, queue)
+    provider.sampler = sampling.linked(provider.sampler)
     built = _provided(provider, export.where, tuple(processors))
     _BUILT.provided = built
     trace.set_tracer_provider(provider)

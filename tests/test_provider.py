@@ -191,6 +191,23 @@ def test_the_service_may_be_named(env, given):
     assert read_export(env).service_name_given is given
 
 
+@pytest.mark.parametrize(
+    ("sampler", "chosen"),
+    [("parentbased_traceidratio", "LinksBased"), ("traceidratio", "TraceIdRatioBased")],
+)
+def test_links_count_where_parents_do(sampler, chosen):
+    done = run(
+        """
+        print(type(instrumentation._provided().tracer.sampler).__name__)
+        """,
+        OTEL_TRACES_EXPORTER="console",
+        OTEL_TRACES_SAMPLER=sampler,
+        OTEL_TRACES_SAMPLER_ARG="0.5",
+    )
+
+    assert done.stdout == f"{chosen}\n"
+
+
 def test_argument_comes_before_all_else(monkeypatch):
     monkeypatch.setenv(PLACE, "http://a")
     spans = Spans()

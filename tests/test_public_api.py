@@ -51,7 +51,9 @@ def test_nothing_else_is_public():
     public = {name for name in vars(huey_otel) if not name.startswith("_")}
 
     # Submodules are attributes of their package once something imports them.
-    assert public - {"django", "mapping", "observed"} == set(huey_otel.__all__)
+    assert public - {"django", "mapping", "observed", "sampling"} == set(
+        huey_otel.__all__
+    )
 
 
 def test_the_event_constants_are_on_hueys_consumer():
