@@ -12,7 +12,7 @@ SOURCES := $(shell find huey_otel -name '*.py' -o -name py.typed)
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help test lint types layers test-latest test-oldest wheel proof format demo
-.PHONY: bench dashboards panels clean
+.PHONY: bench dashboards panels trees clean
 
 help:
 	@echo "make test    every check: style, types, layers, tests, the wheel"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench   what a task pays for telemetry"
 	@echo "make dashboards  write the dashboard anew, by its script"
 	@echo "make panels  every query of the dashboard beside the load's ledger"
+	@echo "make trees   every shape of work as a trace, into docs/traces.md"
 	@echo "make format  rewrite the sources in the house style"
 	@echo "make clean   remove everything that make made"
 
@@ -43,7 +44,7 @@ test-latest: .venv/.stamp $(OTHER_HUEYS:%=.hueys/%/.stamp)
 	$(BIN)/coverage report
 
 # What does not depend on huey's version, or runs others of itself, runs once.
-ONCE := zero_code huey_suite mixed_fleet redis_away listener quiet export scrape endpoint_live dashboard rules shop_processes
+ONCE := zero_code trees huey_suite mixed_fleet redis_away listener quiet export scrape endpoint_live dashboard rules shop_processes
 
 # redis-py 5.0 leaves sockets that did not connect to the garbage collector.
 test-oldest: .venv-oldest/.stamp
@@ -77,6 +78,9 @@ dashboards: .venv/.stamp
 
 panels: .venv/.stamp
 	$(BIN)/pytest -q -s tests/live/test_dashboard.py 2>/dev/null
+
+trees: .venv/.stamp
+	$(BIN)/python -m docs.trees
 
 clean:
 	rm -rf .venv .venv-oldest .venv-demo .venv-wheel .hueys dist
