@@ -2,7 +2,8 @@
 
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -22,7 +23,7 @@ from huey_otel._forks import in_child
 from huey_otel._losses import LOSSES
 from huey_otel._lost_spans import LostSpans
 from huey_otel._provider import Provided
-from huey_otel._records import Source
+from huey_otel._records import Sink, Source
 from huey_otel._routes import Route
 from huey_otel._settings import Settings, seconds
 from huey_otel.observed import huey as hueys
@@ -64,6 +65,7 @@ class Instrumentation:
         self._given_provider = tracer_provider
         self._resolved: Provided | None = None
         self._prepared = False
+        self._diversion: Sink | None = None
         in_child(self._after_fork)
         self._shared = _process.shared()
         self._number = self._shared.number()
@@ -214,12 +216,32 @@ class Instrumentation:
             self._exposition.begin()
         route = self._shared.routes.get(self._number)
         if route is not None:
+            if self._diversion is not None:
+                route.sinks = [self._diversion]
+                return
             sinks = (
                 self._exposition.metrics,
                 self._lost_spans,
                 self._destinations.current,
             )
             route.sinks = [sink for sink in sinks if sink is not None]
+
+    @contextmanager
+    def diverted(self, provided: Provided, sink: Sink) -> Iterator[None]:
+        """Send spans to *provided* and records to *sink*, and nowhere else."""
+        self._look_again()
+        before = self._resolved, self._diversion
+        self._divert(provided, sink)
+        try:
+            yield
+        finally:
+            self._divert(*before)
+
+    def _divert(self, provided: Provided | None, sink: Sink | None) -> None:
+        # What has happened until now goes where it went until now.
+        self._shared.relay.flush(self._settings.flush_timeout)
+        self._resolved, self._diversion = provided, sink
+        self.renew_sinks()
 
     def consumer_starts(self, consumer: Consumer) -> None:
         """Be ready for its workers, before they are forked."""

@@ -29,6 +29,9 @@ _PATIENCE: Final = 1.0
 """Seconds that a process waits whose hueys are all uninstrumented by its end."""
 
 
+_GIVEN: Final = "to the tracer_provider= given"
+
+
 @dataclass(frozen=True, slots=True)
 class Provided:
     """A tracer, and what is behind it.
@@ -77,6 +80,11 @@ class _Built:
 _BUILT: Final = _Built()
 
 
+def given_one(provider: TracerProvider) -> Provided:
+    """What *provider* is as an argument of `instrument`."""
+    return _provided(provider, _GIVEN)
+
+
 def resolve(given: TracerProvider | None, export: Export, queue: str) -> Provided:
     """Find the provider: the argument, the global one, or one from the environment.
 
@@ -84,7 +92,7 @@ def resolve(given: TracerProvider | None, export: Export, queue: str) -> Provide
     environment names an exporter; otherwise spans cost what the API costs.
     """
     if given is not None:
-        return _provided(given, "to the tracer_provider= given")
+        return _provided(given, _GIVEN)
     with _BUILT.lock:
         current = trace.get_tracer_provider()
         built = _BUILT.provided

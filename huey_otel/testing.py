@@ -1,0 +1,108 @@
+"""For an application's own tests: the spans and events of a queue, kept in memory."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Final
+
+from huey.api import Huey
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+
+from huey_otel import _provider
+from huey_otel._instrument import instrument
+from huey_otel._instrumentation import instrumentation_of
+from huey_otel._records import Key, Record, Source, Sum, to_event
+from huey_otel.events import Event
+from huey_otel.mapping import TABLE, Published
+
+_FLUSH: Final = 5.0
+_PAUSE: Final = 0.01
+
+
+class _Kept(SpanProcessor):
+    """Keeps spans; the SDK's SimpleSpanProcessor would swallow a task's timeout."""
+
+    def __init__(self) -> None:
+        self.spans: list[ReadableSpan] = []
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self.spans.append(span)
+
+
+class Telemetry:
+    """What `capture` has seen so far.
+
+    `tracer_provider` is where the spans go; those that a test or a task makes
+    with it are kept as well.
+    """
+
+    def __init__(self, flush: Callable[[float], bool]) -> None:
+        self._flush = flush
+        self._kept = _Kept()
+        self._events: list[Event] = []
+        self.tracer_provider = TracerProvider(shutdown_on_exit=False)
+        self.tracer_provider.add_span_processor(self._kept)
+
+    @property
+    def spans(self) -> list[ReadableSpan]:
+        """All spans that have ended, by the time of their start."""
+        return sorted(self._kept.spans, key=lambda span: span.start_time or 0)
+
+    @property
+    def events(self) -> list[Event]:
+        """All events that Redis readers would have got, in their order."""
+        self._flush(_FLUSH)
+        return list(self._events)
+
+    def wait(self, enough: Callable[["Telemetry"], bool], timeout: float = 5.0) -> None:
+        """Wait until *enough* says so; TimeoutError after *timeout* seconds.
+
+        A consumer tells the end of a task after it has stored its result.
+        """
+        deadline = time.monotonic() + timeout
+        while not enough(self):
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"not enough after {timeout} s:"
+                    f" spans {[span.name for span in self.spans]},"
+                    f" events {[event['status'] for event in self.events]}"
+                )
+            time.sleep(_PAUSE)
+
+    def clear(self) -> None:
+        """Forget all until now."""
+        self._flush(_FLUSH)
+        self._kept.spans.clear()
+        self._events.clear()
+
+    def __call__(self, record: Record, source: Source) -> None:
+        """Keep *record* if it is published, as a sink does."""
+        if TABLE[record.status].published is not Published.NEVER:
+            self._events.append(to_event(record, source))
+
+    def add_sum(self, key: Key, total: Sum, source: Source) -> None:
+        """Nothing: sums know no events."""
+
+
+@contextmanager
+def capture(huey: Huey) -> Iterator[Telemetry]:
+    """Keep the spans and events of *huey* in memory; none go anywhere else.
+
+    As a huey was instrumented by the application so it is observed, with the
+    same settings; any other is instrumented for the block. Works in immediate
+    mode, by `huey.execute`, and with a consumer in this process; of worker
+    processes it gets the events only. Raises RuntimeError where
+    HUEY_OTEL_DISABLED is set.
+    """
+    with ExitStack() as stack:
+        instrumentation = instrumentation_of(huey)
+        if instrumentation is None:
+            instrument(huey, events=None, metrics_port=None)
+            instrumentation = instrumentation_of(huey)
+            if instrumentation is None:
+                raise RuntimeError("HUEY_OTEL_DISABLED is set: nothing to capture")
+            stack.enter_context(instrumentation)
+        telemetry = Telemetry(instrumentation.flush)
+        provided = _provider.given_one(telemetry.tracer_provider)
+        stack.enter_context(instrumentation.diverted(provided, telemetry))
+        yield telemetry
