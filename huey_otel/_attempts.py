@@ -208,6 +208,7 @@ class Here(threading.local):
         self.incoming: Carrier | None = None
         self.outgoing: Outgoing | None = None
         self.trailer: bytes | None = None
+        self.written = False
         self.chord: Chord | None = None
         self.reading: object = None
         self.undecodable: BaseException | None = None

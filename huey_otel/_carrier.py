@@ -72,6 +72,15 @@ def _body(carrier: Carrier) -> bytes:
     return _dumps(fields).encode("utf-8", "backslashreplace")
 
 
+def opened(message: bytes) -> tuple[bytes, Carrier] | None:
+    """Part *message* from its trailer, None when it has none."""
+    carrier = decode(message)
+    if carrier is None:
+        return None
+    length = int.from_bytes(message[-_FOOTER : 3 - _FOOTER], "little")
+    return message[: -_FOOTER - length], carrier
+
+
 def decode(message: bytes) -> Carrier | None:
     """Read the trailer of *message*, None when it has none.
 

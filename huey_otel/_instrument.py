@@ -27,6 +27,7 @@ OPTIONS: Final = (
     "propagation",
     "link_after",
     "span_naming",
+    "envelope",
     "registry",
     "metrics_host",
     "metrics_port",
@@ -49,6 +50,7 @@ def instrument(
     propagation: Propagation | NotGiven = UNSET,
     link_after: float | NotGiven = UNSET,
     span_naming: str | NotGiven = UNSET,
+    envelope: bool | NotGiven = UNSET,
     registry: "CollectorRegistry | NotGiven | None" = UNSET,
     metrics_host: str | NotGiven = UNSET,
     metrics_port: int | NotGiven | None = UNSET,
@@ -68,7 +70,9 @@ def instrument(
     built from the `OTEL_*` environment. *propagation* says whether an attempt
     is a child of its enqueue, linked to it, or neither; `auto` links those that
     were put off for more than *link_after* seconds. *span_naming* `queue` names
-    spans strictly by the semantic conventions.
+    spans strictly by the semantic conventions. *envelope* True lets messages
+    carry context that are not made by pickle; then all that share the queue
+    must be instrumented.
 
     A consumer shows its metrics in *registry*, by default prometheus_client's
     own, and serves them on *metrics_host* (localhost) and *metrics_port* (9464;

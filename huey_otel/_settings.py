@@ -55,6 +55,7 @@ class Settings:
     propagation: Propagation
     link_after: float
     span_naming: str
+    envelope: bool
     export: Export
     exposed: Exposed
 
@@ -69,6 +70,7 @@ def read(
     propagation: Propagation | NotGiven = UNSET,
     link_after: float | NotGiven = UNSET,
     span_naming: str | NotGiven = UNSET,
+    envelope: bool | NotGiven = UNSET,
     metrics_host: str | NotGiven = UNSET,
     metrics_port: int | NotGiven | None = UNSET,
     duration_buckets: Iterable[float] | NotGiven = UNSET,
@@ -110,6 +112,7 @@ def read(
         span_naming=_choice(
             span_naming, env, n.ENV_SPAN_NAMING, "span_naming", n.SPAN_NAMINGS
         ),
+        envelope=_flag(envelope, env, n.ENV_ENVELOPE, "envelope", default=False),
         export=read_export(env),
         exposed=Exposed(
             host=_exposed.host(_or_none(metrics_host), env),

@@ -19,6 +19,7 @@ NOTHING_GIVEN = {
     "propagation": UNSET,
     "link_after": UNSET,
     "span_naming": UNSET,
+    "envelope": UNSET,
     "metrics_host": UNSET,
     "metrics_port": UNSET,
     "duration_buckets": UNSET,
@@ -36,6 +37,7 @@ DEFAULTS = Settings(
     propagation="auto",
     link_after=600.0,
     span_naming="task",
+    envelope=False,
     export=read_export({}),
     exposed=Exposed(
         host="localhost",

@@ -98,8 +98,12 @@ class ObservedHuey(Huey):
         below: Any = super()
         seen = self._huey_otel
         try:
-            HERE.trailer = seen.outward.trailer(task)
-            return below.serialize_task(task, *args, **kwargs)
+            HERE.trailer = trailer = seen.outward.trailer(task)
+            HERE.written = False
+            data = below.serialize_task(task, *args, **kwargs)
+            if trailer is not None and not HERE.written:
+                return seen.outward.enveloped(data, trailer) or data
+            return data
         finally:
             HERE.trailer = None
 
@@ -107,11 +111,16 @@ class ObservedHuey(Huey):
         below: Any = super()
         seen = self._huey_otel
         HERE.incoming = None
+        opened = seen.inward.opened(data)
+        if opened is not None:
+            data = opened[0]
         try:
             task = below.deserialize_task(data, *args, **kwargs)
         except Exception as error:
             seen.inward.undecodable(error)
             raise
+        if opened is not None:
+            HERE.incoming = opened[1]
         seen.inward.decoded(task)
         return task
 

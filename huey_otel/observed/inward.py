@@ -2,14 +2,19 @@
 
 import time
 from enum import Enum
+from typing import Any
 
 from huey.api import Task
 
+from huey_otel import _names as n
 from huey_otel import events as e
 from huey_otel import mapping
 from huey_otel._attempts import HERE, Attempt
+from huey_otel._carrier import Carrier, TrailerError, opened
 from huey_otel._guard import guarded
+from huey_otel._losses import LOSSES
 from huey_otel.observed.recorder import Recorder
+from huey_otel.observed.serializer import is_hueys
 
 _REPORT_EVERY = 10.0
 """Seconds between two error-dequeueing of one worker in a streak."""
@@ -47,6 +52,20 @@ class Inward:
         if HERE.dequeue_errors:
             self._report_when_due()
         HERE.reading = Reading.SCHEDULE
+
+    @guarded
+    def opened(self, data: Any) -> tuple[bytes, Carrier] | None:
+        """*data* without its envelope, and what was in there; None if it has none.
+
+        Whoever is instrumented reads them, so that all can be before one writes.
+        """
+        if type(data) is not bytes or is_hueys(self._recorder.huey.serializer):
+            return None
+        try:
+            return opened(data)
+        except TrailerError as error:
+            LOSSES.count(n.LOSS_CARRIER, why=f"a message came with a {error}")
+            return None
 
     @guarded
     def decoded(self, task: Task) -> None:

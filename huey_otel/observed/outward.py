@@ -1,5 +1,6 @@
 """Messages on their way out: what an enqueue is, and the carrier that it writes."""
 
+import logging
 import time
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,8 @@ from huey_otel.observed.propagation import headers_of, headers_of_retry
 from huey_otel.observed.recorder import Recorder
 from huey_otel.observed.tracing import Tracing
 
+logger = logging.getLogger(n.LOGGER)
+
 
 class Outward:
     """Sees each message that goes to the queue or the schedule."""
@@ -25,6 +28,7 @@ class Outward:
     def __init__(self, recorder: Recorder, tracing: Tracing) -> None:
         self._recorder = recorder
         self._tracing = tracing
+        self._warned = False
 
     @guarded
     def enqueueing(self, task: Task) -> None:
@@ -149,6 +153,27 @@ class Outward:
         if outgoing is None or outgoing.task is not task:
             return None
         return encode(outgoing.carrier)
+
+    @guarded
+    def enveloped(self, data: Any, trailer: bytes) -> bytes | None:
+        """*data* with *trailer* behind it, where its readers are told to expect one.
+
+        The serializer did not let us in, as one that is not pickle's.
+        """
+        if self._recorder.settings.envelope and type(data) is bytes:
+            return data + trailer
+        if not self._warned:
+            self._warned = True
+            huey = self._recorder.huey
+            logger.warning(
+                "queue %s: messages of %s carry no context, so attempts begin traces"
+                " of their own; envelope=True (%s=1) lets them, once all that share"
+                " the queue are instrumented",
+                huey.name,
+                type(huey.serializer).__qualname__,
+                n.ENV_ENVELOPE,
+            )
+        return None
 
     @guarded
     def scheduling(self, task: Task) -> None:

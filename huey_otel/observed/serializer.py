@@ -2,10 +2,10 @@
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from huey.registry import Message
-from huey.serializer import Serializer
+from huey.serializer import Serializer, SignedSerializer
 
 from huey_otel import _names as n
 from huey_otel._attempts import HERE
@@ -19,13 +19,14 @@ class ObservedSerializer(Serializer):
     """Sits right above huey's Serializer, so below signatures and compression.
 
     A serializer that does not call huey's own `_serialize` writes no trailer
-    and is left as it is.
+    and is left as it is: what another reader makes of one, only its users know.
     """
 
     def _serialize(self, data: Any) -> bytes:
         written: bytes = super()._serialize(data)
         trailer = HERE.trailer
         if trailer is not None and isinstance(data, Message):
+            HERE.written = True
             return written + trailer
         chord = HERE.chord
         if chord is not None and chord.done is not None:
@@ -48,6 +49,15 @@ class PeekingSerializer(ObservedSerializer):
         return decode(data)
 
 
+def is_hueys(serializer: object) -> bool:
+    """Whether all of *serializer* is huey's own, so that a trailer is inside."""
+    kind = type(serializer)
+    return (
+        getattr(kind, "serialize", None) is Serializer.serialize
+        and getattr(kind, "_serialize", None) in _OURS_AND_HUEYS
+    )
+
+
 @guarded
 def _read_carrier(data: bytes) -> None:
     try:
@@ -58,6 +68,13 @@ def _read_carrier(data: bytes) -> None:
     except TrailerError as error:
         HERE.incoming = None
         LOSSES.count(n.LOSS_CARRIER, why=f"a message came with a {error}")
+
+
+_OURS_AND_HUEYS: Final = (
+    Serializer._serialize,
+    SignedSerializer._serialize,
+    ObservedSerializer._serialize,
+)
 
 
 def observe(serializer: object) -> bool:
