@@ -179,6 +179,7 @@ class Outgoing(Current):
     origin: str
     ripe: Attempt | None = None
     late: float | None = None
+    began: float = field(default_factory=time.monotonic)
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Never
 
 from huey.api import Huey
+from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from huey_otel import _names as n
@@ -28,6 +29,8 @@ OPTIONS: Final = (
     "link_after",
     "span_naming",
     "envelope",
+    "semconv_metrics",
+    "meter_provider",
     "registry",
     "metrics_host",
     "metrics_port",
@@ -51,6 +54,8 @@ def instrument(
     link_after: float | NotGiven = UNSET,
     span_naming: str | NotGiven = UNSET,
     envelope: bool | NotGiven = UNSET,
+    semconv_metrics: bool | NotGiven = UNSET,
+    meter_provider: MeterProvider | NotGiven | None = UNSET,
     registry: "CollectorRegistry | NotGiven | None" = UNSET,
     metrics_host: str | NotGiven = UNSET,
     metrics_port: int | NotGiven | None = UNSET,
@@ -72,7 +77,8 @@ def instrument(
     were put off for more than *link_after* seconds. *span_naming* `queue` names
     spans strictly by the semantic conventions. *envelope* True lets messages
     carry context that are not made by pickle; then all that share the queue
-    must be instrumented.
+    must be instrumented. *semconv_metrics* True tells the semantic conventions'
+    metrics to *meter_provider*, by default the application's.
 
     A consumer shows its metrics in *registry*, by default prometheus_client's
     own, and serves them on *metrics_host* (localhost) and *metrics_port* (9464;
@@ -105,6 +111,7 @@ class Checked:
     settings: Settings
     emitter: RedisEventEmitter | None
     tracer_provider: TracerProvider | None
+    meter_provider: MeterProvider | None
     registry: "CollectorRegistry | None"
 
 
@@ -112,6 +119,7 @@ def check(
     *,
     events: Any = UNSET,
     tracer_provider: Any = UNSET,
+    meter_provider: Any = UNSET,
     registry: Any = UNSET,
     **plain: Any,
 ) -> Checked:
@@ -133,6 +141,12 @@ def check(
             f"tracer_provider={provider!r}: expected an"
             " opentelemetry.trace.TracerProvider, or None"
         )
+    meters = None if meter_provider is UNSET else meter_provider
+    if meters is not None and not hasattr(meters, "get_meter"):
+        raise TypeError(
+            f"meter_provider={meters!r}: expected an"
+            " opentelemetry.metrics.MeterProvider, or None"
+        )
     registry = None if registry is UNSET else registry
     if registry is not None and not hasattr(registry, "register"):
         raise TypeError(
@@ -147,6 +161,7 @@ def check(
         settings=settings,
         emitter=emitter,
         tracer_provider=provider,
+        meter_provider=meters,
         registry=registry,
     )
 
@@ -159,6 +174,7 @@ def begin(huey: Huey, checked: Checked, *, automatic: bool = False) -> Instrumen
         checked.emitter,
         checked.tracer_provider,
         checked.registry,
+        meter_provider=checked.meter_provider,
         automatic=automatic,
     )
     if not checked.settings.disabled:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from huey.api import Huey
 from huey.constants import WORKER_PROCESS
 from huey.consumer import Consumer
+from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from huey_otel import _process, _provider, _start_line
@@ -25,6 +26,7 @@ from huey_otel._lost_spans import LostSpans
 from huey_otel._provider import Provided
 from huey_otel._records import Sink, Source
 from huey_otel._routes import Route
+from huey_otel._semconv import SemconvMetrics
 from huey_otel._settings import Settings, seconds
 from huey_otel.observed import huey as hueys
 from huey_otel.observed import serializer as serializers
@@ -57,6 +59,7 @@ class Instrumentation:
         tracer_provider: TracerProvider | None,
         registry: "CollectorRegistry | None",
         *,
+        meter_provider: MeterProvider | None = None,
         automatic: bool = False,
     ) -> None:
         self.automatic = automatic
@@ -77,6 +80,9 @@ class Instrumentation:
         self._health: Health | None = None
         self._destinations = Destinations(huey.name, settings, emitter)
         self._lost_spans = LostSpans(self._provided, settings.span_naming)
+        self._semconv = (
+            SemconvMetrics(meter_provider) if settings.semconv_metrics else None
+        )
         self._observation: Observation | None = None
         self._serializer: Any = None
         self._limit = min(settings.flush_timeout, _PRODUCERS_EXIT)
@@ -222,6 +228,7 @@ class Instrumentation:
             sinks = (
                 self._exposition.metrics,
                 self._lost_spans,
+                self._semconv,
                 self._destinations.current,
             )
             route.sinks = [sink for sink in sinks if sink is not None]

@@ -18,6 +18,7 @@ ENV_FLUSH_TIMEOUT: Final = "HUEY_OTEL_FLUSH_TIMEOUT"
 ENV_PROPAGATION: Final = "HUEY_OTEL_PROPAGATION"
 ENV_LINK_AFTER: Final = "HUEY_OTEL_LINK_AFTER"
 ENV_SPAN_NAMING: Final = "HUEY_OTEL_SPAN_NAMING"
+ENV_SEMCONV_METRICS: Final = "HUEY_OTEL_SEMCONV_METRICS"
 ENV_ENVELOPE: Final = "HUEY_OTEL_ENVELOPE"
 ENV_METRICS_HOST: Final = "HUEY_OTEL_METRICS_HOST"
 ENV_METRICS_PORT: Final = "HUEY_OTEL_METRICS_PORT"
@@ -29,6 +30,10 @@ ENV_WAIT_BUCKETS: Final = "HUEY_OTEL_WAIT_BUCKETS"
 SYSTEM: Final = "huey"
 ENQUEUE: Final = "enqueue"
 PROCESS: Final = "process"
+DEQUEUE: Final = "dequeue"
+TYPE_SEND: Final = "send"
+TYPE_RECEIVE: Final = "receive"
+TYPE_PROCESS: Final = "process"
 
 MESSAGING_SYSTEM: Final = "messaging.system"
 MESSAGING_OPERATION_NAME: Final = "messaging.operation.name"
@@ -89,6 +94,15 @@ SCHEDULER_LAST_CHECK: Final = "huey_scheduler_last_check_timestamp_seconds"
 CONSUMER_ERRORS_TOTAL: Final = "huey_consumer_errors_total"
 EVENTS_TOTAL: Final = "huey_events_total"
 EVENTS_DROPPED_TOTAL: Final = "huey_events_dropped_total"
+
+CLIENT_OPERATION_DURATION: Final = "messaging.client.operation.duration"
+CLIENT_SENT_MESSAGES: Final = "messaging.client.sent.messages"
+CLIENT_CONSUMED_MESSAGES: Final = "messaging.client.consumed.messages"
+PROCESS_DURATION: Final = "messaging.process.duration"
+SEMCONV_BUCKETS: Final = (
+    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75),
+    *(1.0, 2.5, 5.0, 7.5, 10.0),
+)
 
 DURATION_BUCKETS: Final = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),

@@ -56,6 +56,7 @@ class Settings:
     link_after: float
     span_naming: str
     envelope: bool
+    semconv_metrics: bool
     export: Export
     exposed: Exposed
 
@@ -71,6 +72,7 @@ def read(
     link_after: float | NotGiven = UNSET,
     span_naming: str | NotGiven = UNSET,
     envelope: bool | NotGiven = UNSET,
+    semconv_metrics: bool | NotGiven = UNSET,
     metrics_host: str | NotGiven = UNSET,
     metrics_port: int | NotGiven | None = UNSET,
     duration_buckets: Iterable[float] | NotGiven = UNSET,
@@ -113,6 +115,13 @@ def read(
             span_naming, env, n.ENV_SPAN_NAMING, "span_naming", n.SPAN_NAMINGS
         ),
         envelope=_flag(envelope, env, n.ENV_ENVELOPE, "envelope", default=False),
+        semconv_metrics=_flag(
+            semconv_metrics,
+            env,
+            n.ENV_SEMCONV_METRICS,
+            "semconv_metrics",
+            default=False,
+        ),
         export=read_export(env),
         exposed=Exposed(
             host=_exposed.host(_or_none(metrics_host), env),

@@ -50,6 +50,7 @@ class Row:
 
 
 ACCEPTED: Final = "accepted"
+SENT: Final = "sent"
 DEQUEUED: Final = "dequeued"
 ENDED: Final = "ended"
 GONE: Final = "gone"
@@ -245,6 +246,12 @@ _ROWS: Final = (
         published=Published.NEVER,
         extra=("origin", "late"),
         seconds="late",
+    ),
+    Row(
+        status=SENT,
+        when="an enqueue is over, well or not; only with semconv_metrics=True",
+        published=Published.NEVER,
+        seconds="duration",
     ),
     Row(
         status=DEQUEUED,

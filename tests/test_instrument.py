@@ -302,7 +302,8 @@ def test_an_unknown_option_is_refused(huey):
     assert str(refusal.value) == (
         "instrument() does not know chanel, trace; accepted are"
         " events, channel, publish_enqueued, tracebacks, flush_timeout,"
-        " tracer_provider, propagation, link_after, span_naming, envelope, registry,"
+        " tracer_provider, propagation, link_after, span_naming, envelope,"
+        " semconv_metrics, meter_provider, registry,"
         " metrics_host, metrics_port, duration_buckets, wait_buckets"
     )
 

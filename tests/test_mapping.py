@@ -52,6 +52,7 @@ EVENTS = [
 ]
 UNPUBLISHED = [
     "accepted",
+    "sent",
     "dequeued",
     "ended",
     "gone",

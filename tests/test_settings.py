@@ -20,6 +20,7 @@ NOTHING_GIVEN = {
     "link_after": UNSET,
     "span_naming": UNSET,
     "envelope": UNSET,
+    "semconv_metrics": UNSET,
     "metrics_host": UNSET,
     "metrics_port": UNSET,
     "duration_buckets": UNSET,
@@ -38,6 +39,7 @@ DEFAULTS = Settings(
     link_after=600.0,
     span_naming="task",
     envelope=False,
+    semconv_metrics=False,
     export=read_export({}),
     exposed=Exposed(
         host="localhost",

@@ -15,7 +15,6 @@ from opentelemetry import baggage, propagate, trace
 from opentelemetry import context as contexts
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 from opentelemetry.semconv._incubating.attributes import messaging_attributes as m
-from opentelemetry.semconv.attributes import error_attributes as errors
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
@@ -24,7 +23,6 @@ from opentelemetry.trace import (
     TraceFlags,
 )
 
-from huey_otel import _names as n
 from huey_otel._carrier import decode
 from huey_otel._losses import Losses
 from tests.support import untraced
@@ -138,23 +136,6 @@ def test_attributes_are_those_of_the_semantic_conventions(huey, seen, spans, dra
 
 def _types(attributes: dict[str, object]) -> dict[str, type]:
     return {name: type(value) for name, value in attributes.items()}
-
-
-def test_names_are_the_conventions_own():
-    assert n.ERROR_TYPE == errors.ERROR_TYPE
-    assert {
-        n.MESSAGING_SYSTEM,
-        n.MESSAGING_OPERATION_NAME,
-        n.MESSAGING_OPERATION_TYPE,
-        n.MESSAGING_DESTINATION_NAME,
-        n.MESSAGING_MESSAGE_ID,
-    } == {
-        m.MESSAGING_SYSTEM,
-        m.MESSAGING_OPERATION_NAME,
-        m.MESSAGING_OPERATION_TYPE,
-        m.MESSAGING_DESTINATION_NAME,
-        m.MESSAGING_MESSAGE_ID,
-    }
 
 
 def test_spans_may_be_named_by_the_queue(huey, instrumented, spans, drain):

@@ -113,6 +113,7 @@ class Outward:
         """After huey's enqueue, however it ended."""
         if outgoing is not None:
             self._tracing.enqueued(outgoing)
+            self._recorder.sent(outgoing)
 
     @guarded
     def batch(self, batch: Any) -> Current | None:

@@ -135,6 +135,18 @@ class Recorder:
             extra["late"] = outgoing.late
         self.say(mapping.ACCEPTED, facts=facts, extra=extra)
 
+    def sent(self, outgoing: Outgoing) -> None:
+        """Record how an enqueue went, for the metrics that want to know."""
+        if not self.settings.semconv_metrics or self.huey.immediate:
+            return
+        if outgoing.origin in (n.ORIGIN_RETRY, n.ORIGIN_SCHEDULED):
+            return
+        extra: dict[str, Any] = {"duration": time.monotonic() - outgoing.began}
+        if outgoing.error is not None:
+            extra["exception"] = _failures.class_name(outgoing.error)
+        facts = self.facts(outgoing.task, outgoing.carrier.attempt)
+        self.say(mapping.SENT, facts=facts, extra=extra)
+
     def failure(self, error: BaseException | None) -> dict[str, Any]:
         """What an error event says of *error*; None where it is not known."""
         if error is None:

@@ -5,9 +5,9 @@ from typing import Any
 
 from huey.api import Task
 
+from huey_otel import _failures, mapping
 from huey_otel import _names as n
 from huey_otel import events as e
-from huey_otel import mapping
 from huey_otel._attempts import HERE, Attempt, running
 from huey_otel._guard import guarded
 from huey_otel.mapping import Row
@@ -240,5 +240,7 @@ class Runs:
         }
         if attempt.duration is not None:
             extra["duration"] = attempt.duration
+        if attempt.raised is not None and self._recorder.settings.semconv_metrics:
+            extra["exception"] = _failures.class_name(attempt.raised)
         self._recorder.tell(attempt, mapping.ENDED, extra=extra, must=attempt.announced)
         attempt.raised = None

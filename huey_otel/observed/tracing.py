@@ -21,8 +21,6 @@ from huey_otel._span_start import start_of
 from huey_otel.observed.propagation import Propagation, headers_of
 
 _LONGEST_DESCRIPTION: Final = 1_024
-_SEND: Final = "send"
-_PROCESS: Final = "process"
 
 
 class Tracing:
@@ -40,8 +38,8 @@ class Tracing:
         self._tracebacks = settings.tracebacks
         self._propagation = Propagation(settings)
         self._provided = provided
-        self._enqueue_attributes = self._operation(n.ENQUEUE, _SEND)
-        self._process_attributes = self._operation(n.PROCESS, _PROCESS)
+        self._enqueue_attributes = self._operation(n.ENQUEUE, n.TYPE_SEND)
+        self._process_attributes = self._operation(n.PROCESS, n.TYPE_PROCESS)
 
     def _operation(self, name: str, kind: str) -> dict[str, Any]:
         return {
