@@ -6,8 +6,9 @@ from importlib.metadata import entry_points
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
+TRACES: Final = "traces"
 EXPORTERS: Final = "opentelemetry_traces_exporter"
-"""The group of entry points that names what makes exporters."""
+"""The group of entry points that names what makes exporters of spans."""
 
 GRPC: Final = "otlp_proto_grpc"
 HTTP: Final = "otlp_proto_http"
@@ -23,7 +24,7 @@ _HTTP_PORT: Final = 4318
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """What the environment says of where spans go.
+    """What the environment says of where spans go, or metrics.
 
     `exporters` are names of OpenTelemetry's entry points, `where` says to
     people where they deliver, `why_none` why there are none. `ignored` are
@@ -39,21 +40,27 @@ class Export:
     service_name_given: bool = False
 
 
-def read_export(env: Mapping[str, str]) -> Export:
+def group_of(signal: str) -> str:
+    """The group of entry points that names what makes exporters of *signal*."""
+    return f"opentelemetry_{signal}_exporter"
+
+
+def read_export(env: Mapping[str, str], signal: str = TRACES) -> Export:
     """Read the variables as the OpenTelemetry specification says."""
-    endpoint = env.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or env.get(
+    endpoint = env.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT") or env.get(
         "OTEL_EXPORTER_OTLP_ENDPOINT", ""
     )
-    raw = env.get("OTEL_TRACES_EXPORTER", "").strip() or (_OTLP if endpoint else "")
+    variable = f"OTEL_{signal.upper()}_EXPORTER"
+    raw = env.get(variable, "").strip() or (_OTLP if endpoint else "")
     names = [name.strip() for name in raw.split(",") if name.strip()]
     disabled = env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     ignored: list[str] = []
-    exporters = () if disabled else _exporters(names, env, endpoint, ignored)
+    exporters = () if disabled else _exporters(names, env, endpoint, ignored, signal)
     return Export(
         disabled=disabled,
         exporters=exporters,
         where=_where(exporters, endpoint),
-        why_none=f"OTEL_TRACES_EXPORTER={raw}"
+        why_none=f"{variable}={raw}"
         if names
         else "OTEL_EXPORTER_OTLP_ENDPOINT is not set",
         ignored=tuple(ignored),
@@ -63,27 +70,35 @@ def read_export(env: Mapping[str, str]) -> Export:
 
 
 def _exporters(
-    names: list[str], env: Mapping[str, str], endpoint: str, ignored: list[str]
+    names: list[str],
+    env: Mapping[str, str],
+    endpoint: str,
+    ignored: list[str],
+    signal: str,
 ) -> tuple[str, ...]:
-    chosen = []
+    chosen: list[str] = []
+    group = group_of(signal)
     for name in names:
         if name == _NONE:
             continue
-        found = _protocol(env, endpoint, ignored) if name == _OTLP else name
-        if found not in _ALWAYS and not entry_points(group=EXPORTERS, name=found):
-            known = {point.name for point in entry_points(group=EXPORTERS)}
+        found = _protocol(env, endpoint, ignored, signal) if name == _OTLP else name
+        if found not in _ALWAYS and not entry_points(group=group, name=found):
+            known = {point.name for point in entry_points(group=group)}
             accepted = ", ".join(sorted({*known, _NONE}))
             ignored.append(
-                f"OTEL_TRACES_EXPORTER={name!r}: expected some of {accepted}"
+                f"OTEL_{signal.upper()}_EXPORTER={name!r}: expected some of {accepted}"
             )
         elif found not in chosen:
             chosen.append(found)
     return tuple(chosen)
 
 
-def _protocol(env: Mapping[str, str], endpoint: str, ignored: list[str]) -> str:
+def _protocol(
+    env: Mapping[str, str], endpoint: str, ignored: list[str], signal: str
+) -> str:
     """The entry point for OTLP: as named, else gRPC for its port, else HTTP."""
-    for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+    own = f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL"
+    for name in (own, "OTEL_EXPORTER_OTLP_PROTOCOL"):
         raw = env.get(name, "").strip()
         if raw in _PROTOCOLS:
             return _PROTOCOLS[raw]

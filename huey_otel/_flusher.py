@@ -1,11 +1,11 @@
-"""Flushes of tracer providers that take no longer than they may."""
+"""Flushes of providers that take no longer than they may."""
 
 import threading
 from queue import SimpleQueue
 from typing import Any, Final
 
 from opentelemetry import trace
-from opentelemetry.trace import ProxyTracerProvider, TracerProvider
+from opentelemetry.trace import ProxyTracerProvider
 
 from huey_otel._forks import in_child
 from huey_otel._guard import guarded
@@ -24,7 +24,7 @@ class Flusher:
         in_child(self._begin)
 
     def _begin(self) -> None:
-        self._asked: SimpleQueue[tuple[TracerProvider, threading.Event]] = SimpleQueue()
+        self._asked: SimpleQueue[tuple[object, threading.Event]] = SimpleQueue()
         self._prepared: threading.Thread | None = None
 
     def prepare(self) -> None:
@@ -35,7 +35,7 @@ class Flusher:
             )
             self._prepared.start()
 
-    def flush(self, provider: TracerProvider) -> threading.Event:
+    def flush(self, provider: object) -> threading.Event:
         """Begin to export what waits in *provider*; the event says when it is out."""
         if isinstance(provider, ProxyTracerProvider):
             # The application may have set its own since.

@@ -78,7 +78,8 @@ def instrument(
     spans strictly by the semantic conventions. *envelope* True lets messages
     carry context that are not made by pickle; then all that share the queue
     must be instrumented. *semconv_metrics* True tells the semantic conventions'
-    metrics to *meter_provider*, by default the application's.
+    metrics to *meter_provider*, by default one built from the environment, else
+    the application's.
 
     A consumer shows its metrics in *registry*, by default prometheus_client's
     own, and serves them on *metrics_host* (localhost) and *metrics_port* (9464;

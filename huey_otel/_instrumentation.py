@@ -14,7 +14,7 @@ from huey.consumer import Consumer
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from huey_otel import _process, _provider, _start_line
+from huey_otel import _meters, _process, _provider, _start_line
 from huey_otel._consumers import RunningConsumer
 from huey_otel._contents import Meaning
 from huey_otel._destinations import Destinations
@@ -81,7 +81,13 @@ class Instrumentation:
         self._destinations = Destinations(huey.name, settings, emitter)
         self._lost_spans = LostSpans(self._provided, settings.span_naming)
         self._semconv = (
-            SemconvMetrics(meter_provider) if settings.semconv_metrics else None
+            SemconvMetrics(
+                lambda: _meters.resolve(
+                    meter_provider, settings.metrics_export, huey.name
+                )
+            )
+            if settings.semconv_metrics
+            else None
         )
         self._observation: Observation | None = None
         self._serializer: Any = None
@@ -134,13 +140,16 @@ class Instrumentation:
         # First what may still become a span, then spans and events side by side.
         handled = self._shared.relay.flush(timeout)
         exported = None if self._resolved is None else self._resolved.flush()
+        measured = None
         if not self._shared.relay.forked:
+            measured = None if self._semconv is None else self._semconv.flush()
             for feed in self._destinations:
                 left = max(0.0, deadline - time.monotonic())
                 handled = feed.flush(left) and handled
-        if exported is not None:
-            left = max(0.0, deadline - time.monotonic())
-            handled = exported.wait(left) and handled
+        for done in (exported, measured):
+            if done is not None:
+                left = max(0.0, deadline - time.monotonic())
+                handled = done.wait(left) and handled
         return handled
 
     def uninstrument(self) -> None:

@@ -1,6 +1,7 @@
 """The semantic conventions' own metrics: a sink that tells an OpenTelemetry meter."""
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from opentelemetry import metrics
@@ -8,6 +9,8 @@ from opentelemetry.metrics import Counter, Histogram, MeterProvider
 
 from huey_otel import _names as n
 from huey_otel import mapping
+from huey_otel._flusher import FLUSHER
+from huey_otel._forks import in_child
 from huey_otel._records import KEYED, Key, Record, Source, Sum, TaskFacts, Total
 from huey_otel._version import version
 from huey_otel.events import EVENT_LOST
@@ -23,13 +26,17 @@ class SemconvMetrics:
     """Counts what is sent and consumed, and how long that and processing takes.
 
     Runs where the relay hands records over, so never in a worker process.
-    *provider* None is the application's, found at the first record.
+    *provider* is asked for at the first record.
     """
 
-    def __init__(self, provider: MeterProvider | None) -> None:
+    def __init__(self, provider: Callable[[], MeterProvider]) -> None:
         self._provider = provider
-        self._made: _Instruments | None = None
         self._tasks: set[str] = set()
+        self._renew()
+        in_child(self._renew)
+
+    def _renew(self) -> None:
+        self._made: _Instruments | None = None
 
     def __call__(self, record: Record, source: Source) -> None:
         """Tell what *record* says, if the conventions have a metric for it."""
@@ -94,17 +101,22 @@ class SemconvMetrics:
         self._tasks.add(name)
         return name
 
+    def flush(self) -> threading.Event | None:
+        """Begin to export what was told, if anything was."""
+        return None if self._made is None else FLUSHER.flush(self._made.provider)
+
     @property
     def _instruments(self) -> "_Instruments":
         if self._made is None:
-            self._made = _Instruments(self._provider)
+            self._made = _Instruments(self._provider())
         return self._made
 
 
 class _Instruments:
     """As messaging-metrics.md has them, v1.44."""
 
-    def __init__(self, provider: MeterProvider | None) -> None:
+    def __init__(self, provider: MeterProvider) -> None:
+        self.provider = provider
         meter = metrics.get_meter(n.DISTRIBUTION, version(), meter_provider=provider)
 
         def histogram(name: str, description: str) -> Histogram:

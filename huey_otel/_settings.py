@@ -58,6 +58,7 @@ class Settings:
     envelope: bool
     semconv_metrics: bool
     export: Export
+    metrics_export: Export
     exposed: Exposed
 
 
@@ -123,6 +124,7 @@ def read(
             default=False,
         ),
         export=read_export(env),
+        metrics_export=read_export(env, "metrics"),
         exposed=Exposed(
             host=_exposed.host(_or_none(metrics_host), env),
             port=(

@@ -271,7 +271,7 @@ def test_without_consent_nothing_is_told(huey, meters):
 
 
 def test_sums_count_as_many_as_they_are(meters):
-    sink = SemconvMetrics(meters.provider)
+    sink = SemconvMetrics(lambda: meters.provider)
     source = Source(queue="my-app", host="here")
     key = (1, "ended", f"{HERE}.add", "error", "failure", "ValueError", None, None)
 
@@ -282,7 +282,7 @@ def test_sums_count_as_many_as_they_are(meters):
 
 
 def test_a_lost_attempt_is_told_and_the_schedulers_hands_are_not(meters):
-    sink = SemconvMetrics(meters.provider)
+    sink = SemconvMetrics(lambda: meters.provider)
     source = Source(queue="my-app", host="here")
 
     sink(record("lost", name=f"{HERE}.add", duration=2.0), source)
@@ -293,7 +293,7 @@ def test_a_lost_attempt_is_told_and_the_schedulers_hands_are_not(meters):
 
 
 def test_names_of_tasks_are_bounded(meters):
-    sink = SemconvMetrics(meters.provider)
+    sink = SemconvMetrics(lambda: meters.provider)
     source = Source(queue="my-app", host="here")
 
     for number in range(600):

@@ -41,6 +41,7 @@ DEFAULTS = Settings(
     envelope=False,
     semconv_metrics=False,
     export=read_export({}),
+    metrics_export=read_export({}, "metrics"),
     exposed=Exposed(
         host="localhost",
         port=9464,

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 import grpc
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.trace.v1 import (
     trace_service_pb2,
     trace_service_pb2_grpc,
@@ -22,6 +23,7 @@ HTTP: Final = "http/protobuf"
 GRPC: Final = "grpc"
 _LOOPBACK: Final = "127.0.0.1"
 
+MetricsRequest = metrics_service_pb2.ExportMetricsServiceRequest
 Request = trace_service_pb2.ExportTraceServiceRequest
 Response = trace_service_pb2.ExportTraceServiceResponse
 
@@ -72,6 +74,16 @@ class Span:
         return (self.end - self.start) / 1e9
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A received count: of a counter its value, of a histogram how many."""
+
+    name: str
+    count: int
+    attributes: dict[str, Any]
+    resource: dict[str, Any]
+
+
 class Receiver:
     """Collects the spans of all requests; `endpoint` is where to send them.
 
@@ -84,6 +96,7 @@ class Receiver:
         self.endpoint = f"http://{_LOOPBACK}:{port}"
         self._arrived = threading.Condition()
         self._spans: list[Span] = []
+        self._points: list[Point] = []
 
     @property
     def environ(self) -> dict[str, str]:
@@ -98,6 +111,12 @@ class Receiver:
         """All spans until now, in the order of their arrival."""
         with self._arrived:
             return list(self._spans)
+
+    @property
+    def points(self) -> list[Point]:
+        """All points of metrics until now, which only HTTP receives."""
+        with self._arrived:
+            return list(self._points)
 
     def wait(
         self, enough: Callable[[Sequence[Span]], bool], seconds: float = 10.0
@@ -118,6 +137,12 @@ class Receiver:
             self._arrived.notify_all()
         if self.forward is not None:
             self.forward(request)
+
+    def take_metrics(self, request: MetricsRequest) -> None:
+        """Add what *request* brings."""
+        points = list(_points(request))
+        with self._arrived:
+            self._points += points
 
     def clear(self) -> None:
         """Forget all spans until now."""
@@ -158,9 +183,11 @@ def _over_http() -> Iterator[Receiver]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
-            known = self.path == "/v1/traces"
-            if known:
+            known = self.path in ("/v1/traces", "/v1/metrics")
+            if self.path == "/v1/traces":
                 receiving.take(Request.FromString(body))
+            elif known:
+                receiving.take_metrics(MetricsRequest.FromString(body))
             answer = Response().SerializeToString()
             self.send_response(200 if known else 404)
             self.send_header("Content-Type", "application/x-protobuf")
@@ -214,6 +241,21 @@ def _decoded(request: Request) -> Iterator[Span]:
         for scope_spans in resource_spans.scope_spans:
             for span in scope_spans.spans:
                 yield _span(span, resource)
+
+
+def _points(request: MetricsRequest) -> Iterator[Point]:
+    for resource_metrics in request.resource_metrics:
+        resource = _plain(resource_metrics.resource.attributes)
+        for scope_metrics in resource_metrics.scope_metrics:
+            for metric in scope_metrics.metrics:
+                kind = metric.WhichOneof("data")
+                for point in getattr(metric, kind or "gauge").data_points:
+                    yield Point(
+                        name=metric.name,
+                        count=point.count if kind == "histogram" else point.as_int,
+                        attributes=_plain(point.attributes),
+                        resource=resource,
+                    )
 
 
 def _span(span: trace_pb2.Span, resource: dict[str, Any]) -> Span:

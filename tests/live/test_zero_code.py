@@ -117,6 +117,58 @@ def _short(span: Span) -> str:
     return f"{operation} {path.rpartition('.')[2]}".strip()
 
 
+def test_the_conventions_metrics_come_from_one_process(run, redis_url):
+    with otlp.receiver() as receiver, redis.Redis.from_url(redis_url) as conn:
+        everywhere = {
+            **receiver.environ,
+            "OTEL_LOGS_EXPORTER": "none",
+            "OTEL_METRIC_EXPORT_INTERVAL": "200",
+            "HUEY_OTEL_SEMCONV_METRICS": "1",
+            "HUEY_OTEL_METRICS_PORT": "0",
+        }
+        # Workers that are forked late have what the main process had counted.
+        options = ("-k", "process", "-w", "2", "-M", "3", "-c", "0.2", *QUICK)
+        consumer = run(
+            *(*HUEY_CONSUMER, f"{APPLICATION}.huey", *options),
+            **everywhere,
+            OTEL_SERVICE_NAME="consumer",
+        )
+        numbers = [str(number) for number in range(20)]
+        producer = run(
+            *("-m", APPLICATION, *numbers), **everywhere, OTEL_SERVICE_NAME="producer"
+        )
+        assert producer.wait() == 0
+        wait_until(lambda: conn.get("done") == b"22")
+        assert consumer.stop(signal.SIGTERM) == 0
+
+        points = receiver.points
+    instances = {point.resource["service.instance.id"] for point in points}
+    counted = {
+        (
+            point.resource["service.name"],
+            point.name.removeprefix("messaging."),
+            _path(point.attributes["huey.task.name"]),
+            point.attributes.get("error.type"),
+        ): point.count
+        for point in points
+    }
+    assert len(instances) == 2
+    assert counted == {
+        ("producer", "client.sent.messages", "add", None): 20,
+        ("producer", "client.operation.duration", "add", None): 20,
+        ("consumer", "client.sent.messages", "divide", None): 1,
+        ("consumer", "client.operation.duration", "divide", None): 1,
+        ("consumer", "client.consumed.messages", "add", None): 20,
+        ("consumer", "client.consumed.messages", "divide", None): 2,
+        ("consumer", "process.duration", "add", None): 20,
+        ("consumer", "process.duration", "divide", "ZeroDivisionError"): 2,
+    }
+
+
+def _path(name: str) -> str:
+    return name.removeprefix(f"{APPLICATION}.")
+
+
 def test_it_can_be_turned_off_by_its_name(run, redis_url, hear):
     hearing = hear()
     with otlp.receiver() as receiver, redis.Redis.from_url(redis_url) as conn:
