@@ -39,6 +39,19 @@ def test_each_option_is_in_the_readme(option):
     assert f"`{option}`" in (ROOT / "README.md").read_text()
 
 
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        value
+        for name, value in vars(n).items()
+        if name.startswith(("MESSAGING_", "TASK_", "WORKER_NAME", "CHORD_", "ERROR_T"))
+        and str(value).startswith(("messaging.", "huey.", "error."))
+    ),
+)
+def test_each_attribute_of_a_span_is_documented(name):
+    assert f"| `{name}` |" in (ROOT / "docs" / "traces.md").read_text()
+
+
 @pytest.mark.parametrize("reason", n.LOSS_REASONS)
 def test_each_reason_of_a_loss_is_documented(reason):
     assert f"| `{reason}` |" in (ROOT / "docs" / "metrics.md").read_text()

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import gc
+import logging
 import time
 from collections.abc import Callable, Iterator
 
@@ -136,6 +137,36 @@ def test_attributes_are_those_of_the_semantic_conventions(huey, seen, spans, dra
 
 def _types(attributes: dict[str, object]) -> dict[str, type]:
     return {name: type(value) for name, value in attributes.items()}
+
+
+def test_log_lines_of_a_task_and_of_hueys_about_it_are_in_its_span(
+    huey, seen, spans, drain
+):
+    class Ids(logging.Handler):
+        def emit(self, record):
+            span = trace.get_current_span().get_span_context().span_id
+            lines.append((record.getMessage().split(":")[0].split(",")[0], span))
+
+    @huey.task(retries=1)
+    def fail():
+        logging.getLogger("app").warning("working")
+        raise ValueError
+
+    lines: list[tuple[str, int]] = []
+    handler = Ids()
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("huey").setLevel(logging.INFO)
+    task = fail()
+    huey.execute(huey.dequeue())
+    logging.getLogger("huey").setLevel(logging.NOTSET)
+    logging.getLogger().removeHandler(handler)
+
+    process = spans.one("process fail").context.span_id
+    assert [line for line in lines if line[1]] == [
+        ("working", process),
+        (f"Unhandled exception in task {task.id}.", process),
+        (f"Requeueing {task.id}", process),
+    ]
 
 
 def test_spans_may_be_named_by_the_queue(huey, instrumented, spans, drain):

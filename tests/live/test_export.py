@@ -109,6 +109,26 @@ def test_every_span_arrives_over_http(consumer, produce, conn, kind, signum):
         assert_all_arrived(receiver)
 
 
+@pytest.mark.proof
+def test_a_foreign_exporter_used_before_the_fork_retries_until_all_arrive(
+    consumer, produce, conn
+):
+    with otlp.receiver(HTTP) as receiver:
+        produce("count", str(TASKS), **receiver.environ)
+        running = consumer(
+            *("process", "-w", "4", *QUICK),
+            application="traced",
+            LIVE_FOREIGN="1",
+            LIVE_WARM="1",
+            OTEL_BSP_SCHEDULE_DELAY="5",
+            **receiver.environ,
+        )
+        wait_until(done(conn, TASKS))
+        end(running, signal.SIGTERM)
+
+        assert_all_arrived(receiver)
+
+
 def test_every_span_arrives_over_grpc(consumer, produce, conn):
     with otlp.receiver(GRPC) as receiver:
         run_to_the_end(consumer, produce, conn, receiver, "process", signal.SIGTERM)
