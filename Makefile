@@ -12,13 +12,14 @@ SOURCES := $(shell find huey_otel -name '*.py' -o -name py.typed)
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help test lint types layers test-latest test-oldest wheel proof format demo
-.PHONY: bench dashboards panels trees clean
+.PHONY: bench scrape dashboards panels trees clean
 
 help:
 	@echo "make test    every check: style, types, layers, tests, the wheel"
 	@echo "make proof   what takes longer, its output kept in docs/proof"
 	@echo "make demo    a consumer, its load and what a listener sees"
 	@echo "make bench   what a task pays for telemetry"
+	@echo "make scrape  what a scrape costs, by the number of tasks"
 	@echo "make dashboards  write the dashboard anew, by its script"
 	@echo "make panels  every query of the dashboard beside the load's ledger"
 	@echo "make trees   every shape of work as a trace, into docs/traces.md"
@@ -72,6 +73,9 @@ demo: .venv-demo/.stamp
 
 bench: .venv/.stamp
 	$(BIN)/python benchmarks/hot_path.py
+
+scrape: .venv/.stamp
+	PYTHONPATH=. $(BIN)/python benchmarks/scrape.py
 
 dashboards: .venv/.stamp
 	$(BIN)/python grafana/build.py

@@ -18,6 +18,41 @@ ROOT = Path(__file__).resolve().parent.parent
 _CONSTANT_OF = {status: name for name, status in CONSTANTS.items()}
 
 
+QUERIES = {
+    n.TASKS_ENQUEUED_TOTAL: 'sum by (task) (rate(huey_tasks_enqueued_total{origin="call"}[5m]))',
+    n.TASK_ATTEMPTS_TOTAL: "sum by (task) (rate(huey_task_attempts_total[5m]))",
+    n.TASK_ATTEMPTS_FINISHED_TOTAL: "sum by (outcome) (rate(huey_task_attempts_finished_total[5m]))",
+    n.TASKS_FINISHED_TOTAL: 'topk(10, sum by (task) (increase(huey_tasks_finished_total{outcome="failure"}[1h])))',
+    n.TASK_RETRIES_TOTAL: "sum by (task) (rate(huey_task_retries_total[5m]))",
+    n.TASK_EXCEPTIONS_TOTAL: "topk(10, sum by (task, exception) (increase(huey_task_exceptions_total[1h])))",
+    n.TASK_DURATION_SECONDS: "histogram_quantile(0.95, sum by (task, le) (rate(huey_task_duration_seconds_bucket[5m])))",
+    n.TASK_WAIT_SECONDS: "histogram_quantile(0.95, sum by (queue, le) (rate(huey_task_wait_seconds_bucket[5m])))",
+    n.TASK_SCHEDULE_DELAY_SECONDS: "histogram_quantile(0.95, sum by (queue, le) (rate(huey_task_schedule_delay_seconds_bucket[5m])))",
+    n.TASKS_IN_PROGRESS: "sum by (task) (huey_tasks_in_progress) > 0",
+    n.TASK_RUNNING_AGE: "max by (task) (huey_task_running_age_seconds) > 3600",
+    n.TASK_LAST_STARTED: "time() - max by (task) (huey_task_last_started_timestamp_seconds)",
+    n.TASK_LAST_SUCCESS: "time() - max by (task) (huey_task_last_success_timestamp_seconds)",
+    n.TASK_LAST_FAILURE: "time() - max by (task) (huey_task_last_failure_timestamp_seconds) < 600",
+    n.PERIODIC_INTERVAL: "max by (task) (huey_periodic_task_interval_seconds)",
+    n.PERIODIC_NEXT_RUN: "max by (task) (huey_periodic_task_next_run_timestamp_seconds) - time()",
+    n.QUEUE_LENGTH: "max by (queue) (huey_queue_length)",
+    n.QUEUE_OLDEST_AGE: "max by (queue) (huey_queue_oldest_age_seconds) > 900",
+    n.SCHEDULE_LENGTH: "max by (queue) (huey_schedule_length)",
+    n.SCHEDULE_OVERDUE_AGE: "max by (queue) (huey_schedule_overdue_age_seconds) > 120",
+    n.RESULTS: "deriv(queue:huey_results:max[1h]) > 0",
+    n.WORKERS: "sum by (queue) (huey_workers_busy) / sum by (queue) (huey_workers)",
+    n.WORKERS_BUSY: "sum by (queue) (huey_workers) - sum by (queue) (huey_workers_busy)",
+    n.WORKER_RESTARTS_TOTAL: 'sum by (queue) (increase(huey_worker_restarts_total{reason="died"}[1h])) > 0',
+    n.CONSUMER_INFO: 'count by (queue) (huey_consumer_info{periodic="true"})',
+    n.CONSUMER_START_TIME: "changes(huey_consumer_start_time_seconds[1h]) > 2",
+    n.SCHEDULER_LAST_CHECK: "time() - max by (queue) (huey_scheduler_last_check_timestamp_seconds) > 180",
+    n.CONSUMER_ERRORS_TOTAL: "sum by (queue, kind) (increase(huey_consumer_errors_total[1h])) > 0",
+    n.EVENTS_TOTAL: "sum by (status) (rate(huey_events_total[5m]))",
+    n.EVENTS_DROPPED_TOTAL: "sum by (reason) (increase(huey_events_dropped_total[1h])) > 0",
+}
+"""A question to ask of each metric, in PromQL."""
+
+
 def _line(row: Row) -> str:
     also = ", ".join(f"`{key}`" for key in row.extra)
     published = "" if row.published is Published.ALWAYS else f" ({row.published.value})"
@@ -78,9 +113,10 @@ def _moved(row: Row) -> str:
 
 def metrics() -> str:
     """Every metric, in the order of the page."""
-    head = "| name | type | labels | meaning |\n|---|---|---|---|\n"
+    head = "| name | type | labels | meaning | ask |\n|---|---|---|---|---|\n"
     return head + "\n".join(
         f"| `{one.name}` | {one.kind} | {', '.join(one.labels)} | {one.help} |"
+        f" `{QUERIES[one.name]}` |"
         for one in CATALOG.values()
     )
 

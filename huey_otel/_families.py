@@ -62,12 +62,26 @@ class Trace(NamedTuple):
 class Buckets:
     """The observations under one set of labels; `counts` are not cumulative."""
 
-    __slots__ = ("counts", "exemplars", "seconds")
+    __slots__ = ("_copied", "counts", "exemplars", "seconds")
 
     def __init__(self, counts: list[int]) -> None:
         self.counts = counts
         self.seconds = 0.0
         self.exemplars: dict[int, Trace] = {}
+        self._copied: Buckets | None = None
+
+    def changes(self) -> None:
+        """To be called before they change: the last copy is one no more."""
+        self._copied = None
+
+    def copy(self) -> "Buckets":
+        """What they are now; most have not changed since the last scrape."""
+        copied = self._copied
+        if copied is None:
+            copied = self._copied = Buckets(self.counts.copy())
+            copied.seconds = self.seconds
+            copied.exemplars = self.exemplars.copy()
+        return copied
 
 
 class Histogram:
@@ -89,6 +103,7 @@ class Histogram:
         buckets = self.values.get(labels)
         if buckets is None:
             buckets = self.values[labels] = Buckets([0] * (len(self._bounds) + 1))
+        buckets.changes()
         buckets.seconds += seconds
         for value, times in values:
             bucket = bisect_left(self._bounds, value)
@@ -99,10 +114,7 @@ class Histogram:
     def copy(self) -> Self:
         """The numbers as they are now."""
         twin = type(self)(self._definition.name, self._bounds)
-        for labels, buckets in self.values.items():
-            copied = twin.values[labels] = Buckets(buckets.counts.copy())
-            copied.seconds = buckets.seconds
-            copied.exemplars = buckets.exemplars.copy()
+        twin.values = {labels: each.copy() for labels, each in self.values.items()}
         return twin
 
     def rendered(self) -> "Metric":

@@ -134,7 +134,7 @@ class ShownHistogram(Shown):
         lines += [f"{name}_{end}{{{_LABELS}}} %s\n" for end in ("count", "sum")]
         template = "".join(lines)
         for labels, buckets in self._values.items():
-            counts = [_number(count) for count in accumulate(buckets.counts)]
+            counts = _counts(list(accumulate(buckets.counts)))
             numbers = [*counts, counts[-1], _number(buckets.seconds)]
             if openmetrics:
                 for at, trace in buckets.exemplars.items():
@@ -158,6 +158,12 @@ def _number(value: float) -> str:
         return repr(float(value))
     written: str = floatToGoString(value)  # type: ignore[no-untyped-call]  # no types
     return written
+
+
+def _counts(increasing: list[int]) -> list[str]:
+    if increasing[-1] < _PLAIN:
+        return [f"{count}.0" for count in increasing]
+    return [_number(count) for count in increasing]
 
 
 def _exemplar(trace: "Trace | None") -> Exemplar | None:

@@ -57,6 +57,21 @@ def consumer(*tasks: str, **given: Any) -> RunningConsumer:
     return RunningConsumer(**{**settings, **given})
 
 
+def live_tasks(metrics: Metrics, registered: int, ran: int) -> None:
+    """So many tasks, of which *ran* have succeeded, failed and been retried."""
+    names = [f"shop.orders.tasks.task_number_{number}" for number in range(registered)]
+    metrics.add_consumer(1, consumer(*names))
+    for number, name in enumerate(names[:ran]):
+        seconds = 0.01 * 1.01**number
+        for origin in ("call", "retry"):
+            metrics(record("accepted", name=name, origin=origin), SOURCE)
+        run(metrics, name=name, outcome="error", final=None, duration=seconds)
+        metrics(record("error-task", name=name, exception="shop.DeclinedError"), SOURCE)
+        metrics(record("retrying", name=name), SOURCE)
+        run(metrics, name=name, outcome="error", final="failure", duration=seconds)
+        run(metrics, name=name, duration=2 * seconds, wait=seconds)
+
+
 def page(registry: CollectorRegistry, *names: str) -> dict[str, float]:
     """The lines of the page, of the metrics *names* or of all; no comments."""
     lines = generate_latest(registry).decode().splitlines()

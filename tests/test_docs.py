@@ -1,13 +1,17 @@
 """The documents say what the code does."""
 
+import json
 import re
 import runpy
+import shutil
+import subprocess
 
 import pytest
 
 from huey_otel import _names as n
+from huey_otel._catalog import CATALOG
 from huey_otel._instrument import OPTIONS
-from tests.support import ROOT
+from tests.support import ROOT, missing
 
 TABLES = runpy.run_path(str(ROOT / "docs" / "tables.py"))
 DOCUMENTS = TABLES["documents"]()
@@ -55,6 +59,41 @@ def test_each_attribute_of_a_span_is_documented(name):
 @pytest.mark.parametrize("reason", n.LOSS_REASONS)
 def test_each_reason_of_a_loss_is_documented(reason):
     assert f"| `{reason}` |" in (ROOT / "docs" / "metrics.md").read_text()
+
+
+QUERIES = TABLES["QUERIES"]
+
+
+def test_each_metric_has_a_query_about_it():
+    assert set(QUERIES) == set(CATALOG)
+    for name, query in QUERIES.items():
+        recorded = name == "huey_results" and "queue:huey_results:max" in query
+        assert recorded or re.search(rf"\b{name}(_bucket)?\b", query)
+
+
+@pytest.mark.parametrize(
+    "name", [one.name for one in CATALOG.values() if "never sum" in one.help]
+)
+def test_query_of_what_each_consumer_says_takes_the_max(name):
+    assert re.search(rf"max by \(\w+\) \({name}\)|:{name}:max", QUERIES[name])
+
+
+def test_promtool_understands_each_query(tmp_path):
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        missing("promtool")
+    rules = [
+        {"record": f"docs:{name}:query", "expr": query}
+        for name, query in QUERIES.items()
+    ]
+    path = tmp_path / "rules.yml"
+    path.write_text(json.dumps({"groups": [{"name": "docs", "rules": rules}]}))
+
+    done = subprocess.run(
+        [promtool, "check", "rules", path], capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_one_call_of_the_readme_runs(monkeypatch):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
@@ -26,12 +26,13 @@ from huey_otel._metrics import Metrics
 from huey_otel._producer import ProducerCounter
 from huey_otel._records import Record, Source, TaskFacts
 from huey_otel._sums import Sums
-from tests.support import missing
+from tests.support import ROOT, missing
 from tests.support_metrics import (
     FORKING,
     SOURCE,
     TASK,
     consumer,
+    live_tasks,
     page,
     record,
     run,
@@ -149,6 +150,22 @@ def test_histogram_counts_what_is_on_a_bound_below_it():
         f"huey_task_wait_seconds_count{{{OF_TASK}}}": 4,
         f"huey_task_wait_seconds_sum{{{OF_TASK}}}": 5.00001,
     }
+
+
+def test_page_that_was_collected_does_not_change(metrics, registry):
+    run(metrics)
+    collected = {metric.name: metric for metric in metrics.collect()}
+    run(metrics)
+    later = page(registry, n.TASK_WAIT_SECONDS, n.TASK_ATTEMPTS_TOTAL)
+
+    def count(name: str) -> list[float]:
+        samples = collected[name].samples
+        return [one.value for one in samples if one.name.endswith(("_count", "_total"))]
+
+    assert count("huey_task_wait_seconds") == [1]
+    assert count("huey_task_attempts") == [1]
+    assert later[f"huey_task_wait_seconds_count{{{OF_TASK}}}"] == 2
+    assert later[f"huey_task_attempts_total{{{OF_TASK}}}"] == 2
 
 
 def test_attempt_whose_wait_is_unknown_is_no_observation(metrics, registry):
@@ -482,6 +499,20 @@ def test_task_that_succeeded_and_failed_has_at_most_eighty_series(metrics, regis
 
     assert sum(TASK in key for key in shown) <= 80
     assert not [key for key in shown if "_created" in key]
+
+
+def test_page_of_a_hundred_tasks_of_which_twenty_ran_is_as_documented(
+    metrics, registry
+):
+    live_tasks(metrics, 100, 20)
+    body = generate_latest(registry)
+
+    series = len(page(registry))
+    of_tasks = sum("task=" in key for key in page(registry))
+
+    document = (ROOT / "docs" / "metrics.md").read_text()
+    assert of_tasks == 80 * 5 + 20 * 74
+    assert f"| 20 of 100 | {series:,} | {len(body) / 1000:,.0f} kB |" in document
 
 
 def test_counters_of_a_consumer_begin_at_zero_and_times_are_absent(metrics, registry):

@@ -3,6 +3,8 @@
 import datetime
 import os
 import random
+import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -30,7 +32,7 @@ from tests.live.scraping import (
     serves,
     value,
 )
-from tests.support import free_port, wait_until
+from tests.support import ROOT, free_port, wait_until
 from tests.support_redis import RedisServer
 
 WORKER_KINDS = ("thread", "process")
@@ -43,6 +45,7 @@ NEVER_LESS = [
         kind, []
     )
 ]
+QUERIES = runpy.run_path(str(ROOT / "docs" / "tables.py"))["QUERIES"]
 HANG = {"queue": "live", "task": f"{PATH}hang"}
 
 # The columns of the books, the metric that each is about, and its labels.
@@ -313,6 +316,8 @@ def test_prometheus_counts_what_the_tasks_have_written_down(
         'huey_events_total{status!="error-dequeueing"}', "status"
     )
     assert events == events_of(expected)
+    for query in QUERIES.values():
+        prometheus.values(query)
     scrapes = prometheus.values("count_over_time(up[1h])")[()]
     for name in NEVER_LESS:
         assert prometheus.values(f"sum(resets({name}[1h]))") == {}
@@ -495,6 +500,47 @@ def of_ours(page: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float | N
         # Buckets of a wait, and what the scheduler happened to do, differ.
         if name.startswith("huey_") and "checking-periodic" not in str(labels)
     }
+
+
+def test_what_tasks_count_in_forked_workers_is_beside_ours_as_documented(
+    consumer: Start, keep: Keep, redis_url: str, port: int, tmp_path: Path
+) -> None:
+    document = (ROOT / "docs" / "metrics.md").read_text()
+    found = re.search(
+        r"<!-- run by a test: multiprocess -->\n```python\n(.*?)```", document, re.S
+    )
+    assert found is not None
+    (tmp_path / "block.py").write_text(found[1])
+    directories = [tmp_path / "of-consumer", tmp_path / "of-producer"]
+    for directory in directories:
+        directory.mkdir()
+    environs = [
+        {"LIVE_BLOCK": str(tmp_path / "block.py"), "PROMETHEUS_MULTIPROC_DIR": str(one)}
+        for one in directories
+    ]
+    # Recycled as well, so that workers come and go.
+    recycling = ("-M", "10") if hasattr(ConsumerConfig, "max_tasks") else ()
+    consumer(
+        *("process", *QUICK, "-w", "2", "-c", "0.1", *recycling),
+        application="counting",
+        HUEY_OTEL_METRICS_PORT=str(port),
+        **environs[0],
+    )
+    wait_until(lambda: serves(port))
+    line = (
+        "from tests.live.apps.counting import pack; [pack('small') for _ in [0] * 50]"
+    )
+    environ = {"LIVE_QUEUE_URL": redis_url, **environs[1]}
+    producer = Program("-c", line, log=tmp_path / "producer.log", environ=environ)
+    keep(producer)
+
+    def counts() -> tuple[float | None, float | None]:
+        page = metrics(port)
+        ours = value(page, "huey_tasks_finished_total", outcome="success")
+        return value(page, "shop_orders_total", size="small"), ours
+
+    try_until(lambda: counts() == (50, 50))
+    assert counts() == (50, 50)
 
 
 @pytest.mark.parametrize("multiprocess", [False, True], ids=["plain", "multiprocess"])

@@ -1,0 +1,116 @@
+"""What a scrape costs: time, locks and bytes, by the number of tasks.
+
+Each task has succeeded, failed and been retried. `client` is what prometheus_client's
+own encoder takes for the same page, `EXCLUSION` how long the relay and a fork may have
+to wait, `COLLECTING` a fork. The least of several runs, in
+milliseconds of the processor.
+"""
+
+import gzip
+import sys
+import time
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from huey_otel import _forks
+from huey_otel._forks import Exclusion
+from huey_otel._metrics import Metrics
+from huey_otel._pages import Pages
+from tests.support_metrics import live_tasks
+
+RUNS = 7
+OPENMETRICS = "application/openmetrics-text;version=1.0.0"
+
+
+class Held:
+    """Measures for how long *exclusion* is held in one go."""
+
+    def __init__(self, exclusion: Exclusion) -> None:
+        self.longest = 0.0
+        self._depth = 0
+        self._began = 0.0
+        take, release = exclusion.take, exclusion.release
+
+        def taken(timeout: float) -> bool:
+            got = take(timeout)
+            self._depth += got
+            if self._depth == 1:
+                self._began = time.thread_time()
+            return got
+
+        def released() -> None:
+            self._depth -= 1
+            if not self._depth:
+                self.longest = max(self.longest, time.thread_time() - self._began)
+            release()
+
+        exclusion.take, exclusion.release = taken, released  # type: ignore[method-assign]
+
+
+def least(run: Callable[[], float]) -> float:
+    """The least of some runs, in milliseconds."""
+    return 1000 * min(run() for _ in range(RUNS))
+
+
+def timed(do: Callable[[], object]) -> Callable[[], float]:
+    """A run of *do*, which says how many seconds of the processor it took."""
+
+    def run() -> float:
+        began = time.thread_time()
+        do()
+        return time.thread_time() - began
+
+    return run
+
+
+def measure(registered: int, ran: int, exclusion: Held, collecting: Held) -> str:
+    """One line of the table."""
+    metrics, registry = Metrics(), CollectorRegistry()
+    registry.register(metrics)
+    live_tasks(metrics, registered, ran)
+    pages = Pages(registry, lambda: None, lambda: None)
+    encode, _ = choose_encoder(OPENMETRICS)
+    body = pages.get("/metrics", OPENMETRICS).body
+
+    def scrape() -> object:
+        return pages.get("/metrics", OPENMETRICS)
+
+    def held(one: Held) -> Callable[[], float]:
+        def run() -> float:
+            one.longest = 0.0
+            scrape()
+            return one.longest
+
+        return run
+
+    def squeeze() -> bytes:
+        return gzip.compress(body, compresslevel=1)
+
+    series = sum(not line.startswith(b"#") for line in body.splitlines())
+    cells = (
+        f"{ran} of {registered}",
+        f"{series:,}",
+        f"{len(body) / 1000:,.0f} kB",
+        f"{len(squeeze()) / 1000:,.0f} kB",
+        f"{least(timed(scrape)):.1f}",
+        f"{least(timed(squeeze)):.1f}",
+        f"{least(timed(lambda: encode(registry))):.0f}",
+        f"{least(held(exclusion)):.2f}",
+        f"{least(held(collecting)):.1f}",
+    )
+    return f"| {' | '.join(cells)} |\n"
+
+
+def main() -> None:
+    """Print the table that docs/metrics.md has."""
+    exclusion, collecting = Held(_forks.EXCLUSION), Held(_forks.COLLECTING)
+    head = "tasks that ran | series | page | gzip | page | gzip | client"
+    sys.stdout.write(f"| {head} | EXCLUSION | COLLECTING |\n{'|---' * 9}|\n")
+    for registered, ran in ((10, 10), (100, 20), (100, 100), (1000, 1000)):
+        sys.stdout.write(measure(registered, ran, exclusion, collecting))
+
+
+if __name__ == "__main__":
+    main()
