@@ -110,6 +110,15 @@ def test_task_that_is_gone_is_forgotten(huey, at):
     assert (len(before), timetable()) == (1, {})
 
 
+def test_huey_that_keeps_its_tasks_otherwise_costs_a_loss_and_no_page(
+    huey, at, losses, monkeypatch
+):
+    monkeypatch.delattr(huey._registry, "_periodic_tasks")
+
+    assert Timetable(huey)() == {}
+    assert losses.counts() == {n.LOSS_INTERNAL: 1}
+
+
 def test_crontab_that_cannot_be_read_costs_its_own_times_only(
     huey, at, losses, monkeypatch
 ):

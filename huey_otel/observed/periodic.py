@@ -29,6 +29,10 @@ class Timetable:
 
     def __call__(self) -> dict[str, Due]:
         """All that are known of, worked out anew once they have been due."""
+        return self._all() or {}
+
+    @guarded
+    def _all(self) -> dict[str, Due]:
         now = time.time()
         known = {}
         for kind in list(self._huey._registry._periodic_tasks):
