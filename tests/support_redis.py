@@ -50,7 +50,7 @@ class RedisServer:
         self.socket_path = self._directory / "redis.sock"
         self._log_path = self._directory / "log"
         self._command = [
-            *_tied_to_this_process(),
+            *tied_to_this_process(),
             *(binary, "--bind", "127.0.0.1", "--port", str(self.port)),
             *("--unixsocket", str(self.socket_path), "--dir", str(self._directory)),
             *("--save", "", "--appendonly", "no", "--daemonize", "no"),
@@ -159,6 +159,6 @@ def _answers(client: "redis.Redis") -> bool:
         return False
 
 
-def _tied_to_this_process() -> list[str]:
+def tied_to_this_process() -> list[str]:
     setpriv = shutil.which("setpriv")
     return [] if setpriv is None else [setpriv, "--pdeathsig", "KILL", "--"]

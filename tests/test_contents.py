@@ -17,6 +17,7 @@ from huey import (
     RedisExpireHuey,
     RedisHuey,
     SqliteHuey,
+    storage,
 )
 from huey.api import Huey
 from huey.serializer import Serializer, SignedSerializer
@@ -27,6 +28,7 @@ from huey_otel import _names as n
 from huey_otel._contents import Contents, Meaning, contents
 from huey_otel.observed import serializer as serializers
 from tests.support import missing
+from tests.support_postgres import PostgresServer, binaries
 from tests.support_redis import RedisServer, server_binary
 
 Make = Callable[..., Huey]
@@ -40,6 +42,17 @@ def redis_server() -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def postgres_server() -> Iterator[PostgresServer]:
+    if not hasattr(storage, "PostgresStorage"):
+        pytest.skip("huey 2 knows no Postgres")
+    programs = binaries()
+    if programs is None:
+        missing("a Postgres server")
+    with PostgresServer(programs) as server:
+        yield server
+
+
 def peewee(**options: Any) -> Huey:
     from huey.contrib.sql_huey import SqlHuey
 
@@ -47,11 +60,18 @@ def peewee(**options: Any) -> Huey:
     return SqlHuey("shop", database=f"sqlite:///{path}", **options)
 
 
+def postgres(**options: Any) -> Huey:
+    from huey import PostgresHuey
+
+    return PostgresHuey("shop", **options)
+
+
 KINDS = {
     "memory": MemoryHuey,
     "sqlite": SqliteHuey,
     "file": FileHuey,
     "peewee": peewee,
+    "postgres": postgres,
     "redis": RedisHuey,
     "redis expire": RedisExpireHuey,
     "redis priority": PriorityRedisHuey,
@@ -70,6 +90,9 @@ def make(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Make]:
     def make(kind: str, *, bare: bool = False, **options: Any) -> Huey:
         if kind == "peewee":
             huey = peewee(filename=tmp_path / "peewee.db", **options)
+        elif kind == "postgres":
+            dsn = request.getfixturevalue("postgres_server").dsn
+            huey = postgres(dsn=dsn, **options)
         else:
             if kind == "sqlite":
                 options["filename"] = str(tmp_path / "huey.db")
@@ -235,7 +258,7 @@ def test_nothing_is_unpickled_to_learn_an_age(make):
     assert asked(huey).oldest == about(0)
 
 
-@pytest.mark.parametrize("kind", ["memory", "redis", "sqlite"])
+@pytest.mark.parametrize("kind", ["memory", "postgres", "redis", "sqlite"])
 def test_age_of_a_message_without_a_carrier_is_absent(make, kind):
     huey, bare = make(kind), make(kind, bare=True)
     if kind == "memory":
@@ -282,11 +305,11 @@ def test_storage_that_keeps_its_messages_otherwise_is_asked_its_lengths_only():
         def result_store_size(self) -> int:
             raise AssertionError("would count for minutes")
 
-    storage = Own("shop")
-    storage.enqueue(b"one")
-    storage.add_to_schedule(b"two", None)
+    own = Own("shop")
+    own.enqueue(b"one")
+    own.add_to_schedule(b"two", None)
 
-    assert contents("shop", storage, Meaning()) == Contents(1, 1, None, None, None)
+    assert contents("shop", own, Meaning()) == Contents(1, 1, None, None, None)
 
 
 def test_black_hole_holds_nothing():
