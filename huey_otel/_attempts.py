@@ -195,8 +195,8 @@ class Chord:
     members: list[str] = field(default_factory=list)
 
 
-class Here(threading.local):
-    """What the current thread, or greenlet, is doing for huey.
+class Doing:
+    """What one thread, or greenlet, is doing for huey.
 
     `caller` is the origin that an enqueue made now would have. `attempts` is
     a stack, because in immediate mode runs nest.
@@ -249,8 +249,33 @@ def disown_all() -> None:
 running: Final[dict[int, Attempt]] = {}
 """Started attempts of all threads by Task object: the main one interrupts them."""
 
-HERE: Final = Here()
-in_child(HERE.renew)
+
+class Here(Doing, threading.local):
+    """Another one for each thread."""
+
+
+HERE = Here()
+"""What the current thread is doing, or greenlet once gevent has patched."""
+
+
+class _Place:
+    """Where HERE is, in all modules that know it by that name."""
+
+    def renew(self) -> None:
+        """Begin anew in a child, or with greenlets in the place of threads."""
+        before = HERE
+        if not isinstance(before, threading.local):
+            made: Any = type(Here.__name__, (Doing, threading.local), {})
+            here = made()
+            for name, module in list(sys.modules.items()):
+                if name.startswith(_PACKAGE) and vars(module).get("HERE") is before:
+                    vars(module)["HERE"] = here
+        HERE.renew()
+
+
+_PACKAGE: Final = __name__.partition(".")[0]
+_place: Final = _Place()
+in_child(_place.renew)
 
 
 class Bodies(set[Any]):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from huey_otel import _names as n
 from huey_otel._forks import EXCLUSION, in_child
+from huey_otel._greenlets import stay_where_forked
 from huey_otel._guard import guarded
 from huey_otel._pages import Handler, Pages
 from huey_otel._waker import Waker
@@ -106,9 +107,14 @@ class Endpoint:
                 waker.close()
 
     def _run(self) -> None:
-        waker = self._waker
-        if waker is None:
-            return
+        waker, pid = self._waker, os.getpid()
+        if waker is not None:
+            try:
+                self._listen_and_serve(waker)
+            finally:
+                stay_where_forked(pid)
+
+    def _listen_and_serve(self, waker: Waker) -> None:
         while self._listener is None and not self._closed:
             waker.wait(self._retry)
             self._try_again()

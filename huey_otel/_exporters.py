@@ -18,8 +18,9 @@ from opentelemetry.sdk.trace.export import (
     SpanExportResult,
 )
 
+from huey_otel import _greenlets
 from huey_otel import _names as n
-from huey_otel._export import EXPORTERS, HTTP, Export
+from huey_otel._export import EXPORTERS, GRPC, HTTP, Export
 from huey_otel._guard import guarded
 from huey_otel._losses import LOSSES
 from huey_otel._span_counts import SPANS
@@ -49,12 +50,24 @@ def build(export: Export, queue: str) -> tuple[TracerProvider, list[SpanProcesso
 def _processor(name: str) -> SpanProcessor:
     point = next(iter(entry_points(group=EXPORTERS, name=name)))
     make: Callable[..., SpanExporter] = point.load()
+    if name == GRPC and _greenlets.patched():
+        _wait_in_greenlets()
     exporter = make(session=_session()) if name == HTTP else make()
     if isinstance(exporter, ConsoleSpanExporter):
         return SimpleSpanProcessor(exporter)
     for logger in _TALKATIVE:
         logging.getLogger(logger).addFilter(_HELD_BACK)
     return CountingProcessor(CountingExporter(exporter))
+
+
+def _wait_in_greenlets() -> None:
+    """Let gRPC wait as gevent does.
+
+    Else one collector that does not answer stops all greenlets (grpcio 1.85).
+    """
+    from grpc.experimental import gevent
+
+    gevent.init_gevent()
 
 
 def _session() -> requests.Session:
@@ -130,8 +143,13 @@ class _HeldBack(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._here = threading.local()
         self.last = "no answer"
+        self.renew()
+        in_child(self.renew)
+
+    def renew(self) -> None:
+        """Hold nothing back on any thread."""
+        self._here = threading.local()
 
     def begin(self) -> None:
         self._here.reason = ""

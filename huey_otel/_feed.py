@@ -1,6 +1,7 @@
 """The feed: publishes events on Redis, on its own thread and connection."""
 
 import json
+import os
 import threading
 import time
 from typing import Final
@@ -8,6 +9,7 @@ from typing import Final
 from huey_otel import _names as n
 from huey_otel._emitter import RedisEventEmitter
 from huey_otel._forks import in_child
+from huey_otel._greenlets import stay_where_forked
 from huey_otel._guard import guarded
 from huey_otel._interrupts import is_the_applications
 from huey_otel._link import Link, RefusedError
@@ -135,6 +137,14 @@ class Feed:
 
     def _publish(self) -> None:
         """Publish until nothing waits."""
+        pid = os.getpid()
+        try:
+            self._publish_what_waits()
+        finally:
+            # A child closes the connection, also below a greenlet that reads from it.
+            stay_where_forked(pid)
+
+    def _publish_what_waits(self) -> None:
         link = self._ready_link()
         confirmed = False
         while payloads := self._outbox.take():

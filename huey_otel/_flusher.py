@@ -1,7 +1,7 @@
 """Flushes of providers that take no longer than they may."""
 
+import queue
 import threading
-from queue import SimpleQueue
 from typing import Any, Final
 
 from opentelemetry import trace
@@ -24,7 +24,9 @@ class Flusher:
         in_child(self._begin)
 
     def _begin(self) -> None:
-        self._asked: SimpleQueue[tuple[object, threading.Event]] = SimpleQueue()
+        # By its module: gevent may replace it before this process flushes anything.
+        self._asked: queue.SimpleQueue[tuple[object, threading.Event]]
+        self._asked = queue.SimpleQueue()
         self._prepared: threading.Thread | None = None
 
     def prepare(self) -> None:

@@ -1,4 +1,7 @@
-"""Forks: what a child must make anew, and what must not go on while one happens."""
+"""Forks: what a child must make anew, and what must not go on while one happens.
+
+Also what must be made anew when gevent puts greenlets in the place of threads.
+"""
 
 import os
 import threading
@@ -84,14 +87,9 @@ EXCLUSION: Final = Exclusion()
 _BOTH: Final = (COLLECTING, EXCLUSION)
 
 
-class _Held(threading.local):
-    """What the forks that this thread is in the middle of hold."""
+_held: Final[dict[int, list[list[Exclusion]]]] = {}
+"""What the forks hold that each thread, or greenlet, is in the middle of."""
 
-    def __init__(self) -> None:
-        self.stack: list[list[Exclusion]] = []
-
-
-_held: Final = _Held()
 _renewals: list[tuple[weakref.ref[Any], Callable[[Any], Any]]] = []
 _registered: list[bool] = []
 
@@ -111,23 +109,47 @@ def in_child(renew: Callable[[], Any]) -> None:
 
 def _before() -> None:
     held: list[Exclusion] = []
-    _held.stack.append(held)
+    _held.setdefault(threading.get_ident(), []).append(held)
     for one in _BOTH:
         if one.hold():
             held.append(one)
 
 
 def _in_parent() -> None:
-    for one in _held.stack.pop():
+    me = threading.get_ident()
+    for one in _held[me].pop():
         one.release()
+    if not _held[me]:
+        del _held[me]
 
 
 def _in_child() -> None:
-    _held.stack.clear()
+    LOSSES.reset()
+    _begin_anew()
+
+
+def _begin_anew() -> None:
+    _held.clear()
     for one in _BOTH:
         one.renew()
-    LOSSES.reset()
     for known, renew in _renewals:
         owner = known()
         if owner is not None:
             guarded(renew)(owner)
+
+
+class _Kind:
+    """What tells threads from greenlets."""
+
+    local = threading.local
+
+
+def notice_greenlets() -> None:
+    """Make all anew that was made of threads, once gevent has patched them away.
+
+    As before a fork nothing of it may be at work, which holds until a consumer
+    starts. Locks and thread-locals made before would be shared by all greenlets.
+    """
+    if threading.local is not _Kind.local:
+        _Kind.local = threading.local
+        _begin_anew()

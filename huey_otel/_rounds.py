@@ -1,11 +1,13 @@
 """The rounds: a thread that works while there is something to do, and else sleeps."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from huey_otel import _names as n
+from huey_otel._greenlets import stay_where_forked
 from huey_otel._interrupts import is_the_applications
 from huey_otel._losses import LOSSES
 from huey_otel._waker import Waker
@@ -90,7 +92,7 @@ class Rounds:
 
     def _run(self) -> None:
         # Not `self._thread`: who started it may have been interrupted, and given up.
-        me = threading.current_thread()
+        me, pid = threading.current_thread(), os.getpid()
         while self._thread is me:
             if self._work():
                 self._wait(LINGER)
@@ -100,11 +102,14 @@ class Rounds:
                 self._wait(None)
             if self._thread is me:
                 self.asleep = False
+        stay_where_forked(pid)
 
     def _wait(self, seconds: float | None) -> None:
         try:
             self._sleep(seconds)
         except (OSError, ValueError) as error:
+            if self._thread is not threading.current_thread():
+                return
             # A descriptor was closed by somebody else, or there is none left.
             why = f"the relay cannot wait for events, it looks now and then: {error}"
             LOSSES.count(n.LOSS_INTERNAL, 0, streak=_STREAK, why=why)
@@ -121,7 +126,11 @@ class Rounds:
         waker.wait(seconds, self._also() if seconds is None else ())
 
     def close(self) -> None:
-        """Let go of the waker, as a forked child does, which has no such thread."""
+        """Let go of thread and waker, as a forked child does.
+
+        It has no such thread, but for gevent, whose greenlets all live on there.
+        """
+        self._thread = None
         waker, self._waker = self._waker, None
         if waker is not None:
             waker.close()

@@ -437,7 +437,9 @@ def test_a_consumer_and_its_workers_are_observed_and_released(huey):
     workers = [worker for worker, _ in consumer.worker_threads]
 
     during = [type(consumer).__mro__[1], *(type(w).__mro__[1] for w in workers)]
-    more = type(consumer._create_worker())
+    another = consumer._create_worker()
+    consumer._create_process(another, "Worker-3")
+    more = type(another)
     uninstrument(huey)
 
     assert during == [ObservedConsumer, ObservedWorker, ObservedWorker]

@@ -9,7 +9,7 @@ from huey_otel import _names as n
 from huey_otel._guard import guarded
 from huey_otel.events import CONSTANTS
 from huey_otel.observed.naming import put_back, swap
-from huey_otel.observed.workers import Workers
+from huey_otel.observed.workers import Workers, worker_name
 
 # huey 2.x has no recycling.
 _RECYCLED: tuple[type[Exception], ...] = tuple(
@@ -20,9 +20,11 @@ _RECYCLED: tuple[type[Exception], ...] = tuple(
 class ObservedWorker(Worker):
     """Says who it is before its first task, and why it ends of itself."""
 
+    _huey_otel_name: str
+
     def initialize(self, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
-        workers_of(self.huey).worker_begins()
+        workers_of(self.huey).worker_begins(self._huey_otel_name)
         return below.initialize(*args, **kwargs)
 
     def loop(self, *args: Any, **kwargs: Any) -> Any:
@@ -65,10 +67,11 @@ class ObservedConsumer(Consumer):
         workers.after_check(self, before)
         return healthy
 
-    def _create_worker(self, *args: Any, **kwargs: Any) -> Any:
-        worker = super()._create_worker(*args, **kwargs)
-        _observe_worker(worker)
-        return worker
+    def _create_process(
+        self, process: Any, name: str, *args: Any, **kwargs: Any
+    ) -> Any:
+        _observe_worker(process, name)
+        return super()._create_process(process, name, *args, **kwargs)
 
     def _create_process(self, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
@@ -79,9 +82,9 @@ class ObservedConsumer(Consumer):
 
 
 @guarded
-def _observe_worker(worker: Any) -> None:
+def _observe_worker(worker: Any, name: str) -> None:
     if isinstance(worker, Worker):
-        swap(worker, ObservedWorker)
+        swap(worker, ObservedWorker, _huey_otel_name=name)
 
 
 def workers_of(instrumented: Any) -> Workers:
@@ -93,8 +96,8 @@ def workers_of(instrumented: Any) -> Workers:
 def observe(consumer: Consumer) -> None:
     """Swap the class of *consumer* and of the workers it has made already."""
     swap(consumer, ObservedConsumer)
-    for worker, _ in consumer.worker_threads:
-        _observe_worker(worker)
+    for number, (worker, _) in enumerate(consumer.worker_threads, 1):
+        _observe_worker(worker, worker_name(number))
 
 
 def release(consumer: Consumer) -> None:

@@ -1,7 +1,5 @@
 """Workers: who they are, that they live, and what happens when the consumer stops."""
 
-import multiprocessing
-import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -9,6 +7,7 @@ from huey.constants import WORKER_PROCESS
 
 from huey_otel import mapping
 from huey_otel._attempts import HERE, disown_all
+from huey_otel._forks import notice_greenlets
 from huey_otel._guard import guarded
 from huey_otel._records import Record
 from huey_otel._span_counts import SPANS
@@ -37,6 +36,7 @@ class Workers:
     @guarded
     def consumer_starts(self, consumer: "Consumer") -> None:
         """Before the consumer starts, so before it forks."""
+        notice_greenlets()
         self._recorder.worker_type = consumer.worker_type
         # Not only for worker processes: a task may fork as well.
         self._recorder.relay.open_pipe()
@@ -79,21 +79,18 @@ class Workers:
         """Huey has replaced who was dead *before*."""
         self._watch(consumer)
         now = [process for _, process in consumer.worker_threads]
-        for old, new in zip(before or [], now, strict=False):
+        for number, (old, new) in enumerate(zip(before or [], now, strict=False), 1):
             if old is not new:
                 pid = getattr(old, "pid", None) or self._recorder.relay.pid
-                name = getattr(old, "name", None)
+                replaced = self._gone(pid, worker_name(number))
                 self._recorder.relay.send(
-                    self._gone(pid, name)._replace(status=mapping.WORKER_REPLACED)
+                    replaced._replace(status=mapping.WORKER_REPLACED)
                 )
 
     @guarded
-    def worker_begins(self) -> None:
+    def worker_begins(self, name: str) -> None:
         """A worker is about to take its first task; called by the worker itself."""
-        if self._recorder.worker_type == WORKER_PROCESS:
-            HERE.worker = multiprocessing.current_process().name
-        else:
-            HERE.worker = threading.current_thread().name
+        HERE.worker = name
 
     @guarded
     def worker_ends(self, reason: str) -> None:
@@ -130,6 +127,11 @@ class Workers:
             None,
             None,
         )
+
+
+def worker_name(number: int) -> str:
+    """How huey calls its worker *number*, from 1 on; greenlets have other names."""
+    return f"Worker-{number}"
 
 
 def _processes(consumer: "Consumer") -> list[Any]:

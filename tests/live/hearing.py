@@ -60,6 +60,10 @@ class Hearing:
         """What was heard so far of one task."""
         return [event for event in list(self.events) if event["id"] == task_id]
 
+    def count(self, status: str) -> int:
+        """How often *status* was heard so far."""
+        return sum(event["status"] == status for event in list(self.events))
+
     def gather(
         self, task_id: str | None, count: int, *, seconds: float = 30.0
     ) -> list[Event]:

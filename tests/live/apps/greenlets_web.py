@@ -1,0 +1,12 @@
+"""Enqueues tasks of `greenlets` as a web process of greenlets would."""
+
+import json
+import sys
+
+from tests.live.apps import greenlets
+
+if sys.argv[1:] == ["used"]:
+    # What a process does before its server patches: threads are started by then.
+    greenlets.add(0, 0)
+greenlets.patch_if("after the first use")
+sys.stdout.write(json.dumps(greenlets.produce(20, 20)) + "\n")

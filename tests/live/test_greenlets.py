@@ -1,0 +1,148 @@
+"""Greenlets in the place of threads, whenever gevent puts them there."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from runtime.demo import otlp
+from tests.live.hearing import Hearing
+from tests.live.processes import Consumer, Program, losses
+from tests.support import wait_until
+
+WORKERS = 8
+PATCHES = ("first", "after the import", "after instrument")
+
+
+@pytest.mark.parametrize("when", [*PATCHES, "after the first use"])
+def test_what_greenlets_enqueue_is_not_mixed_up(
+    when: str, keep: Callable[[Program], Program], redis_url: str, tmp_path: Path
+) -> None:
+    used = when == "after the first use"
+    program = Program(
+        *("-W", "ignore", "-m", "tests.live.apps.greenlets_web"),
+        *(["used"] if used else []),
+        log=tmp_path / "log",
+        environ={"LIVE_QUEUE_URL": redis_url, "LIVE_PATCH": when},
+    )
+    keep(program)
+
+    assert program.wait() == 0
+    assert json.loads(program.log.splitlines()[-1]) == {
+        "queued": 400 + used,
+        "counted": 400 + used,
+        "right": True,
+        "lost": {},
+        "delivered": True,
+    }
+
+
+@pytest.mark.parametrize("when", PATCHES)
+def test_each_step_in_greenlets_is_told_once(
+    when: str,
+    application: Callable[..., ModuleType],
+    consumer: Callable[..., Consumer],
+    hear: Callable[..., Hearing],
+    tmp_path: Path,
+) -> None:
+    hearing = hear()
+    app = application("greenlets")
+    tasks = [app.add(number, 1).id for number in range(300)]
+    dropped = tmp_path / "dropped"
+    running = consumer(
+        *("greenlet", "-n", "-w", str(WORKERS)),
+        application="greenlets",
+        LIVE_PATCH=when,
+        LIVE_DROPPED=str(dropped),
+    )
+
+    wait_until(lambda: hearing.count("finished") == len(tasks))
+    running.wait_until_started()
+    assert running.stop() == 0
+
+    steps = Counter((e["status"], e["id"]) for e in hearing.catch_up())
+    assert steps == Counter(
+        (status, task)
+        for status in ("enqueued", "started", "finished")
+        for task in tasks
+    )
+    workers = {e["worker"] for e in hearing.events if e["status"] == "started"}
+    assert workers <= {f"Worker-{number + 1}" for number in range(WORKERS)}
+    assert losses(dropped) == {}
+
+
+def test_timeouts_of_greenlets_are_honoured_while_their_tasks_enqueue(
+    application: Callable[..., ModuleType],
+    consumer: Callable[..., Consumer],
+    hear: Callable[..., Hearing],
+) -> None:
+    hearing = hear()
+    app = application("greenlets")
+    if not app.TIMED:
+        pytest.skip("huey has timeouts from 3.0 on")
+    tasks = {app.enqueue_for_ever().id for _ in range(100)}
+    running = consumer(
+        "greenlet",
+        "-n",
+        "-w",
+        str(WORKERS),
+        application="greenlets",
+        LIVE_PATCH="first",
+    )
+
+    wait_until(lambda: hearing.count("timeout") == len(tasks), seconds=90)
+    running.wait_until_started()
+    assert running.stop() == 0
+
+    ends = Counter(e["id"] for e in hearing.catch_up() if e["status"] == "timeout")
+    assert ends == Counter(tasks)
+
+
+def test_collector_that_never_answers_stops_no_greenlet(
+    application: Callable[..., ModuleType],
+    consumer: Callable[..., Consumer],
+    hear: Callable[..., Hearing],
+) -> None:
+    hearing = hear()
+    app = application("greenlets")
+    with otlp.black_hole(otlp.GRPC) as silent:
+        running = consumer(
+            *("greenlet", "-n", "-w", str(WORKERS)),
+            application="greenlets",
+            LIVE_PATCH="first",
+            # Longer than this test waits for anything.
+            OTEL_EXPORTER_OTLP_TIMEOUT="100",
+            OTEL_BSP_SCHEDULE_DELAY="10",
+            HUEY_OTEL_FLUSH_TIMEOUT="1",
+            **silent.environ,
+        )
+        for number in range(20):
+            task = app.add(number, 1)
+            assert len(hearing.gather(task.id, 3)) == 3
+        running.wait_until_started()
+        assert running.stop() == 0
+
+
+def test_task_in_a_greenlet_may_fork(
+    application: Callable[..., ModuleType],
+    consumer: Callable[..., Consumer],
+    hear: Callable[..., Hearing],
+) -> None:
+    hearing = hear()
+    app = application("greenlets")
+    # A second worker would live on in the child, and take tasks along into its end.
+    running = consumer(
+        "greenlet", "-n", "-w", "1", application="greenlets", LIVE_PATCH="first"
+    )
+
+    tasks = [app.fork().id for _ in range(10)]
+
+    wait_until(lambda: hearing.count("finished") == len(tasks))
+    running.wait_until_started()
+    assert running.stop() == 0
+    ends = Counter(e["id"] for e in hearing.catch_up() if e["status"] == "finished")
+    assert ends == Counter(tasks)
+    assert "Traceback" not in running.log

@@ -1,0 +1,229 @@
+"""Every worker type, every way to end, every collector: what ran is what is told."""
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+import redis
+from huey.consumer_options import ConsumerConfig
+
+from huey_otel import _names as n
+from runtime.demo import otlp
+from runtime.demo.otlp import GRPC, HTTP, Receiver
+from tests.live.hearing import Hearing
+from tests.live.processes import Consumer, Program
+from tests.live.proof import Books, missing_tail, of_kind
+from tests.live.proof_scene import DEATHS, SECONDS, TASKS, WAYS, Scene
+
+KINDS = ("thread", "process", "greenlet")
+COLLECTORS: dict[str, Callable[[], AbstractContextManager[Receiver]]] = {
+    "http": lambda: otlp.receiver(HTTP),
+    "grpc": lambda: otlp.receiver(GRPC),
+    "refused": lambda: otlp.refusing(HTTP),
+    "black-hole": lambda: otlp.black_hole(GRPC),
+}
+RECEIVING = ("http", "grpc")
+
+# What an attempt's end is called in its event, and on the page.
+ATTEMPTS = {
+    "finished": n.OUTCOME_SUCCESS,
+    "error-task": n.OUTCOME_ERROR,
+    "interrupted": n.OUTCOME_INTERRUPTED,
+    "lost": n.OUTCOME_LOST,
+}
+TASKS_ENDED = ATTEMPTS | {"error-task": n.OUTCOME_FAILURE}
+
+Start = Callable[..., Consumer]
+
+
+class Told:
+    """What the events say, and the pages and spans must."""
+
+    def __init__(self, hearing: Hearing) -> None:
+        self._events = hearing.catch_up()
+
+    def of(self, *statuses: str) -> Counter[str]:
+        events = [e for e in self._events if e["status"] in statuses]
+        return Counter(str(event["id"]) for event in events)
+
+    def names(self, status: str, ids: set[str]) -> Counter[str]:
+        events = [e for e in self._events if e["status"] == status]
+        return Counter(str(e["name"]) for e in events if e["id"] in ids)
+
+    def outcomes(self, names: dict[str, str], ids: set[str]) -> Counter[str]:
+        events = [e for e in self._events if e["status"] in names]
+        return Counter(names[str(e["status"])] for e in events if e["id"] in ids)
+
+    @property
+    def started(self) -> set[str]:
+        return set(self.of("started"))
+
+    @property
+    def ended(self) -> set[str]:
+        return set(self.of(*ATTEMPTS))
+
+    @property
+    def cut_off(self) -> set[str]:
+        return set(self.of("interrupted", "lost"))
+
+
+def check_events(scene: Scene, told: Told) -> None:
+    """Each task that was called has one end, and each that ran has told of its run."""
+    books = scene.books
+    began, ended = books.ids("began"), books.ids("ended")
+    done = set(told.of("finished", "error-task"))
+    assert set(began.values()) == set(told.of("started").values()) == {1}
+    if scene.way == "consumer killed":
+        assert set(told.of(*ATTEMPTS).values()) == {1}
+        tails = (told.started, "began"), (told.ended, "ended")
+        for arrived, word in tails:
+            assert missing_tail(books.lines(word), arrived) is not None
+        assert told.ended <= set(books.ids("called"))
+        return
+    called = books.ids("called")
+    assert set(called.values()) == set(told.of(*ATTEMPTS).values()) == {1}
+    # Who is cut off may be so between the enqueue and its line in the ledger, or
+    # while the answer of Redis with a message is on its way.
+    assert len(told.ended - called.keys()) <= len(told.cut_off)
+    untold = called.keys() - told.ended
+    assert untold.isdisjoint(told.started)
+    assert len(untold) <= scene.cut_off_at_most
+    assert began.keys() <= told.started <= began.keys() | told.cut_off
+    assert done <= ended.keys() <= done | told.cut_off
+    assert len(told.cut_off) <= scene.cut_off_at_most
+
+
+def check_counters(scene: Scene, told: Told) -> None:
+    """The pages at the ends of the consumers say what their events do."""
+    counted, runs = scene.books.counted, scene.reporting
+    started, ended = told.started, told.ended
+    if scene.way == "consumer killed":
+        began = {line.task_id for line in scene.books.lines("began", *runs)}
+        started, ended = started & began, ended & began
+    assert counted(n.TASK_ATTEMPTS_TOTAL, "task", *runs) == told.names(
+        "started", started
+    )
+    assert counted(n.TASK_ATTEMPTS_FINISHED_TOTAL, "outcome", *runs) == told.outcomes(
+        ATTEMPTS, ended & started
+    )
+    assert counted(n.TASKS_FINISHED_TOTAL, "outcome", *runs) == told.outcomes(
+        TASKS_ENDED, ended
+    )
+    restarts = counted(n.WORKER_RESTARTS_TOTAL, "reason", *runs)
+    deaths = DEATHS if scene.way == "worker dies" else 0
+    assert restarts[n.REASON_DIED] == deaths
+    assert bool(restarts[n.REASON_MAX_TASKS]) == (scene.way == "recycle")
+    called = len(scene.books.lines("called", *runs))
+    enqueued = counted(n.TASKS_ENQUEUED_TOTAL, "origin", *runs)
+    assert called <= enqueued["call"] <= called + len(told.cut_off)
+
+
+def check_spans(scene: Scene, told: Told) -> None:
+    """Each run has one span, the child of its enqueue, and current all the time."""
+    books, spans = scene.books, scene.collector.spans
+    processed, enqueued = of_kind(spans, "CONSUMER"), of_kind(spans, "PRODUCER")
+    if scene.way == "consumer killed" or scene.killed:
+        assert missing_tail(books.lines("ended"), set(processed)) is not None
+    else:
+        assert processed.keys() == told.started
+        assert enqueued.keys() == books.ids("called").keys() | told.ended
+    for line in [*books.lines("began"), *books.lines("ended")]:
+        if line.task_id in processed:
+            assert processed[line.task_id].span_id == line.span_id
+    for line in books.lines("called"):
+        if line.task_id in enqueued:
+            assert (enqueued[line.task_id].parent_id or "0" * 16) == line.span_id
+    for task_id, span in processed.items():
+        if task_id in enqueued:
+            assert span.parent_id == enqueued[task_id].span_id
+
+
+def check_losses(scene: Scene, told: Told, *, received: bool) -> None:
+    """What nobody received is counted, and nothing else is."""
+    losses = scene.books.losses(*scene.reporting)
+    if received:
+        assert losses == {}
+        return
+    assert losses.keys() == {n.LOSS_SPANS}
+    if scene.way != "consumer killed" and not scene.killed:
+        called = len(scene.books.lines("called", *scene.runs))
+        spans = len(told.started) + called
+        assert spans <= losses[n.LOSS_SPANS] <= spans + len(told.cut_off)
+
+
+def row(scene: Scene, told: Told) -> dict[str, int]:
+    """One line of the matrix: what ran, and what was told of it."""
+    books, runs = scene.books, scene.reporting
+    attempts = books.counted(n.TASK_ATTEMPTS_TOTAL, "task", *runs)
+    return {
+        "called": len(books.lines("called")),
+        "began": len(books.lines("began")),
+        "ended": len(books.lines("ended")),
+        "started": len(told.started),
+        "told-ends": len(told.ended),
+        "cut-off": len(told.cut_off),
+        "counted": attempts.total(),
+        "spans": len(of_kind(scene.collector.spans, "CONSUMER")),
+        "lost-spans": books.losses(*runs)[n.LOSS_SPANS],
+    }
+
+
+@pytest.fixture
+def produce(
+    keep: Callable[[Program], Program], redis_url: str, tmp_path: Path
+) -> Callable[[Scene], None]:
+    """Enqueues all from a process of its own."""
+
+    def produce(scene: Scene) -> None:
+        dying = scene.way == "worker dies" and scene.kind != "process"
+        program = Program(
+            *("-m", "tests.live.apps.proof_web", str(TASKS), str(SECONDS)),
+            str(DEATHS if dying else 0),
+            log=tmp_path / "producer.log",
+            environ={"LIVE_QUEUE_URL": redis_url} | scene.environ,
+        )
+        keep(program)
+        assert program.wait() == 0
+
+    return produce
+
+
+@pytest.mark.proof_but(
+    "greenlet-SIGTERM-http",
+    "process-worker dies-grpc",
+    "process-SIGHUP-black-hole",
+    "thread-consumer killed-http",
+)
+@pytest.mark.parametrize("collector", COLLECTORS)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_ran_is_what_is_told(
+    kind: str,
+    way: str,
+    collector: str,
+    consumer: Start,
+    produce: Callable[[Scene], None],
+    hear: Callable[..., Hearing],
+    redis_url: str,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    if way == "recycle" and not hasattr(ConsumerConfig, "max_tasks"):
+        pytest.skip("huey recycles from 3.0 on")
+    hearing = hear()
+    books = Books(tmp_path / "books")
+    with COLLECTORS[collector]() as receiver, redis.Redis.from_url(redis_url) as client:
+        scene = Scene(kind, way, receiver, books, client, consumer)
+        produce(scene)
+        scene.end(scene.consumer())
+        scene.work_off_all()
+    told = Told(hearing)
+    record_property("proof", row(scene, told))
+
+    check_events(scene, told)
+    check_counters(scene, told)
+    if collector in RECEIVING:
+        check_spans(scene, told)
+    check_losses(scene, told, received=collector in RECEIVING)
