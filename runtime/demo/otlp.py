@@ -151,10 +151,10 @@ class Receiver:
 
 
 @contextmanager
-def receiver(protocol: str = HTTP) -> Iterator[Receiver]:
-    """Receive spans over *protocol*, on a free port of this host, for the block."""
+def receiver(protocol: str = HTTP, *, port: int = 0) -> Iterator[Receiver]:
+    """Receive spans over *protocol*, on *port* of this host or a free one."""
     serve = {HTTP: _over_http, GRPC: _over_grpc}[protocol]
-    with serve() as receiving:
+    with serve(port) as receiving:
         yield receiving
 
 
@@ -174,7 +174,7 @@ def black_hole(protocol: str = HTTP) -> Iterator[Receiver]:
 
 
 @contextmanager
-def _over_http() -> Iterator[Receiver]:
+def _over_http(port: int) -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = 30
@@ -204,7 +204,7 @@ def _over_http() -> Iterator[Receiver]:
         block_on_close = False
         request_queue_size = 128
 
-    with Server((_LOOPBACK, 0), Handler) as server:
+    with Server((_LOOPBACK, port), Handler) as server:
         receiving = Receiver(HTTP, server.server_address[1])
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
@@ -216,7 +216,7 @@ def _over_http() -> Iterator[Receiver]:
 
 
 @contextmanager
-def _over_grpc() -> Iterator[Receiver]:
+def _over_grpc(port: int) -> Iterator[Receiver]:
     class Service(trace_service_pb2_grpc.TraceServiceServicer):
         def Export(  # noqa: N802 - the name in the protocol
             self, request: Request, _context: object
@@ -227,7 +227,7 @@ def _over_grpc() -> Iterator[Receiver]:
     server = grpc.server(ThreadPoolExecutor(4))
     add: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
     add(Service(), server)
-    receiving = Receiver(GRPC, server.add_insecure_port(f"{_LOOPBACK}:0"))
+    receiving = Receiver(GRPC, server.add_insecure_port(f"{_LOOPBACK}:{port}"))
     server.start()
     try:
         yield receiving

@@ -1,0 +1,23 @@
+"""An OTLP collector as a process of its own, to be killed: `port file`."""
+
+import sys
+import threading
+from pathlib import Path
+
+from runtime.demo import otlp
+
+with (
+    Path(sys.argv[2]).open("a") as written,
+    otlp.receiver(otlp.HTTP, port=int(sys.argv[1])) as receiver,
+):
+
+    def write(request):
+        for resource in request.resource_spans:
+            for scope in resource.scope_spans:
+                for span in scope.spans:
+                    written.write(f"{span.kind} {span.span_id.hex()}\n")
+        written.flush()
+        receiver.clear()
+
+    receiver.forward = write
+    threading.Event().wait()
