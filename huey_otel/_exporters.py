@@ -1,7 +1,6 @@
 """The provider that we build: exporters that survive forks, and say once what fails."""
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
@@ -77,7 +76,7 @@ def _session() -> requests.Session:
     (opentelemetry-exporter-otlp-proto-http 1.45).
     """
     session = requests.Session()
-    os.register_at_fork(after_in_child=session.close)
+    in_child(session.close)
     return session
 
 

@@ -124,6 +124,7 @@ def _in_parent() -> None:
 
 
 def _in_child() -> None:
+    _Seen.pid = os.getpid()
     LOSSES.reset()
     _begin_anew()
 
@@ -138,18 +139,22 @@ def _begin_anew() -> None:
             guarded(renew)(owner)
 
 
-class _Kind:
-    """What tells threads from greenlets."""
+class _Seen:
+    """The process, and the kind of threads, for which all was made."""
 
+    pid = os.getpid()
     local = threading.local
 
 
-def notice_greenlets() -> None:
-    """Make all anew that was made of threads, once gevent has patched them away.
+def look_around() -> None:
+    """Make all anew after what nobody was told of: gevent's patches, uWSGI's forks.
 
-    As before a fork nothing of it may be at work, which holds until a consumer
-    starts. Locks and thread-locals made before would be shared by all greenlets.
+    Locks and thread-locals made before gevent patches would be shared by all
+    greenlets; nothing may be at work yet, which holds until a consumer starts.
+    uWSGI forks without Python's hooks, but for `py-call-osafterfork` (2.0.30).
     """
-    if threading.local is not _Kind.local:
-        _Kind.local = threading.local
+    if os.getpid() != _Seen.pid:
+        _in_child()
+    if threading.local is not _Seen.local:
+        _Seen.local = threading.local
         _begin_anew()

@@ -11,7 +11,7 @@ from opentelemetry.trace import TracerProvider
 from huey_otel import _names as n
 from huey_otel import _settings
 from huey_otel._emitter import RedisEventEmitter
-from huey_otel._forks import notice_greenlets
+from huey_otel._forks import look_around
 from huey_otel._instrumentation import Instrumentation, instrumentation_of
 from huey_otel._settings import UNSET, NotGiven, Propagation, Settings, shown
 from huey_otel.observed.consumer import offer_constants
@@ -171,7 +171,7 @@ def check(
 def begin(huey: Huey, checked: Checked, *, automatic: bool = False) -> Instrumentation:
     """Instrument *huey*, which is not; *automatic* when nobody named it."""
     if not checked.settings.disabled:
-        notice_greenlets()
+        look_around()
     instrumentation = Instrumentation(
         huey,
         checked.settings,

@@ -13,7 +13,7 @@ from huey_otel import _names as n
 from huey_otel import events as e
 from huey_otel._attempts import HERE, Attempt, Chord, Current, Outgoing
 from huey_otel._carrier import Carrier, encode
-from huey_otel._forks import notice_greenlets
+from huey_otel._forks import look_around
 from huey_otel._guard import guarded
 from huey_otel.observed.links import some, traceparent
 from huey_otel.observed.propagation import headers_of, headers_of_retry
@@ -34,7 +34,7 @@ class Outward:
     @guarded
     def enqueueing(self, task: Task) -> None:
         """Before huey's enqueue: see where *task* comes from, and what it carries."""
-        notice_greenlets()
+        look_around()
         now = time.time()
         chord, HERE.chord = HERE.chord, None
         ripe = HERE.ripe.pop(id(task), None) if HERE.ripe else None

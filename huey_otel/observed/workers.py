@@ -7,7 +7,7 @@ from huey.constants import WORKER_PROCESS
 
 from huey_otel import mapping
 from huey_otel._attempts import HERE, disown_all
-from huey_otel._forks import notice_greenlets
+from huey_otel._forks import look_around
 from huey_otel._guard import guarded
 from huey_otel._records import Record
 from huey_otel._span_counts import SPANS
@@ -36,7 +36,7 @@ class Workers:
     @guarded
     def consumer_starts(self, consumer: "Consumer") -> None:
         """Before the consumer starts, so before it forks."""
-        notice_greenlets()
+        look_around()
         self._recorder.worker_type = consumer.worker_type
         # Not only for worker processes: a task may fork as well.
         self._recorder.relay.open_pipe()

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import shutil
+import socket
 import time
 import urllib.error
 import urllib.parse
@@ -168,6 +169,15 @@ def serves(port: int) -> bool:
         return fetch(url_of(port))[0] == 200
     except OSError:
         return False
+
+
+def serves_anything(port: int) -> bool:
+    """Whether somebody accepts connections at *port*."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def above_zero(counted: Mapping[tuple[str, ...], float]) -> Values:
