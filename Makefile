@@ -45,7 +45,7 @@ test-latest: .venv/.stamp $(OTHER_HUEYS:%=.hueys/%/.stamp)
 	$(BIN)/coverage report
 
 # What does not depend on huey's version, or runs others of itself, runs once.
-ONCE := zero_code trees huey_suite mixed_fleet redis_away listener quiet export scrape endpoint_live dashboard rules shop_processes
+ONCE := zero_code trees huey_suite neighbours mixed_fleet redis_away listener quiet export scrape endpoint_live dashboard rules shop_processes
 
 # redis-py 5.0 leaves sockets that did not connect to the garbage collector.
 test-oldest: .venv-oldest/.stamp

@@ -1,0 +1,77 @@
+"""Workers forked while pages are asked for inherit no lock that somebody holds."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+from huey.consumer_options import ConsumerConfig
+
+from huey_otel import _names as n
+from tests.live.hearing import Hearing
+from tests.live.processes import Consumer
+from tests.live.scraping import metrics, serves, value
+from tests.support import free_port, wait_until
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.proof_but("40")
+@pytest.mark.parametrize("restarts", [40, 500])
+def test_no_worker_hangs_that_was_forked_during_scrapes(
+    restarts: int,
+    application: Callable[..., ModuleType],
+    consumer: Callable[..., Consumer],
+    hear: Callable[..., Hearing],
+    record_property: Callable[[str, object], None],
+) -> None:
+    if not hasattr(ConsumerConfig, "max_tasks"):
+        pytest.skip("huey recycles from 3.0 on")
+    hearing = hear()
+    port = free_port()
+    app = application("collecting")
+    tasks = [app.take(number).id for number in range(restarts)]
+    # Each task is the only one of its worker.
+    running = consumer(
+        *("process", "-n", "-w", "4", "-M", "1", "-c", "0.02"),
+        application="collecting",
+        HUEY_OTEL_METRICS_PORT=str(port),
+    )
+    wait_until(lambda: serves(port))
+    over = threading.Event()
+    pages = [0] * 3
+
+    def scrape(number: int) -> None:
+        while not over.is_set():
+            metrics(port)
+            pages[number] += 1
+
+    scrapers = [threading.Thread(target=scrape, args=(i,)) for i in range(len(pages))]
+    for scraper in scrapers:
+        scraper.start()
+    try:
+        wait_until(lambda: hearing.count("finished") == restarts, seconds=300)
+        recycled = n.REASON_MAX_TASKS
+        wait_until(lambda: reasons(port).get(recycled, 0) >= restarts)
+    finally:
+        over.set()
+        for scraper in scrapers:
+            scraper.join()
+    counted = reasons(port)
+    assert running.stop() == 0
+    record_property("proof", {"restarts": int(counted[recycled]), "pages": sum(pages)})
+
+    assert counted == {recycled: restarts}
+    ends = Counter(e["id"] for e in hearing.catch_up() if e["status"] == "finished")
+    assert ends == Counter(tasks)
+    assert "held up a fork" not in running.log
+
+
+def reasons(port: int) -> dict[str, float]:
+    """How often workers were replaced, by reason."""
+    page = metrics(port)
+    known = (n.REASON_DIED, n.REASON_MAX_TASKS)
+    counts = {
+        reason: value(page, n.WORKER_RESTARTS_TOTAL, reason=reason) for reason in known
+    }
+    return {reason: count for reason, count in counts.items() if count}
