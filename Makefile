@@ -2,6 +2,9 @@
 PYTHON ?= python3
 PIP_VERSION := 26.3
 OTHER_HUEYS := 2.6.0 2.5.3
+# A Python and a huey each, for `make versions`.
+PAIRS := $(addprefix 3.11-,2.5.3 2.6.0 3.0.3 3.2.1 3.4.0 3.5.4) \
+  $(foreach python,3.12 3.13,$(addprefix $(python)-,2.5.3 3.5.4))
 # Most tests wait for processes; nothing is measured against the clock.
 SIDE_BY_SIDE := --numprocesses 3 --dist worksteal
 
@@ -12,11 +15,12 @@ SOURCES := $(shell find huey_otel -name '*.py' -o -name py.typed)
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help test lint types layers test-latest test-oldest wheel proof format demo
-.PHONY: bench scrape dashboards panels trees clean
+.PHONY: versions matrix soak bench scrape dashboards panels trees clean
 
 help:
 	@echo "make test    every check: style, types, layers, tests, the wheel"
-	@echo "make proof   what takes longer, its output kept in docs/proof"
+	@echo "make proof   what takes longer, its output kept in docs/proof:"
+	@echo "             make matrix, make versions and make soak"
 	@echo "make demo    a consumer, its load and what a listener sees"
 	@echo "make bench   what a task pays for telemetry"
 	@echo "make scrape  what a scrape costs, by the number of tasks"
@@ -56,13 +60,40 @@ wheel: .venv-wheel/.stamp
 	.venv-wheel/bin/python -I tests/wheel_smoke.py
 
 # What takes longer than CI may; what it says is kept in docs/proof.
-proof: SHELL := /bin/bash
-proof: .SHELLFLAGS := -o pipefail -c
-proof: .venv/.stamp
-	mkdir -p docs/proof
-	{ date -u +%F; uname -srm; $(BIN)/python --version; \
-	  $(BIN)/python -m pip list | grep -E '^(huey|redis|opentelemetry|prometheus)'; \
-	  $(BIN)/pytest -m proof; } 2>&1 | tee docs/proof/matrix.txt
+proof: matrix versions soak
+
+matrix versions soak: SHELL := /bin/bash
+matrix versions soak: .SHELLFLAGS := -o pipefail -c
+matrix versions soak: .venv/.stamp
+
+SETTING = date -u +%F; uname -srm; nproc; redis-server --version; \
+  $(BIN)/python --version; $(BIN)/python -m pip list \
+  | grep -E '^(gevent|grpcio|huey|redis|opentelemetry-sdk|prometheus|pyuwsgi|gunicorn)'
+PROVEN := tests/live/test_proof_matrix.py tests/live/test_greenlets.py \
+  tests/live/test_forking_producers.py tests/live/test_forking_tasks.py \
+  tests/live/test_several_hueys.py tests/live/test_neighbours.py \
+  tests/live/test_restarts.py tests/test_observed_timeouts.py
+
+# All that is left to this, and what belongs to it though it is always run.
+matrix:
+	{ $(SETTING); $(BIN)/pytest -q -m proof --durations 0; \
+	  $(BIN)/pytest -q -m 'not proof' $(PROVEN); } 2>&1 | tee docs/proof/matrix.txt
+
+SLICE := tests/test_mapping.py tests/test_instrument.py tests/test_forks.py \
+  tests/test_relay.py tests/test_tracing.py tests/test_metrics.py \
+  tests/test_observed_*.py tests/live/test_greenlets.py tests/live/test_restarts.py \
+  tests/live/test_proof_matrix.py tests/live/test_several_hueys.py \
+  tests/live/test_forking_tasks.py
+
+versions: $(PAIRS:%=.venvs/%/.stamp)
+	{ date -u +%F; uname -srm; failed=; for pair in $(PAIRS); do \
+	  echo "Python and huey $$pair:"; \
+	  .venvs/$$pair/bin/pytest -q -p no:cacheprovider $(SLICE) || failed=1; \
+	  done; test -z "$$failed"; } 2>&1 | tee docs/proof/versions.txt
+
+soak:
+	{ $(SETTING); $(BIN)/python -m tests.live.soak 200000; } 2>&1 \
+	  | tee docs/proof/soak.txt
 
 format: .venv/.stamp
 	$(BIN)/ruff check --fix .
@@ -87,7 +118,7 @@ trees: .venv/.stamp
 	$(BIN)/python -m docs.trees
 
 clean:
-	rm -rf .venv .venv-oldest .venv-demo .venv-wheel .hueys dist
+	rm -rf .venv .venv-oldest .venv-demo .venv-wheel .venvs .hueys dist
 	rm -rf .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -107,6 +138,15 @@ clean:
 	.venv-wheel/bin/python -m pip install --quiet pip==$(PIP_VERSION)
 	.venv-wheel/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	.venv-wheel/bin/python -m pip install --quiet dist/*.whl
+	@touch $@
+
+.venvs/%/.stamp: python = $(firstword $(subst -, ,$*))
+.venvs/%/.stamp: pyproject.toml
+	$(firstword $(wildcard $(HOME)/.pyenv/versions/$(python).*/bin/python) \
+	  python$(python)) -m venv --clear .venvs/$*
+	.venvs/$*/bin/python -m pip install --quiet pip==$(PIP_VERSION)
+	.venvs/$*/bin/python -m pip install --quiet --group test --editable . \
+	  huey==$(lastword $(subst -, ,$*))
 	@touch $@
 
 .hueys/%/.stamp: .venv/.stamp

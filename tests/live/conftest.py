@@ -23,6 +23,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.live)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests have recorded as their proof, one line for each."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, figures in getattr(report, "user_properties", ()):
+                if name == "proof" and report.when == "call":
+                    told = " ".join(f"{key}={value}" for key, value in figures.items())
+                    place = report.nodeid.rpartition("/")[2]
+                    terminalreporter.write_line(f"{outcome} {place}: {told}")
+
+
 @pytest.fixture
 def redis_server() -> Iterator[RedisServer]:
     if server_binary() is None:
