@@ -1,5 +1,6 @@
 """Forks: nothing foreign is locked while one happens, and a child starts anew."""
 
+import ctypes
 import os
 import threading
 import time
@@ -7,7 +8,7 @@ import time
 import pytest
 
 from huey_otel import _forks
-from huey_otel._forks import EXCLUSION, Exclusion, in_child
+from huey_otel._forks import EXCLUSION, Exclusion, in_child, look_around
 from huey_otel._losses import LOSSES
 from tests.support_forks import fork
 
@@ -30,6 +31,24 @@ def test_a_part_is_renewed_in_the_child_alone():
 
     assert code == 0
     assert part.renewed == 0
+
+
+def test_a_fork_that_python_was_not_told_of_is_noticed():
+    part = Part()
+
+    # As uWSGI does it, here in a child that has no other threads.
+    def body():
+        pid = ctypes.PyDLL(None).fork()
+        if pid:
+            _, status = os.waitpid(pid, 0)
+            exit_unless(status == 0)
+            return
+        untold = part.renewed
+        look_around()
+        look_around()
+        os._exit(0 if (untold, part.renewed) == (1, 2) else 9)
+
+    assert fork(body).join() == 0
 
 
 def exit_unless(condition):

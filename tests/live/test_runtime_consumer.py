@@ -43,7 +43,7 @@ def busy(
     return start
 
 
-@pytest.fixture(params=["process", "thread"])
+@pytest.fixture(params=["process", "thread", "greenlet"])
 def kind(request: pytest.FixtureRequest) -> str:
     return request.param
 
