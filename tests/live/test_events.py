@@ -127,6 +127,12 @@ def test_locked_task(scene: Scene) -> None:
     assert steps(story) == [STARTED, step("locked", "duration")]
 
 
+def test_task_that_a_semaphore_has_no_room_for(scene: Scene) -> None:
+    story = scene.story(scene.app.find_no_room().id, 2)
+
+    assert steps(story) == [STARTED, step("locked", "duration")]
+
+
 def test_revoked_task(scene: Scene) -> None:
     task = scene.app.add.s(1, 2)
     scene.app.huey.revoke(task)

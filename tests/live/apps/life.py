@@ -4,6 +4,7 @@ import os
 import time
 
 from huey import CancelExecution, RedisHuey, RetryTask, crontab
+from huey.contrib.helpers import lock_task_semaphore
 
 from huey_otel import instrument
 from tests.live.apps.losses import report_at_exit
@@ -61,6 +62,12 @@ def ask_for_retry(key):
 def lock():
     with huey.lock_task("the-lock"):
         return True
+
+
+@huey.task()
+@lock_task_semaphore(huey, "the-semaphore", 0)
+def find_no_room():
+    return True
 
 
 @huey.task()
