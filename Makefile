@@ -67,8 +67,8 @@ matrix versions soak: .SHELLFLAGS := -o pipefail -c
 matrix versions soak: .venv/.stamp
 
 SETTING = date -u +%F; uname -srm; nproc; redis-server --version; \
-  $(BIN)/python --version; $(BIN)/python -m pip list \
-  | grep -E '^(gevent|grpcio|huey|redis|opentelemetry-sdk|prometheus|pyuwsgi|gunicorn)'
+  $(BIN)/python --version; $(BIN)/python -m pip freeze | grep -E '^($(SHOWN))=='
+SHOWN := gevent|grpcio|gunicorn|huey|opentelemetry-sdk|prometheus_client|pyuwsgi|redis
 PROVEN := tests/live/test_proof_matrix.py tests/live/test_greenlets.py \
   tests/live/test_forking_producers.py tests/live/test_forking_tasks.py \
   tests/live/test_several_hueys.py tests/live/test_neighbours.py \
