@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace.export import (
 from huey_otel import _greenlets
 from huey_otel import _names as n
 from huey_otel._export import EXPORTERS, GRPC, HTTP, Export
+from huey_otel._forks import in_child
 from huey_otel._guard import guarded
 from huey_otel._losses import LOSSES
 from huey_otel._span_counts import SPANS

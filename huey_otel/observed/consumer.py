@@ -70,15 +70,12 @@ class ObservedConsumer(Consumer):
     def _create_process(
         self, process: Any, name: str, *args: Any, **kwargs: Any
     ) -> Any:
-        _observe_worker(process, name)
-        return super()._create_process(process, name, *args, **kwargs)
-
-    def _create_process(self, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         workers = workers_of(self.huey)
-        process = below._create_process(*args, **kwargs)
-        workers.process_made(self, process)
-        return process
+        _observe_worker(process, name)
+        made = below._create_process(process, name, *args, **kwargs)
+        workers.process_made(self, made)
+        return made
 
 
 @guarded
