@@ -56,13 +56,12 @@ def read_export(env: Mapping[str, str], signal: str = TRACES) -> Export:
     disabled = env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     ignored: list[str] = []
     exporters = () if disabled else _exporters(names, env, endpoint, ignored, signal)
+    why_none = f"{variable}={raw}" if raw else "OTEL_EXPORTER_OTLP_ENDPOINT is not set"
     return Export(
         disabled=disabled,
         exporters=exporters,
         where=_where(exporters, endpoint),
-        why_none=f"{variable}={raw}"
-        if names
-        else "OTEL_EXPORTER_OTLP_ENDPOINT is not set",
+        why_none=ignored[0] if ignored else why_none,
         ignored=tuple(ignored),
         service_name_given=bool(env.get("OTEL_SERVICE_NAME"))
         or _names_service(env.get("OTEL_RESOURCE_ATTRIBUTES", "")),
@@ -87,6 +86,10 @@ def _exporters(
             accepted = ", ".join(sorted({*known, _NONE}))
             ignored.append(
                 f"OTEL_{signal.upper()}_EXPORTER={name!r}: expected some of {accepted}"
+            )
+        elif found == HTTP and endpoint and "://" not in endpoint:
+            ignored.append(
+                f"OTLP endpoint {endpoint!r}: expected a URL, http://{endpoint}"
             )
         elif found not in chosen:
             chosen.append(found)

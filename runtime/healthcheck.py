@@ -16,9 +16,16 @@ PATIENCE = 4.0
 
 def main(argv: Sequence[str]) -> int:
     """Ask at the URL in *argv*, and say what it answered; 0 if it was 200."""
-    parts = urlsplit(_parser().parse_args(argv).url)
+    parser = _parser()
+    url = parser.parse_args(argv).url
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        parser.error(f"{url!r}: expected a URL such as http://127.0.0.1:9464/healthz")
     # Not urllib.request, which would ask a proxy that is set for the way out.
-    connection = HTTPConnection(parts.netloc, timeout=PATIENCE)
+    try:
+        connection = HTTPConnection(parts.netloc, timeout=PATIENCE)
+    except HTTPException as error:
+        parser.error(f"{url!r}: {error}")
     try:
         connection.request("GET", parts.path)
         answer = connection.getresponse()
@@ -33,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    port = os.environ.get("HUEY_OTEL_METRICS_PORT", "9464")
+    port = os.environ.get("HUEY_OTEL_METRICS_PORT", "").strip() or "9464"
     parser = argparse.ArgumentParser(
         prog="python -m runtime healthcheck",
         description="Ask a process of this container whether it is well.",

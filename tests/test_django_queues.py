@@ -289,15 +289,13 @@ ONE_QUEUE, _, SEVERAL_QUEUES = re.findall(r"```python\n(.*?)```", DOCUMENT, re.S
 @pytest.mark.parametrize(
     ("more", "apps", "names"),
     [
-        (ONE_QUEUE, [], ["bread"]),
+        (ONE_QUEUE, [], ["shop"]),
         (SEVERAL_QUEUES, [DJANGO_HUEY, OURS], ["letters", "orders"]),
     ],
     ids=["one queue", "several"],
 )
 def test_the_settings_of_the_document_start(start, more, apps, names):
-    started = start(
-        INSTRUMENTED, INSTALLED_APPS=apps, HUEY=MEMORY | {"name": "bread"}, more=more
-    )
+    started = start(INSTRUMENTED, INSTALLED_APPS=apps, HUEY=MEMORY, more=more)
 
     assert started == names
 

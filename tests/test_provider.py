@@ -136,8 +136,12 @@ def test_only_true_disables_the_sdk(value):
             {PLACE: "http://a", TRACES_PROTOCOL: "udp", PROTOCOL: "grpc"},
             r"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL='udp'",
         ),
+        (
+            {PLACE: "localhost:4318"},
+            r"OTLP endpoint 'localhost:4318': expected a URL, http://localhost:4318",
+        ),
     ],
-    ids=["exporter", "protocol", "protocol of traces"],
+    ids=["exporter", "protocol", "protocol of traces", "no scheme"],
 )
 def test_what_is_not_to_be_had_is_ignored_and_named(env, message):
     (ignored,) = read_export(env).ignored
@@ -170,7 +174,7 @@ def test_a_variable_that_would_be_needed_is_complained_of():
         **{EXPORTER: "zipkin"},
     )
 
-    assert done.stdout == "off, OTEL_TRACES_EXPORTER=zipkin\n"
+    assert done.stdout.startswith("off, OTEL_TRACES_EXPORTER='zipkin': expected")
     assert done.stderr.startswith(
         "huey_otel: OTEL_TRACES_EXPORTER='zipkin': expected some of console, none,"
     )

@@ -37,8 +37,8 @@ PAGE = """<!doctype html>
 </form>
 {% endfor %}
 {% if done %}<p>{{ done }}
-  {% if jaeger %}<a href="{{ jaeger }}/trace/{{ trace_id }}">Its trace</a>
-  {% else %}Its trace is {{ trace_id }}.{% endif %}
+  {% if jaeger and trace_id %}<a href="{{ jaeger }}/trace/{{ trace_id }}">Its trace</a>
+  {% elif trace_id %}Its trace is {{ trace_id }}.{% endif %}
 {% endif %}
 <p>{{ waiting }} tasks wait.
 """
@@ -161,7 +161,7 @@ def _page(done: str = "") -> str:
         buttons=BUTTONS,
         done=done,
         jaeger=os.environ.get("SHOP_JAEGER_URL", ""),
-        trace_id=format_trace_id(context.trace_id),
+        trace_id=format_trace_id(context.trace_id) if context.is_valid else "",
         waiting=len(huey) + huey.scheduled_count(),
     )
 

@@ -40,7 +40,7 @@ def health(*arguments: str) -> tuple[int, str]:
         capture_output=True,
         text=True,
     )
-    return asked.returncode, asked.stdout
+    return asked.returncode, asked.stdout + asked.stderr
 
 
 def test_page_is_up_takes_an_order_and_tells_its_last_span_when_it_ends(
@@ -102,3 +102,11 @@ def test_healthcheck_tells_why_a_consumer_is_not_well() -> None:
 
     assert code == 1
     assert said.startswith(f"{address} does not answer: ")
+
+
+@pytest.mark.parametrize("url", ["localhost:1", "http://127.0.0.1:off/healthz"])
+def test_healthcheck_says_what_it_accepts(url: str) -> None:
+    code, said = health(url)
+
+    assert code == 2
+    assert f"error: {url!r}: " in said
