@@ -21,6 +21,7 @@ RULES = [
 ]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 METRIC = re.compile(r"(?<![\w:])huey_\w+")
+QUEUE_LENGTH = "queue:huey_queue_length:max"
 SUFFIX = re.compile(r"_(bucket|sum|count)$")
 
 
@@ -54,6 +55,7 @@ def test_promtool_has_nothing_to_complain_of(arguments: tuple[str, ...]) -> None
     [
         *("> 100\n", ">= 5\n", "> 0.1\n", "> 1\n", "> 180\n", "> 0\n", "== 0 "),
         *("> 900\n", "> 3600\n", "> 0.5\n", ">= 50\n", "> 120\n"),
+        *("> 2\n", "< 130)", "- 300)"),
     ],
 )
 def test_limit_that_is_wrong_fails_the_tests_of_the_alerts(
@@ -80,6 +82,16 @@ def test_limit_that_is_wrong_fails_the_tests_of_the_alerts(
         ("or last_over_time(", "or 0 * last_over_time("),
         ("due_timestamp_seconds:max offset 5m", "due_timestamp_seconds:max"),
         ('{origin="periodic"}', ""),
+        ('increase10m{task="_unknown"}', "increase10m"),
+        ('lost:increase10m{task!="_unknown"}', "lost:increase10m"),
+        ('failed:increase10m{task!="_unknown"}', "failed:increase10m"),
+        ("last_over_time(queue:huey_queue_length:max[5m])", QUEUE_LENGTH),
+        (
+            "last_over_time(queue:huey_queue_length:max[5m])",
+            f"max_over_time({QUEUE_LENGTH}[5m])",
+        ),
+        ("and on (instance, queue) huey_consumer_start_time_seconds offset 5m", ""),
+        ('unless huey_tasks_finished_total{outcome="lost"} offset 5m', ""),
     ],
 )
 def test_rule_that_is_wrong_fails_the_tests_of_the_alerts(
