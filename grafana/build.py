@@ -29,6 +29,7 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 PATH = Path(__file__).with_name("dashboards") / "huey.json"
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 
+TASK = "{{queue}} {{task}}"
 RATE = "$__rate_interval"
 QUEUE = 'queue=~"$queue"'
 FAILED = 'outcome=~"failure|timeout|lost"'
@@ -42,9 +43,19 @@ def finished(outcomes: str) -> str:
 
 
 def p95(histogram: str) -> str:
-    """Seconds that 95 of 100 stay below, for each task."""
+    """Seconds that 95 of 100 stay below, for each task of a queue."""
     buckets = f"rate({histogram}_bucket{{{QUEUE}}}[{RATE}])"
-    return f"histogram_quantile(0.95, sum by (task, le) ({buckets}))"
+    return f"histogram_quantile(0.95, sum by (queue, task, le) ({buckets}))"
+
+
+def happening(counter: str) -> str:
+    """The rate of what happened at all in the time that is shown, with its zeros.
+
+    Without them the legend would show the last number above 0 for ever.
+    """
+    by_task = "sum by (queue, task)"
+    rate, whole = f"rate({counter}[{RATE}])", f"increase({counter}[$__range] @ end())"
+    return f"{by_task} ({rate}) and {by_task} ({whole}) > 0"
 
 
 def query(expr: str, legend: str = "") -> prometheus.Dataquery:
@@ -58,8 +69,8 @@ def now(expr: str) -> prometheus.Dataquery:
 
 
 def figure(title: str, expr: str, unit: str, description: str) -> stat.Panel:
-    """Show one number."""
-    return (
+    """Show one number; a count as a whole one, though increase() extrapolates."""
+    panel = (
         stat.Panel()
         .title(title)
         .description(description)
@@ -70,6 +81,7 @@ def figure(title: str, expr: str, unit: str, description: str) -> stat.Panel:
         .height(4)
         .span(6)
     )
+    return panel.decimals(0) if unit == units.Short else panel
 
 
 def lines(
@@ -160,6 +172,7 @@ def build() -> dashboard.Dashboard:
     scheduled = f"max by (queue) (huey_schedule_length{{{QUEUE}}})"
     oldest = f"max by (queue) (huey_queue_oldest_age_seconds{{{QUEUE}}})"
     overdue = f"max by (queue) (huey_schedule_overdue_age_seconds{{{QUEUE}}})"
+    retries = f"huey_task_retries_total{{{QUEUE}}}"
     locked = f'huey_task_attempts_finished_total{{{QUEUE}, outcome="locked"}}'
     success = 'outcome="success"'
     return (
@@ -189,7 +202,8 @@ def build() -> dashboard.Dashboard:
         .with_panel(
             figure(
                 "Success",
-                f"sum({finished(success)}) / sum({finished(RAN)})",
+                # Nothing, and not NaN, where nothing ran.
+                f"sum({finished(success)}) / (sum({finished(RAN)}) > 0)",
                 units.PercentUnit,
                 "Of the tasks that ran to their end; a retry that helps is a success.",
             )
@@ -197,7 +211,8 @@ def build() -> dashboard.Dashboard:
         .with_panel(
             figure(
                 "Failed",
-                f"sum({finished(FAILED)}) or vector(0)",
+                # Failures begin at 0, so there is nothing where no consumer was.
+                f"sum({finished(FAILED)})",
                 units.Short,
                 "Tasks that finally failed, timed out or were lost.",
             )
@@ -230,9 +245,7 @@ def build() -> dashboard.Dashboard:
             lines(
                 "Wait p95",
                 units.Seconds,
-                query(p95("huey_task_wait_seconds"), "{{task}}").exemplar(
-                    exemplar=True
-                ),
+                query(p95("huey_task_wait_seconds"), TASK).exemplar(exemplar=True),
                 description="From when a task was due until its attempt started.",
             )
         )
@@ -240,9 +253,7 @@ def build() -> dashboard.Dashboard:
             lines(
                 "Run p95",
                 units.Seconds,
-                query(p95("huey_task_duration_seconds"), "{{task}}").exemplar(
-                    exemplar=True
-                ),
+                query(p95("huey_task_duration_seconds"), TASK).exemplar(exemplar=True),
                 description="Attempts that ended in success, an error or a timeout. "
                 "A point is an attempt, and leads to its trace.",
             )
@@ -251,8 +262,9 @@ def build() -> dashboard.Dashboard:
             lines(
                 "In progress",
                 units.Short,
+                # With its zeros, or the last number above 0 would stay.
                 query(
-                    f"sum by (task) (huey_tasks_in_progress{{{QUEUE}}}) > 0", "{{task}}"
+                    f"sum by (queue, task) (huey_tasks_in_progress{{{QUEUE}}})", TASK
                 ),
             )
         )
@@ -289,8 +301,8 @@ def build() -> dashboard.Dashboard:
                 "Running longest",
                 units.Seconds,
                 query(
-                    f"max by (task) (huey_task_running_age_seconds{{{QUEUE}}})",
-                    "{{task}}",
+                    f"max by (queue, task) (huey_task_running_age_seconds{{{QUEUE}}})",
+                    TASK,
                 ),
                 description="A task that hangs grows for ever.",
             )
@@ -300,14 +312,8 @@ def build() -> dashboard.Dashboard:
             lines(
                 "Retries and locks",
                 units.OpsPerSecond,
-                query(
-                    "sum by (task) "
-                    f"(rate(huey_task_retries_total{{{QUEUE}}}[{RATE}])) > 0",
-                    "{{task}} retried",
-                ),
-                query(
-                    f"sum by (task) (rate({locked}[{RATE}])) > 0", "{{task}} locked out"
-                ),
+                query(happening(retries), f"{TASK} retried"),
+                query(happening(locked), f"{TASK} locked out"),
             )
         )
     )

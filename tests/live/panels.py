@@ -91,13 +91,13 @@ class Ask:
     reported: Reported
 
     def text(self, panel: str, ref: str = "A") -> str:
-        """The query with its variables filled in, and without what hides a nothing."""
+        """The query with its variables filled in."""
         # So that the first scrape is in the window as well, and the one before not.
         window = f"{round(self.seconds * 1000) + 10}ms"
         text: str = QUERIES[panel, ref]["expr"]
         for variable in ("$__rate_interval", "$__range"):
             text = text.replace(variable, window)
-        return text.replace("$queue", "shop").replace(" or vector(0)", "")
+        return text.replace("$queue", "shop")
 
     def __call__(self, query: str, *labels: str) -> Values:
         """The values by *labels*; of a task, its short name."""
