@@ -22,6 +22,7 @@ RULES = [
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 METRIC = re.compile(r"(?<![\w:])huey_\w+")
 QUEUE_LENGTH = "queue:huey_queue_length:max"
+LOST = 'huey_tasks_finished_total{outcome="lost"}'
 SUFFIX = re.compile(r"_(bucket|sum|count)$")
 
 
@@ -82,6 +83,7 @@ def test_limit_that_is_wrong_fails_the_tests_of_the_alerts(
         ("or last_over_time(", "or 0 * last_over_time("),
         ("due_timestamp_seconds:max offset 5m", "due_timestamp_seconds:max"),
         ('{origin="periodic"}', ""),
+        (f"and timestamp({LOST})", f"and 1e12 + {LOST}"),
         ('increase10m{task="_unknown"}', "increase10m"),
         ('lost:increase10m{task!="_unknown"}', "lost:increase10m"),
         ('failed:increase10m{task!="_unknown"}', "failed:increase10m"),
@@ -91,7 +93,7 @@ def test_limit_that_is_wrong_fails_the_tests_of_the_alerts(
             f"max_over_time({QUEUE_LENGTH}[5m])",
         ),
         ("and on (instance, queue) huey_consumer_start_time_seconds offset 5m", ""),
-        ('unless huey_tasks_finished_total{outcome="lost"} offset 5m', ""),
+        (f"unless {LOST} offset 5m", ""),
     ],
 )
 def test_rule_that_is_wrong_fails_the_tests_of_the_alerts(
