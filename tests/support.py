@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def wait_until(ready: Callable[[], bool], *, seconds: float = 30.0) -> None:
+def wait_until(ready: Callable[[], bool], *, seconds: float = 60.0) -> None:
     """Poll until *ready*, or fail the test."""
     deadline = time.monotonic() + seconds
     while not ready():

@@ -50,6 +50,8 @@ def test_promtool_has_nothing_to_complain_of(arguments: tuple[str, ...]) -> None
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+# Tests of tests: promtool runs all cases for each.
+@pytest.mark.proof
 @pytest.mark.parametrize("other", ["1e9", "-1"], ids=["never", "always"])
 @pytest.mark.parametrize(
     "limit",
@@ -71,6 +73,7 @@ def test_limit_that_is_wrong_fails_the_tests_of_the_alerts(
     assert promtool("test", "rules", str(tmp_path / "rules.test.yml")).returncode == 1
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("part", "other"),
     [

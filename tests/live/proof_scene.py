@@ -57,7 +57,8 @@ class Scene:
     @property
     def cut_off_at_most(self) -> int:
         """How many tasks may have been interrupted or lost."""
-        return WORKERS if self.way == "SIGTERM" else len(self.killed)
+        at_once = self.way in ("SIGTERM", "consumer killed")
+        return WORKERS if at_once else len(self.killed)
 
     def consumer(self) -> Consumer:
         self.runs.append(str(len(self.runs) + 1))

@@ -149,8 +149,7 @@ def test_nothing_is_lost_when_the_consumer_is_told_to_stop(
     began = {numbers[str(task_id)] for task_id in started}
     assert ended.keys() | left <= numbers.keys()
     assert len(numbers.keys() - ended.keys() - left) <= killed
-    assert set(ledger.numbers("began")) <= began
-    assert len(began - set(ledger.numbers("began"))) <= killed
+    assert len(began ^ set(ledger.numbers("began"))) <= killed
     if signum == signal.SIGINT:
         assert not told(hearing, "interrupted", "lost")
         assert ledger.numbers("ended") == ledger.numbers("began")
