@@ -20,8 +20,9 @@ from opentelemetry.sdk.trace.export import (
 from huey_otel import _greenlets
 from huey_otel import _names as n
 from huey_otel._export import EXPORTERS, GRPC, HTTP, Export
+from huey_otel._failures import class_name
 from huey_otel._forks import in_child
-from huey_otel._guard import guarded
+from huey_otel._interrupts import or_else
 from huey_otel._losses import LOSSES
 from huey_otel._span_counts import SPANS
 
@@ -106,9 +107,9 @@ class CountingExporter(SpanExporter):
         LOSSES.count(n.LOSS_SPANS, len(spans), why=why)
         return SpanExportResult.FAILURE
 
-    @guarded
     def _export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        return self._exporter.export(spans)
+        failed: Callable[[Exception], SpanExportResult] = _HELD_BACK.raised
+        return or_else(lambda: self._exporter.export(spans), failed)
 
     def shutdown(self) -> None:
         """Shut the exporter down."""
@@ -158,6 +159,11 @@ class _HeldBack(logging.Filter):
         reason: str = self._here.reason
         del self._here.reason
         return reason
+
+    def raised(self, error: Exception) -> SpanExportResult:
+        """An exporter raised, as that for HTTP did up to opentelemetry 1.30."""
+        self._here.reason = self.last = f"{class_name(error)}: {error}"
+        return SpanExportResult.FAILURE
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.WARNING or not hasattr(self._here, "reason"):

@@ -1,5 +1,7 @@
 """Where a message comes from, as `enqueued` says it."""
 
+from importlib.metadata import version
+
 import huey as huey_package
 import pytest
 from huey import MemoryHuey, crontab
@@ -210,7 +212,10 @@ def test_a_chord(huey, seen, drain):
     ]
 
 
-@needs_chords
+@pytest.mark.skipif(
+    tuple(map(int, version("huey").split(".")[:3])) < (3, 5, 3),
+    reason="huey enqueues the callback of an empty chord from 3.5.3 on",
+)
 def test_an_empty_chord(huey, seen):
     @huey.task()
     def callback(_numbers): ...

@@ -4,11 +4,10 @@ import time
 
 import huey.exceptions
 import pytest
-from huey.consumer import ProcessEnvironment
 
 from huey_otel import _names as n
 from huey_otel._attempts import HERE
-from tests.support import untraced
+from tests.support import alarm, untraced
 
 pytestmark = pytest.mark.skipif(
     not hasattr(huey.exceptions, "TaskTimeout"), reason="huey 2 has no timeouts"
@@ -20,7 +19,7 @@ TIMES = 100
 def test_each_timeout_is_honoured_while_the_task_enqueues(huey, seen):
     # A memory queue: a timeout in the middle of a reply of Redis, or of a
     # transaction of SQLite, breaks these for huey without us as well.
-    huey._timeout_handler = ProcessEnvironment().timeout
+    huey._timeout_handler = alarm()
     spun = []
 
     @huey.task()

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 import pytest
 from huey import CancelExecution, MemoryHuey, RetryTask, api, crontab
 from huey.api import Huey
-from huey.consumer import ProcessEnvironment
 from huey.serializer import SignedSerializer
 from opentelemetry import baggage, propagate, trace
 from opentelemetry import context as contexts
@@ -26,7 +25,7 @@ from opentelemetry.trace import (
 
 from huey_otel._carrier import decode
 from huey_otel._losses import Losses
-from tests.support import untraced
+from tests.support import alarm, untraced
 from tests.support_seen import EARLIER, LATER, Drain, Seen
 from tests.support_spans import Spans, linked, plain, traces
 
@@ -1071,7 +1070,7 @@ def limited(huey) -> Iterator[Huey]:
     """A huey whose tasks have time limits, as in a worker process."""
     if not hasattr(huey, "_timeout_handler"):
         pytest.skip("huey 2 has no timeouts")
-    huey._timeout_handler = ProcessEnvironment().timeout
+    huey._timeout_handler = alarm()
     # An alarm inside of a collection is lost in whatever that finalizes.
     gc.collect()
     gc.disable()

@@ -201,7 +201,9 @@ class Runs:
         attempt = HERE.attempts[depth]
         attempt.escaped = True
         if isinstance(error, KeyboardInterrupt) and attempt.started is None:
+            # Popped, and not run: huey says nothing of it.
             attempt.final = n.OUTCOME_INTERRUPTED
+            self._recorder.tell(attempt, e.EVENT_INTERRUPTED)
         if HERE.reported is error:
             return
         if attempt.started is not None and not isinstance(error, Exception):

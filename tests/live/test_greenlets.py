@@ -14,10 +14,10 @@ from tests.live.processes import Consumer, Program, losses
 from tests.support import wait_until
 
 WORKERS = 8
-PATCHES = ("first", "after the import", "after instrument")
+PATCHES = ("first", "after the import")
 
 
-@pytest.mark.parametrize("when", [*PATCHES, "after the first use"])
+@pytest.mark.parametrize("when", [*PATCHES, "after instrument", "after the first use"])
 def test_what_greenlets_enqueue_is_not_mixed_up(
     when: str, keep: Callable[[Program], Program], redis_url: str, tmp_path: Path
 ) -> None:
@@ -126,23 +126,22 @@ def test_collector_that_never_answers_stops_no_greenlet(
         assert running.stop() == 0
 
 
-def test_task_in_a_greenlet_may_fork(
-    application: Callable[..., ModuleType],
-    consumer: Callable[..., Consumer],
-    hear: Callable[..., Hearing],
+def test_greenlets_that_live_on_in_a_child_are_quiet_there(
+    keep: Callable[[Program], Program], redis_url: str, tmp_path: Path
 ) -> None:
-    hearing = hear()
-    app = application("greenlets")
-    # A second worker would live on in the child, and take tasks along into its end.
-    running = consumer(
-        "greenlet", "-n", "-w", "1", application="greenlets", LIVE_PATCH="first"
+    program = Program(
+        *("-W", "ignore", "-m", "tests.live.apps.greenlets_web", "fork"),
+        log=tmp_path / "log",
+        environ={"LIVE_QUEUE_URL": redis_url, "LIVE_PATCH": "first"},
     )
+    keep(program)
 
-    tasks = [app.fork().id for _ in range(10)]
-
-    wait_until(lambda: hearing.count("finished") == len(tasks))
-    running.wait_until_started()
-    assert running.stop() == 0
-    ends = Counter(e["id"] for e in hearing.catch_up() if e["status"] == "finished")
-    assert ends == Counter(tasks)
-    assert "Traceback" not in running.log
+    assert program.wait() == 0
+    (line,) = program.log.splitlines()
+    assert json.loads(line) == {
+        "queued": 410,
+        "counted": 410,
+        "right": True,
+        "lost": {},
+        "delivered": True,
+    }

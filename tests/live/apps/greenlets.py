@@ -44,14 +44,15 @@ def enqueue_for_ever():
         add(1, 2)
 
 
-@huey.task()
 def fork():
+    """Leave a child in which all greenlets live on for a moment."""
     import gevent
 
+    add(0, 0)
+    instrumentation.flush(20)
     pid = os.fork()
     if not pid:
-        # All greenlets live on here, and may run now.
-        gevent.sleep(0)
+        gevent.sleep(0.1)
         os._exit(0)
     return os.waitpid(pid, 0)[1]
 
