@@ -206,12 +206,8 @@ def produce(
     return produce
 
 
-@pytest.mark.proof_but(
-    "greenlet-SIGTERM-http",
-    "process-worker dies-grpc",
-    "process-SIGHUP-black-hole",
-    "thread-consumer killed-http",
-)
+# Kills have tests of their own in every run: test_kills, test_export.
+@pytest.mark.proof_but("greenlet-SIGTERM-http", "process-SIGHUP-black-hole")
 @pytest.mark.parametrize("collector", COLLECTORS)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", KINDS)
