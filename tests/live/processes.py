@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import huey.consumer
+
 from tests.support import ROOT, wait_until
 
 # What huey's console script `huey_consumer` runs.
@@ -88,6 +90,17 @@ class Program:
 
 class Consumer(Program):
     """A huey consumer, started as its users start it."""
+
+    def stop_after_kills(self) -> None:
+        """Stop it, if it can be stopped after workers of it were killed.
+
+        huey 2 tells its workers by a `multiprocessing.Event`, which hangs for
+        ever once one of them was killed that held it.
+        """
+        if hasattr(huey.consumer, "ForkSafeFlag"):
+            self.stop()
+        else:
+            self.clean_up()
 
     def __init__(
         self,

@@ -91,7 +91,7 @@ def test_each_task_ends_once_while_workers_are_killed(
                     kills += 1
                 break
     wait_until(lambda: not told(hearing, "started") - told(hearing, *ENDS))
-    running.stop()
+    running.stop_after_kills()
     hearing.catch_up()
 
     started = told(hearing, "started")
