@@ -23,6 +23,14 @@ class TaskFacts(NamedTuple):
     span_id: str | None = None
     parent_id: str | None = None
 
+    def within(self, trace_id: str, span_id: str, parent_id: str | None) -> "TaskFacts":
+        """The same facts with the ids of a span; half the time of `_replace`."""
+        identity, task, name, retry_delay, execute_time, attempt, *_ = self
+        return TaskFacts(
+            *(identity, task, name, retry_delay, execute_time, attempt),
+            *(trace_id, span_id, parent_id),
+        )
+
 
 class Record(NamedTuple):
     """A step, before it becomes an event or moves a metric.

@@ -9,7 +9,8 @@ from huey.api import Huey
 
 from huey_otel import Instrumentation, _process
 from huey_otel import _names as n
-from huey_otel._attempts import HERE, running
+from huey_otel._attempts import running
+from huey_otel._doing import HERE, begin_anew
 from huey_otel._losses import LOSSES, Losses
 from tests.support_seen import Drain, Seen
 
@@ -45,8 +46,8 @@ def nothing_is_left(
     # What our guard swallowed, unless the test is about that.
     expected = "losses" in request.fixturenames or "live" in request.keywords
     lost = {} if expected else dict(LOSSES.counts())
-    left = [attempt.facts.name for attempt in (*running.values(), *HERE.attempts)]
-    HERE.renew()
+    left = [attempt.facts.name for attempt in (*running.values(), *HERE.doing.attempts)]
+    begin_anew()
     assert (left, lost) == ([], {})
 
 

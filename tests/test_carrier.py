@@ -152,6 +152,7 @@ def with_field(at, value):
         pytest.param(trailer(with_field(0, 2**31)), id="attempt too large"),
         pytest.param(trailer(with_field(0, 1.5)), id="a fraction of an attempt"),
         pytest.param(trailer(with_field(0, "1")), id="attempt as str"),
+        pytest.param(trailer(with_field(0, value=True)), id="attempt as bool"),
         pytest.param(trailer(with_field(0, None)), id="no attempt"),
         pytest.param(trailer(with_field(1, "now")), id="enqueued as str"),
         pytest.param(trailer(with_field(1, None)), id="no enqueued"),
@@ -163,6 +164,7 @@ def with_field(at, value):
         pytest.param(trailer(with_field(4, 1)), id="previous as int"),
         pytest.param(trailer(with_field(5, -1)), id="hops below 0"),
         pytest.param(trailer(with_field(5, 2**31)), id="hops too large"),
+        pytest.param(trailer(with_field(5, value=False)), id="hops as bool"),
         pytest.param(trailer(with_field(5, None)), id="no hops"),
         pytest.param(trailer(json.dumps(GOOD).encode(), version=2), id="newer version"),
         pytest.param(trailer(json.dumps(GOOD).encode(), version=0), id="version 0"),
@@ -178,6 +180,6 @@ def test_a_hostile_trailer_is_refused(data):
 
 
 def test_numbers_are_read_as_what_they_should_be():
-    carrier = decode(trailer(b"[true,1,2,{},null,false]"))
+    carrier = decode(trailer(b"[1,1,2,{},null,0]"))
 
     assert repr(carrier) == repr(Carrier(enqueued=1.0, eta=2.0))

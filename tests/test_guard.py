@@ -6,7 +6,8 @@ import signal
 import huey.exceptions
 import pytest
 
-from huey_otel._attempts import HERE, running
+from huey_otel._attempts import running
+from huey_otel._doing import HERE
 from huey_otel._guard import guarded
 from tests.support_interrupts import Interruption
 from tests.support_seen import Seen
@@ -114,7 +115,8 @@ def interrupted_everywhere(huey, kind):
         if not huey.immediate:
             huey.execute(huey.dequeue())
             huey.storage.flush_queue()
-        state = (HERE.attempts, HERE.outgoing, HERE.caller, HERE.trailer, running)
+        here = HERE.doing
+        state = (here.attempts, here.outgoing, here.caller, here.trailer, running)
         assert state == ([], None, "call", None, {}), len(interruptions)
     return len(interruptions)
 

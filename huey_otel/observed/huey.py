@@ -8,9 +8,11 @@ from huey.signals import SIGNAL_ENQUEUED
 
 from huey_otel import _names as n
 from huey_otel import events as e
-from huey_otel._attempts import HERE, Bodies
+from huey_otel._doing import HERE, Bodies
+from huey_otel.observed.inward import Reading
 from huey_otel.observed.naming import put_back, swap
 from huey_otel.observed.observation import Observation
+from huey_otel.observed.serializer import is_hueys
 
 _DJHUEY: Final = "huey.contrib.djhuey"
 
@@ -19,7 +21,7 @@ class ObservedHuey(Huey):
     """Wraps huey's public methods, and only calls the one below in between.
 
     Arguments and results pass as they are: below may be a user's own subclass
-    with more of them. HERE.caller is put back by every method that changes it,
+    with more of them. `caller` is put back by every method that changes it,
     also when a task's timeout comes in between; what is set at the begin and
     the end of a body is absolute, so nothing that was missed outlasts the
     attempt. `below` and `seen` are taken first: an uninstrument() may come
@@ -48,10 +50,11 @@ class ObservedHuey(Huey):
         if not isinstance(task, Task):
             # A group or chord, which huey takes apart and enqueues one by one.
             return self._enqueue_batch(task, *args, **kwargs)
-        caller, outgoing = HERE.caller, HERE.outgoing
+        here = HERE.doing
+        caller, outgoing = here.caller, here.outgoing
         try:
             seen.outward.enqueueing(task)
-            HERE.caller = n.ORIGIN_CALL
+            here.caller = n.ORIGIN_CALL
             result = below.enqueue(task, *args, **kwargs)
         except BaseException as error:
             seen.runs.not_enqueued(task, error)
@@ -60,8 +63,8 @@ class ObservedHuey(Huey):
             seen.runs.enqueued(task)
             return result
         finally:
-            mine = HERE.outgoing
-            HERE.caller, HERE.outgoing = caller, outgoing
+            mine = here.outgoing
+            here.caller, here.outgoing = caller, outgoing
             if mine is not outgoing:
                 seen.outward.left(mine)
 
@@ -81,7 +84,8 @@ class ObservedHuey(Huey):
     def add_schedule(self, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
-        outgoing = HERE.outgoing
+        here = HERE.doing
+        outgoing = here.outgoing
         try:
             seen.outward.scheduling(task)
             result = below.add_schedule(task, *args, **kwargs)
@@ -92,26 +96,28 @@ class ObservedHuey(Huey):
             seen.runs.scheduled(task)
             return result
         finally:
-            HERE.outgoing = outgoing
+            here.outgoing = outgoing
 
     def serialize_task(self, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
+        here = HERE.doing
         try:
-            HERE.trailer = trailer = seen.outward.trailer(task)
-            HERE.written = False
+            here.trailer = trailer = seen.outward.trailer(task)
+            here.written = False
             data = below.serialize_task(task, *args, **kwargs)
-            if trailer is not None and not HERE.written:
+            if trailer is not None and not here.written:
                 return seen.outward.enveloped(data, trailer) or data
             return data
         finally:
-            HERE.trailer = None
+            here.trailer = None
 
     def deserialize_task(self, data: Any, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
-        HERE.incoming = None
-        opened = seen.inward.opened(data)
+        here = HERE.doing
+        here.incoming = None
+        opened = None if is_hueys(self.serializer) else seen.inward.opened(data)
         if opened is not None:
             data = opened[0]
         try:
@@ -120,21 +126,25 @@ class ObservedHuey(Huey):
             seen.inward.undecodable(error)
             raise
         if opened is not None:
-            HERE.incoming = opened[1]
-        seen.inward.decoded(task)
+            here.incoming = opened[1]
+        if here.reading is Reading.SCHEDULE:
+            seen.inward.ripe(task)
         return task
 
     def dequeue(self, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
+        here = HERE.doing
         try:
-            seen.inward.reading_queue()
+            if here.dequeue_errors:
+                seen.inward.still_failing()
+            here.reading = Reading.QUEUE
             task = below.dequeue(*args, **kwargs)
         except Exception as error:
             seen.inward.not_dequeued(error)
             raise
         finally:
-            HERE.reading = None
+            here.reading = None
         if task is not None:
             seen.inward.dequeued(task)
         return task
@@ -149,7 +159,7 @@ class ObservedHuey(Huey):
             seen.runs.failed(e.EVENT_ERROR_INTERNAL, error)
             raise
         finally:
-            HERE.reading = None
+            HERE.doing.reading = None
 
     def read_periodic(self, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
@@ -166,18 +176,19 @@ class ObservedHuey(Huey):
     def execute(self, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
-        caller, outgoing = HERE.caller, HERE.outgoing
-        depth = len(HERE.attempts)
+        here = HERE.doing
+        caller, outgoing = here.caller, here.outgoing
+        depth = len(here.attempts)
         try:
             seen.runs.taken(task)
-            HERE.caller = n.ORIGIN_PIPELINE
+            here.caller = n.ORIGIN_PIPELINE
             return below.execute(task, *args, **kwargs)
         except BaseException as error:
             seen.runs.escaped(error, depth)
             raise
         finally:
             seen.runs.done(depth)
-            HERE.caller, HERE.outgoing = caller, outgoing
+            here.caller, here.outgoing = caller, outgoing
 
     def put_result(self, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
@@ -198,32 +209,35 @@ class ObservedHuey(Huey):
     def _emit(self, signal: str, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
-        caller = HERE.caller
+        here = HERE.doing
+        caller = here.caller
         try:
             if signal == SIGNAL_ENQUEUED:
                 seen.outward.signaled(task)
             else:
                 seen.runs.signaled(signal, task)
-            HERE.caller = n.ORIGIN_CALL
+            here.caller = n.ORIGIN_CALL
             return below._emit(signal, task, *args, **kwargs)
         finally:
-            HERE.caller = caller
+            here.caller = caller
 
     def _run_pre_execute(self, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
+        here = HERE.doing
         try:
-            HERE.caller = n.ORIGIN_CALL
+            here.caller = n.ORIGIN_CALL
             return below._run_pre_execute(task, *args, **kwargs)
         finally:
-            HERE.caller = n.ORIGIN_PIPELINE
+            here.caller = n.ORIGIN_PIPELINE
 
     def _run_post_execute(self, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
+        here = HERE.doing
         try:
-            HERE.caller = n.ORIGIN_CALL
+            here.caller = n.ORIGIN_CALL
             return below._run_post_execute(task, *args, **kwargs)
         finally:
-            HERE.caller = n.ORIGIN_PIPELINE
+            here.caller = n.ORIGIN_PIPELINE
 
     def _check_chord(self, cc: Any, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
@@ -232,17 +246,18 @@ class ObservedHuey(Huey):
             seen.outward.member_done(cc)
             return below._check_chord(cc, *args, **kwargs)
         finally:
-            HERE.chord = None
+            HERE.doing.chord = None
 
     def _requeue_task(self, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
-        caller = HERE.caller
+        here = HERE.doing
+        caller = here.caller
         try:
-            HERE.caller = n.ORIGIN_RETRY
+            here.caller = n.ORIGIN_RETRY
             result = below._requeue_task(task, *args, **kwargs)
         finally:
-            HERE.caller = caller
+            here.caller = caller
         seen.runs.requeued(task)
         return result
 

@@ -9,12 +9,12 @@ from huey.api import Task
 from huey_otel import _names as n
 from huey_otel import events as e
 from huey_otel import mapping
-from huey_otel._attempts import HERE, Attempt
+from huey_otel._attempts import Attempt
 from huey_otel._carrier import Carrier, TrailerError, opened
+from huey_otel._doing import HERE, Doing
 from huey_otel._guard import guarded
 from huey_otel._losses import LOSSES
 from huey_otel.observed.recorder import Recorder
-from huey_otel.observed.serializer import is_hueys
 
 _REPORT_EVERY = 10.0
 """Seconds between two error-dequeueing of one worker in a streak."""
@@ -34,24 +34,22 @@ class Inward:
         self._recorder = recorder
 
     @guarded
-    def reading_queue(self) -> None:
-        """Before huey's dequeue."""
-        if HERE.dequeue_errors:
-            self._report_when_due()
-        HERE.reading = Reading.QUEUE
-        HERE.undecodable = None
+    def still_failing(self) -> None:
+        """Before huey's dequeue, where the last one raised."""
+        self._report_when_due()
 
     @guarded
     def reading_schedule(self) -> None:
         """Before huey's read_schedule: what it returns, the scheduler holds."""
-        if HERE.worker is None and self._recorder.worker_type is not None:
-            HERE.worker = "Scheduler"
-        for attempt in HERE.ripe.values():
+        here = HERE.doing
+        if here.worker is None and self._recorder.worker_type is not None:
+            here.worker = "Scheduler"
+        for attempt in here.ripe.values():
             self._abandon(attempt)
-        HERE.ripe = {}
-        if HERE.dequeue_errors:
+        here.ripe = {}
+        if here.dequeue_errors:
             self._report_when_due()
-        HERE.reading = Reading.SCHEDULE
+        here.reading = Reading.SCHEDULE
 
     @guarded
     def opened(self, data: Any) -> tuple[bytes, Carrier] | None:
@@ -59,7 +57,7 @@ class Inward:
 
         Whoever is instrumented reads them, so that all can be before one writes.
         """
-        if type(data) is not bytes or is_hueys(self._recorder.huey.serializer):
+        if type(data) is not bytes:
             return None
         try:
             return opened(data)
@@ -68,41 +66,44 @@ class Inward:
             return None
 
     @guarded
-    def decoded(self, task: Task) -> None:
-        """*task* was read; from the schedule it is popped with that."""
-        if HERE.reading is Reading.SCHEDULE:
-            HERE.ripe[id(task)] = self._popped(task)
+    def ripe(self, task: Task) -> None:
+        """*task* was read from the schedule, and is popped with that."""
+        here = HERE.doing
+        here.ripe[id(task)] = self._popped(here, task)
 
     @guarded
     def undecodable(self, error: Exception) -> None:
         """A message could not be read; huey drops it."""
-        if HERE.reading is Reading.SCHEDULE:
+        here = HERE.doing
+        if here.reading is Reading.SCHEDULE:
             self._report(error)
             self._recorder.lose()
-        elif HERE.reading is Reading.QUEUE:
-            HERE.undecodable = error
+        elif here.reading is Reading.QUEUE:
+            here.undecodable = error
 
     @guarded
     def not_dequeued(self, error: Exception) -> None:
         """Huey's dequeue raised: storage is away, or the message was undecodable."""
         self._report(error)
-        if HERE.undecodable is not None:
-            HERE.undecodable = None
+        here = HERE.doing
+        if here.undecodable is not None:
+            here.undecodable = None
             self._recorder.lose()
 
     @guarded
     def dequeued(self, task: Task) -> None:
         """A worker has popped *task*; until its end it is in that worker's hands."""
-        if HERE.dequeue_reported is not None:
+        here = HERE.doing
+        if here.dequeue_reported is not None:
             self._end_streak()
-        if HERE.popped is not None:
-            self._abandon(HERE.popped)
-        HERE.popped = self._popped(task)
+        if here.popped is not None:
+            self._abandon(here.popped)
+        here.popped = self._popped(here, task)
 
-    def _popped(self, task: Task) -> Attempt:
-        carrier = HERE.incoming
+    def _popped(self, here: Doing, task: Task) -> Attempt:
+        carrier = here.incoming
         facts = self._recorder.facts(task, 1 if carrier is None else carrier.attempt)
-        attempt = Attempt(task, facts, carrier, HERE.worker)
+        attempt = Attempt(task, facts, carrier, here.worker)
         attempt.announced = self._recorder.tell(attempt, mapping.DEQUEUED)
         return attempt
 
@@ -116,25 +117,25 @@ class Inward:
 
     def _report(self, error: Exception) -> None:
         """Emit error-dequeueing, in a streak the first and then one per 10 s."""
-        HERE.dequeue_errors += 1
-        HERE.dequeue_error = error
+        HERE.doing.dequeue_errors += 1
+        HERE.doing.dequeue_error = error
         self._report_when_due()
 
     def _report_when_due(self) -> None:
-        reported = HERE.dequeue_reported
+        reported = HERE.doing.dequeue_reported
         if reported is None or time.monotonic() - reported >= _REPORT_EVERY:
             self._report_rest()
 
     def _end_streak(self) -> None:
-        if HERE.dequeue_errors:
+        if HERE.doing.dequeue_errors:
             self._report_rest()
-        HERE.dequeue_reported = None
+        HERE.doing.dequeue_reported = None
 
     def _report_rest(self) -> None:
         """Emit one for all that have not been reported."""
-        count, error = HERE.dequeue_errors, HERE.dequeue_error
-        HERE.dequeue_errors, HERE.dequeue_error = 0, None
-        HERE.dequeue_reported = time.monotonic()
+        count, error = HERE.doing.dequeue_errors, HERE.doing.dequeue_error
+        HERE.doing.dequeue_errors, HERE.doing.dequeue_error = 0, None
+        HERE.doing.dequeue_reported = time.monotonic()
         extra = self._recorder.failure(error)
         extra["count"] = count
         self._recorder.say(e.EVENT_ERROR_DEQUEUEING, extra=extra)
@@ -147,4 +148,4 @@ class Inward:
     @guarded
     def due(self, tasks: list[Task]) -> None:
         """Huey's read_periodic returned *tasks*; the scheduler enqueues them next."""
-        HERE.due = {id(task): task for task in tasks}
+        HERE.doing.due = {id(task): task for task in tasks}

@@ -3,24 +3,20 @@
 from typing import Final
 
 from opentelemetry import trace
-from opentelemetry.trace import Link, Span, SpanContext, TraceFlags
+from opentelemetry.trace import Link, Span
 
 from huey_otel import _names as n
 from huey_otel._carrier import Carrier
+from huey_otel.observed.w3c import read, traceparent
 
 MOST_MEMBERS: Final = 32
 """Members that a chord's callback is linked to: the SDK keeps 128 links of a span."""
 
 
-def traceparent(span: Span | None) -> str | None:
+def named(span: Span | None) -> str | None:
     """*span* as W3C writes it, for a link to it; None if it has no id."""
     ids = trace.INVALID_SPAN_CONTEXT if span is None else span.get_span_context()
-    if not ids.is_valid:
-        return None
-    return (
-        f"00-{trace.format_trace_id(ids.trace_id)}"
-        f"-{trace.format_span_id(ids.span_id)}-{ids.trace_flags:02x}"
-    )
+    return traceparent(ids) if ids.is_valid else None
 
 
 def some(members: list[str]) -> tuple[str, ...]:
@@ -43,14 +39,5 @@ def links_of(carrier: Carrier | None) -> list[Link]:
 
 def _link(text: str, kind: str) -> list[Link]:
     """The link to *text*, a traceparent; none for what is no such thing."""
-    try:
-        _, trace_id, span_id, flags = text.split("-")
-        context = SpanContext(
-            int(trace_id, 16),
-            int(span_id, 16),
-            is_remote=True,
-            trace_flags=TraceFlags(int(flags, 16)),
-        )
-    except ValueError:
-        return []
-    return [Link(context, {n.LINK_KIND: kind})] if context.is_valid else []
+    ids = read(text)
+    return [] if ids is None else [Link(ids, {n.LINK_KIND: kind})]

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from dataclasses import replace
 from typing import Any
 
 from huey.api import Task
@@ -11,11 +10,13 @@ from opentelemetry.context import Context
 
 from huey_otel import _names as n
 from huey_otel import events as e
-from huey_otel._attempts import HERE, Attempt, Chord, Current, Outgoing
+from huey_otel._attempts import Attempt
 from huey_otel._carrier import Carrier, encode
+from huey_otel._doing import HERE, Doing
 from huey_otel._forks import look_around
 from huey_otel._guard import guarded
-from huey_otel.observed.links import some, traceparent
+from huey_otel._outgoing import Chord, Current, Outgoing
+from huey_otel.observed.links import named, some
 from huey_otel.observed.propagation import headers_of, headers_of_retry
 from huey_otel.observed.recorder import Recorder
 from huey_otel.observed.tracing import Tracing
@@ -35,35 +36,43 @@ class Outward:
     def enqueueing(self, task: Task) -> None:
         """Before huey's enqueue: see where *task* comes from, and what it carries."""
         look_around()
+        here = HERE.doing
         now = time.time()
-        chord, HERE.chord = HERE.chord, None
-        ripe = HERE.ripe.pop(id(task), None) if HERE.ripe else None
+        chord, here.chord = here.chord, None
+        ripe = here.ripe.pop(id(task), None) if here.ripe else None
         if ripe is not None:
-            HERE.outgoing = self._ripe(task, ripe, now)
-        elif HERE.due and HERE.due.pop(id(task), None) is task:
-            outgoing = Outgoing(task, self._new(task, now), n.ORIGIN_PERIODIC)
-            HERE.outgoing = outgoing
-            facts = self._recorder.facts(task, 1)
-            self._recorder.say(
-                e.EVENT_SCHEDULING_PERIODIC, facts=facts, retries=task.retries
+            here.outgoing = self._ripe(task, ripe, now)
+        elif here.due and here.due.pop(id(task), None) is task:
+            here.outgoing = outgoing = self._of(
+                task, self._new(here, task, now), n.ORIGIN_PERIODIC
             )
-        elif HERE.caller == n.ORIGIN_RETRY:
-            HERE.outgoing = Outgoing(task, self._next(task, now), n.ORIGIN_RETRY)
+            self._recorder.say(
+                e.EVENT_SCHEDULING_PERIODIC, facts=outgoing.facts, retries=task.retries
+            )
+        elif here.caller == n.ORIGIN_RETRY:
+            here.outgoing = self._of(task, self._next(task, now), n.ORIGIN_RETRY)
         else:
-            outgoing = Outgoing(task, self._new(task, now), HERE.caller)
-            HERE.outgoing = outgoing
-            within = None if chord is None else self._callback(outgoing, chord)
-            self._tracing.enqueue(outgoing, self._recorder.facts(task, 1), within)
+            here.outgoing = outgoing = self._of(
+                task, self._new(here, task, now), here.caller
+            )
+            within = None if chord is None else self._callback(here, outgoing, chord)
+            self._tracing.enqueue(outgoing, within)
 
-    def _callback(self, outgoing: Outgoing, chord: Chord) -> Context | None:
+    def _of(self, task: Task, carrier: Carrier, origin: str) -> Outgoing:
+        facts = self._recorder.facts(task, carrier.attempt)
+        return Outgoing(task, facts, carrier, origin)
+
+    def _callback(
+        self, here: Doing, outgoing: Outgoing, chord: Chord
+    ) -> Context | None:
         """Say which members it follows, and find the trace that has the chord."""
-        carrier = replace(
-            outgoing.carrier, members=some(chord.members), chord_size=chord.size
+        carrier = outgoing.carrier._replace(
+            members=some(chord.members), chord_size=chord.size
         )
-        member = HERE.attempts[-1]
+        member = here.attempts[-1]
         within = self._tracing.of_chord(member)
         if within is not None and member.carrier is not None:
-            carrier = replace(carrier, hops=member.carrier.hops + 1)
+            carrier = carrier._replace(hops=member.carrier.hops + 1)
         outgoing.carrier = carrier
         return within
 
@@ -73,40 +82,38 @@ class Outward:
 
         The span of a member travels behind its result.
         """
-        span = traceparent(HERE.attempts[-1].span) if HERE.attempts else None
+        here = HERE.doing
+        span = named(here.attempts[-1].span) if here.attempts else None
         done = span and encode(Carrier(enqueued=time.time(), previous=span))
-        HERE.chord = Chord(chord.size, done or None) if HERE.attempts else None
+        here.chord = Chord(chord.size, done or None) if here.attempts else None
 
     def _ripe(self, task: Task, ripe: Attempt, now: float) -> Outgoing:
         """The scheduler moves a ripe task: no new enqueue, so the same carrier."""
         eta = None if task.eta is None else self._recorder.unix_time(task.eta)
-        return Outgoing(
-            task,
-            ripe.carrier or Carrier(enqueued=now, eta=eta),
-            n.ORIGIN_SCHEDULED,
-            ripe=ripe,
-            late=None if eta is None else max(0.0, now - eta),
-        )
+        carrier = ripe.carrier or Carrier(enqueued=now, eta=eta)
+        outgoing = self._of(task, carrier, n.ORIGIN_SCHEDULED)
+        outgoing.ripe = ripe
+        outgoing.late = None if eta is None else max(0.0, now - eta)
+        return outgoing
 
-    def _new(self, task: Task, now: float) -> Carrier:
+    def _new(self, here: Doing, task: Task, now: float) -> Carrier:
         eta = None if task.eta is None else self._recorder.unix_time(task.eta)
-        hops = HERE.attempts[-1].hops + 1 if HERE.attempts else 0
-        return Carrier(enqueued=now, eta=eta, hops=hops)
+        hops = here.attempts[-1].hops + 1 if here.attempts else 0
+        return Carrier(now, eta, hops=hops)
 
     def _next(self, task: Task, now: float) -> Carrier:
         """The carrier of the attempt after the current one; its headers stay."""
-        attempt = HERE.attempt_of(task)
+        attempt = HERE.doing.attempt_of(task)
         eta = None if task.eta is None else self._recorder.unix_time(task.eta)
         if attempt is None:
             return Carrier(enqueued=now, eta=eta)
         carrier = attempt.carrier or Carrier(enqueued=now)
-        return replace(
-            carrier,
+        return carrier._replace(
             enqueued=now,
             eta=eta,
             attempt=attempt.facts.attempt + 1,
             headers=headers_of_retry(carrier, attempt.span),
-            previous=traceparent(attempt.span),
+            previous=named(attempt.span),
             members=(),
         )
 
@@ -133,7 +140,7 @@ class Outward:
     @guarded
     def signaled(self, task: Task) -> None:
         """Huey is about to put *task* on the queue, and says so."""
-        outgoing = HERE.outgoing
+        outgoing = HERE.doing.outgoing
         if outgoing is None or outgoing.task is not task:
             return
         if self._recorder.huey.immediate:
@@ -144,15 +151,14 @@ class Outward:
         extra: dict[str, object] = {"origin": outgoing.origin}
         if outgoing.late is not None:
             extra["late"] = outgoing.late
-        facts = self._recorder.facts(task, outgoing.carrier.attempt)
         self._recorder.say(
-            e.EVENT_ENQUEUED, facts=facts, retries=task.retries, extra=extra
+            e.EVENT_ENQUEUED, facts=outgoing.facts, retries=task.retries, extra=extra
         )
 
     @guarded
     def trailer(self, task: Task) -> bytes | None:
         """The carrier of *task* in bytes, if it is *task* that is on its way out."""
-        outgoing = HERE.outgoing
+        outgoing = HERE.doing.outgoing
         if outgoing is None or outgoing.task is not task:
             return None
         return encode(outgoing.carrier)
@@ -181,19 +187,23 @@ class Outward:
     @guarded
     def scheduling(self, task: Task) -> None:
         """Before huey's add_schedule, whose write may be read before it returns."""
+        here = HERE.doing
         now = time.time()
-        attempt = HERE.attempt_of(task)
-        if HERE.caller == n.ORIGIN_RETRY:
+        attempt = here.attempt_of(task)
+        if here.caller == n.ORIGIN_RETRY:
             carrier = self._next(task, now)
         elif attempt is not None and attempt.carrier is not None:
             carrier = attempt.carrier
         else:
             # Put there by hand, and so without an enqueue that would say from where.
             headers = headers_of(contexts.get_current())
-            carrier = replace(self._new(task, now), headers=headers)
-        HERE.outgoing = Outgoing(task, carrier, HERE.caller)
-        facts = self._recorder.facts(task, carrier.attempt)
+            carrier = self._new(here, task, now).carrying(headers)
+        here.outgoing = outgoing = self._of(task, carrier, here.caller)
         if attempt is not None:
             # huey has raised it already to what the next retry waits (backoff).
-            facts = facts._replace(retry_delay=attempt.facts.retry_delay)
-        self._recorder.say(e.EVENT_SCHEDULED, facts=facts, retries=task.retries)
+            outgoing.facts = outgoing.facts._replace(
+                retry_delay=attempt.facts.retry_delay
+            )
+        self._recorder.say(
+            e.EVENT_SCHEDULED, facts=outgoing.facts, retries=task.retries
+        )

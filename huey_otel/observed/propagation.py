@@ -1,12 +1,19 @@
 """Propagation: what rides in a message, and what it makes of the attempt's parent."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from huey.api import Task
+from opentelemetry import baggage, propagate, trace
 from opentelemetry import context as contexts
-from opentelemetry import propagate, trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span
+from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+)
 
 from huey_otel import _names as n
 from huey_otel._attempts import Attempt
@@ -14,8 +21,10 @@ from huey_otel._carrier import Carrier
 from huey_otel._guard import guarded
 from huey_otel._settings import Settings
 from huey_otel.observed.links import links_of
+from huey_otel.observed.w3c import TRACEPARENT, is_default, read, traceparent
 
 _MOST_HOPS: Final = 100
+_ROOT: Final = Context()
 _BAGGAGE: Final = "baggage"
 _LARGEST_BAGGAGE: Final = 4_096
 _LARGEST_HEADERS: Final = 6_144
@@ -29,27 +38,27 @@ class Propagation:
         self._propagation = settings.propagation
         self._link_after = settings.link_after
 
-    def parent(self, attempt: Attempt) -> tuple[Context, list[Link]]:
-        """The context that *attempt*'s span starts in, and what it is linked to."""
+    def parent(self, attempt: Attempt) -> tuple[Context, SpanContext, list[Link]]:
+        """The context that *attempt*'s span starts in, its parent, and its links."""
         carrier = attempt.carrier
         links = links_of(carrier)
         if attempt.nested:
             # In immediate mode the enqueue is current, and the run is inside it.
-            return contexts.get_current(), links
+            current = contexts.get_current()
+            return current, trace.get_current_span(current).get_span_context(), links
         if carrier is None or not carrier.headers:
-            return Context(), links
+            return _ROOT, INVALID_SPAN_CONTEXT, links
         how = self._how(attempt.task, carrier)
         if how == n.PROPAGATE_NONE:
-            return Context(), links
-        extracted = propagate.extract(carrier.headers, Context())
+            return _ROOT, INVALID_SPAN_CONTEXT, links
+        extracted, origin = _extracted(carrier.headers)
         if how == n.PROPAGATE_CHILD:
-            return extracted, links
-        origin = trace.get_current_span(extracted).get_span_context()
+            return extracted, origin, links
         if origin.is_valid and all(
             origin.span_id != link.context.span_id for link in links
         ):
             links.insert(0, Link(origin))
-        return Context(), links
+        return _ROOT, INVALID_SPAN_CONTEXT, links
 
     def of_chord(self, member: Attempt) -> Context | None:
         """The context that the chord of *member* was enqueued in.
@@ -61,8 +70,7 @@ class Propagation:
             return None
         if carrier.hops > _MOST_HOPS or self._propagation == n.PROPAGATE_NONE:
             return None
-        enqueued = propagate.extract(carrier.headers, Context())
-        wanted = trace.get_current_span(enqueued).get_span_context()
+        enqueued, wanted = _extracted(carrier.headers)
         here = trace.get_current_span().get_span_context()
         if not wanted.is_valid or wanted.trace_id == here.trace_id:
             return None
@@ -92,8 +100,29 @@ class Propagation:
         return how
 
 
+def _extracted(headers: Mapping[str, str]) -> tuple[Context, SpanContext]:
+    """What the global propagator reads in *headers*, and the span in there."""
+    text = headers.get(TRACEPARENT)
+    if (
+        text is not None
+        and len(headers) == 1
+        and is_default(propagate.get_global_textmap())
+    ):
+        ids = read(text)
+        if ids is not None:
+            return trace.set_span_in_context(NonRecordingSpan(ids), _ROOT), ids
+    context = propagate.extract(headers, _ROOT) if headers else _ROOT
+    return context, trace.get_current_span(context).get_span_context()
+
+
 def headers_of(context: Context) -> dict[str, str]:
     """What the global propagator makes of *context*; what is too much is left out."""
+    if is_default(propagate.get_global_textmap()):
+        ids = trace.get_current_span(context).get_span_context()
+        # One value in a context that has a span is that span.
+        alone = len(context) == 1 or not baggage.get_all(context)
+        if alone and ids.is_valid and not ids.trace_state:
+            return {TRACEPARENT: traceparent(ids)}
     headers: dict[str, str] = {}
     propagate.inject(headers, context)
     size = 0
@@ -119,7 +148,7 @@ def headers_of_retry(carrier: Carrier, span: Span | None) -> dict[str, str]:
     headers = dict(carrier.headers)
     if span is None or not span.get_span_context().is_valid:
         return headers
-    before = propagate.extract(headers, Context()) if headers else Context()
-    if trace.get_current_span(before).get_span_context().is_valid:
+    before, origin = _extracted(headers)
+    if origin.is_valid:
         return headers
     return headers_of(trace.set_span_in_context(span, before))

@@ -9,7 +9,9 @@ from huey.api import Huey, Task
 
 from huey_otel import _failures, mapping
 from huey_otel import _names as n
-from huey_otel._attempts import HERE, Attempt, Outgoing
+from huey_otel._attempts import Attempt
+from huey_otel._doing import HERE
+from huey_otel._outgoing import Outgoing
 from huey_otel._records import Record, TaskFacts
 from huey_otel._relay import Relay
 from huey_otel._settings import Settings
@@ -85,7 +87,7 @@ class Recorder:
                 time.time() if timestamp is None else timestamp,
                 self.relay.pid,
                 0,
-                HERE.worker,
+                HERE.doing.worker,
                 facts and tuple(facts),
                 retries,
                 extra,
@@ -117,7 +119,7 @@ class Recorder:
                 self.relay.pid,
                 attempt.key,
                 attempt.worker,
-                tuple(attempt.facts),
+                attempt.told,
                 attempt.retries if retries is None else retries,
                 extra,
                 start,
@@ -127,7 +129,7 @@ class Recorder:
 
     def accepted(self, outgoing: Outgoing) -> None:
         """Record that the storage has taken a message."""
-        facts = self.facts(outgoing.task, outgoing.carrier.attempt)
+        facts = outgoing.facts
         if self._produced(facts.name, outgoing.origin):
             return
         extra: dict[str, Any] = {"origin": outgoing.origin}
@@ -144,8 +146,7 @@ class Recorder:
         extra: dict[str, Any] = {"duration": time.monotonic() - outgoing.began}
         if outgoing.error is not None:
             extra["exception"] = _failures.class_name(outgoing.error)
-        facts = self.facts(outgoing.task, outgoing.carrier.attempt)
-        self.say(mapping.SENT, facts=facts, extra=extra)
+        self.say(mapping.SENT, facts=outgoing.facts, extra=extra)
 
     def failure(self, error: BaseException | None) -> dict[str, Any]:
         """What an error event says of *error*; None where it is not known."""

@@ -8,7 +8,8 @@ from huey.api import Task
 from huey_otel import _failures, mapping
 from huey_otel import _names as n
 from huey_otel import events as e
-from huey_otel._attempts import HERE, Attempt, running
+from huey_otel._attempts import Attempt, running
+from huey_otel._doing import HERE, Doing
 from huey_otel._guard import guarded
 from huey_otel.mapping import Row
 from huey_otel.observed.recorder import Recorder
@@ -25,25 +26,29 @@ class Runs:
     @guarded
     def taken(self, task: Task) -> None:
         """Before huey's execute: the attempt of *task* becomes the current one."""
-        attempt = HERE.popped
+        here = HERE.doing
+        attempt = here.popped
         if attempt is not None and attempt.task is task:
-            HERE.popped = None
+            here.popped = None
         else:
             # Immediate mode, or a task that was popped on another thread.
-            outgoing = HERE.outgoing
-            carrier = None
-            if outgoing is not None and outgoing.task is task:
-                carrier = outgoing.carrier
-            facts = self._recorder.facts(task, carrier.attempt if carrier else 1)
-            attempt = Attempt(task, facts, carrier, HERE.worker)
-            attempt.nested = True
-        HERE.attempts.append(attempt)
+            attempt = self._unannounced(here, task)
+        here.attempts.append(attempt)
+
+    def _unannounced(self, here: Doing, task: Task) -> Attempt:
+        outgoing, carrier = here.outgoing, None
+        if outgoing is not None and outgoing.task is task:
+            carrier = outgoing.carrier
+        facts = self._recorder.facts(task, carrier.attempt if carrier else 1)
+        attempt = Attempt(task, facts, carrier, here.worker)
+        attempt.nested = True
+        return attempt
 
     @guarded
     def signaled(self, signal: str, task: Task) -> None:
         """Huey is about to send *signal*; users' receivers come after us."""
         row = mapping.BY_SIGNAL.get(signal)
-        attempt = HERE.attempt_of(task)
+        attempt = HERE.doing.attempt_of(task)
         if row is None or attempt is None:
             return
         if row.status == e.EVENT_STARTED:
@@ -81,7 +86,7 @@ class Runs:
         attempt.stored = outcome == n.OUTCOME_SUCCESS
         error = sys.exception() if row.error else None
         self._tell_end(attempt, row, error)
-        if outcome == n.OUTCOME_INTERRUPTED and attempt not in HERE.attempts:
+        if outcome == n.OUTCOME_INTERRUPTED and attempt not in HERE.doing.attempts:
             # Said by the main thread of a worker's: it may never come back to say more.
             self._close(attempt)
 
@@ -102,11 +107,12 @@ class Runs:
 
         *task* is what it was about, if no attempt runs.
         """
-        if HERE.reported is error:
+        here = HERE.doing
+        if here.reported is error:
             return
-        HERE.reported = error
+        here.reported = error
         extra = self._recorder.failure(error)
-        attempt = HERE.attempts[-1] if HERE.attempts else None
+        attempt = here.attempts[-1] if here.attempts else None
         if attempt is None:
             self._say_failed(status, extra, task)
             return
@@ -124,7 +130,7 @@ class Runs:
         if task is None:
             self._recorder.say(status, extra=extra)
             return
-        outgoing = HERE.outgoing
+        outgoing = HERE.doing.outgoing
         attempt = outgoing.carrier.attempt if outgoing is not None else 1
         facts = self._recorder.facts(task, attempt)
         self._recorder.say(status, facts=facts, retries=task.retries, extra=extra)
@@ -132,13 +138,13 @@ class Runs:
     @guarded
     def result_not_stored(self, error: Exception) -> None:
         """Huey's put_result raised; a user who calls it has the error himself."""
-        if HERE.caller == n.ORIGIN_PIPELINE:
+        if HERE.doing.caller == n.ORIGIN_PIPELINE:
             self.failed(e.EVENT_ERROR_STORING_RESULT, error)
 
     @guarded
     def not_enqueued(self, task: Task, error: BaseException) -> None:
         """Huey's enqueue raised; only huey's own enqueues are an event."""
-        outgoing = HERE.outgoing
+        outgoing = HERE.doing.outgoing
         if outgoing is None or outgoing.task is not task:
             return
         if self._recorder.huey.immediate:
@@ -154,7 +160,7 @@ class Runs:
     @guarded
     def enqueued(self, task: Task) -> None:
         """Huey's enqueue returned: a ripe task is no longer the scheduler's."""
-        outgoing = HERE.outgoing
+        outgoing = HERE.doing.outgoing
         if outgoing is None or outgoing.task is not task:
             return
         if not self._recorder.huey.immediate:
@@ -166,22 +172,23 @@ class Runs:
 
     def _put_back(self, task: Task) -> None:
         """Somebody popped *task* by hand, and it is where it was."""
-        popped = HERE.popped
+        here = HERE.doing
+        popped = here.popped
         if popped is not None and popped.task is task:
-            HERE.popped = None
+            here.popped = None
             popped.moved = True
             self._close(popped)
 
     @guarded
     def not_scheduled(self, error: Exception) -> None:
         """Huey's add_schedule raised."""
-        if HERE.caller != n.ORIGIN_CALL:
+        if HERE.doing.caller != n.ORIGIN_CALL:
             self.failed(e.EVENT_ERROR_SCHEDULING, error)
 
     @guarded
     def scheduled(self, task: Task) -> None:
         """Huey's add_schedule returned: a task that was not due is back there."""
-        attempt = HERE.attempt_of(task)
+        attempt = HERE.doing.attempt_of(task)
         if attempt is not None and attempt.started is None:
             attempt.moved = True
         self._put_back(task)
@@ -189,22 +196,23 @@ class Runs:
     @guarded
     def requeued(self, task: Task) -> None:
         """Huey's _requeue_task returned: a further attempt follows."""
-        attempt = HERE.attempt_of(task)
+        attempt = HERE.doing.attempt_of(task)
         if attempt is not None:
             attempt.requeued = True
 
     @guarded
     def escaped(self, error: BaseException, depth: int) -> None:
         """*error* left huey's execute: it was the task's, huey's, or an interrupt."""
-        if len(HERE.attempts) <= depth:
+        here = HERE.doing
+        if len(here.attempts) <= depth:
             return
-        attempt = HERE.attempts[depth]
+        attempt = here.attempts[depth]
         attempt.escaped = True
         if isinstance(error, KeyboardInterrupt) and attempt.started is None:
             # Popped, and not run: huey says nothing of it.
             attempt.final = n.OUTCOME_INTERRUPTED
             self._recorder.tell(attempt, e.EVENT_INTERRUPTED)
-        if HERE.reported is error:
+        if here.reported is error:
             return
         if attempt.started is not None and not isinstance(error, Exception):
             if isinstance(error, KeyboardInterrupt):
@@ -220,16 +228,15 @@ class Runs:
     @guarded
     def done(self, depth: int) -> None:
         """Huey's execute is left: all is known of the attempt."""
-        if len(HERE.attempts) > depth:
-            # More than one when a task's timeout came just as an inner run was left.
-            for attempt in reversed(HERE.attempts[depth:]):
-                self._tracing.leave(attempt)
-                self._close(attempt)
-            del HERE.attempts[depth:]
-        if not HERE.attempts:
-            HERE.reported = None
-            HERE.trailer = None
-            HERE.chord = None
+        here = HERE.doing
+        attempts = here.attempts
+        # More than one when a task's timeout came just as an inner run was left.
+        for attempt in reversed(attempts[depth:]):
+            self._tracing.leave(attempt)
+            self._close(attempt)
+        del attempts[depth:]
+        if not attempts:
+            here.reported = here.trailer = here.chord = None
 
     def _close(self, attempt: Attempt) -> None:
         if running.get(id(attempt.task)) is attempt:

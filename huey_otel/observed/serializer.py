@@ -2,14 +2,15 @@
 
 import copy
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
 from huey.registry import Message
 from huey.serializer import Serializer, SignedSerializer
 
 from huey_otel import _names as n
-from huey_otel._attempts import HERE
 from huey_otel._carrier import Carrier, TrailerError, decode
+from huey_otel._doing import HERE
 from huey_otel._guard import guarded
 from huey_otel._losses import LOSSES
 from huey_otel.observed.naming import put_back, swap
@@ -24,11 +25,12 @@ class ObservedSerializer(Serializer):
 
     def _serialize(self, data: Any) -> bytes:
         written: bytes = super()._serialize(data)
-        trailer = HERE.trailer
+        here = HERE.doing
+        trailer = here.trailer
         if trailer is not None and isinstance(data, Message):
-            HERE.written = True
+            here.written = True
             return written + trailer
-        chord = HERE.chord
+        chord = here.chord
         if chord is not None and chord.done is not None:
             # The result of a member, which nothing else is stored with.
             return written + chord.done
@@ -49,9 +51,16 @@ class PeekingSerializer(ObservedSerializer):
         return decode(data)
 
 
+@guarded
+@guarded
 def is_hueys(serializer: object) -> bool:
     """Whether all of *serializer* is huey's own, so that a trailer is inside."""
-    kind = type(serializer)
+    kind: Any = type(serializer)
+    return _is_hueys(kind)
+
+
+@lru_cache(maxsize=64)
+def _is_hueys(kind: Any) -> bool:
     return (
         getattr(kind, "serialize", None) is Serializer.serialize
         and getattr(kind, "_serialize", None) in _OURS_AND_HUEYS
@@ -60,13 +69,14 @@ def is_hueys(serializer: object) -> bool:
 
 @guarded
 def _read_carrier(data: bytes) -> None:
+    here = HERE.doing
     try:
-        HERE.incoming = carrier = decode(data)
-        chord = HERE.chord
+        here.incoming = carrier = decode(data)
+        chord = here.chord
         if chord is not None and carrier is not None and carrier.previous is not None:
             chord.members.append(carrier.previous)
     except TrailerError as error:
-        HERE.incoming = None
+        here.incoming = None
         LOSSES.count(n.LOSS_CARRIER, why=f"a message came with a {error}")
 
 

@@ -1,7 +1,6 @@
 """Spans: one for each enqueue, one for each attempt, with all that is said in them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from huey.api import Task
@@ -12,12 +11,14 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, TraceF
 
 from huey_otel import _failures
 from huey_otel import _names as n
-from huey_otel._attempts import Attempt, Current, Outgoing
+from huey_otel._attempts import Attempt
 from huey_otel._guard import guarded
+from huey_otel._outgoing import Current, Outgoing
 from huey_otel._provider import Provided
 from huey_otel._records import TaskFacts
 from huey_otel._settings import Settings
 from huey_otel._span_start import start_of
+from huey_otel.observed.operation import Operation
 from huey_otel.observed.propagation import Propagation, headers_of
 
 _LONGEST_DESCRIPTION: Final = 1_024
@@ -33,42 +34,31 @@ class Tracing:
     def __init__(
         self, queue: str, settings: Settings, provided: Callable[[], Provided]
     ) -> None:
-        self._queue = queue
-        self._by_task = settings.span_naming == n.NAMING_TASK
+        naming = settings.span_naming
         self._tracebacks = settings.tracebacks
         self._propagation = Propagation(settings)
         self._provided = provided
-        self._enqueue_attributes = self._operation(n.ENQUEUE, n.TYPE_SEND)
-        self._process_attributes = self._operation(n.PROCESS, n.TYPE_PROCESS)
-
-    def _operation(self, name: str, kind: str) -> dict[str, Any]:
-        return {
-            n.MESSAGING_SYSTEM: n.SYSTEM,
-            n.MESSAGING_OPERATION_NAME: name,
-            n.MESSAGING_OPERATION_TYPE: kind,
-            n.MESSAGING_DESTINATION_NAME: self._queue,
-        }
+        self._enqueueing = Operation(n.ENQUEUE, n.TYPE_SEND, queue, naming)
+        self._processing = Operation(n.PROCESS, n.TYPE_PROCESS, queue, naming)
 
     @guarded
-    def enqueue(
-        self, outgoing: Outgoing, facts: TaskFacts, within: Context | None = None
-    ) -> None:
+    def enqueue(self, outgoing: Outgoing, within: Context | None = None) -> None:
         """Start the span of an enqueue, make it current, and send it along.
 
         It belongs to what is current, or to what is so in *within*.
         """
-        task = outgoing.task
-        attributes = self._attributes(self._enqueue_attributes, task, facts)
+        facts = outgoing.facts
+        name, known = self._enqueueing.of(facts.name)
         span = self._provided().tracer.start_span(
-            self._name(n.ENQUEUE, facts),
+            name,
             context=within,
             kind=SpanKind.PRODUCER,
-            attributes=attributes,
+            attributes=_attributes(known, outgoing.task, facts),
         )
         outgoing.span = span
         before = contexts.get_current()
         context = _within(span, within or before)
-        outgoing.carrier = replace(outgoing.carrier, headers=headers_of(context))
+        outgoing.carrier = outgoing.carrier.carrying(headers_of(context))
         outgoing.before = before
         contexts.attach(context)
 
@@ -81,9 +71,9 @@ class Tracing:
         if trace.get_current_span().get_span_context().is_valid:
             return None
         span = self._provided().tracer.start_span(
-            f"{n.ENQUEUE} {kind if self._by_task else self._queue}",
+            self._enqueueing.named(kind),
             kind=SpanKind.CLIENT,
-            attributes=self._enqueue_attributes | {n.MESSAGING_BATCH_COUNT: count},
+            attributes=self._enqueueing.attributes | {n.MESSAGING_BATCH_COUNT: count},
         )
         current = Current(span=span, before=contexts.get_current())
         contexts.attach(trace.set_span_in_context(span))
@@ -107,10 +97,7 @@ class Tracing:
 
         What else is to be known of it when it is lost, None for nothing.
         """
-        attributes = {}
-        if wait is not None:
-            attributes[n.TASK_WAIT] = wait
-        span, context, links = self._start(attempt, attributes)
+        span, context, links = self._start(attempt, n.TASK_WAIT, wait)
         attempt.span = span
         attempt.before = contexts.get_current()
         contexts.attach(context)
@@ -121,7 +108,7 @@ class Tracing:
     @guarded
     def short(self, attempt: Attempt, outcome: str) -> None:
         """Tell in the trace why nothing was run."""
-        attempt.span, _, _ = self._start(attempt, {n.TASK_OUTCOME: outcome})
+        attempt.span, _, _ = self._start(attempt, n.TASK_OUTCOME, outcome)
         attempt.span.end()
 
     @guarded
@@ -130,41 +117,44 @@ class Tracing:
         return self._propagation.of_chord(member)
 
     def _start(
-        self, attempt: Attempt, more: dict[str, Any]
+        self, attempt: Attempt, key: str, value: float | str | None
     ) -> tuple[Span, Context, list[Link]]:
-        """A span for *attempt*, the context in which it is current, and its links."""
-        parent, links = self._propagation.parent(attempt)
-        above = trace.get_current_span(parent).get_span_context()
-        attributes = self._attributes(
-            self._process_attributes, attempt.task, attempt.facts
-        )
-        attributes.update(more)
+        """A span for *attempt*, the context in which it is current, and its links.
+
+        With *key* among its attributes, unless *value* is None.
+        """
+        parent, above, links = self._propagation.parent(attempt)
+        facts, carrier, began = attempt.facts, attempt.carrier, attempt.started
+        name, known = self._processing.of(facts.name)
+        attributes = _attributes(known, attempt.task, facts)
+        if value is not None:
+            attributes[key] = value
         if attempt.worker is not None:
             attributes[n.WORKER_NAME] = attempt.worker
-        if attempt.carrier is not None and attempt.carrier.chord_size:
-            attributes[n.CHORD_SIZE] = attempt.carrier.chord_size
-        began = attempt.started
+        if carrier is not None and carrier.chord_size:
+            attributes[n.CHORD_SIZE] = carrier.chord_size
         span = self._provided().tracer.start_span(
-            self._name(n.PROCESS, attempt.facts),
+            name,
             context=parent,
             kind=SpanKind.CONSUMER,
             attributes=attributes,
             links=links,
-            start_time=None if began is None else _nanoseconds(began),
+            start_time=None if began is None else int(began * 1e9),
         )
         if not above.is_valid:
             # A trace of its own, and the hops are those within one.
             attempt.hops = 0
         ids = span.get_span_context()
-        if ids.is_valid and ids.trace_flags & TraceFlags.SAMPLED:
-            attempt.facts = attempt.facts._replace(
-                trace_id=trace.format_trace_id(ids.trace_id),
-                span_id=trace.format_span_id(ids.span_id),
-                parent_id=(
-                    trace.format_span_id(above.span_id) if above.is_valid else None
-                ),
+        if not ids.is_valid:
+            # Without a provider: that of opentelemetry-api 1.30 hides its parent.
+            return span, parent, links
+        if ids.trace_flags & _SAMPLED:
+            attempt.within(
+                f"{ids.trace_id:032x}",
+                f"{ids.span_id:016x}",
+                f"{above.span_id:016x}" if above.is_valid else None,
             )
-        return span, _within(span, parent), links
+        return span, trace.set_span_in_context(span, parent), links
 
     @guarded
     def end(
@@ -174,7 +164,7 @@ class Tracing:
         span = attempt.span
         if span is None:
             return
-        end = _nanoseconds((attempt.started or 0.0) + (attempt.duration or 0.0))
+        end = int(((attempt.started or 0.0) + (attempt.duration or 0.0)) * 1e9)
         if span.is_recording():
             span.set_attribute(n.TASK_OUTCOME, attempt.outcome or "")
             if failure is not None:
@@ -191,22 +181,21 @@ class Tracing:
             # A task's timeout came in between the end of the run and that of the span.
             span.end()
 
-    def _name(self, operation: str, facts: TaskFacts) -> str:
-        return f"{operation} {facts.name if self._by_task else self._queue}"
 
-    def _attributes(
-        self, operation: dict[str, Any], task: Task, facts: TaskFacts
-    ) -> dict[str, Any]:
-        attributes = operation.copy()
-        attributes[n.MESSAGING_MESSAGE_ID] = facts.id
-        attributes[n.TASK_NAME] = facts.name
-        attributes[n.TASK_ATTEMPT] = facts.attempt
-        attributes[n.TASK_RETRIES_LEFT] = task.retries
-        if task.priority is not None:
-            attributes[n.TASK_PRIORITY] = task.priority
-        if facts.execute_time is not None:
-            attributes[n.TASK_ETA] = facts.execute_time
-        return attributes
+_SAMPLED: Final = int(TraceFlags.SAMPLED)
+
+
+def _attributes(known: dict[str, Any], task: Task, facts: TaskFacts) -> dict[str, Any]:
+    """All that spans say of *task* at either end, at once: it costs least so."""
+    attributes = known.copy()
+    attributes[n.MESSAGING_MESSAGE_ID] = facts.id
+    attributes[n.TASK_ATTEMPT] = facts.attempt
+    attributes[n.TASK_RETRIES_LEFT] = task.retries
+    if task.priority is not None:
+        attributes[n.TASK_PRIORITY] = task.priority
+    if facts.execute_time is not None:
+        attributes[n.TASK_ETA] = facts.execute_time
+    return attributes
 
 
 def _within(span: Span, context: Context) -> Context:
@@ -247,7 +236,3 @@ def _record(
 def message_of(error: BaseException | None) -> str | None:
     """What *error* says, at most 1,024 characters; None if it cannot say it."""
     return None if error is None else _failures.message(error)[:_LONGEST_DESCRIPTION]
-
-
-def _nanoseconds(seconds: float) -> int:
-    return int(seconds * 1e9)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from huey.constants import WORKER_PROCESS
 
 from huey_otel import mapping
-from huey_otel._attempts import HERE, disown_all
+from huey_otel._attempts import disown_all
+from huey_otel._doing import HERE
 from huey_otel._forks import look_around
 from huey_otel._guard import guarded
 from huey_otel._records import Record
@@ -90,7 +91,7 @@ class Workers:
     @guarded
     def worker_begins(self, name: str) -> None:
         """A worker is about to take its first task; called by the worker itself."""
-        HERE.worker = name
+        HERE.doing.worker = name
 
     @guarded
     def worker_ends(self, reason: str) -> None:
