@@ -45,6 +45,14 @@ class Provided:
     where: str
     processors: "tuple[SpanProcessor, ...]" = ()
 
+    @property
+    def silent(self) -> bool:
+        """Whether there is no provider yet, so that nothing is made of a span."""
+        return (
+            type(self.provider) is ProxyTracerProvider
+            and trace.get_tracer_provider() is self.provider
+        )
+
     def prepare(self) -> None:
         """Be ready to flush whenever this process ends."""
         if hasattr(self.provider, "force_flush"):

@@ -47,16 +47,19 @@ class Tracing:
 
         It belongs to what is current, or to what is so in *within*.
         """
+        before = contexts.get_current()
+        provided = self._provided()
+        if not before and within is None and provided.silent:
+            return
         facts = outgoing.facts
         name, known = self._enqueueing.of(facts.name)
-        span = self._provided().tracer.start_span(
+        span = provided.tracer.start_span(
             name,
             context=within,
             kind=SpanKind.PRODUCER,
             attributes=_attributes(known, outgoing.task, facts),
         )
         outgoing.span = span
-        before = contexts.get_current()
         context = _within(span, within or before)
         outgoing.carrier = outgoing.carrier.carrying(headers_of(context))
         outgoing.before = before
@@ -97,9 +100,14 @@ class Tracing:
 
         What else is to be known of it when it is lost, None for nothing.
         """
+        before = contexts.get_current()
+        carrier = attempt.carrier
+        if not before and not (carrier and carrier.headers) and self._provided().silent:
+            attempt.hops = 0
+            return None
         span, context, links = self._start(attempt, n.TASK_WAIT, wait)
         attempt.span = span
-        attempt.before = contexts.get_current()
+        attempt.before = before
         contexts.attach(context)
         if attempt.facts.span_id is None:
             return None
