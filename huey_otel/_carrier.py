@@ -17,6 +17,7 @@ _VERSION: Final = 1
 _FOOTER: Final = struct.Struct("<I4s")
 """Bytes of JSON in three bytes, the version in the fourth, and the magic."""
 
+_SIZE: Final = _FOOTER.size
 _LENGTH: Final = 0xFFFFFF
 _VERSION_AT: Final = 24
 LARGEST: Final = 8_192
@@ -95,8 +96,9 @@ def opened(message: bytes) -> tuple[bytes, Carrier] | None:
     carrier = decode(message)
     if carrier is None:
         return None
-    packed, _ = _FOOTER.unpack(message[-_FOOTER.size :])
-    return message[: -_FOOTER.size - (packed & _LENGTH)], carrier
+    end = len(message) - _SIZE
+    packed, _ = _FOOTER.unpack_from(message, end)
+    return message[: end - (packed & _LENGTH)], carrier
 
 
 def decode(message: bytes) -> Carrier | None:
@@ -105,18 +107,22 @@ def decode(message: bytes) -> Carrier | None:
     Raises TrailerError for one that is damaged, too large, or of a version
     that we do not know.
     """
-    if message[-4:] != _MAGIC or len(message) < _FOOTER.size:
+    if message[-4:] != _MAGIC or len(message) < _SIZE:
         return None
-    packed, _ = _FOOTER.unpack_from(message, len(message) - _FOOTER.size)
-    length, version = packed & _LENGTH, packed >> _VERSION_AT
-    if version != _VERSION:
+    end = len(message) - _SIZE
+    packed, _ = _FOOTER.unpack_from(message, end)
+    begin = end - (packed & _LENGTH)
+    if packed >> _VERSION_AT != _VERSION:
+        version = packed >> _VERSION_AT
         raise TrailerError(f"trailer of version {version}, known is {_VERSION}")
-    if length > LARGEST or length + _FOOTER.size > len(message):
-        raise TrailerError(f"trailer of {length} bytes, at most {LARGEST} are read")
+    if begin < 0 or end - begin > LARGEST:
+        raise TrailerError(
+            f"trailer of {packed & _LENGTH} bytes, at most {LARGEST} are read"
+        )
     try:
-        text = message[-_FOOTER.size - length : -_FOOTER.size].decode()
-        values, end = _scan(text, 0)
-        if end == len(text):
+        text = message[begin:end].decode()
+        values, read = _scan(text, 0)
+        if read == len(text):
             return _checked(values)
     except TrailerError:
         raise
@@ -133,32 +139,26 @@ def _checked(values: Any) -> Carrier:
     if type(values) is list and len(values) >= _FIELDS:
         attempt, enqueued, eta, headers, previous, hops, *more = values
         if (
-            type(attempt) is int
+            type(attempt) is type(hops) is int
             and 0 < attempt < _TOO_MANY
-            and _is_moment(enqueued)
-            and (eta is None or _is_moment(eta))
+            and 0 <= hops < _TOO_MANY
+            and type(enqueued) in _NUMBERS
+            and math.isfinite(enqueued)
+            and (eta is None or (type(eta) in _NUMBERS and math.isfinite(eta)))
             and type(headers) is dict
             and _are_strings(headers.values())
             and (previous is None or type(previous) is str)
-            and type(hops) is int
-            and 0 <= hops < _TOO_MANY
         ):
             size, members = _chord(more[0]) if more else (0, ())
             due = None if eta is None else float(eta)
             return Carrier(
-                *(float(enqueued), due, attempt, headers, previous, hops, members, size)
+                float(enqueued), due, attempt, headers, previous, hops, members, size
             )
     raise TrailerError("trailer whose fields are not those of version 1")
 
 
 _FIELDS: Final = 6
 _TOO_MANY: Final = 2**31
-
-
-def _is_moment(value: object) -> bool:
-    return type(value) in _NUMBERS and math.isfinite(value)  # type: ignore[arg-type]
-
-
 _NUMBERS: Final = (float, int)
 
 

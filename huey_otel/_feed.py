@@ -34,6 +34,10 @@ _REFUSED_PAUSE: Final = 60.0
 
 _STREAK: Final = "feed thread"
 
+_UNPUBLISHED: Final = frozenset(
+    status for status, row in TABLE.items() if row.published is Published.NEVER
+)
+
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
 
@@ -62,7 +66,7 @@ class Feed:
 
     def __call__(self, record: Record, source: Source) -> None:
         """Take *record* in if Redis readers get it; never blocks."""
-        if TABLE[record.status].published is Published.NEVER:
+        if record.status in _UNPUBLISHED:
             return
         payload = _dumps(to_event(record, source)).encode("utf-8", "backslashreplace")
         dropped = self._outbox.put(payload)

@@ -1,6 +1,6 @@
 """The in-flight table: what workers hold, and so what a dead one has lost."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from huey_otel import _names as n
@@ -19,8 +19,8 @@ class InFlight:
     def __init__(self) -> None:
         self._held: dict[int, dict[int, Record]] = {}
 
-    def apply(self, record: Record) -> Iterator[Record]:
-        """Take *record* in; yield a `lost` one for each task it shows to be lost."""
+    def apply(self, record: Record) -> Iterable[Record]:
+        """Take *record* in; a `lost` one for each task it shows to be lost."""
         match record.status:
             case mapping.DEQUEUED | events.EVENT_STARTED:
                 self._held.setdefault(record.pid, {})[record.key] = record
@@ -31,11 +31,12 @@ class InFlight:
                     if not held:
                         del self._held[record.pid]
             case mapping.GONE:
-                yield from self._lose(record)
+                return list(self._lose(record))
             case _:
                 held = self._held.get(record.pid)
                 if held is not None and record.key in held:
                     held[record.key] = _after(held[record.key], record)
+        return ()
 
     def _lose(self, gone: Record) -> Iterator[Record]:
         held = self._held.get(gone.pid, {})

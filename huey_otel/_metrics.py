@@ -1,7 +1,7 @@
 """The metrics: a sink that counts records, and the collector that shows the counts."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from huey_otel import _names as n
 from huey_otel._consumers import RunningConsumer, of_consumers, show_zeros
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _MOST_TASKS: Final = 500
 """Names of tasks that are shown whether or not they are registered."""
+
+_NOTHING: Final[dict[str, Any]] = {}
+_SECONDS: Final = {status: row.seconds for status, row in TABLE.items()}
 
 _READ_OFF: Final = (
     *(n.TASKS_IN_PROGRESS, n.TASK_RUNNING_AGE, n.WORKERS, n.WORKERS_BUSY),
@@ -66,20 +69,16 @@ class Metrics:
 
     def __call__(self, record: Record, source: Source) -> None:
         """Count *record*."""
-        extra = record.extra or {}
-        named = TABLE[record.status].seconds
+        extra = record.extra or _NOTHING
+        facts = record.facts
+        name = facts[2] if facts else None
+        task = self._tasks.get((source.queue, name)) or self._task(source.queue, name)
+        named = _SECONDS[record.status]
         seconds = None if named is None else extra.get(named)
+        values = () if seconds is None else ((seconds, 1),)
+        reported = extra.get("count", 1)
         self._tally.move(
-            Step(
-                record,
-                source,
-                self._task(source.queue, record.facts[2] if record.facts else None),
-                extra,
-                1,
-                extra.get("count", 1),
-                seconds or 0.0,
-                () if seconds is None else ((seconds, 1),),
-            )
+            Step(record, source, task, extra, 1, reported, seconds or 0.0, values)
         )
 
     def add_sum(self, key: Key, total: Sum, source: Source) -> None:
@@ -92,7 +91,7 @@ class Metrics:
             Step(
                 record,
                 source,
-                self._task(source.queue, name),
+                self._tasks.get((source.queue, name)) or self._task(source.queue, name),
                 extra,
                 summed.number,
                 summed.reported,
@@ -103,9 +102,6 @@ class Metrics:
 
     def _task(self, queue: str, name: str | None) -> Labels:
         """Labels of a task; `_other` past the bound, unless it is registered."""
-        known = self._tasks.get((queue, name))
-        if known is not None:
-            return known
         labels = (queue, n.OTHER_TASK if name is None else name)
         if len(self._tasks) >= _MOST_TASKS and labels not in self._registered:
             return (queue, n.OTHER_TASK)

@@ -19,6 +19,7 @@ class Outbox:
         self._waiting: deque[bytes] = deque()
         self._bytes = 0
         self._sending = 0
+        self._awaited = False
         self.closed = False
 
     def put(self, payload: bytes) -> int:
@@ -30,7 +31,8 @@ class Outbox:
             while self._bytes > BOUND:
                 self._bytes -= len(self._waiting.popleft())
                 dropped += 1
-            self._changed.notify_all()
+            if self._awaited:
+                self._changed.notify_all()
         return dropped
 
     def wait(self, pause: float) -> bool:
@@ -38,7 +40,9 @@ class Outbox:
         with self._changed:
             if pause:
                 self._changed.wait_for(lambda: self.closed, pause)
+            self._awaited = True
             self._changed.wait_for(lambda: self.closed or self._waiting)
+            self._awaited = False
             return not self.closed
 
     def take(self) -> list[bytes]:

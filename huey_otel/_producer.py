@@ -62,6 +62,7 @@ class ProducerCounter:
     def __init__(self, registry: "CollectorRegistry | None" = None) -> None:
         self._registry = registry
         self._counter: Counter | None = None
+        self._children: dict[Labels, Counter] = {}
         self._over = False
         self._counting = False
         self._waiting: deque[Labels] = deque()
@@ -84,8 +85,12 @@ class ProducerCounter:
             self._counter = self._made()
         while self._waiting:
             labels = self._waiting.popleft()
-            if self._counter is not None:
-                self._counter.labels(*labels).inc()
+            child = self._children.get(labels)
+            if child is None and self._counter is not None:
+                # `labels` takes a lock and twice as long as the count itself.
+                child = self._children[labels] = self._counter.labels(*labels)
+            if child is not None:
+                child.inc()
 
     def _made(self) -> "Counter | None":
         from prometheus_client import REGISTRY, Counter
@@ -109,6 +114,7 @@ class ProducerCounter:
         with _Counting.lock:
             self._over = True
             counter, self._counter = self._counter, None
+            self._children.clear()
             if counter is None:
                 return {}
             (self._registry or REGISTRY).unregister(counter)

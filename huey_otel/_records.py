@@ -1,6 +1,8 @@
 """The record: one step of a task's life, as it travels from a worker to the sinks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
 from huey_otel import mapping
@@ -51,6 +53,10 @@ class Record(NamedTuple):
     retries: int | None
     extra: dict[str, Any] | None
     start: tuple[Any, ...] | None = None
+
+
+record_of: Final[Callable[[tuple[Any, ...]], Record]] = partial(tuple.__new__, Record)
+"""A Record of its fields; what is on a task's path does without a call in Python."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Routes: which sinks take the records of which instrumented huey."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from huey_otel._guard import guarded
@@ -41,7 +41,8 @@ class Routes:
     def deliver(self, record: Record) -> None:
         """Hand *record*, and what it shows to be lost, to their sinks in order."""
         self._hand_over(record)
-        self._hand_over_all(self._inflight.apply(record))
+        for lost in self._inflight.apply(record):
+            self._hand_over(lost)
 
     def deliver_sum(self, key: Key, total: Sum) -> None:
         """Hand over a sum of records that did not fit."""
@@ -53,10 +54,6 @@ class Routes:
     def forget_in_flight(self) -> None:
         """Start with nothing in flight, as a forked child does."""
         self._inflight = InFlight()
-
-    def _hand_over_all(self, records: Iterable[Record]) -> None:
-        for record in records:
-            self._hand_over(record)
 
     def _hand_over(self, record: Record) -> None:
         route = self._routes.get(record.source)

@@ -854,15 +854,14 @@ def test_handler_that_enqueues_in_the_middle_of_a_count_is_counted(monkeypatch):
     registry = CollectorRegistry()
     counter = ProducerCounter(registry)
     counter.inc("shop", TASK, "call")
-    made: Any = counter._counter
-    labels = made.labels
+    child: Any = counter._children["shop", TASK, "call"]
+    inc = child.inc
 
-    def interrupted(*values: str) -> Any:
-        if values[-1] == "call":
-            counter.inc("shop", TASK, "pipeline")
-        return labels(*values)
+    def interrupted() -> None:
+        counter.inc("shop", TASK, "pipeline")
+        inc()
 
-    monkeypatch.setattr(made, "labels", interrupted)
+    monkeypatch.setattr(child, "inc", interrupted)
     counter.inc("shop", TASK, "call")
 
     assert page(registry, n.TASKS_ENQUEUED_TOTAL) == {

@@ -232,6 +232,8 @@ class ObservedHuey(Huey):
 
     def _run_post_execute(self, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
+        if not self._post_execute:
+            return below._run_post_execute(task, *args, **kwargs)
         here = HERE.doing
         try:
             here.caller = n.ORIGIN_CALL

@@ -12,7 +12,7 @@ from huey_otel import _names as n
 from huey_otel._attempts import Attempt
 from huey_otel._doing import HERE
 from huey_otel._outgoing import Outgoing
-from huey_otel._records import Record, TaskFacts
+from huey_otel._records import Record, TaskFacts, record_of
 from huey_otel._relay import Relay
 from huey_otel._settings import Settings
 
@@ -111,21 +111,20 @@ class Recorder:
         """
         if attempt.disowned:
             return False
-        return self.relay.send(
-            Record(
-                self.source,
-                status,
-                time.time() if timestamp is None else timestamp,
-                self.relay.pid,
-                attempt.key,
-                attempt.worker,
-                attempt.told,
-                attempt.retries if retries is None else retries,
-                extra,
-                start,
-            ),
-            must=must,
+        relay = self.relay
+        fields = (
+            self.source,
+            status,
+            time.time() if timestamp is None else timestamp,
+            relay.pid,
+            attempt.key,
+            attempt.worker,
+            attempt.told,
+            attempt.retries if retries is None else retries,
+            extra,
+            start,
         )
+        return relay.send(record_of(fields), must=must)
 
     def accepted(self, outgoing: Outgoing) -> None:
         """Record that the storage has taken a message."""

@@ -249,7 +249,8 @@ class Runs:
         }
         if attempt.duration is not None:
             extra["duration"] = attempt.duration
-        if attempt.raised is not None and self._recorder.settings.semconv_metrics:
-            extra["exception"] = _failures.class_name(attempt.raised)
+        if attempt.raised is not None:
+            if self._recorder.settings.semconv_metrics:
+                extra["exception"] = _failures.class_name(attempt.raised)
+            attempt.raised = None
         self._recorder.tell(attempt, mapping.ENDED, extra=extra, must=attempt.announced)
-        attempt.raised = None
