@@ -16,7 +16,7 @@ from huey_otel._carrier import Carrier, encode
 from huey_otel._forks import look_around
 from huey_otel._guard import guarded
 from huey_otel.observed.links import some, traceparent
-from huey_otel.observed.propagation import headers_of, headers_of_retry
+from huey_otel.observed.propagation import headers_of
 from huey_otel.observed.recorder import Recorder
 from huey_otel.observed.tracing import Tracing
 
@@ -99,15 +99,18 @@ class Outward:
         eta = None if task.eta is None else self._recorder.unix_time(task.eta)
         if attempt is None:
             return Carrier(enqueued=now, eta=eta)
-        carrier = attempt.carrier or Carrier(enqueued=now)
-        return replace(
-            carrier,
+        following = replace(
+            attempt.carrier or Carrier(enqueued=now),
             enqueued=now,
             eta=eta,
             attempt=attempt.facts.attempt + 1,
-            headers=headers_of_retry(carrier, attempt.span),
             previous=traceparent(attempt.span),
+            # A task that polls by RetryTask has no last attempt.
+            hops=attempt.hops + 1,
             members=(),
+        )
+        return replace(
+            following, headers=self._tracing.headers_of_retry(attempt, following)
         )
 
     @guarded

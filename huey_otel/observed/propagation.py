@@ -6,7 +6,7 @@ from huey.api import Task
 from opentelemetry import context as contexts
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span
+from opentelemetry.trace import Link
 
 from huey_otel import _names as n
 from huey_otel._attempts import Attempt
@@ -59,7 +59,7 @@ class Propagation:
         carrier = member.carrier
         if carrier is None or not carrier.headers or member.nested:
             return None
-        if carrier.hops > _MOST_HOPS or self._propagation == n.PROPAGATE_NONE:
+        if carrier.hops > _MOST_HOPS or self._said(member.task) == n.PROPAGATE_NONE:
             return None
         enqueued = propagate.extract(carrier.headers, Context())
         wanted = trace.get_current_span(enqueued).get_span_context()
@@ -68,16 +68,39 @@ class Propagation:
             return None
         return enqueued
 
+    def headers_of_retry(self, attempt: Attempt, following: Carrier) -> dict[str, str]:
+        """The headers of the attempt after *attempt*, which *following* is to carry.
+
+        They stay what they are in there, unless *attempt* began a trace that the
+        next one stays in.
+        """
+        headers = dict(following.headers)
+        span = attempt.span
+        if span is None or not span.get_span_context().is_valid:
+            return headers
+        before = propagate.extract(headers, Context()) if headers else Context()
+        origin = trace.get_current_span(before).get_span_context()
+        if not origin.is_valid:
+            return headers_of(trace.set_span_in_context(span, before))
+        if (
+            origin.trace_id == span.get_span_context().trace_id
+            or self._how(attempt.task, following) != n.PROPAGATE_CHILD
+        ):
+            return headers
+        return headers_of(trace.set_span_in_context(span, Context()))
+
     def _how(self, task: Task, carrier: Carrier) -> str:
-        how = self._propagation
-        if callable(how):
-            how = self._asked(task) or n.PROPAGATE_AUTO
+        how = self._said(task)
         if how != n.PROPAGATE_AUTO:
             return how
         put_off = 0.0 if carrier.eta is None else carrier.eta - carrier.enqueued
         if carrier.hops > _MOST_HOPS or put_off > self._link_after:
             return n.PROPAGATE_LINK
         return n.PROPAGATE_CHILD
+
+    def _said(self, task: Task) -> str:
+        how = self._propagation
+        return how if isinstance(how, str) else self._asked(task) or n.PROPAGATE_AUTO
 
     @guarded
     def _asked(self, task: Task) -> str:
@@ -109,17 +132,3 @@ def headers_of(context: Context) -> dict[str, str]:
         size -= len(longest) + len(headers.pop(longest))
     return headers
 
-
-def headers_of_retry(carrier: Carrier, span: Span | None) -> dict[str, str]:
-    """The headers that the attempt after *span* has.
-
-    They stay what they were, unless the attempt began its trace itself: the
-    next one stays in there.
-    """
-    headers = dict(carrier.headers)
-    if span is None or not span.get_span_context().is_valid:
-        return headers
-    before = propagate.extract(headers, Context()) if headers else Context()
-    if trace.get_current_span(before).get_span_context().is_valid:
-        return headers
-    return headers_of(trace.set_span_in_context(span, before))

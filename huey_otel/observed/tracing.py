@@ -13,6 +13,7 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, TraceF
 from huey_otel import _failures
 from huey_otel import _names as n
 from huey_otel._attempts import Attempt, Current, Outgoing
+from huey_otel._carrier import Carrier
 from huey_otel._guard import guarded
 from huey_otel._provider import Provided
 from huey_otel._records import TaskFacts
@@ -128,6 +129,10 @@ class Tracing:
     def of_chord(self, member: Attempt) -> Context | None:
         """Where the chord of *member* was enqueued, if that is another trace."""
         return self._propagation.of_chord(member)
+
+    def headers_of_retry(self, attempt: Attempt, following: Carrier) -> dict[str, str]:
+        """The headers of the attempt after *attempt*, see Propagation."""
+        return self._propagation.headers_of_retry(attempt, following)
 
     def _start(
         self, attempt: Attempt, more: dict[str, Any]
