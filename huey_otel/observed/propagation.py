@@ -131,4 +131,3 @@ def headers_of(context: Context) -> dict[str, str]:
         longest = max(headers, key=lambda name: len(headers[name]))
         size -= len(longest) + len(headers.pop(longest))
     return headers
-
