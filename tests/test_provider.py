@@ -386,6 +386,21 @@ def test_the_applications_own_provider_is_used():
     assert done.stdout == "to the application's tracer provider True\n"
 
 
+def test_the_applications_own_provider_may_be_disabled():
+    done = run(
+        """
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        trace.set_tracer_provider(TracerProvider())
+        add()
+        print(instrumentation._provided().where)
+        """,
+        OTEL_SDK_DISABLED="true",
+    )
+
+    assert done.stdout == "off, OTEL_SDK_DISABLED is set\n"
+
+
 def test_a_provider_that_is_set_later_gets_the_spans_after_that():
     done = run(
         """
