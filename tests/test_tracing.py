@@ -1,9 +1,12 @@
 """Spans of enqueues and attempts: what is in them, and how they are joined."""
 
 import contextlib
+import contextvars
 import datetime
+import functools
 import gc
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -536,6 +539,22 @@ def test_a_loop_gets_a_linked_trace_after_a_hundred_hops(huey, seen, spans):
     last_of_first = spans.named("enqueue again")[101]
     assert linked(roots[1]) == [plain(last_of_first.context)]
     assert len(traces(spans.all)) == 3
+
+
+def test_a_loop_by_way_of_a_thread_gets_a_linked_trace_too(huey, seen, spans):
+    @huey.task()
+    def again():
+        enqueue = functools.partial(contextvars.copy_context().run, again)
+        thread = threading.Thread(target=enqueue)
+        thread.start()
+        thread.join()
+
+    again()
+    for _ in range(110):
+        huey.execute(huey.dequeue())
+
+    parents = [span.parent for span in spans.named("process again")]
+    assert [number for number, span in enumerate(parents) if span is None] == [101]
 
 
 def test_a_task_that_polls_gets_a_linked_trace_after_a_hundred_attempts(

@@ -7,11 +7,12 @@ from typing import Any
 
 from huey.api import Task
 from opentelemetry import context as contexts
+from opentelemetry import trace
 from opentelemetry.context import Context
 
 from huey_otel import _names as n
 from huey_otel import events as e
-from huey_otel._attempts import HERE, Attempt, Chord, Current, Outgoing
+from huey_otel._attempts import HERE, Attempt, Chord, Current, Outgoing, running
 from huey_otel._carrier import Carrier, encode
 from huey_otel._forks import look_around
 from huey_otel._guard import guarded
@@ -90,7 +91,7 @@ class Outward:
 
     def _new(self, task: Task, now: float) -> Carrier:
         eta = None if task.eta is None else self._recorder.unix_time(task.eta)
-        hops = HERE.attempts[-1].hops + 1 if HERE.attempts else 0
+        hops = HERE.attempts[-1].hops + 1 if HERE.attempts else _hops_of_others()
         return Carrier(enqueued=now, eta=eta, hops=hops)
 
     def _next(self, task: Task, now: float) -> Carrier:
@@ -200,3 +201,21 @@ class Outward:
             # huey has raised it already to what the next retry waits (backoff).
             facts = facts._replace(retry_delay=attempt.facts.retry_delay)
         self._recorder.say(e.EVENT_SCHEDULED, facts=facts, retries=task.retries)
+
+
+def _hops_of_others() -> int:
+    """The hops of an enqueue by a thread that an attempt has given its context."""
+    if not running:
+        return 0
+    ids = trace.get_current_span().get_span_context()
+    if not ids.is_valid:
+        return 0
+    return max(
+        (
+            attempt.hops + 1
+            for attempt in list(running.values())
+            if attempt.span is not None
+            and attempt.span.get_span_context().trace_id == ids.trace_id
+        ),
+        default=0,
+    )
