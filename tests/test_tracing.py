@@ -768,6 +768,62 @@ def test_the_callback_of_members_with_traces_of_their_own(
 
 
 @CHORDS
+def test_the_callback_of_a_late_member_that_was_retried_is_in_the_chords_trace(
+    huey, instrumented, spans, drain
+):
+    instrumented(link_after=0.01)
+
+    @huey.task(retries=2)
+    def number():
+        numbers.append(1)
+        if len(numbers) < 3:
+            raise ValueError
+        return 1
+
+    @huey.task()
+    def total(values):
+        pass
+
+    numbers: list[int] = []
+    huey.enqueue(api.chord([number.s(delay=0.05)], total.s()))
+    drain()
+    wait_until(lambda: [huey.enqueue(task) for task in huey.read_schedule()])
+    drain()
+
+    first, second, third = spans.named("process number")
+    assert second.parent.span_id == third.parent.span_id == first.context.span_id
+    enqueued = spans.one("enqueue number").context
+    assert plain(spans.one("enqueue total").parent) == plain(enqueued)
+    assert linked(spans.one("process total")) == [plain(third.context)]
+
+
+@CHORDS
+def test_the_callback_of_a_late_pipeline_is_in_the_chords_trace(
+    huey, instrumented, spans, drain
+):
+    instrumented(link_after=30)
+
+    @huey.task()
+    def number(value):
+        return value
+
+    @huey.task()
+    def total(values):
+        pass
+
+    member = number.s(1, delay=60).then(number).then(number)
+    huey.enqueue(api.chord([member], total.s()))
+    drain()
+    drain.ripe()
+
+    late = {span.context.trace_id for span in spans.named("process number")}
+    assert late.isdisjoint({spans.one("enqueue chord").context.trace_id})
+    assert len(late) == 1
+    enqueued = spans.named("enqueue number")[0].context
+    assert plain(spans.one("enqueue total").parent) == plain(enqueued)
+
+
+@CHORDS
 def test_a_member_that_was_done_without_us_has_no_link(huey, instrumented, spans):
     @huey.task()
     def number(value):

@@ -41,16 +41,21 @@ def links_of(carrier: Carrier | None) -> list[Link]:
     return links
 
 
-def _link(text: str, kind: str) -> list[Link]:
-    """The link to *text*, a traceparent; none for what is no such thing."""
+def span_of(text: str) -> SpanContext | None:
+    """The span of *text*, a traceparent; None for what is no such thing."""
     try:
         _, trace_id, span_id, flags = text.split("-")
-        context = SpanContext(
+        ids = SpanContext(
             int(trace_id, 16),
             int(span_id, 16),
             is_remote=True,
             trace_flags=TraceFlags(int(flags, 16)),
         )
     except ValueError:
-        return []
-    return [Link(context, {n.LINK_KIND: kind})] if context.is_valid else []
+        return None
+    return ids if ids.is_valid else None
+
+
+def _link(text: str, kind: str) -> list[Link]:
+    ids = span_of(text)
+    return [] if ids is None else [Link(ids, {n.LINK_KIND: kind})]

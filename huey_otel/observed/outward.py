@@ -55,6 +55,8 @@ class Outward:
             HERE.outgoing = outgoing
             within = None if chord is None else self._callback(outgoing, chord)
             self._tracing.enqueue(outgoing, self._recorder.facts(task, 1), within)
+            if chord is None and HERE.caller == n.ORIGIN_PIPELINE and _in_chord(task):
+                self._tracing.next_of_member(outgoing, HERE.attempts[-1])
 
     def _callback(self, outgoing: Outgoing, chord: Chord) -> Context | None:
         """Say which members it follows, and find the trace that has the chord."""
@@ -201,6 +203,15 @@ class Outward:
             # huey has raised it already to what the next retry waits (backoff).
             facts = facts._replace(retry_delay=attempt.facts.retry_delay)
         self._recorder.say(e.EVENT_SCHEDULED, facts=facts, retries=task.retries)
+
+
+def _in_chord(task: Task | None) -> bool:
+    """Whether *task*, or the end of the pipeline it begins, is a member of a chord."""
+    while task is not None:
+        if getattr(task, "chord_config", None) is not None:
+            return True
+        task = task.on_complete
+    return False
 
 
 def _hops_of_others() -> int:

@@ -6,14 +6,14 @@ from huey.api import Task
 from opentelemetry import context as contexts
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link
+from opentelemetry.trace import Link, NonRecordingSpan
 
 from huey_otel import _names as n
 from huey_otel._attempts import Attempt
 from huey_otel._carrier import Carrier
 from huey_otel._guard import guarded
 from huey_otel._settings import Settings
-from huey_otel.observed.links import links_of
+from huey_otel.observed.links import links_of, span_of, traceparent
 
 _MOST_HOPS: Final = 100
 _BAGGAGE: Final = "baggage"
@@ -61,7 +61,11 @@ class Propagation:
             return None
         if carrier.hops > _MOST_HOPS or self._said(member.task) == n.PROPAGATE_NONE:
             return None
-        enqueued = propagate.extract(carrier.headers, Context())
+        origin = span_of(carrier.headers.get(n.ORIGIN_HEADER, ""))
+        if origin is None:
+            enqueued = propagate.extract(carrier.headers, Context())
+        else:
+            enqueued = trace.set_span_in_context(NonRecordingSpan(origin), Context())
         wanted = trace.get_current_span(enqueued).get_span_context()
         here = trace.get_current_span().get_span_context()
         if not wanted.is_valid or wanted.trace_id == here.trace_id:
@@ -87,7 +91,10 @@ class Propagation:
             or self._how(attempt.task, following) != n.PROPAGATE_CHILD
         ):
             return headers
-        return headers_of(trace.set_span_in_context(span, Context()))
+        began = headers_of(trace.set_span_in_context(span, Context()))
+        known = headers.get(n.ORIGIN_HEADER)
+        began[n.ORIGIN_HEADER] = known or traceparent(NonRecordingSpan(origin)) or ""
+        return began
 
     def _how(self, task: Task, carrier: Carrier) -> str:
         how = self._said(task)

@@ -19,6 +19,7 @@ from huey_otel._provider import Provided
 from huey_otel._records import TaskFacts
 from huey_otel._settings import Settings
 from huey_otel._span_start import start_of
+from huey_otel.observed.links import traceparent
 from huey_otel.observed.propagation import Propagation, headers_of
 
 _LONGEST_DESCRIPTION: Final = 1_024
@@ -129,6 +130,15 @@ class Tracing:
     def of_chord(self, member: Attempt) -> Context | None:
         """Where the chord of *member* was enqueued, if that is another trace."""
         return self._propagation.of_chord(member)
+
+    def next_of_member(self, outgoing: Outgoing, member: Attempt) -> None:
+        """Let *outgoing* know the trace of its chord, if *member* was in another."""
+        within = self._propagation.of_chord(member)
+        origin = within and traceparent(trace.get_current_span(within))
+        if origin:
+            carrier = outgoing.carrier
+            headers = {**carrier.headers, n.ORIGIN_HEADER: origin}
+            outgoing.carrier = replace(carrier, headers=headers)
 
     def headers_of_retry(self, attempt: Attempt, following: Carrier) -> dict[str, str]:
         """The headers of the attempt after *attempt*, see Propagation."""
