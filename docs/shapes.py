@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from huey import RedisHuey, api, crontab
+from huey import CancelExecution, RedisHuey, RetryTask, api, crontab
 from opentelemetry import trace
 
 from huey_otel import instrument
@@ -21,6 +21,44 @@ HOPS = 102
 @huey.task(retries=2)
 def charge():
     raise ValueError("declined")
+
+
+@huey.task(retries=1, retry_delay=2)
+def sync():
+    raise ValueError("away")
+
+
+@huey.task(retries=2)
+def remind():
+    raise ValueError("no address")
+
+
+@huey.task()
+def poll():
+    if huey.storage.incr("polls") < 3:
+        raise RetryTask(delay=0.1)
+
+
+@huey.task()
+@huey.lock_task("ledger")
+def settle():
+    return True
+
+
+@huey.task(retries=1, retry_delay=0.1)
+@huey.rate_limit("mails", limit=1, per=1_000_000_000, retry=False)
+def mail():
+    return True
+
+
+@huey.task(retries=1)
+def give_up():
+    raise CancelExecution(retry=False)
+
+
+@huey.task(timeout=0.1)
+def dawdle():
+    time.sleep(60)
 
 
 @huey.task()
@@ -72,6 +110,16 @@ def mark():
     return True
 
 
+def locked():
+    huey.lock_task("ledger").acquire()
+    settle()
+
+
+def rate_limited():
+    mail()
+    mail()
+
+
 def pipeline():
     huey.enqueue(add.s(1, 2).then(add, 3).then(add, 4))
 
@@ -101,6 +149,10 @@ def far():
     add.schedule((1, 2), delay=2)
 
 
+def far_and_failing():
+    remind.schedule(delay=2)
+
+
 def reschedule():
     add.schedule((1, 2), delay=0.5).reschedule(delay=1)
 
@@ -117,6 +169,11 @@ def expired():
 
 SHAPES: dict[str, Callable[[], object]] = {
     "retries": charge,
+    "RetryTask": poll,
+    "locked": locked,
+    "rate limited": rate_limited,
+    "canceled": give_up,
+    "timeout": dawdle,
     "pipeline": pipeline,
     "error handler": error_handler,
     "tasks that enqueue tasks": order,
@@ -125,6 +182,8 @@ SHAPES: dict[str, Callable[[], object]] = {
     "chord": chord,
     "delay up to link_after": near,
     "delay over link_after": far,
+    "retries of a task put off": far_and_failing,
+    "retry over link_after": sync,
     "reschedule": reschedule,
     "loop": lambda: again(HOPS),
     "revoked": revoked,
@@ -146,6 +205,7 @@ def main() -> None:
     for name, enqueue in SHAPES.items():
         with tracer.start_as_current_span(f"POST /{name.replace(' ', '-')}"):
             enqueue()
+    group()
     idle_for = 0
     while idle_for < 3:
         # A ripe task is for a moment on neither queue nor schedule.

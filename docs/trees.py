@@ -22,7 +22,11 @@ from runtime.demo.trees import branches, is_attempt
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "traces.md"
 OPTIONS = ("-k", "process", "-w", "1", "-d", "0.02", "-m", "0.1", "-c", "0.2")
-PERIODIC = "periodic"
+# Shapes that no span of the application is above, by the name of their root.
+ROOTS = {
+    "enqueue group": "group with nothing current",
+    "process docs.shapes.nightly": "periodic",
+}
 
 # Of what is longer, only this many lines of the beginning and the end are shown.
 LONGEST, FIRST, LAST = 20, 5, 2
@@ -59,11 +63,11 @@ def trees(spans: Sequence[Span]) -> dict[str, str]:
     """The trees of each shape, by its name; traces that are linked belong together."""
     found = {}
     for span in spans:
+        name = ROOTS.get(span.name)
         if span.name.startswith("POST /"):
             name = span.name.removeprefix("POST /").replace("-", " ")
+        if name is not None:
             found[name] = _drawn(_related(spans, span.trace_id))
-        elif span.name == "process docs.shapes.nightly":
-            found[PERIODIC] = _drawn(_related(spans, span.trace_id))
     return found
 
 

@@ -9,6 +9,13 @@ from urllib.parse import SplitResult, urlsplit
 TRACES: Final = "traces"
 EXPORTERS: Final = "opentelemetry_traces_exporter"
 """The group of entry points that names what makes exporters of spans."""
+ID_GENERATORS: Final = "opentelemetry_id_generator"
+_ID_GENERATOR: Final = "OTEL_PYTHON_ID_GENERATOR"
+CREDENTIALS: Final = "opentelemetry_otlp_credential_provider"
+_CREDENTIALS: Final = (
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER",
+)
 
 GRPC: Final = "otlp_proto_grpc"
 HTTP: Final = "otlp_proto_http"
@@ -29,7 +36,8 @@ class Export:
     `exporters` are names of OpenTelemetry's entry points, `where` says to
     people where they deliver, `why_none` why there are none. `ignored` are
     values that nobody can use: a warning, once they would have been of use, as
-    the specification says of enums. Others may know them.
+    the specification says of enums. Others may know them. `id_generator` and
+    `credentials` name entry points, empty for what there is without.
     """
 
     disabled: bool = False
@@ -38,6 +46,8 @@ class Export:
     why_none: str = ""
     ignored: tuple[str, ...] = ()
     service_name_given: bool = False
+    id_generator: str = ""
+    credentials: str = ""
 
 
 def group_of(signal: str) -> str:
@@ -56,13 +66,16 @@ def read_export(env: Mapping[str, str], signal: str = TRACES) -> Export:
     disabled = env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     ignored: list[str] = []
     exporters = () if disabled else _exporters(names, env, endpoint, ignored, signal)
+    credentials = [env.get(name, "").strip() for name in _CREDENTIALS]
     why_none = f"{variable}={raw}" if raw else "OTEL_EXPORTER_OTLP_ENDPOINT is not set"
     return Export(
         disabled=disabled,
         exporters=exporters,
         where=_where(exporters, endpoint),
         why_none=ignored[0] if ignored else why_none,
+        id_generator=_id_generator(env, ignored) if exporters else "",
         ignored=tuple(ignored),
+        credentials=next(filter(None, credentials), ""),
         service_name_given=bool(env.get("OTEL_SERVICE_NAME"))
         or _names_service(env.get("OTEL_RESOURCE_ATTRIBUTES", "")),
     )
@@ -109,6 +122,15 @@ def _protocol(
             accepted = ", ".join(_PROTOCOLS)
             ignored.append(f"{name}={raw!r}: expected one of {accepted}")
     return GRPC if _port(_split(endpoint)) == _GRPC_PORT else HTTP
+
+
+def _id_generator(env: Mapping[str, str], ignored: list[str]) -> str:
+    raw = env.get(_ID_GENERATOR, "").strip()
+    if raw and not entry_points(group=ID_GENERATORS, name=raw):
+        accepted = ", ".join(sorted(entry_points(group=ID_GENERATORS).names))
+        ignored.append(f"{_ID_GENERATOR}={raw!r}: expected one of {accepted}")
+        return ""
+    return raw
 
 
 def _where(exporters: tuple[str, ...], endpoint: str) -> str:

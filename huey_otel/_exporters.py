@@ -19,7 +19,14 @@ from opentelemetry.sdk.trace.export import (
 
 from huey_otel import _greenlets
 from huey_otel import _names as n
-from huey_otel._export import EXPORTERS, GRPC, HTTP, Export
+from huey_otel._export import (
+    CREDENTIALS,
+    EXPORTERS,
+    GRPC,
+    HTTP,
+    ID_GENERATORS,
+    Export,
+)
 from huey_otel._failures import class_name
 from huey_otel._forks import in_child
 from huey_otel._interrupts import or_else
@@ -41,19 +48,29 @@ def build(export: Export, queue: str) -> tuple[TracerProvider, list[SpanProcesso
     """
     attributes = {} if export.service_name_given else {"service.name": queue}
     resource = Resource.create(attributes)
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    processors = [_processor(name) for name in export.exporters]
+    ids = _named(ID_GENERATORS, export.id_generator)() if export.id_generator else None
+    provider = TracerProvider(
+        resource=resource, shutdown_on_exit=False, id_generator=ids
+    )
+    processors = [_processor(name, export.credentials) for name in export.exporters]
     for processor in processors:
         provider.add_span_processor(processor)
     return provider, processors
 
 
-def _processor(name: str) -> SpanProcessor:
-    point = next(iter(entry_points(group=EXPORTERS, name=name)))
-    make: Callable[..., SpanExporter] = point.load()
+def _named(group: str, name: str) -> Callable[..., Any]:
+    """Load what an entry point names; LookupError if there is none."""
+    for point in entry_points(group=group, name=name):
+        made: Callable[..., Any] = point.load()
+        return made
+    raise LookupError(f"{group} has no {name!r}")
+
+
+def _processor(name: str, credentials: str) -> SpanProcessor:
+    make: Callable[..., SpanExporter] = _named(EXPORTERS, name)
     if name == GRPC and _greenlets.patched():
         _wait_in_greenlets()
-    exporter = make(session=_session()) if name == HTTP else make()
+    exporter = make(session=_session(credentials)) if name == HTTP else make()
     if isinstance(exporter, ConsoleSpanExporter):
         return SimpleSpanProcessor(exporter)
     for logger in _TALKATIVE:
@@ -71,13 +88,16 @@ def _wait_in_greenlets() -> None:
     gevent.init_gevent()
 
 
-def _session() -> requests.Session:
+def _session(credentials: str) -> requests.Session:
     """A session that a forked child does not share.
 
-    Two processes on one kept-alive connection mix up their requests
+    With one given, the exporter does not look for its own *credentials*. Two
+    processes on one kept-alive connection mix up their requests
     (opentelemetry-exporter-otlp-proto-http 1.45).
     """
-    session = requests.Session()
+    session: requests.Session = (
+        _named(CREDENTIALS, credentials)() if credentials else requests.Session()
+    )
     in_child(session.close)
     return session
 

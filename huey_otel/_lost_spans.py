@@ -77,9 +77,17 @@ def _export(
     end: int,
 ) -> None:
     """Give our own processors the span with the ids of *lost*."""
-    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.attributes import BoundedAttributes
+    from opentelemetry.sdk.trace import ReadableSpan, SpanLimits
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+    # The SDK sets limits where a span starts.
+    limits = SpanLimits()
+    span["attributes"] = BoundedAttributes(
+        limits.max_span_attributes,
+        span["attributes"],
+        max_value_len=limits.max_span_attribute_length,
+    )
     readable = ReadableSpan(
         context=lost,
         parent=parent,

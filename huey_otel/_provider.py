@@ -3,12 +3,17 @@
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import util
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
-from opentelemetry.trace import ProxyTracerProvider, Tracer, TracerProvider
+from opentelemetry.trace import (
+    NoOpTracer,
+    ProxyTracerProvider,
+    Tracer,
+    TracerProvider,
+)
 
 from huey_otel import _names as n
 from huey_otel._export import Export
@@ -30,6 +35,7 @@ _PATIENCE: Final = 1.0
 
 
 _GIVEN: Final = "to the tracer_provider= given"
+_DISABLED: Final = "off, OTEL_SDK_DISABLED is set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +113,12 @@ def resolve(given: TracerProvider | None, export: Export, queue: str) -> Provide
         if built is not None and built.provider is current:
             return built
         if not isinstance(current, ProxyTracerProvider):
-            return _provided(current, "to the application's tracer provider")
+            applications = _provided(current, "to the application's tracer provider")
+            # One of the SDK's; another vendor's may not care.
+            off = export.disabled and isinstance(applications.tracer, NoOpTracer)
+            return replace(applications, where=_DISABLED) if off else applications
         if export.disabled:
-            return _provided(current, "off, OTEL_SDK_DISABLED is set")
+            return _provided(current, _DISABLED)
         for ignored in export.ignored:
             logger.warning("%s; ignored", ignored)
         if not export.exporters:

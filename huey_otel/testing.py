@@ -7,6 +7,8 @@ from typing import Final
 
 from huey.api import Huey
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import NoOpTracer
 
 from huey_otel import _provider
 from huey_otel._instrument import instrument
@@ -32,15 +34,15 @@ class _Kept(SpanProcessor):
 class Telemetry:
     """What `capture` has seen so far.
 
-    `tracer_provider` is where the spans go; those that a test or a task makes
-    with it are kept as well.
+    `tracer_provider` is where the spans go, whatever OTEL_TRACES_SAMPLER says;
+    those that a test or a task makes with it are kept as well.
     """
 
     def __init__(self, flush: Callable[[float], bool]) -> None:
         self._flush = flush
         self._kept = _Kept()
         self._events: list[Event] = []
-        self.tracer_provider = TracerProvider(shutdown_on_exit=False)
+        self.tracer_provider = TracerProvider(ALWAYS_ON, shutdown_on_exit=False)
         self.tracer_provider.add_span_processor(self._kept)
 
     @property
@@ -92,7 +94,7 @@ def capture(huey: Huey) -> Iterator[Telemetry]:
     same settings; any other is instrumented for the block. Works in immediate
     mode, by `huey.execute`, and with a consumer in this process; of worker
     processes it gets the events only. Raises RuntimeError where
-    HUEY_OTEL_DISABLED is set.
+    HUEY_OTEL_DISABLED or OTEL_SDK_DISABLED is set.
     """
     with ExitStack() as stack:
         instrumentation = instrumentation_of(huey)
@@ -104,5 +106,7 @@ def capture(huey: Huey) -> Iterator[Telemetry]:
             stack.enter_context(instrumentation)
         telemetry = Telemetry(instrumentation.flush)
         provided = _provider.given_one(telemetry.tracer_provider)
+        if isinstance(provided.tracer, NoOpTracer):
+            raise RuntimeError("OTEL_SDK_DISABLED is set: no spans to capture")
         stack.enter_context(instrumentation.diverted(provided, telemetry))
         yield telemetry

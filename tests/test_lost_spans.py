@@ -73,6 +73,17 @@ def test_ours_has_the_ids_that_the_worker_gave_it():
     assert span.resource is spans.provider.resource
 
 
+def test_ours_keeps_the_limits_that_the_environment_sets(monkeypatch):
+    monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "3")
+
+    (span,) = lose(Spans())
+
+    assert dict(span.attributes) == {
+        name: value[:3] if isinstance(value, str) else value
+        for name, value in ATTRIBUTES.items()
+    }
+
+
 def test_another_providers_is_in_the_same_trace_and_linked():
     (span,) = lose(Spans(), ours=False)
 

@@ -180,6 +180,65 @@ def test_a_variable_that_would_be_needed_is_complained_of():
     )
 
 
+IDS = "OTEL_PYTHON_ID_GENERATOR"
+CREDENTIALS = "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER"
+TRACES_CREDENTIALS = "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER"
+
+
+def test_an_id_generator_that_is_not_to_be_had_is_ignored_and_named():
+    env = {PLACE: "http://a", IDS: "xray"}
+
+    assert read_export(env).ignored == (f"{IDS}='xray': expected one of random",)
+    assert read_export({**env, IDS: "random"}).id_generator == "random"
+    assert read_export({IDS: "xray"}).ignored == ()
+
+
+@pytest.fixture
+def vendor(tmp_path) -> str:
+    """Where a package is that has an ID generator and a session of its own."""
+    package = tmp_path / "vendor-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Name: vendor\nVersion: 1\n")
+    (package / "entry_points.txt").write_text(
+        "[opentelemetry_id_generator]\nvendor = vendor:Ids\n"
+        "[opentelemetry_otlp_credential_provider]\nvendor = vendor:Session\n"
+    )
+    (tmp_path / "vendor.py").write_text(
+        textwrap.dedent("""
+            import requests
+            from opentelemetry.sdk.trace import RandomIdGenerator
+
+            class Ids(RandomIdGenerator):
+                def generate_trace_id(self):
+                    return 0xABC
+
+            class Session(requests.Session):
+                def send(self, *args, **kwargs):
+                    print("with credentials")
+                    return super().send(*args, **kwargs)
+        """)
+    )
+    return f"{ROOT}:{tmp_path}"
+
+
+@pytest.mark.parametrize("variable", [CREDENTIALS, TRACES_CREDENTIALS])
+def test_ids_and_credentials_are_those_of_a_vendor(vendor, variable):
+    with otlp.receiver() as receiver:
+        environ = {"PYTHONPATH": vendor, IDS: "vendor", variable: "vendor"}
+        done = run("add()", **receiver.environ, **environ)
+
+        assert [span.trace_id for span in receiver.spans] == [f"{0xABC:032x}"]
+    assert done.stdout == "with credentials\n"
+
+
+def test_without_the_credentials_that_were_asked_for_nothing_is_sent():
+    with otlp.receiver() as receiver:
+        done = run("add()", **receiver.environ, **{CREDENTIALS: "nobody"})
+
+        assert receiver.spans == []
+    assert "opentelemetry_otlp_credential_provider has no 'nobody'" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("env", "given"),
     [
@@ -325,6 +384,21 @@ def test_the_applications_own_provider_is_used():
     )
 
     assert done.stdout == "to the application's tracer provider True\n"
+
+
+def test_the_applications_own_provider_may_be_disabled():
+    done = run(
+        """
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        trace.set_tracer_provider(TracerProvider())
+        add()
+        print(instrumentation._provided().where)
+        """,
+        OTEL_SDK_DISABLED="true",
+    )
+
+    assert done.stdout == "off, OTEL_SDK_DISABLED is set\n"
 
 
 def test_a_provider_that_is_set_later_gets_the_spans_after_that():

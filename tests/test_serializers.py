@@ -8,7 +8,9 @@ from huey import MemoryHuey
 from huey.registry import Message
 from huey.serializer import Serializer, SignedSerializer
 
+from huey_otel._contents import Meaning, contents
 from huey_otel._losses import Losses
+from huey_otel.observed.serializer import carriers
 from tests.support_seen import Drain, Seen
 from tests.support_spans import Spans
 
@@ -92,6 +94,24 @@ def test_with_consent_they_are_one_trace(spans, make, caplog):
 
     assert spans.trees == TOGETHER
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("make", OTHERS, ids=IDS)
+@pytest.mark.parametrize("envelope", [True, False])
+def test_how_old_a_message_is_can_be_read_with_consent(spans, make, envelope, losses):
+    huey = MemoryHuey("my-app", serializer=make())
+    Seen(huey, tracer_provider=spans.provider, envelope=envelope)
+
+    @huey.task()
+    def add(a, b):
+        return a + b
+
+    add(1, 2)
+    meaning = Meaning(carrier=carriers(huey.serializer))
+    oldest = contents("my-app", huey.storage, meaning).oldest
+
+    assert (oldest is not None) is envelope
+    assert losses.counts() == {}
 
 
 @pytest.mark.parametrize("make", OTHERS, ids=IDS)

@@ -3,6 +3,7 @@
 import pytest
 from huey import MemoryHuey
 from huey.api import Huey
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 
 from huey_otel import instrument
 from huey_otel._instrument import instrumentation_of
@@ -169,6 +170,27 @@ def test_disabled_there_is_nothing_to_capture(huey, monkeypatch):
         capture(huey),
     ):
         raise AssertionError("captured")
+
+
+def test_without_an_sdk_there_are_no_spans_to_capture(huey, monkeypatch):
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+
+    with pytest.raises(RuntimeError, match="OTEL_SDK_DISABLED is set"), capture(huey):
+        raise AssertionError("captured")
+
+    assert type(huey) is MemoryHuey
+
+
+def test_what_nobody_samples_is_captured(huey, drain, monkeypatch):
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+    add = add_to(huey)
+
+    ids = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(0))
+    with capture(huey) as telemetry, use_span(NonRecordingSpan(ids)):
+        add(1, 2)
+        drain()
+
+    assert told(telemetry) == ONE
 
 
 def test_nothing_stays_after_an_error(huey):

@@ -1,9 +1,12 @@
 """Spans of enqueues and attempts: what is in them, and how they are joined."""
 
 import contextlib
+import contextvars
 import datetime
+import functools
 import gc
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -25,7 +28,7 @@ from opentelemetry.trace import (
 
 from huey_otel._carrier import decode
 from huey_otel._losses import Losses
-from tests.support import alarm, untraced
+from tests.support import alarm, untraced, wait_until
 from tests.support_seen import EARLIER, LATER, Drain, Seen
 from tests.support_spans import Spans, linked, plain, traces
 
@@ -300,6 +303,76 @@ def test_a_retry_that_is_long_in_coming_is_linked(huey, instrumented, spans, dra
     ]
 
 
+def test_retries_of_a_task_that_was_put_off_stay_in_its_own_trace(
+    huey, instrumented, spans, drain
+):
+    instrumented(link_after=0.01)
+
+    @huey.task(retries=2)
+    def remind():
+        inside.append(baggage.get_all())
+        raise ValueError
+
+    inside: list[object] = []
+    token = contexts.attach(baggage.set_baggage("user", "me", contexts.Context()))
+    remind.schedule(delay=0.05)
+    contexts.detach(token)
+    drain()
+    wait_until(lambda: [huey.enqueue(task) for task in huey.read_schedule()])
+    drain()
+
+    first, second, third = spans.named("process remind")
+    assert first.parent is None
+    assert linked(first) == [plain(spans.one("enqueue remind").context)]
+    assert second.parent.span_id == third.parent.span_id == first.context.span_id
+    assert linked(second) == [plain(first.context)]
+    assert linked(third) == [plain(second.context)]
+    # What was not carried over the link does not come back behind it.
+    assert inside == [{}] * 3
+
+
+def test_of_retries_that_are_long_in_coming_each_begins_a_trace(
+    huey, instrumented, spans, drain
+):
+    instrumented(link_after=30)
+
+    @huey.task(retries=3, retry_delay=60)
+    def fail():
+        raise ValueError
+
+    fail()
+    drain()
+    drain.ripe()
+    drain.ripe()
+
+    _, second, third = spans.named("process fail")
+    assert second.parent is third.parent is None
+    assert linked(third) == [
+        plain(spans.one("enqueue fail").context),
+        plain(second.context),
+    ]
+
+
+def test_with_link_a_retry_is_a_trace_and_linked_to_its_enqueue(
+    huey, instrumented, spans, drain
+):
+    instrumented(propagation="link")
+
+    @huey.task(retries=1)
+    def fail():
+        raise ValueError
+
+    fail()
+    drain()
+
+    first, second = spans.named("process fail")
+    assert second.parent is None
+    assert linked(second) == [
+        plain(spans.one("enqueue fail").context),
+        plain(first.context),
+    ]
+
+
 def test_retries_of_a_periodic_task_stay_in_its_trace(huey, seen, spans, drain):
     @huey.periodic_task(crontab(), retries=2)
     def tick():
@@ -468,6 +541,51 @@ def test_a_loop_gets_a_linked_trace_after_a_hundred_hops(huey, seen, spans):
     assert len(traces(spans.all)) == 3
 
 
+def test_a_loop_by_way_of_a_thread_gets_a_linked_trace_too(huey, seen, spans):
+    @huey.task()
+    def again():
+        enqueue = functools.partial(contextvars.copy_context().run, again)
+        thread = threading.Thread(target=enqueue)
+        thread.start()
+        thread.join()
+
+    again()
+    for _ in range(110):
+        huey.execute(huey.dequeue())
+
+    parents = [span.parent for span in spans.named("process again")]
+    assert [number for number, span in enumerate(parents) if span is None] == [101]
+
+
+def test_a_task_that_polls_gets_a_linked_trace_after_a_hundred_attempts(
+    huey, seen, spans
+):
+    @huey.task()
+    def poll():
+        raise RetryTask
+
+    poll()
+    for _ in range(251):
+        huey.execute(huey.dequeue())
+
+    attempts = spans.named("process poll")
+    enqueue = spans.one("enqueue poll")
+    parents = [span.parent and span.parent.span_id for span in attempts]
+    assert parents == [
+        *[enqueue.context.span_id] * 101,
+        *[None, *[attempts[101].context.span_id] * 100],
+        *[None, *[attempts[202].context.span_id] * 48],
+    ]
+    assert linked(attempts[101]) == [
+        plain(enqueue.context),
+        plain(attempts[100].context),
+    ]
+    assert linked(attempts[202]) == [
+        plain(attempts[101].context),
+        plain(attempts[201].context),
+    ]
+
+
 def test_revoked_and_expired_are_short_spans(huey, seen, spans, drain):
     @huey.task()
     def add():
@@ -616,9 +734,13 @@ def test_members_that_did_not_run_are_linked_to_as_well(huey, seen, spans, drain
 
 
 @CHORDS
-@pytest.mark.parametrize("propagation", ["auto", "link", "none"])
+@pytest.mark.parametrize(
+    ("propagation", "joined"),
+    [("auto", True), ("link", True), ("none", False), (lambda _: "none", False)],
+    ids=["auto", "link", "none", "a function's none"],
+)
 def test_the_callback_of_members_with_traces_of_their_own(
-    huey, instrumented, spans, drain, propagation
+    huey, instrumented, spans, drain, propagation, joined
 ):
     instrumented(propagation=propagation, link_after=30)
 
@@ -637,14 +759,68 @@ def test_the_callback_of_members_with_traces_of_their_own(
     near, far = spans.named("process number")
     origin, callback = spans.one("enqueue chord"), spans.one("enqueue total")
     assert far.context.trace_id != origin.context.trace_id
-    assert (callback.context.trace_id == origin.context.trace_id) is (
-        propagation != "none"
-    )
+    assert (callback.context.trace_id == origin.context.trace_id) is joined
     members = [link for link in spans.one("process total").links if link.attributes]
     assert [plain(link.context) for link in members] == [
         plain(near.context),
         plain(far.context),
     ]
+
+
+@CHORDS
+def test_the_callback_of_a_late_member_that_was_retried_is_in_the_chords_trace(
+    huey, instrumented, spans, drain
+):
+    instrumented(link_after=0.01)
+
+    @huey.task(retries=2)
+    def number():
+        numbers.append(1)
+        if len(numbers) < 3:
+            raise ValueError
+        return 1
+
+    @huey.task()
+    def total(values):
+        pass
+
+    numbers: list[int] = []
+    huey.enqueue(api.chord([number.s(delay=0.05)], total.s()))
+    drain()
+    wait_until(lambda: [huey.enqueue(task) for task in huey.read_schedule()])
+    drain()
+
+    first, second, third = spans.named("process number")
+    assert second.parent.span_id == third.parent.span_id == first.context.span_id
+    enqueued = spans.one("enqueue number").context
+    assert plain(spans.one("enqueue total").parent) == plain(enqueued)
+    assert linked(spans.one("process total")) == [plain(third.context)]
+
+
+@CHORDS
+def test_the_callback_of_a_late_pipeline_is_in_the_chords_trace(
+    huey, instrumented, spans, drain
+):
+    instrumented(link_after=30)
+
+    @huey.task()
+    def number(value):
+        return value
+
+    @huey.task()
+    def total(values):
+        pass
+
+    member = number.s(1, delay=60).then(number).then(number)
+    huey.enqueue(api.chord([member], total.s()))
+    drain()
+    drain.ripe()
+
+    late = {span.context.trace_id for span in spans.named("process number")}
+    assert late.isdisjoint({spans.one("enqueue chord").context.trace_id})
+    assert len(late) == 1
+    enqueued = spans.named("enqueue number")[0].context
+    assert plain(spans.one("enqueue total").parent) == plain(enqueued)
 
 
 @CHORDS

@@ -6,18 +6,19 @@ from typing import Any
 
 from huey.api import Task
 from opentelemetry import context as contexts
+from opentelemetry import trace
 from opentelemetry.context import Context
 
 from huey_otel import _names as n
 from huey_otel import events as e
-from huey_otel._attempts import Attempt
+from huey_otel._attempts import Attempt, running
 from huey_otel._carrier import Carrier, encode
 from huey_otel._doing import HERE, Doing
 from huey_otel._forks import look_around
 from huey_otel._guard import guarded
 from huey_otel._outgoing import Chord, Current, Outgoing
 from huey_otel.observed.links import named, some
-from huey_otel.observed.propagation import headers_of, headers_of_retry
+from huey_otel.observed.propagation import headers_of
 from huey_otel.observed.recorder import Recorder
 from huey_otel.observed.tracing import Tracing
 
@@ -57,6 +58,8 @@ class Outward:
             )
             within = None if chord is None else self._callback(here, outgoing, chord)
             self._tracing.enqueue(outgoing, within)
+            if chord is None and here.caller == n.ORIGIN_PIPELINE and _in_chord(task):
+                self._tracing.next_of_member(outgoing, here.attempts[-1])
 
     def _of(self, task: Task, carrier: Carrier, origin: str) -> Outgoing:
         facts = self._recorder.facts(task, carrier.attempt)
@@ -98,7 +101,7 @@ class Outward:
 
     def _new(self, here: Doing, task: Task, now: float) -> Carrier:
         eta = None if task.eta is None else self._recorder.unix_time(task.eta)
-        hops = here.attempts[-1].hops + 1 if here.attempts else 0
+        hops = here.attempts[-1].hops + 1 if here.attempts else _hops_of_others()
         return Carrier(now, eta, hops=hops)
 
     def _next(self, task: Task, now: float) -> Carrier:
@@ -107,15 +110,16 @@ class Outward:
         eta = None if task.eta is None else self._recorder.unix_time(task.eta)
         if attempt is None:
             return Carrier(enqueued=now, eta=eta)
-        carrier = attempt.carrier or Carrier(enqueued=now)
-        return carrier._replace(
+        following = (attempt.carrier or Carrier(enqueued=now))._replace(
             enqueued=now,
             eta=eta,
             attempt=attempt.facts.attempt + 1,
-            headers=headers_of_retry(carrier, attempt.span),
             previous=named(attempt.span),
+            # A task that polls by RetryTask has no last attempt.
+            hops=attempt.hops + 1,
             members=(),
         )
+        return following.carrying(self._tracing.headers_of_retry(attempt, following))
 
     @guarded
     def left(self, outgoing: Outgoing | None) -> None:
@@ -207,3 +211,30 @@ class Outward:
         self._recorder.say(
             e.EVENT_SCHEDULED, facts=outgoing.facts, retries=task.retries
         )
+
+
+def _in_chord(task: Task | None) -> bool:
+    """Whether *task*, or the end of the pipeline it begins, is a member of a chord."""
+    while task is not None:
+        if getattr(task, "chord_config", None) is not None:
+            return True
+        task = task.on_complete
+    return False
+
+
+def _hops_of_others() -> int:
+    """The hops of an enqueue by a thread that an attempt has given its context."""
+    if not running:
+        return 0
+    ids = trace.get_current_span().get_span_context()
+    if not ids.is_valid:
+        return 0
+    return max(
+        (
+            attempt.hops + 1
+            for attempt in list(running.values())
+            if attempt.span is not None
+            and attempt.span.get_span_context().trace_id == ids.trace_id
+        ),
+        default=0,
+    )

@@ -11,7 +11,6 @@ from opentelemetry.trace import (
     INVALID_SPAN_CONTEXT,
     Link,
     NonRecordingSpan,
-    Span,
     SpanContext,
 )
 
@@ -68,24 +67,53 @@ class Propagation:
         carrier = member.carrier
         if carrier is None or not carrier.headers or member.nested:
             return None
-        if carrier.hops > _MOST_HOPS or self._propagation == n.PROPAGATE_NONE:
+        if carrier.hops > _MOST_HOPS or self._said(member.task) == n.PROPAGATE_NONE:
             return None
-        enqueued, wanted = _extracted(carrier.headers)
+        origin = read(carrier.headers.get(n.ORIGIN_HEADER, ""))
+        if origin is None:
+            enqueued, wanted = _extracted(carrier.headers)
+        else:
+            enqueued, wanted = _within(origin), origin
         here = trace.get_current_span().get_span_context()
         if not wanted.is_valid or wanted.trace_id == here.trace_id:
             return None
         return enqueued
 
+    def headers_of_retry(self, attempt: Attempt, following: Carrier) -> dict[str, str]:
+        """The headers of the attempt after *attempt*, which *following* is to carry.
+
+        They stay what they are in there, unless *attempt* began a trace that the
+        next one stays in.
+        """
+        headers = dict(following.headers)
+        span = attempt.span
+        if span is None or not span.get_span_context().is_valid:
+            return headers
+        before, origin = _extracted(headers)
+        if not origin.is_valid:
+            return headers_of(trace.set_span_in_context(span, before))
+        if (
+            origin.trace_id == span.get_span_context().trace_id
+            or self._how(attempt.task, following) != n.PROPAGATE_CHILD
+        ):
+            return headers
+        began = headers_of(trace.set_span_in_context(span, _ROOT))
+        known = headers.get(n.ORIGIN_HEADER)
+        began[n.ORIGIN_HEADER] = known or traceparent(origin)
+        return began
+
     def _how(self, task: Task, carrier: Carrier) -> str:
-        how = self._propagation
-        if callable(how):
-            how = self._asked(task) or n.PROPAGATE_AUTO
+        how = self._said(task)
         if how != n.PROPAGATE_AUTO:
             return how
         put_off = 0.0 if carrier.eta is None else carrier.eta - carrier.enqueued
         if carrier.hops > _MOST_HOPS or put_off > self._link_after:
             return n.PROPAGATE_LINK
         return n.PROPAGATE_CHILD
+
+    def _said(self, task: Task) -> str:
+        how = self._propagation
+        return how if isinstance(how, str) else self._asked(task) or n.PROPAGATE_AUTO
 
     @guarded
     def _asked(self, task: Task) -> str:
@@ -110,9 +138,13 @@ def _extracted(headers: Mapping[str, str]) -> tuple[Context, SpanContext]:
     ):
         ids = read(text)
         if ids is not None:
-            return trace.set_span_in_context(NonRecordingSpan(ids), _ROOT), ids
+            return _within(ids), ids
     context = propagate.extract(headers, _ROOT) if headers else _ROOT
     return context, trace.get_current_span(context).get_span_context()
+
+
+def _within(ids: SpanContext) -> Context:
+    return trace.set_span_in_context(NonRecordingSpan(ids), _ROOT)
 
 
 def headers_of(context: Context) -> dict[str, str]:
@@ -137,18 +169,3 @@ def headers_of(context: Context) -> dict[str, str]:
         longest = max(headers, key=lambda name: len(headers[name]))
         size -= len(longest) + len(headers.pop(longest))
     return headers
-
-
-def headers_of_retry(carrier: Carrier, span: Span | None) -> dict[str, str]:
-    """The headers that the attempt after *span* has.
-
-    They stay what they were, unless the attempt began its trace itself: the
-    next one stays in there.
-    """
-    headers = dict(carrier.headers)
-    if span is None or not span.get_span_context().is_valid:
-        return headers
-    before, origin = _extracted(headers)
-    if origin.is_valid:
-        return headers
-    return headers_of(trace.set_span_in_context(span, before))

@@ -106,11 +106,16 @@ def carriers(serializer: object) -> Callable[[bytes], Carrier | None]:
     It raises what *serializer* does, and reads None where there is no carrier.
     """
     twin: Any = copy.copy(serializer)
-    if not isinstance(twin, ObservedSerializer):
-        return lambda _: None
-    swap(twin, PeekingSerializer, below=True)
+    if isinstance(twin, ObservedSerializer):
+        swap(twin, PeekingSerializer, below=True)
 
     def read(message: bytes) -> Carrier | None:
+        if not is_hueys(serializer):
+            enveloped = decode(message)
+            if enveloped is not None:
+                return enveloped
+        if not isinstance(twin, ObservedSerializer):
+            return None
         carrier = twin.deserialize(message)
         return carrier if isinstance(carrier, Carrier) else None
 

@@ -12,12 +12,14 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, TraceF
 from huey_otel import _failures
 from huey_otel import _names as n
 from huey_otel._attempts import Attempt
+from huey_otel._carrier import Carrier
 from huey_otel._guard import guarded
 from huey_otel._outgoing import Current, Outgoing
 from huey_otel._provider import Provided
 from huey_otel._records import TaskFacts
 from huey_otel._settings import Settings
 from huey_otel._span_start import start_of
+from huey_otel.observed.links import named
 from huey_otel.observed.operation import Operation
 from huey_otel.observed.propagation import Propagation, headers_of
 
@@ -123,6 +125,19 @@ class Tracing:
     def of_chord(self, member: Attempt) -> Context | None:
         """Where the chord of *member* was enqueued, if that is another trace."""
         return self._propagation.of_chord(member)
+
+    def next_of_member(self, outgoing: Outgoing, member: Attempt) -> None:
+        """Let *outgoing* know the trace of its chord, if *member* was in another."""
+        within = self._propagation.of_chord(member)
+        origin = within and named(trace.get_current_span(within))
+        if origin:
+            carrier = outgoing.carrier
+            headers = {**carrier.headers, n.ORIGIN_HEADER: origin}
+            outgoing.carrier = carrier.carrying(headers)
+
+    def headers_of_retry(self, attempt: Attempt, following: Carrier) -> dict[str, str]:
+        """The headers of the attempt after *attempt*, see Propagation."""
+        return self._propagation.headers_of_retry(attempt, following)
 
     def _start(
         self, attempt: Attempt, key: str, value: float | str | None
