@@ -87,8 +87,8 @@ def test_limit_that_is_wrong_fails_the_tests_of_the_alerts(
         ("due_timestamp_seconds:max offset 5m", "due_timestamp_seconds:max"),
         ("and on (queue, task) huey_periodic_task_interval_seconds)", ")"),
         (
-            "next_run_timestamp_seconds:max[1d] offset 1m)",
-            "next_run_timestamp_seconds:max[1d])",
+            "next_run_timestamp_seconds:max[2h] offset 1m)",
+            "next_run_timestamp_seconds:max[2h])",
         ),
         ("<= time()", ""),
         ('{origin="periodic"}', ""),
