@@ -24,7 +24,15 @@ class Encoding:
         self._openmetrics = openmetrics
 
     def of(self, metrics: Sequence[Metric]) -> bytes:
-        """The page of *metrics*."""
+        """The page of *metrics*, where ours are each there once.
+
+        prometheus_client's files may have what a process enqueued before its consumer
+        began, which the consumer goes on counting from.
+        """
+        ours = {one.name for one in metrics if isinstance(one, Shown)}
+        metrics = [
+            one for one in metrics if isinstance(one, Shown) or one.name not in ours
+        ]
         if not self._is_the_same():
             return self._encode(_Collected(metrics))
         parts = [
@@ -39,7 +47,8 @@ class Encoding:
 
     def _of_ours(self, metrics: Iterable[Any]) -> bytes:
         texts = [one.text(openmetrics=self._openmetrics) for one in metrics]
-        return "".join(texts).encode()
+        # A path or a queue's name may have come from bytes that were no UTF-8.
+        return "".join(texts).encode(errors="backslashreplace")
 
     def _of_others(self, metrics: Iterable[Metric]) -> bytes:
         return self._encode(_Collected(metrics)).removesuffix(self._end)

@@ -15,13 +15,15 @@ _UNKNOWN: Final = "unknown"
 def class_name(error: BaseException) -> str:
     """The class of *error* as it is imported; builtins without their module.
 
-    As much of it as its metaclass lets one see, at least "unknown".
+    As much of it as its metaclass lets one see, at least "unknown". It can be
+    written in UTF-8: one name that cannot would cost a page all its metrics.
     """
     kind = type(error)
-    return or_else(
+    name = or_else(
         lambda: _dotted(kind),
         lambda _: or_else(lambda: f"{kind.__name__}", lambda _: _UNKNOWN),
     )
+    return _encoded(name).decode()
 
 
 def _dotted(kind: type) -> str:

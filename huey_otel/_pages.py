@@ -1,6 +1,7 @@
 """The pages of the endpoint, and the handler that answers one request."""
 
 import gzip
+import re
 import socket
 from collections.abc import Callable
 from http import HTTPStatus
@@ -18,6 +19,9 @@ _PATIENCE: Final = 5.0
 """Seconds that a scrape waits for another one that does not end."""
 
 _TEXT: Final = "text/plain; charset=utf-8"
+
+_REFUSED: Final = re.compile(r";\s*q=0(\.0*)?\s*$", re.IGNORECASE)
+"""What ends a coding that is not taken; prometheus_client 0.26 does not look at it."""
 
 
 class Page(NamedTuple):
@@ -43,7 +47,10 @@ class Pages:
 
     def get(self, target: str, accept: str) -> Page:
         """The page at *target*, a path and perhaps a query."""
-        parts = urlsplit(target)
+        try:
+            parts = urlsplit(target)
+        except ValueError as error:
+            return _text(HTTPStatus.BAD_REQUEST, f"no address: {error}")
         match parts.path:
             case "/metrics":
                 names = parse_qs(parts.query).get("name[]", [])
@@ -66,8 +73,6 @@ class Pages:
 
     @guarded
     def _metrics(self, accept: str, names: list[str]) -> Page | None:
-        from prometheus_client.exposition import choose_encoder
-
         from huey_otel._encoding import Encoding
 
         self._prepare()
@@ -84,7 +89,7 @@ class Pages:
             collected = list(registry.collect())
         finally:
             COLLECTING.release()
-        encode, content_type = choose_encoder(accept)
+        encode, content_type = _encoder(accept)
         encoding = Encoding(encode, openmetrics="openmetrics" in content_type)
         return Page(HTTPStatus.OK, content_type, encoding.of(collected))
 
@@ -124,10 +129,22 @@ class Handler(BaseHTTPRequestHandler):
     def _takes_gzip(self) -> bool:
         from prometheus_client.exposition import gzip_accepted
 
-        return gzip_accepted(self.headers.get("Accept-Encoding") or "")
+        codings = (self.headers.get("Accept-Encoding") or "").split(",")
+        taken = [coding for coding in codings if not _REFUSED.search(coding)]
+        return gzip_accepted(",".join(taken))
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as there
         """Log nothing: a scrape is no news."""
+
+
+def _encoder(accept: str) -> tuple[Callable[[Any], bytes], str]:
+    from prometheus_client.exposition import choose_encoder
+
+    try:
+        return choose_encoder(accept)
+    except TypeError:
+        # It compares versions as they come, and that of a client may be no number.
+        return choose_encoder("")
 
 
 def _text(status: HTTPStatus, message: str) -> Page:

@@ -11,7 +11,9 @@ from huey_otel._families import Labels
 from huey_otel._losses import LOSSES
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry, Counter
+    from collections.abc import Iterator
+
+    from prometheus_client import CollectorRegistry, Counter, Metric
 
 _PATIENCE: Final = 1.0
 _TOTAL: Final = CATALOG[n.TASKS_ENQUEUED_TOTAL]
@@ -52,6 +54,23 @@ os.register_at_fork(
 )
 
 
+class _Uncreated:
+    """Shows a counter without when it was created, another series for each of its."""
+
+    def __init__(self, counter: "Counter") -> None:
+        self._counter = counter
+
+    def describe(self) -> "list[Metric]":
+        """Its name, so that a registry knows it."""
+        return list(self._counter.describe())
+
+    def collect(self) -> "Iterator[Metric]":
+        """What it has counted."""
+        for metric in self._counter.collect():
+            metric.samples = [one for one in metric.samples if one.name == _TOTAL.name]
+            yield metric
+
+
 class ProducerCounter:
     """huey_tasks_enqueued_total as a Counter of prometheus_client's.
 
@@ -63,6 +82,7 @@ class ProducerCounter:
         self._registry = registry
         self._counter: Counter | None = None
         self._children: dict[Labels, Counter] = {}
+        self._shown: _Uncreated | None = None
         self._over = False
         self._counting = False
         self._waiting: deque[Labels] = deque()
@@ -97,12 +117,15 @@ class ProducerCounter:
 
         name, _, labels, text = _TOTAL
         try:
-            return Counter(name, text, labels, registry=self._registry or REGISTRY)
+            counter = Counter(name, text, labels, registry=None)
+            self._shown = _Uncreated(counter)
+            (self._registry or REGISTRY).register(self._shown)
         except ValueError as error:
             # Somebody else has a metric of this name there.
             self._over = True
             LOSSES.count(n.LOSS_INTERNAL, why=f"{name} cannot be counted: {error}")
             return None
+        return counter
 
     def retired(self) -> dict[Labels, float]:
         """Leave the registry to a consumer's metrics, and say what was counted.
@@ -115,12 +138,11 @@ class ProducerCounter:
             self._over = True
             counter, self._counter = self._counter, None
             self._children.clear()
-            if counter is None:
+            if counter is None or self._shown is None:
                 return {}
-            (self._registry or REGISTRY).unregister(counter)
+            (self._registry or REGISTRY).unregister(self._shown)
             return {
                 tuple(sample.labels[label] for label in _TOTAL.labels): sample.value
-                for metric in counter.collect()
+                for metric in self._shown.collect()
                 for sample in metric.samples
-                if sample.name == _TOTAL.name
             }

@@ -43,6 +43,8 @@ def nothing_is_left(
     yield
     for instrumentation in instrumentations():
         instrumentation.uninstrument()
+    # Consumers of tests end, those of a process do not.
+    _process.shared().consuming = False
     # What our guard swallowed, unless the test is about that.
     expected = "losses" in request.fixturenames or "live" in request.keywords
     lost = {} if expected else dict(LOSSES.counts())

@@ -119,6 +119,29 @@ def test_page_is_made_of_no_samples(registry, accept, monkeypatch):
     assert b"huey_task_wait_seconds_bucket" in page
 
 
+def test_name_that_is_no_utf_8_costs_nothing_else(metrics, registry):
+    name = "caf\udce9.add"
+    metrics(record("started", name=name), SOURCE)
+
+    page = body(registry, "")
+
+    assert b'huey_task_attempts_total{queue="shop",task="caf\\udce9.add"} 1.0' in page
+
+
+@pytest.mark.parametrize("accept", ["", OPENMETRICS, DOTTED])
+def test_metric_of_ours_that_files_have_as_well_is_there_once(registry, accept):
+    class Files:
+        def collect(self) -> Iterator[Metric]:
+            family = Metric("huey_tasks_enqueued", "Of before.", "counter")
+            family.add_sample("huey_tasks_enqueued_total", {"queue": "shop"}, 1.0)
+            yield family
+
+    without = body(registry, accept)
+    registry.register(Files())
+
+    assert body(registry, accept) == without
+
+
 def test_encoder_that_writes_in_another_way_is_believed(registry):
     def shout(collected) -> bytes:
         return choose_encoder("")[0](collected).upper()

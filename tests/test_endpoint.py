@@ -106,6 +106,43 @@ def test_metrics_are_gzipped_for_who_accepts_it(serve):
     assert gzip.decompress(body) == PAGE
 
 
+@pytest.mark.parametrize("refused", ["gzip;q=0", "deflate, GZIP ; q=0.00", "gzipped"])
+def test_metrics_are_plain_for_who_refuses_gzip(serve, refused):
+    status, headers, body = ask(serve(), "/metrics", Accept_Encoding=refused)
+
+    assert (status, body) == (200, PAGE)
+    assert "Content-Encoding" not in headers
+
+
+@pytest.mark.parametrize("taken", ["gzip;q=0.5", "br;q=0, gzip", "gzip ; q=1.0"])
+def test_quality_that_is_not_0_takes_gzip(serve, taken):
+    _, headers, _ = ask(serve(), "/metrics", Accept_Encoding=taken)
+
+    assert headers["Content-Encoding"] == "gzip"
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/openmetrics-text"])
+def test_version_that_is_no_number_is_answered(serve, losses, kind):
+    status, _, body = ask(serve(), "/metrics", Accept=f"{kind}; version=new")
+
+    # A client before 0.22 looks at no version, and writes OpenMetrics.
+    assert (status, body.removesuffix(b"# EOF\n").splitlines()[-1:]) == (
+        200,
+        PAGE.splitlines()[-1:],
+    )
+    assert losses.counts() == {}
+
+
+def test_target_that_is_no_address_is_told_so(serve, losses):
+    with closing(silent(serve())) as client:
+        client.sendall(b"GET http://[/metrics HTTP/1.0\r\n\r\n")
+        answer = client.makefile("rb").read()
+
+    assert answer.startswith(b"HTTP/1.0 400 ")
+    assert answer.endswith(b"\r\n\r\nno address: Invalid IPv6 URL\n")
+    assert losses.counts() == {}
+
+
 def test_metrics_may_be_chosen_by_name(serve, registry):
     Counter("app_visits", "Visits.", registry=registry).inc()
 

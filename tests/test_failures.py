@@ -41,6 +41,12 @@ def test_a_class_is_named_as_it_is_imported(error, name):
     assert class_name(error) == name
 
 
+def test_a_class_of_a_module_that_is_no_utf_8_can_be_written():
+    kind = type("Error", (Exception,), {"__module__": "caf\udce9"})
+
+    assert class_name(kind()) == "caf\\udce9.Error"
+
+
 def test_a_traceback_is_that_of_python():
     error = raised(ValueError("no"))
 

@@ -85,6 +85,12 @@ def test_limit_that_is_wrong_fails_the_tests_of_the_alerts(
         ),
         ("or last_over_time(", "or 0 * last_over_time("),
         ("due_timestamp_seconds:max offset 5m", "due_timestamp_seconds:max"),
+        ("and on (queue, task) huey_periodic_task_interval_seconds)", ")"),
+        (
+            "next_run_timestamp_seconds:max[2h] offset 1m)",
+            "next_run_timestamp_seconds:max[2h])",
+        ),
+        ("<= time()", ""),
         ('{origin="periodic"}', ""),
         (f"and timestamp({LOST})", f"and 1e12 + {LOST}"),
         ('increase10m{task="_unknown"}', "increase10m"),

@@ -175,7 +175,8 @@ def test_two_schedulers_are_seen_by_what_they_enqueue_twice(
     assert prometheus.values(schedulers, "queue") == {("shop",): 2}
     assert prometheus.values(interval) == {(): 60}
     assert -1 < prometheus.values(ahead)[()] <= 60
-    minutes = f"queue_task:huey_periodic_task_due_timestamp_seconds:max{report} % 60"
+    next_run = "queue_task:huey_periodic_task_next_run_timestamp_seconds:max"
+    minutes = f"{next_run}{report} % 60"
     wait_until(lambda: bool(prometheus.values(f"{minutes} + 1")))
     assert prometheus.values(minutes) == {}
 
