@@ -8,7 +8,6 @@ what the consumer's main process does with the events.
 """
 
 import gc
-import json
 import os
 import platform
 import sys
@@ -34,9 +33,10 @@ from prometheus_client import CollectorRegistry
 
 from huey_otel import Instrumentation, instrument
 from huey_otel._metrics import Metrics
-from huey_otel._records import Key, Record, Source, Sum, to_event
+from huey_otel._records import Key, Record, Source, Sum
 from huey_otel._relay import Relay
 from huey_otel._routes import Route, Routes
+from huey_otel._spelling import spell
 from huey_otel.mapping import DEQUEUED, ENDED, TABLE, Published
 
 ROUNDS: Final = 40
@@ -176,15 +176,12 @@ class NoFeed:
 
     def __init__(self) -> None:
         self.events = 0
-        self._encode = json.JSONEncoder(
-            ensure_ascii=False, separators=(",", ":"), default=str
-        ).encode
 
     def __call__(self, record: Record, source: Source) -> None:
         """Take *record* in."""
         if TABLE[record.status].published is not Published.NEVER:
             self.events += 1
-            self._encode(to_event(record, source)).encode()
+            spell(record, source).encode()
 
     def add_sum(self, key: Key, total: Sum, source: Source) -> None:
         """Refuse: a sum is no measurement."""

@@ -1,6 +1,5 @@
 """The feed: publishes events on Redis, on its own thread and connection."""
 
-import json
 import os
 import threading
 import time
@@ -15,7 +14,8 @@ from huey_otel._interrupts import is_the_applications
 from huey_otel._link import Link, RefusedError
 from huey_otel._losses import LOSSES
 from huey_otel._outbox import Outbox
-from huey_otel._records import Key, Record, Source, Sum, to_event
+from huey_otel._records import Key, Record, Source, Sum
+from huey_otel._spelling import spell
 from huey_otel.mapping import TABLE, Published
 
 _PATIENCE: Final = 2.0
@@ -37,8 +37,6 @@ _STREAK: Final = "feed thread"
 _UNPUBLISHED: Final = frozenset(
     status for status, row in TABLE.items() if row.published is Published.NEVER
 )
-
-_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
 
 class Feed:
@@ -68,7 +66,7 @@ class Feed:
         """Take *record* in if Redis readers get it; never blocks."""
         if record.status in _UNPUBLISHED:
             return
-        payload = _dumps(to_event(record, source)).encode("utf-8", "backslashreplace")
+        payload = spell(record, source).encode("utf-8", "backslashreplace")
         dropped = self._outbox.put(payload)
         if self._thread is None:
             self._start()

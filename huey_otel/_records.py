@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
-from huey_otel import mapping
-from huey_otel.events import Event
-
 
 class TaskFacts(NamedTuple):
     """What all records of one attempt say of its task. Times in Unix seconds.
@@ -102,36 +99,3 @@ class Sink(Protocol):
 
     def add_sum(self, key: Key, total: Sum, source: Source, /) -> None:
         """Take the sum of records that did not fit; their narrative is lost."""
-
-
-def to_event(record: Record, source: Source) -> Event:
-    """Spell *record* out as the dict that is published.
-
-    The order of keys up to `execute_time` is that of huey 1.10.
-    """
-    facts = TaskFacts(*record.facts) if record.facts is not None else None
-    extra = record.extra or {}
-    event: dict[str, Any] = {
-        "status": record.status,
-        "error": mapping.TABLE[record.status].error,
-    }
-    if event["error"]:
-        event["traceback"] = extra.get("traceback")
-    event["id"] = facts and facts.id
-    event["task"] = facts and facts.task
-    event["retries"] = record.retries
-    event["retry_delay"] = facts and facts.retry_delay
-    event["execute_time"] = facts and facts.execute_time
-    event["timestamp"] = record.timestamp
-    event["queue"] = source.queue
-    event["name"] = facts and facts.name
-    event["attempt"] = facts and facts.attempt
-    event["worker"] = record.worker
-    event["worker_type"] = source.worker_type if record.worker is not None else None
-    event["pid"] = record.pid
-    event["host"] = source.host
-    event.update(extra)
-    if facts is not None and facts.trace_id is not None:
-        event["trace_id"] = facts.trace_id
-        event["span_id"] = facts.span_id
-    return event  # type: ignore[return-value]  # built key by key in the order of huey 1.10

@@ -13,7 +13,8 @@ from opentelemetry.trace import NoOpTracer
 from huey_otel import _provider
 from huey_otel._instrument import instrument
 from huey_otel._instrumentation import instrumentation_of
-from huey_otel._records import Key, Record, Source, Sum, to_event
+from huey_otel._records import Key, Record, Source, Sum
+from huey_otel._spelling import to_event
 from huey_otel.events import Event
 from huey_otel.mapping import TABLE, Published
 

@@ -8,7 +8,8 @@ from typing import Any
 from huey.api import Huey
 
 from huey_otel import Instrumentation, instrument, mapping
-from huey_otel._records import Key, Record, Source, Sum, to_event
+from huey_otel._records import Key, Record, Source, Sum
+from huey_otel._spelling import to_event
 
 LATER = datetime.datetime(2100, 1, 1)  # noqa: DTZ001 - huey's times are naive
 """A time at which all that is on a schedule is ripe."""

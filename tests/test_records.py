@@ -1,6 +1,14 @@
 """Records: how a step is spelled as the dict that is published."""
 
-from huey_otel._records import Record, Source, TaskFacts, to_event
+import datetime
+import http
+import json
+
+import pytest
+
+from huey_otel._records import Record, Source, TaskFacts
+from huey_otel._spelling import spell, to_event
+from huey_otel.mapping import TABLE
 
 SOURCE = Source(queue="my-app", host="h1", worker_type="process")
 FACTS = tuple(TaskFacts("id-1", "send", "app.send", 60, 1700000000.0, 2))
@@ -107,3 +115,35 @@ def test_an_error_of_unknown_cause_has_a_traceback_of_none():
     event = to_event(record, SOURCE)
 
     assert (event["error"], event["traceback"]) == (True, None)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param('say "hi"\n\u2028\\', id="quotes and control characters"),
+        pytest.param("Grüße 🎉", id="not ascii"),
+        pytest.param("lone \udc80 surrogate", id="a surrogate"),
+        pytest.param(10**30, id="a large integer"),
+        pytest.param(1e300, id="a large float"),
+        pytest.param(float("inf"), id="infinity"),
+        pytest.param(bool(1), id="a bool"),
+        pytest.param(http.HTTPStatus.OK, id="an enum"),
+        pytest.param({"a": [1, None]}, id="an object"),
+        pytest.param(datetime.timedelta(seconds=5), id="no JSON at all"),
+    ],
+)
+def test_an_event_is_spelled_as_the_encoder_of_the_standard_library_does(odd):
+    as_text = json.JSONEncoder(
+        ensure_ascii=False, separators=(",", ":"), default=str
+    ).encode
+    facts = TaskFacts(f"{odd}", f"{odd}", f"{odd}", odd, odd, 1, "0a", "0b")
+    for status in TABLE:
+        extra = {"exception": f"{odd}", "duration": odd, "traceback": f"{odd}"}
+        record = Record(1, status, 1.5, 2, 3, f"{odd}", tuple(facts), 4, extra)
+
+        spelled = spell(record, Source(queue=f"{odd}", host=f"{odd}"))
+
+        event = json.loads(spelled)
+        assert as_text(event) == spelled
+        assert event["duration"] == json.loads(as_text(odd))
+        assert event["queue"] == event["host"] == event["worker"] == f"{odd}"
