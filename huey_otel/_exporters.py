@@ -16,6 +16,8 @@ from opentelemetry.sdk.trace.export import (
     SpanExporter,
     SpanExportResult,
 )
+from requests.adapters import HTTPAdapter
+from requests.cookies import RequestsCookieJar
 
 from huey_otel import _greenlets
 from huey_otel import _names as n
@@ -89,17 +91,43 @@ def _wait_in_greenlets() -> None:
 
 
 def _session(credentials: str) -> requests.Session:
-    """A session that a forked child does not share.
-
-    With one given, the exporter does not look for its own *credentials*. Two
-    processes on one kept-alive connection mix up their requests
-    (opentelemetry-exporter-otlp-proto-http 1.45).
-    """
+    """The session of an exporter, which does not look for its *credentials* itself then."""
     session: requests.Session = (
         _named(CREDENTIALS, credentials)() if credentials else requests.Session()
     )
-    in_child(session.close)
+    _SESSIONS.append(Unshared(session))
     return session
+
+
+class Unshared:
+    """Gives *session* connections of its own in each forked child.
+
+    Two processes on one kept-alive connection mix up their requests
+    (opentelemetry-exporter-otlp-proto-http 1.45).
+    """
+
+    def __init__(self, session: requests.Session) -> None:
+        self._session = session
+        self._inherited: list[object] = []
+        in_child(self._after_fork)
+
+    def _after_fork(self) -> None:
+        # What is inherited is neither closed nor let go: both take locks that the
+        # thread which sends may have held in the parent.
+        self._inherited.append(self._session.cookies)
+        self._session.cookies = RequestsCookieJar()
+        for adapter in self._session.adapters.values():
+            if isinstance(adapter, HTTPAdapter):
+                self._inherited += [adapter.poolmanager, adapter.proxy_manager]
+                adapter.proxy_manager = {}
+                adapter.init_poolmanager(
+                    adapter._pool_connections,  # noqa: SLF001 - as it unpickles itself
+                    adapter._pool_maxsize,  # noqa: SLF001
+                    block=adapter._pool_block,  # noqa: SLF001
+                )
+
+
+_SESSIONS: Final[list[Unshared]] = []
 
 
 class CountingExporter(SpanExporter):
