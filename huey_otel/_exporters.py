@@ -19,7 +19,6 @@ from opentelemetry.sdk.trace.export import (
 from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
 
-from huey_otel import _greenlets
 from huey_otel import _names as n
 from huey_otel._export import (
     CREDENTIALS,
@@ -31,6 +30,7 @@ from huey_otel._export import (
 )
 from huey_otel._failures import class_name
 from huey_otel._forks import in_child
+from huey_otel._grpc import BetweenForks, wait_in_greenlets
 from huey_otel._interrupts import or_else
 from huey_otel._losses import LOSSES
 from huey_otel._span_counts import SPANS
@@ -70,9 +70,11 @@ def _named(group: str, name: str) -> Callable[..., Any]:
 
 def _processor(name: str, credentials: str) -> SpanProcessor:
     make: Callable[..., SpanExporter] = _named(EXPORTERS, name)
-    if name == GRPC and _greenlets.patched():
-        _wait_in_greenlets()
-    exporter = make(session=_session(credentials)) if name == HTTP else make()
+    if name == GRPC:
+        wait_in_greenlets()
+        exporter: SpanExporter = BetweenForks(make())
+    else:
+        exporter = make(session=_session(credentials)) if name == HTTP else make()
     if isinstance(exporter, ConsoleSpanExporter):
         return SimpleSpanProcessor(exporter)
     for logger in _TALKATIVE:
@@ -80,18 +82,8 @@ def _processor(name: str, credentials: str) -> SpanProcessor:
     return CountingProcessor(CountingExporter(exporter))
 
 
-def _wait_in_greenlets() -> None:
-    """Let gRPC wait as gevent does.
-
-    Else one collector that does not answer stops all greenlets (grpcio 1.85).
-    """
-    from grpc.experimental import gevent
-
-    gevent.init_gevent()
-
-
 def _session(credentials: str) -> requests.Session:
-    """The session of an exporter, which does not look for its *credentials* itself then."""
+    """The session of an exporter, which then looks for no *credentials* itself."""
     session: requests.Session = (
         _named(CREDENTIALS, credentials)() if credentials else requests.Session()
     )
