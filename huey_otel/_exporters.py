@@ -1,6 +1,10 @@
 """The provider that we build: exporters that survive forks, and say once what fails."""
 
 import logging
+
+# requests imports it at its first request, on a thread: who is forked meanwhile
+# would wait for it for ever.
+import netrc  # noqa: F401
 import threading
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
