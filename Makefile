@@ -79,7 +79,7 @@ PROVEN := tests/live/test_proof_matrix.py tests/live/test_greenlets.py \
 # All that is left to this, and what belongs to it though it is always run.
 matrix:
 	{ $(SETTING); failed=; \
-	  $(BIN)/pytest -q -m proof --durations 0 || failed=1; \
+	  $(BIN)/pytest -q -m proof --durations 10 || failed=1; \
 	  $(BIN)/pytest -q -m 'not proof' $(PROVEN) || failed=1; \
 	  test -z "$$failed"; } 2>&1 | tee $(PROOFS)/matrix.txt
 
