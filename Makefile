@@ -92,7 +92,7 @@ SLICE := tests/test_mapping.py tests/test_instrument.py tests/test_forks.py \
 versions: $(PAIRS:%=.venvs/%/.stamp)
 	{ date -u +%F; uname -srm; failed=; for pair in $(PAIRS); do \
 	  echo "Python and huey $$pair:"; \
-	  .venvs/$$pair/bin/pytest -q -p no:cacheprovider $(SLICE) || failed=1; \
+	  .venvs/$$pair/bin/pytest -q -p no:cacheprovider $(SIDE_BY_SIDE) $(SLICE) || failed=1; \
 	  done; test -z "$$failed"; } 2>&1 | tee $(PROOFS)/versions.txt
 
 soak:
