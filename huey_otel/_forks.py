@@ -4,6 +4,10 @@ Also what must be made anew when gevent puts greenlets in the place of threads.
 """
 
 import contextlib
+
+# Python imports it when a host is first looked up, by whichever thread: who is
+# forked meanwhile would wait for it for ever (CPython 3.11 to 3.13).
+import encodings.idna  # noqa: F401
 import os
 import threading
 import weakref

@@ -1,6 +1,5 @@
 """The Instrumentation: the parts of one instrumented huey, begun and ended."""
 
-import codecs
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -269,11 +268,8 @@ class Instrumentation:
         route = self._shared.routes.get(self._number)
         if route is not None:
             route.source = replace(route.source, worker_type=consumer.worker_type)
-        # Before the forks: exporters take longer to import than a worker to start,
-        # and one forked while a thread of ours looks up a host for the first time
-        # would wait for that import for ever.
+        # Before the forks: exporters take longer to import than a worker to start.
         self._provided()
-        codecs.lookup("idna")
         self._shared.consumes()
 
     def consumer_started(self, consumer: Consumer) -> None:

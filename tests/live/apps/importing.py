@@ -4,12 +4,6 @@ import os
 import sys
 import time
 
-from huey import RedisHuey
-
-from huey_otel import instrument
-
-huey = RedisHuey("live", url=os.environ["LIVE_QUEUE_URL"])
-instrumentation = instrument(huey)
 main = os.getpid()
 
 
@@ -22,11 +16,17 @@ class Slow:
             time.sleep(0.3)
 
 
+if "LIVE_SLOW" in os.environ:
+    sys.meta_path.insert(0, Slow)
+
+from huey import RedisHuey  # noqa: E402
+
+from huey_otel import instrument  # noqa: E402
+
+huey = RedisHuey("live", url=os.environ["LIVE_QUEUE_URL"])
+instrumentation = instrument(huey)
+
+
 @huey.task()
 def add(a, b):
     return a + b
-
-
-if "LIVE_SLOW" in os.environ:
-    sys.modules.pop("encodings.idna", None)
-    sys.meta_path.insert(0, Slow)
