@@ -62,6 +62,8 @@ wheel: .venv-wheel/.stamp
 # What takes longer than CI may; what it says is kept in docs/proof.
 proof: matrix versions soak
 
+PROOFS := docs/proof
+
 matrix versions soak: SHELL := /bin/bash
 matrix versions soak: .SHELLFLAGS := -o pipefail -c
 matrix versions soak: .venv/.stamp
@@ -76,8 +78,10 @@ PROVEN := tests/live/test_proof_matrix.py tests/live/test_greenlets.py \
 
 # All that is left to this, and what belongs to it though it is always run.
 matrix:
-	{ $(SETTING); $(BIN)/pytest -q -m proof --durations 0; \
-	  $(BIN)/pytest -q -m 'not proof' $(PROVEN); } 2>&1 | tee docs/proof/matrix.txt
+	{ $(SETTING); failed=; \
+	  $(BIN)/pytest -q -m proof --durations 10 || failed=1; \
+	  $(BIN)/pytest -q -m 'not proof' $(PROVEN) || failed=1; \
+	  test -z "$$failed"; } 2>&1 | tee $(PROOFS)/matrix.txt
 
 SLICE := tests/test_mapping.py tests/test_instrument.py tests/test_forks.py \
   tests/test_relay.py tests/test_tracing.py tests/test_metrics.py \
@@ -88,12 +92,12 @@ SLICE := tests/test_mapping.py tests/test_instrument.py tests/test_forks.py \
 versions: $(PAIRS:%=.venvs/%/.stamp)
 	{ date -u +%F; uname -srm; failed=; for pair in $(PAIRS); do \
 	  echo "Python and huey $$pair:"; \
-	  .venvs/$$pair/bin/pytest -q -p no:cacheprovider $(SLICE) || failed=1; \
-	  done; test -z "$$failed"; } 2>&1 | tee docs/proof/versions.txt
+	  .venvs/$$pair/bin/pytest -q -p no:cacheprovider $(SIDE_BY_SIDE) $(SLICE) || failed=1; \
+	  done; test -z "$$failed"; } 2>&1 | tee $(PROOFS)/versions.txt
 
 soak:
 	{ $(SETTING); $(BIN)/python -m tests.live.soak 200000; } 2>&1 \
-	  | tee docs/proof/soak.txt
+	  | tee $(PROOFS)/soak.txt
 
 format: .venv/.stamp
 	$(BIN)/ruff check --fix .

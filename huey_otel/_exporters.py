@@ -1,6 +1,10 @@
 """The provider that we build: exporters that survive forks, and say once what fails."""
 
 import logging
+
+# requests imports it at its first request, on a thread: who is forked meanwhile
+# would wait for it for ever.
+import netrc  # noqa: F401
 import threading
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
@@ -16,8 +20,9 @@ from opentelemetry.sdk.trace.export import (
     SpanExporter,
     SpanExportResult,
 )
+from requests.adapters import HTTPAdapter
+from requests.cookies import RequestsCookieJar
 
-from huey_otel import _greenlets
 from huey_otel import _names as n
 from huey_otel._export import (
     CREDENTIALS,
@@ -29,6 +34,7 @@ from huey_otel._export import (
 )
 from huey_otel._failures import class_name
 from huey_otel._forks import in_child
+from huey_otel._grpc import BetweenForks, wait_in_greenlets
 from huey_otel._interrupts import or_else
 from huey_otel._losses import LOSSES
 from huey_otel._span_counts import SPANS
@@ -68,9 +74,11 @@ def _named(group: str, name: str) -> Callable[..., Any]:
 
 def _processor(name: str, credentials: str) -> SpanProcessor:
     make: Callable[..., SpanExporter] = _named(EXPORTERS, name)
-    if name == GRPC and _greenlets.patched():
-        _wait_in_greenlets()
-    exporter = make(session=_session(credentials)) if name == HTTP else make()
+    if name == GRPC:
+        wait_in_greenlets()
+        exporter: SpanExporter = BetweenForks(make())
+    else:
+        exporter = make(session=_session(credentials)) if name == HTTP else make()
     if isinstance(exporter, ConsoleSpanExporter):
         return SimpleSpanProcessor(exporter)
     for logger in _TALKATIVE:
@@ -78,28 +86,44 @@ def _processor(name: str, credentials: str) -> SpanProcessor:
     return CountingProcessor(CountingExporter(exporter))
 
 
-def _wait_in_greenlets() -> None:
-    """Let gRPC wait as gevent does.
-
-    Else one collector that does not answer stops all greenlets (grpcio 1.85).
-    """
-    from grpc.experimental import gevent
-
-    gevent.init_gevent()
-
-
 def _session(credentials: str) -> requests.Session:
-    """A session that a forked child does not share.
-
-    With one given, the exporter does not look for its own *credentials*. Two
-    processes on one kept-alive connection mix up their requests
-    (opentelemetry-exporter-otlp-proto-http 1.45).
-    """
+    """The session of an exporter, which then looks for no *credentials* itself."""
     session: requests.Session = (
         _named(CREDENTIALS, credentials)() if credentials else requests.Session()
     )
-    in_child(session.close)
+    _SESSIONS.append(Unshared(session))
     return session
+
+
+class Unshared:
+    """Gives *session* connections of its own in each forked child.
+
+    Two processes on one kept-alive connection mix up their requests
+    (opentelemetry-exporter-otlp-proto-http 1.45).
+    """
+
+    def __init__(self, session: requests.Session) -> None:
+        self._session = session
+        self._inherited: list[object] = []
+        in_child(self._after_fork)
+
+    def _after_fork(self) -> None:
+        # What is inherited is neither closed nor let go: both take locks that the
+        # thread which sends may have held in the parent.
+        self._inherited.append(self._session.cookies)
+        self._session.cookies = RequestsCookieJar()
+        for adapter in self._session.adapters.values():
+            if isinstance(adapter, HTTPAdapter):
+                self._inherited += [adapter.poolmanager, adapter.proxy_manager]
+                adapter.proxy_manager = {}
+                adapter.init_poolmanager(
+                    adapter._pool_connections,  # noqa: SLF001 - as it unpickles itself
+                    adapter._pool_maxsize,  # noqa: SLF001
+                    block=adapter._pool_block,  # noqa: SLF001
+                )
+
+
+_SESSIONS: Final[list[Unshared]] = []
 
 
 class CountingExporter(SpanExporter):

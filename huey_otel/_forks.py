@@ -3,10 +3,15 @@
 Also what must be made anew when gevent puts greenlets in the place of threads.
 """
 
+import contextlib
+
+# Python imports it when a host is first looked up, by whichever thread: who is
+# forked meanwhile would wait for it for ever (CPython 3.11 to 3.13).
+import encodings.idna  # noqa: F401
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from huey_otel import _names as n
@@ -113,6 +118,21 @@ def _before() -> None:
     for one in _BOTH:
         if one.hold():
             held.append(one)
+
+
+@contextlib.contextmanager
+def several_forks() -> Iterator[None]:
+    """Hold from the first of several forks to the last what each of them holds.
+
+    What the first child tells must set nothing to work here before the last
+    one: it would import modules, and who is forked meanwhile waits for ever for
+    one that nobody goes on to import there (CPython 3.11 to 3.13).
+    """
+    _before()
+    try:
+        yield
+    finally:
+        _in_parent()
 
 
 def _in_parent() -> None:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from huey_otel import _forks
-from huey_otel._forks import EXCLUSION, Exclusion, in_child, look_around
+from huey_otel._forks import EXCLUSION, Exclusion, in_child, look_around, several_forks
 from huey_otel._losses import LOSSES
 from tests.support_forks import fork
 
@@ -134,6 +134,29 @@ def test_a_fork_comes_next_however_busy_the_others_are():
 
     # One turn of the other, not several.
     assert sorted(waits)[10] < 0.03
+
+
+def test_nobody_begins_between_the_first_of_several_forks_and_the_last():
+    got = []
+
+    def begin():
+        got.append(EXCLUSION.take(0.05))
+        if got[-1]:
+            EXCLUSION.release()
+
+    def somebody_begins():
+        other = threading.Thread(target=begin)
+        other.start()
+        other.join()
+
+    with several_forks():
+        somebody_begins()
+        code = fork(lambda: exit_unless(EXCLUSION.take(0.0))).join()
+        somebody_begins()
+    somebody_begins()
+
+    assert code == 0
+    assert got == [False, False, True]
 
 
 def test_forks_of_two_threads_release_what_each_of_them_holds():

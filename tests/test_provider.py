@@ -22,7 +22,8 @@ from huey_otel._flusher import Flusher
 from huey_otel._losses import Losses
 from huey_otel._span_counts import SPANS, SpanCounts
 from runtime.demo import otlp
-from tests.support import ROOT
+from tests.support import ROOT, wait_until
+from tests.support_forks import fork
 from tests.support_spans import Spans
 
 HTTP = ("otlp_proto_http",)
@@ -450,6 +451,36 @@ def test_a_built_provider_is_global_and_logged_and_named(environ, service):
         "huey_otel: spans go over the console,"
         " by a tracer provider that is now global\n"
     )
+
+
+def test_a_child_does_not_wait_for_a_lock_of_its_parents_session():
+    session = _exporters._session("")
+    pools = session.get_adapter("http://").poolmanager.pools
+    taken, let_go = threading.Event(), threading.Event()
+
+    def export():
+        # What a thread is in the middle of that sends while another one forks.
+        with pools.lock, session.cookies._cookies_lock:
+            taken.set()
+            let_go.wait(30)
+
+    exporting = threading.Thread(target=export)
+    exporting.start()
+    assert taken.wait(5)
+
+    def send():
+        session.cookies.copy()
+        session.get_adapter("http://").poolmanager.connection_from_url("http://a")
+
+    child = fork(send)
+    try:
+        wait_until(lambda: not child.is_alive(), seconds=5)
+    finally:
+        child.kill()
+        let_go.set()
+        exporting.join()
+
+    assert child.status == 0
 
 
 def test_a_forked_producer_is_as_ready_to_end_as_its_parent():

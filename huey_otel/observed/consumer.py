@@ -1,11 +1,14 @@
 """The consumer's mixin: its workers are known, and the death of one is noticed."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import huey.consumer
+from huey.constants import WORKER_PROCESS
 from huey.consumer import Consumer, Worker
 
 from huey_otel import _names as n
+from huey_otel._forks import several_forks
 from huey_otel._guard import guarded
 from huey_otel.events import CONSTANTS
 from huey_otel.observed.naming import put_back, swap
@@ -49,7 +52,8 @@ class ObservedConsumer(Consumer):
         below: Any = super()
         workers = workers_of(self.huey)
         workers.consumer_starts(self)
-        result = below.start(*args, **kwargs)
+        with several_forks() if self.worker_type == WORKER_PROCESS else nullcontext():
+            result = below.start(*args, **kwargs)
         workers.consumer_started(self)
         return result
 

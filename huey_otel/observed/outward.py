@@ -83,8 +83,10 @@ class Outward:
     def member_done(self, chord: Any) -> None:
         """Before huey stores the result of a member, and reads all if it is the last.
 
-        The span of a member travels behind its result.
+        The span of a member travels behind its result. huey 3.2 hands its task
+        over in place of the *chord*.
         """
+        chord = getattr(chord, "chord_config", chord)
         here = HERE.doing
         span = named(here.attempts[-1].span) if here.attempts else None
         done = span and encode(Carrier(enqueued=time.time(), previous=span))

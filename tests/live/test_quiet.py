@@ -7,8 +7,10 @@ from types import ModuleType
 
 import pytest
 
+from runtime.demo import otlp
 from tests.live.hearing import FINISHED, STARTED, Hearing, steps
 from tests.live.processes import Consumer, cpu_seconds
+from tests.live.proof import of_kind
 from tests.support import wait_until
 from tests.support_redis import RedisServer
 
@@ -27,7 +29,7 @@ def cpu_while_idle(*families: list[int]) -> list[float]:
     ]
 
 
-def test_orphans_of_a_killed_consumer_go_on_and_do_not_spin(
+def test_orphans_of_a_killed_consumer_go_on_with_spans_and_do_not_spin(
     application: Callable[..., ModuleType],
     consumer: Callable[..., Consumer],
     hear: Callable[..., Hearing],
@@ -35,20 +37,27 @@ def test_orphans_of_a_killed_consumer_go_on_and_do_not_spin(
 ) -> None:
     ledger = tmp_path / "ledger"
     app = application("kills", LIVE_LEDGER=str(ledger))
-    running = consumer("process", "-n", "-w", "2", application="kills")
-    hearing = hear()
-    first = app.work(1, 0)
-    hearing.gather(first.id, 2)
-    # The scheduler and the workers.
-    orphans = running.children()
-    assert len(orphans) == 3
+    with otlp.receiver() as receiver:
+        running = consumer(
+            *("process", "-n", "-w", "2"),
+            application="kills",
+            OTEL_BSP_SCHEDULE_DELAY="200",
+            **receiver.environ,
+        )
+        hearing = hear()
+        first = app.work(1, 0)
+        hearing.gather(first.id, 2)
+        # The scheduler and the workers.
+        orphans = running.children()
+        assert len(orphans) == 3
 
-    running.kill()
-    # More events than a pipe holds, if anybody kept it open.
-    for number in range(2, 2_002):
-        app.work(number, 0)
-    wait_until(lambda: ledger.read_text().count("ended") == 2_001)
-    (used,) = cpu_while_idle(orphans)
+        running.kill()
+        # More events than a pipe holds, if anybody kept it open.
+        tasks = {app.work(number, 0).id for number in range(2, 2_002)}
+        wait_until(lambda: ledger.read_text().count("ended") == 2_001)
+        tasks.add(first.id)
+        wait_until(lambda: of_kind(receiver.spans, "CONSUMER").keys() == tasks)
+        (used,) = cpu_while_idle(orphans)
 
     assert used < 0.3
 

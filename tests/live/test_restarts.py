@@ -67,6 +67,24 @@ def test_no_worker_hangs_that_was_forked_during_scrapes(
     assert "held up a fork" not in running.log
 
 
+def test_no_worker_hangs_that_was_forked_while_the_first_ones_already_tell(
+    application: Callable[..., ModuleType],
+    consumer: Callable[..., Consumer],
+    hear: Callable[..., Hearing],
+) -> None:
+    hearing = hear()
+    app = application("importing")
+    tasks = [app.add(number, 1).id for number in range(200)]
+    running = consumer(
+        *("process", "-n", "-w", "16"), application="importing", LIVE_SLOW="1"
+    )
+    wait_until(lambda: hearing.count("finished") == len(tasks))
+    running.wait_until_started()
+
+    # Huey waits for each of them, however long.
+    assert running.stop() == 0
+
+
 def reasons(port: int) -> dict[str, float]:
     """How often workers were replaced, by reason."""
     page = metrics(port)

@@ -1,0 +1,32 @@
+"""The Makefile's proofs: what fails in any part of one fails the whole of it."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support import ROOT
+
+
+@pytest.mark.parametrize(
+    ("failing", "code"), [("-m proof", 2), ("-m not proof", 2), ("nothing", 0)]
+)
+def test_a_failure_in_either_half_of_the_matrix_fails_it(
+    failing: str, code: int, tmp_path: Path
+) -> None:
+    for program in ("pytest", "python"):
+        path = tmp_path / program
+        path.write_text(f'#!/bin/sh\ncase "$*" in *"{failing}"*) exit 1;; esac\n')
+        path.chmod(0o755)
+    told = subprocess.run(
+        [
+            *("make", "-s", "-o", ".venv/.stamp", "matrix"),
+            *(f"BIN={tmp_path}", f"PROOFS={tmp_path}"),
+        ],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+    )
+
+    assert told.returncode == code
+    assert (tmp_path / "matrix.txt").exists()
