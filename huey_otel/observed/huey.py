@@ -9,11 +9,14 @@ from huey.signals import SIGNAL_ENQUEUED
 from huey_otel import _names as n
 from huey_otel import events as e
 from huey_otel._doing import HERE, Bodies
+from huey_otel._forks import look_around
+from huey_otel._guard import guarded
 from huey_otel.observed.inward import Reading
 from huey_otel.observed.naming import put_back, swap
 from huey_otel.observed.observation import Observation
 from huey_otel.observed.serializer import is_hueys
 
+_look_around: Final = guarded(look_around)
 _DJHUEY: Final = "huey.contrib.djhuey"
 
 
@@ -50,6 +53,8 @@ class ObservedHuey(Huey):
         if not isinstance(task, Task):
             # A group or chord, which huey takes apart and enqueues one by one.
             return self._enqueue_batch(task, *args, **kwargs)
+        # First: it may put another HERE in the place of this one.
+        _look_around()
         here = HERE.doing
         caller, outgoing = here.caller, here.outgoing
         try:

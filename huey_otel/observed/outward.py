@@ -14,7 +14,6 @@ from huey_otel import events as e
 from huey_otel._attempts import Attempt, running
 from huey_otel._carrier import Carrier, encode
 from huey_otel._doing import HERE, Doing
-from huey_otel._forks import look_around
 from huey_otel._guard import guarded
 from huey_otel._outgoing import Chord, Current, Outgoing
 from huey_otel.observed.links import named, some
@@ -36,7 +35,6 @@ class Outward:
     @guarded
     def enqueueing(self, task: Task) -> None:
         """Before huey's enqueue: see where *task* comes from, and what it carries."""
-        look_around()
         here = HERE.doing
         now = time.time()
         chord, here.chord = here.chord, None
