@@ -44,9 +44,10 @@ layers: .venv/.stamp
 
 test-latest: .venv/.stamp $(OTHER_HUEYS:%=.hueys/%/.stamp)
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(SIDE_BY_SIDE)
+	$(BIN)/coverage run -m pytest $(SIDE_BY_SIDE) --ignore tests/live --ignore tests/assets
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+	$(BIN)/pytest $(SIDE_BY_SIDE) tests/live tests/assets
 
 # What does not depend on huey's version, or runs others of itself, runs once.
 ONCE := zero_code trees huey_suite neighbours mixed_fleet redis_away listener quiet export scrape endpoint_live dashboard rules shop_processes
