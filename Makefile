@@ -37,7 +37,7 @@ lint: .venv/.stamp
 	$(BIN)/ruff format --check .
 
 types: .venv/.stamp
-	$(BIN)/mypy $(wildcard huey_otel runtime grafana tests/typing_api.py)
+	$(BIN)/mypy huey_otel runtime grafana tests/typing_api.py
 
 layers: .venv/.stamp
 	$(BIN)/lint-imports

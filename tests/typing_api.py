@@ -1,0 +1,58 @@
+"""The public names as a user's type checker sees them: mypy reads it, nobody runs it."""
+
+from collections.abc import Iterator
+from typing import assert_type
+
+from huey import RedisHuey
+from huey.api import Task
+from opentelemetry.sdk.trace import TracerProvider
+from prometheus_client import CollectorRegistry
+
+from huey_otel import (
+    EventListener,
+    Instrumentation,
+    RedisEventEmitter,
+    events,
+    instrument,
+    uninstrument,
+)
+from huey_otel.events import Event
+from huey_otel.testing import Telemetry, capture
+
+huey = RedisHuey("shop")
+
+assert_type(instrument(huey), Instrumentation)
+
+
+def by_task(task: Task) -> str:
+    """Choose the propagation of one task."""
+    return "link" if task.eta else "child"
+
+
+with instrument(
+    huey,
+    events=RedisEventEmitter(url="redis://localhost"),
+    channel=None,
+    tracer_provider=TracerProvider(),
+    propagation=by_task,
+    registry=CollectorRegistry(),
+    metrics_port=None,
+    duration_buckets=[0.1, 1, 10],
+) as instrumentation:
+    assert_type(instrumentation.flush(), bool)
+
+instrument(huey, propagation="auto", link_after=60, events=None)
+# What is no option, or of another type, is an error before anything runs.
+instrument(huey, chanel="shop")  # type: ignore[arg-type]
+instrument(huey, metrics_port="9464")  # type: ignore[arg-type]
+uninstrument(huey)
+
+with EventListener("redis://localhost", "shop") as listener:
+    assert_type(iter(listener), Iterator[Event])
+    for event in listener:
+        assert_type(event["status"], str)
+        if event["status"] == events.EVENT_STARTED:
+            break
+
+with capture(huey) as telemetry:
+    assert_type(telemetry, Telemetry)
