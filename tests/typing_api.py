@@ -1,4 +1,4 @@
-"""The public names as a user's type checker sees them: mypy reads it, nobody runs it."""
+"""The public names as a type checker of a user sees them; nothing runs this."""
 
 from collections.abc import Iterator
 from typing import assert_type
