@@ -15,14 +15,15 @@ SOURCES := $(shell find huey_otel -name '*.py' -o -name py.typed)
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help test lint types layers test-latest test-oldest wheel proof format demo
-.PHONY: versions matrix soak bench scrape dashboards panels trees clean
+.PHONY: versions matrix soak bench bench-memory scrape dashboards panels trees clean
 
 help:
 	@echo "make test    every check: style, types, layers, tests, the wheel"
 	@echo "make proof   what takes longer, its output kept in docs/proof:"
 	@echo "             make matrix, make versions and make soak"
 	@echo "make demo    a consumer, its load and what a listener sees"
-	@echo "make bench   what a task pays for telemetry"
+	@echo "make bench   what telemetry costs, into docs/benchmarks.md (8 minutes);"
+	@echo "             make bench-memory adds a million tasks (20 minutes)"
 	@echo "make scrape  what a scrape costs, by the number of tasks"
 	@echo "make dashboards  write the dashboard anew, by its script"
 	@echo "make panels  every query of the dashboard beside the load's ledger"
@@ -37,7 +38,7 @@ lint: .venv/.stamp
 	$(BIN)/ruff format --check .
 
 types: .venv/.stamp
-	$(BIN)/mypy huey_otel runtime grafana tests/typing_api.py
+	$(BIN)/mypy huey_otel runtime grafana benchmarks tests/typing_api.py
 
 layers: .venv/.stamp
 	$(BIN)/lint-imports
@@ -108,10 +109,13 @@ demo: .venv-demo/.stamp
 	.venv-demo/bin/python -m runtime demo --once
 
 bench: .venv/.stamp
-	$(BIN)/python benchmarks/hot_path.py
+	$(BIN)/python -m benchmarks
+
+bench-memory: .venv/.stamp
+	$(BIN)/python -m benchmarks.memory
 
 scrape: .venv/.stamp
-	PYTHONPATH=. $(BIN)/python benchmarks/scrape.py
+	$(BIN)/python -m benchmarks.scrape
 
 dashboards: .venv/.stamp
 	$(BIN)/python grafana/build.py

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from benchmarks.turns import table
 from huey_otel import _forks
 from huey_otel._forks import Exclusion
 from huey_otel._metrics import Metrics
@@ -65,7 +66,7 @@ def timed(do: Callable[[], object]) -> Callable[[], float]:
     return run
 
 
-def measure(registered: int, ran: int, exclusion: Held, collecting: Held) -> str:
+def measure(registered: int, ran: int, exclusion: Held, collecting: Held) -> list[str]:
     """One line of the table."""
     metrics, registry = Metrics(), CollectorRegistry()
     registry.register(metrics)
@@ -89,7 +90,7 @@ def measure(registered: int, ran: int, exclusion: Held, collecting: Held) -> str
         return gzip.compress(body, compresslevel=1)
 
     series = sum(not line.startswith(b"#") for line in body.splitlines())
-    cells = (
+    return [
         f"{ran} of {registered}",
         f"{series:,}",
         f"{len(body) / 1000:,.0f} kB",
@@ -99,18 +100,35 @@ def measure(registered: int, ran: int, exclusion: Held, collecting: Held) -> str
         f"{least(timed(lambda: encode(registry))):.0f}",
         f"{least(held(exclusion)):.2f}",
         f"{least(held(collecting)):.1f}",
-    )
-    return f"| {' | '.join(cells)} |\n"
+    ]
 
 
-def main() -> None:
-    """Print the table that docs/metrics.md has."""
+HEAD = (
+    *("tasks that ran", "series", "page", "gzip", "page, ms", "gzip, ms"),
+    *("client, ms", "EXCLUSION, ms", "COLLECTING, ms"),
+)
+SIZES = ((10, 10), (100, 20), (100, 100), (1000, 1000))
+
+
+def rows() -> list[list[str]]:
+    """Measure each size."""
     exclusion, collecting = Held(_forks.EXCLUSION), Held(_forks.COLLECTING)
-    head = "tasks that ran | series | page | gzip | page | gzip | client"
-    sys.stdout.write(f"| {head} | EXCLUSION | COLLECTING |\n{'|---' * 9}|\n")
-    for registered, ran in ((10, 10), (100, 20), (100, 100), (1000, 1000)):
-        sys.stdout.write(measure(registered, ran, exclusion, collecting))
+    return [measure(all_, ran, exclusion, collecting) for all_, ran in SIZES]
+
+
+def section(measured: list[list[str]]) -> str:
+    """The figures as a part of the document."""
+    return "\n\n".join(
+        (
+            "## A scrape",
+            f"Least of {RUNS} runs, in ms of CPU, OpenMetrics; each task has "
+            "succeeded, failed and been retried. *client* is what prometheus_client's "
+            "own encoder takes for the same page; *EXCLUSION* is how long a scrape "
+            "may hold up the relay and a fork, *COLLECTING* a fork.",
+            table(HEAD, measured),
+        )
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.stdout.write(table(HEAD, rows()) + "\n")

@@ -1,0 +1,1 @@
+"""What telemetry costs: `make bench` measures it and writes docs/benchmarks.md."""

@@ -1,0 +1,47 @@
+"""A process of the application: `consumer KIND WORKERS`, or `producer`."""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+from benchmarks import app
+from benchmarks.children import Answer, answer
+
+
+def enqueue(task: str, number: int) -> None:
+    """Enqueue *task* so often."""
+    called = app.TASKS[task]
+    for _ in range(number):
+        called()
+
+
+def settle() -> Answer:
+    """Have all delivered; the CPU that this process has used until now."""
+    app.watched.settle()
+    return {"cpu": time.process_time()}
+
+
+def told() -> Answer:
+    """What was told, and lost."""
+    return {"told": app.watched.told(), "lost": app.watched.lost()}
+
+
+def consume(kind: str, workers: int) -> None:
+    """Run huey's consumer until the input ends."""
+
+    def answering() -> None:
+        answer(settle=settle, told=told)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    consumer = app.huey.create_consumer(workers=workers, worker_type=kind)
+    threading.Thread(target=answering, daemon=True).start()
+    consumer.run()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "consumer":
+        consume(sys.argv[2], int(sys.argv[3]))
+    else:
+        answer(enqueue=enqueue, settle=settle, told=told)

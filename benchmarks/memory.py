@@ -1,0 +1,125 @@
+"""Memory: what the main process and a worker hold, over very many tasks.
+
+    python -m benchmarks.memory [TASKS] [MINUTES]
+
+runs one consumer with all traced, for so many tasks or so many minutes, and
+keeps the table in docs/benchmarks.md.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks import variants
+from benchmarks.children import resident
+from benchmarks.stage import Stage, pairs, stage
+from benchmarks.turns import table
+
+SAMPLES: Final = 10
+BATCH: Final = 2_000
+TASKS: Final = 1_000_000
+MINUTES: Final = 20.0
+MEASURED: Final = (variants.BARE, variants.FULL)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The memory in MB, after so many tasks."""
+
+    tasks: int
+    main: float
+    worker: float
+
+
+Figures = dict[str, list[Sample]]
+
+
+def measure(
+    stage: Stage, measured: Sequence[str], tasks: int, *, minutes: float = MINUTES
+) -> Figures:
+    """Let each of *measured* do so many tasks in one forked worker, in batches."""
+    batch = min(BATCH, tasks // SAMPLES)
+    figures: Figures = {name: [] for name in measured}
+    with pairs(stage, measured, "process", 1) as made:
+        began = time.monotonic()
+        done, ended = 0, False
+        while not ended:
+            workers = {
+                name: pair.run("nothing", batch).worker for name, pair in made.items()
+            }
+            done += batch
+            spent = (time.monotonic() - began) / (60 * minutes)
+            progress = max(done / tasks, spent)
+            ended = progress >= 1
+            for name, worker in workers.items():
+                if len(figures[name]) < SAMPLES * progress:
+                    main = made[name].consumer.pid
+                    sample = Sample(done, resident(main), resident(worker))
+                    figures[name].append(sample)
+    return figures
+
+
+def growth(samples: Sequence[Sample]) -> tuple[float, float]:
+    """MB that main process and worker have more at the end than after a fifth."""
+    first, last = samples[len(samples) // 5], samples[-1]
+    return last.main - first.main, last.worker - first.worker
+
+
+def figures_table(figures: Figures) -> str:
+    """All samples, one row for each number of tasks."""
+    head = [
+        "tasks",
+        *(f"{who}, {name}" for name in figures for who in ("main", "worker")),
+    ]
+    rows = [
+        [
+            f"{samples[0].tasks:,}",
+            *(f"{mb:.1f}" for one in samples for mb in (one.main, one.worker)),
+        ]
+        for samples in zip(*figures.values(), strict=True)
+    ]
+    return table(head, rows)
+
+
+def section(figures: Figures) -> str:
+    """The figures as a part of the document."""
+    return "\n\n".join(
+        (
+            "## Memory",
+            "Resident MB of a consumer's main process and of its one forked worker, "
+            "after so many tasks that do nothing; all that was told has arrived, or "
+            "it would have failed.",
+            figures_table(figures),
+        )
+    )
+
+
+def long_run(tasks: int, minutes: float) -> str:
+    """Run one consumer for long; what to say of it."""
+    with tempfile.TemporaryDirectory() as directory, stage(Path(directory)) as on:
+        began = time.monotonic()
+        figures = measure(on, (variants.FULL,), tasks, minutes=minutes)
+        spent = (time.monotonic() - began) / 60
+    samples = figures[variants.FULL]
+    main, worker = growth(samples)
+    return "\n\n".join(
+        (
+            f"{samples[-1].tasks:,} tasks in {spent:.0f} minutes, and every span "
+            "arrived. From the third sample to the last the main process grew by "
+            f"{main:+.1f} MB, the worker by {worker:+.1f} MB.",
+            figures_table(figures),
+        )
+    )
+
+
+if __name__ == "__main__":
+    from benchmarks import document, setting
+
+    how_many = int(sys.argv[1]) if len(sys.argv) > 1 else TASKS
+    how_long = float(sys.argv[2]) if len(sys.argv) > 2 else MINUTES
+    told = long_run(how_many, how_long)
+    document.keep_long_run(f"{setting.described()}\n\n{told}")

@@ -1,0 +1,204 @@
+"""The relay: what one event costs a consumer's main process, and what does not fit."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from benchmarks.turns import Spread, in_turns, table
+from huey_otel._forks import EXCLUSION
+from huey_otel._metrics import Metrics
+from huey_otel._names import TASK_ATTEMPTS_FINISHED_TOTAL
+from huey_otel._records import Key, Record, Source, Sum
+from huey_otel._relay import Relay
+from huey_otel._routes import Route, Routes
+from huey_otel._spelling import spell
+from huey_otel.mapping import DEQUEUED, ENDED, TABLE, Published
+
+EVENTS: Final = 5_000
+CHUNK: Final = 100
+FLOOD: Final = 100_000
+"""Records that are sent while nobody reads: more than a process or a pipe keeps."""
+
+THREADS: Final = "from threads, at leisure"
+PIPE: Final = "from a forked worker, at leisure"
+FLOODED: Final = "from threads, nobody reads"
+FLOODED_PIPE: Final = "from a forked worker, nobody reads"
+NAME: Final = "__main__.nothing"
+
+Figures = dict[str, Spread]
+
+
+class NoFeed:
+    """A feed up to the socket: it spells events out, and sends them nowhere."""
+
+    def __init__(self) -> None:
+        self.events = 0
+
+    def __call__(self, record: Record, source: Source) -> None:
+        """Take *record* in."""
+        if TABLE[record.status].published is not Published.NEVER:
+            self.events += 1
+            spell(record, source).encode()
+
+    def add_sum(self, key: Key, total: Sum, source: Source) -> None:
+        """A sum has no narrative."""
+
+
+class Main:
+    """The consumer's main process: relay, metrics, and a feed."""
+
+    def __init__(self) -> None:
+        self._feed = NoFeed()
+        self._metrics = Metrics()
+        routes = Routes()
+        self._relay = Relay(routes.deliver, routes.deliver_sum)
+        source = Source(queue="bench", host="here", worker_type="process")
+        routes.add(1, Route(source, (self._metrics, self._feed)))
+        self._ended = 0
+
+    def of_threads(self) -> float:
+        """CPU of this process for an event of its threads."""
+        records = _records(EVENTS // 2)
+        began = time.process_time()
+        for start in range(0, len(records), CHUNK):
+            for record in records[start : start + CHUNK]:
+                self._relay.send(record)
+            self._relay.flush(10.0)
+        return self._spent(began)
+
+    def of_a_worker(self) -> float:
+        """CPU of this process for an event that a forked worker sends."""
+        self._relay.open_pipe()
+        records = _records(EVENTS // 2)
+        began = time.process_time()
+
+        def send() -> None:
+            for number, record in enumerate(records):
+                self._relay.send(record)
+                if number % CHUNK == 0:
+                    self._relay.flush(10.0)
+
+        self._in_a_fork(send)()
+        self._relay.flush(30.0)
+        return self._spent(began)
+
+    def of_threads_flooded(self) -> float:
+        """CPU of the sender for each record; of which most become sums."""
+        records = _records(FLOOD // 4)
+        with EXCLUSION:
+            cpu = self._send_all(records)
+        self._relay.flush(30.0)
+        self._expect(FLOOD // 4)
+        return cpu
+
+    def of_a_worker_flooded(self) -> float:
+        """CPU of the sender for each record; of which most become sums."""
+        self._relay.open_pipe()
+        told, tell = os.pipe()
+        records = _records(FLOOD // 4)
+
+        def send() -> None:
+            os.write(tell, str(self._send_all(records)).encode())
+
+        with EXCLUSION:
+            wait = self._in_a_fork(send)
+            cpu = float(os.read(told, 100))
+        wait()
+        os.close(told)
+        os.close(tell)
+        self._relay.flush(30.0)
+        self._expect(FLOOD // 4)
+        return cpu
+
+    def _send_all(self, records: list[Record]) -> float:
+        began = time.thread_time()
+        for record in records:
+            self._relay.send(record)
+        return (time.thread_time() - began) / len(records) * 1e6
+
+    def _in_a_fork(self, do: Callable[[], None]) -> Callable[[], None]:
+        """Begin to *do* it in a child; what waits for its end."""
+        pid = os.fork()
+        if not pid:
+            code = 1
+            try:
+                do()
+                code = 0 if self._relay.flush(30.0) else 1
+            finally:
+                os._exit(code)
+
+        def wait() -> None:
+            if os.waitpid(pid, 0)[1]:
+                raise AssertionError("the child has failed")
+
+        return wait
+
+    def _spent(self, began: float) -> float:
+        spent, events = time.process_time() - began, self._feed.events
+        self._feed.events = 0
+        self._expect(EVENTS // 2)
+        if events != EVENTS:
+            raise AssertionError(f"{events} events arrived, and {EVENTS} were sent")
+        return spent / EVENTS * 1e6
+
+    def _expect(self, attempts: int) -> None:
+        """Raise unless exactly so many *attempts* were counted since the last time."""
+        self._feed.events, before = 0, self._ended
+        self._ended = sum(
+            int(sample.value)
+            for family in self._metrics.collect()
+            for sample in family.samples
+            if sample.name == TASK_ATTEMPTS_FINISHED_TOTAL
+        )
+        if self._ended - before != attempts:
+            raise AssertionError(f"{self._ended - before} counted of {attempts}")
+
+
+def _records(attempts: int) -> list[Record]:
+    """All that is said of tasks that succeed: two events each, and two records."""
+    records = []
+    for key in range(1, attempts + 1):
+        facts = ("5fcd8a6e-1de1-4f6e-93bb-1ef5d4c1c7a2", "nothing", NAME, 0, None)
+        ids = (1, "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", None)
+        ended = {"outcome": "success", "final": "success", "duration": 0.0456}
+        told: tuple[tuple[str, dict[str, Any] | None], ...] = (
+            (DEQUEUED, None),
+            ("started", {"wait": 0.0123}),
+            ("finished", {"duration": 0.0456}),
+            (ENDED, ended),
+        )
+        for status, extra in told:
+            who = (os.getpid(), key, "Worker-1")
+            moment = 1_700_000_000.5
+            records.append(Record(1, status, moment, *who, facts + ids, 0, extra))
+    return records
+
+
+def measure(rounds: int) -> Figures:
+    """Measure all in turns, in microseconds; before this process has other threads."""
+    main = Main()
+    # Forks before threads, as a consumer does.
+    main.of_a_worker()
+    asked = {PIPE: main.of_a_worker, THREADS: main.of_threads}
+    flooded = {FLOODED_PIPE: main.of_a_worker_flooded, FLOODED: main.of_threads_flooded}
+    found = in_turns(asked, rounds) | in_turns(flooded, max(3, rounds // 4))
+    return {name: Spread.of(values) for name, values in found.items()}
+
+
+def section(figures: Figures) -> str:
+    """The figures as a part of the document."""
+    rows = [[name, *of.cells()] for name, of in figures.items()]
+    return "\n\n".join(
+        (
+            "## The relay",
+            "At leisure: µs of CPU of the consumer's main process for each of "
+            f"{EVENTS} events, of a task that succeeds, with all that goes with them: "
+            "two records that are never published, the metrics, and JSON up to the "
+            f"socket. Nobody reads: µs of CPU of the sender for each of {FLOOD:,} "
+            "records while the relay is held up; most do not fit and become sums. "
+            "That not one attempt is missing in the metrics afterwards is checked, "
+            "each round.",
+            table(["relay", "CPU least", "median", "middle half"], rows),
+        )
+    )

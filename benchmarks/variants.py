@@ -1,0 +1,112 @@
+"""The variants: a huey that nobody watches, and all the ways to watch it."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from huey import Huey
+from prometheus_client import REGISTRY
+
+from huey_otel import instrument
+from huey_otel._names import TASK_ATTEMPTS_FINISHED_TOTAL
+
+BARE: Final = "bare huey"
+METRICS: Final = "metrics and events"
+UNSAMPLED: Final = "tracing, nothing sampled"
+ONE_PERCENT: Final = "tracing, 1 % sampled"
+FULL: Final = "tracing, 100 % sampled"
+STATS: Final = "huey.contrib.stats"
+SENTRY: Final = "sentry-sdk"
+
+OURS: Final = (METRICS, UNSAMPLED, ONE_PERCENT, FULL)
+SAMPLERS: Final = {
+    UNSAMPLED: {"OTEL_TRACES_SAMPLER": "always_off"},
+    ONE_PERCENT: {
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": "0.01",
+    },
+    FULL: {"OTEL_TRACES_SAMPLER": "parentbased_always_on"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Who watches a huey: how to have it deliver all, what it told, what it lost.
+
+    `told` is in the watcher's own unit: attempts, rows or envelopes.
+    """
+
+    settle: Callable[[], object] = lambda: None
+    told: Callable[[], int] = lambda: 0
+    lost: Callable[[], dict[str, int]] = field(default=dict)
+
+
+def watch(variant: str, huey: Huey, **options: Any) -> Watched:
+    """Have *huey* watched as *variant* says; *options* are for `instrument`."""
+    if variant == BARE:
+        return Watched()
+    if variant == STATS:
+        return _stats(huey)
+    if variant == SENTRY:
+        return _sentry()
+    instrumentation = instrument(huey, **options)
+
+    def lost() -> dict[str, int]:
+        return {
+            why: number for why, number in instrumentation.dropped.items() if number
+        }
+
+    return Watched(lambda: instrumentation.flush(30.0), _attempts, lost)
+
+
+def _attempts() -> int:
+    return sum(
+        int(sample.value)
+        for family in REGISTRY.collect()
+        for sample in family.samples
+        if sample.name == TASK_ATTEMPTS_FINISHED_TOTAL
+    )
+
+
+def _stats(huey: Huey) -> Watched:
+    from huey.contrib import stats
+    from peewee import SQL, SqliteDatabase, fn
+
+    # What makes SQLite cheapest; the directory is the run's own.
+    path = Path(os.environ["BENCH_PLACE"]) / f"{huey.name}.db"
+    pragmas = {"journal_mode": "wal", "synchronous": "normal"}
+    made = stats.HueyStats(huey, SqliteDatabase(str(path), pragmas=pragmas))
+    made.connect()
+
+    def rows() -> int:
+        # The newest are kept, and their numbers go on.
+        return stats.HueyEvent.select(fn.MAX(SQL("id"))).scalar() or 0
+
+    return Watched(made._flush, rows)  # noqa: SLF001 - it has no public one
+
+
+def _sentry() -> Watched:
+    import sentry_sdk
+    from sentry_sdk.envelope import Envelope
+    from sentry_sdk.integrations.huey import HueyIntegration
+    from sentry_sdk.transport import Transport
+
+    envelopes = 0
+
+    class Dropping(Transport):
+        """Neither spells envelopes out nor sends them."""
+
+        def capture_envelope(self, envelope: Envelope) -> None:
+            nonlocal envelopes
+            envelopes += 1
+
+    sentry_sdk.init(
+        dsn="http://key@127.0.0.1:1/1",
+        transport=Dropping,
+        traces_sample_rate=1.0,
+        default_integrations=False,
+        integrations=[HueyIntegration()],
+    )
+    return Watched(told=lambda: envelopes)
