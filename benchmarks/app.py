@@ -20,7 +20,9 @@ watched = variants.watch(os.environ["BENCH_VARIANT"], huey)
 def gate() -> None:
     """Hold this worker until it is let through."""
     huey.storage.conn.rpush(READY, 1)
-    huey.storage.conn.blpop(GO)
+    # In turns, as a connection has a time limit of its own.
+    while not huey.storage.conn.blpop(GO, timeout=1):
+        pass
 
 
 @huey.task()
