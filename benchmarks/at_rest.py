@@ -14,6 +14,9 @@ from benchmarks.children import ROOT, cpu
 from benchmarks.stage import Stage, pairs
 from benchmarks.turns import Spread, in_turns, table
 
+EXPORTED: Final = 7.0
+"""Seconds after which the spans of the last task are exported."""
+
 MEASURED: Final = (variants.BARE, variants.METRICS, variants.FULL)
 WORKERS: Final = (("thread", 1), ("process", 4))
 Idle = dict[tuple[str, int, str], float]
@@ -47,6 +50,7 @@ def idle(stage: Stage, seconds: float) -> Idle:
                 # What starts with the first task shall have started.
                 pair.run("nothing", 20)
                 families[kind, workers, name] = pair.consumer.family
+        time.sleep(EXPORTED)
         before = {who: sum(map(cpu, pids)) for who, pids in families.items()}
         began = time.monotonic()
         time.sleep(seconds)

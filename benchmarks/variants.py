@@ -1,4 +1,7 @@
-"""The variants: a huey that nobody watches, and all the ways to watch it."""
+"""The variants: a huey that nobody watches, and all the ways to watch it.
+
+Who watches is imported only where it does, or it would be in the others' memory.
+"""
 
 import os
 from collections.abc import Callable
@@ -7,10 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from huey import Huey
-from prometheus_client import REGISTRY
-
-from huey_otel import instrument
-from huey_otel._names import TASK_ATTEMPTS_FINISHED_TOTAL
 
 BARE: Final = "bare huey"
 METRICS: Final = "metrics and events"
@@ -51,23 +50,31 @@ def watch(variant: str, huey: Huey, **options: Any) -> Watched:
         return _stats(huey)
     if variant == SENTRY:
         return _sentry()
+    return _ours(huey, **options)
+
+
+def _ours(huey: Huey, **options: Any) -> Watched:
+    from prometheus_client import REGISTRY
+
+    from huey_otel import instrument
+    from huey_otel._names import TASK_ATTEMPTS_FINISHED_TOTAL
+
     instrumentation = instrument(huey, **options)
+
+    def attempts() -> int:
+        return sum(
+            int(sample.value)
+            for family in REGISTRY.collect()
+            for sample in family.samples
+            if sample.name == TASK_ATTEMPTS_FINISHED_TOTAL
+        )
 
     def lost() -> dict[str, int]:
         return {
             why: number for why, number in instrumentation.dropped.items() if number
         }
 
-    return Watched(lambda: instrumentation.flush(30.0), _attempts, lost)
-
-
-def _attempts() -> int:
-    return sum(
-        int(sample.value)
-        for family in REGISTRY.collect()
-        for sample in family.samples
-        if sample.name == TASK_ATTEMPTS_FINISHED_TOTAL
-    )
+    return Watched(lambda: instrumentation.flush(30.0), attempts, lost)
 
 
 def _stats(huey: Huey) -> Watched:
