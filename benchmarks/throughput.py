@@ -82,11 +82,11 @@ def section(figures: Figures, *, share: float = 1.0) -> str:
         (
             "## Throughput",
             "Tasks a second from a queue that is full, by workers and by what a task "
-            f"does, {number_of_rounds} rounds. Where the workers want more CPU than the "
-            "machine has, the ratio is one of CPU, not of time. Spans leave each 250 ms, "
-            "so that exports fall into the round. CPU is the least of all processes of "
-            "the consumer, which other users of the machine disturb less than they do "
-            "time.",
+            f"does, {number_of_rounds} rounds. Where the workers want more CPU than "
+            "the machine has, the ratio is one of CPU, not of time. Spans leave each "
+            "250 ms, so that exports fall into the round. CPU is the least of all "
+            "processes of the consumer, which other users of the machine disturb less "
+            "than they do time.",
             table(
                 [
                     *("workers, task", "tasks/s best", "median", "middle half"),
