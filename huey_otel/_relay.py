@@ -20,7 +20,7 @@ from huey_otel._forks import EXCLUSION, in_child
 from huey_otel._guard import guarded
 from huey_otel._losses import LOSSES
 from huey_otel._pipe import LOST, SUMS, Pipe, PipeReader, encode
-from huey_otel._records import Key, Record, Sum
+from huey_otel._records import Key, Record, Sum, record_of
 from huey_otel._rounds import Rounds
 from huey_otel._span_counts import SPANS
 from huey_otel._sums import Sums
@@ -186,15 +186,16 @@ class Relay:
 
     @guarded
     def _handle_payload(self, payload: Any) -> None:
-        match payload:
-            case (str() as kind, taken) if kind == SUMS:
-                self._handle_sums(taken)
-            case (str() as kind, (pid, taken)) if kind == LOST:
-                for reason, number in taken.items():
-                    LOSSES.add(reason, number)
-                SPANS.told(pid, taken.get(n.LOSS_SPANS, 0))
-            case _:
-                self._take(Record(*payload))
+        kind, *told = payload
+        if kind == SUMS:
+            self._handle_sums(*told)
+        elif kind == LOST:
+            ((pid, taken),) = told
+            for reason, number in taken.items():
+                LOSSES.add(reason, number)
+            SPANS.told(pid, taken.get(n.LOSS_SPANS, 0))
+        else:
+            self._take(record_of(payload))
 
     def _handle_sums(self, taken: Iterable[tuple[Key, Sum]]) -> None:
         with EXCLUSION:
