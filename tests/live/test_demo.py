@@ -278,8 +278,11 @@ def read_terminal(terminal: int) -> bytes:
         return b""
 
 
+@pytest.mark.proof_but("SIGINT-130")
 @pytest.mark.parametrize(
-    ("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+    ("signum", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143)],
+    ids=["SIGINT-130", "SIGTERM-143"],
 )
 def test_stopped_demo_leaves_nothing_running(
     signum: signal.Signals,

@@ -53,6 +53,7 @@ def run_suite(
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.proof_but(VERSIONS[0])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_huey_passes_its_own_tests_when_instrumented(
     version: str, own_network: list[str], tmp_path: Path
