@@ -13,7 +13,9 @@ from huey_otel import _settings
 from huey_otel._emitter import RedisEventEmitter
 from huey_otel._forks import look_around
 from huey_otel._instrumentation import Instrumentation, instrumentation_of
-from huey_otel._settings import UNSET, NotGiven, Propagation, Settings, shown
+from huey_otel._redaction import shown
+from huey_otel._settings import Propagation, Settings
+from huey_otel._values import UNSET, NotGiven
 from huey_otel.observed.consumer import offer_constants
 
 if TYPE_CHECKING:

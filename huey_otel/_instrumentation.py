@@ -27,7 +27,8 @@ from huey_otel._provider import Provided
 from huey_otel._records import Sink, Source
 from huey_otel._routes import Route
 from huey_otel._semconv import SemconvMetrics
-from huey_otel._settings import Settings, seconds
+from huey_otel._settings import Settings
+from huey_otel._values import checked_seconds
 from huey_otel.observed import huey as hueys
 from huey_otel.observed import serializer as serializers
 from huey_otel.observed import storage as storages
@@ -130,7 +131,7 @@ class Instrumentation:
         """
         if timeout is None:
             timeout = self._settings.flush_timeout
-        timeout = seconds(timeout, f"timeout={timeout!r}")
+        timeout = checked_seconds(timeout, f"timeout={timeout!r}")
         if self._observation is None:
             return True
         return self._flush(timeout)

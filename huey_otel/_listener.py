@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from huey_otel._emitter import RedisEventEmitter, checked_channel
 from huey_otel._log import warn
-from huey_otel._settings import shown
+from huey_otel._redaction import shown
 from huey_otel.events import Event
 
 if TYPE_CHECKING:
