@@ -66,7 +66,7 @@ class EnqueueingHuey(Huey):
             seen.outward.scheduling(task)
             result = below.add_schedule(task, *args, **kwargs)
         except Exception as error:
-            seen.runs.not_scheduled(error)
+            seen.errors.not_scheduled(error)
             raise
         else:
             seen.runs.scheduled(task)

@@ -62,7 +62,7 @@ class ExecutingHuey(Huey):
             seen.inward.reading_schedule()
             return below.read_schedule(*args, **kwargs)
         except Exception as error:
-            seen.runs.failed(e.EVENT_ERROR_INTERNAL, error)
+            seen.errors.failed(e.EVENT_ERROR_INTERNAL, error)
             raise
         finally:
             HERE.doing.reading = None
@@ -74,7 +74,7 @@ class ExecutingHuey(Huey):
         try:
             tasks = below.read_periodic(*args, **kwargs)
         except Exception as error:
-            seen.runs.failed(e.EVENT_ERROR_INTERNAL, error)
+            seen.errors.failed(e.EVENT_ERROR_INTERNAL, error)
             raise
         seen.inward.due(tasks)
         return tasks
@@ -102,7 +102,7 @@ class ExecutingHuey(Huey):
         try:
             return below.put_result(*args, **kwargs)
         except Exception as error:
-            seen.runs.result_not_stored(error)
+            seen.errors.result_not_stored(error)
             raise
 
     def _emit(self, signal: str, task: Task, *args: Any, **kwargs: Any) -> Any:
