@@ -10,7 +10,8 @@ from huey_otel import mapping
 from huey_otel._doing import HERE
 from huey_otel._guard import guarded
 from huey_otel.observed.recorder import Recorder
-from huey_otel.observed.tracing import Tracing, message_of
+from huey_otel.observed.spans import message_of
+from huey_otel.observed.tracing import Tracing
 
 
 class Errors:

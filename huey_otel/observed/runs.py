@@ -14,7 +14,8 @@ from huey_otel._guard import guarded
 from huey_otel.mapping import Row
 from huey_otel.observed.errors import Errors
 from huey_otel.observed.recorder import Recorder
-from huey_otel.observed.tracing import Tracing, message_of
+from huey_otel.observed.spans import message_of
+from huey_otel.observed.tracing import Tracing
 
 
 class Runs:
