@@ -3,7 +3,6 @@
 import json
 import threading
 from collections.abc import Iterator
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from huey_otel._emitter import RedisEventEmitter, checked_channel
@@ -65,12 +64,7 @@ class EventListener:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
         self._unsubscribe()
 
