@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
 from huey_otel import _names as n
-from huey_otel._settings import shown
+from huey_otel._redaction import shown
 
 if TYPE_CHECKING:
     from redis import ConnectionPool, Redis

@@ -12,10 +12,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from huey_otel import _names as n
+from huey_otel._clients import Clients
 from huey_otel._forks import EXCLUSION, in_child
 from huey_otel._greenlets import stay_where_forked
-from huey_otel._guard import guarded
-from huey_otel._pages import Handler, Pages
+from huey_otel._pages import Pages
 from huey_otel._waker import Waker
 
 if TYPE_CHECKING:
@@ -23,16 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(n.LOGGER)
 
-_MOST_CLIENTS: Final = 16
-"""At once; one more, and the oldest has to go."""
-
-_MOST_THREADS: Final = 2 * _MOST_CLIENTS
-_LIFETIME: Final = 10.0
-"""Seconds in which a client must have asked and read its answer."""
-
 _BACKLOG: Final = 128
-_PAUSE: Final = 1.0
-_TRIES: Final = 100
 
 
 class Endpoint:
@@ -59,7 +50,7 @@ class Endpoint:
         self._port = port
         self._retry = retry
         self._listener: socket.socket | None = None
-        self._clients: set[_Client] = set()
+        self._clients = Clients(self._pages)
         self._waker: Waker | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -119,13 +110,13 @@ class Endpoint:
             waker.wait(self._retry)
             self._try_again()
         while self._listener is not None and not self._closed:
-            waker.wait(self._until_the_next_is_overdue(), [self._listener.fileno()])
-            self._hang_up(time.monotonic())
-            self._accept(self._listener, waker)
+            waker.wait(self._clients.until_overdue(), [self._listener.fileno()])
+            self._clients.hang_up(time.monotonic())
+            self._clients.accept(self._listener, waker)
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.close()
-        self._hang_up(math.inf)
+        self._clients.hang_up(math.inf)
 
     def _try_again(self) -> None:
         if self._closed:
@@ -154,100 +145,15 @@ class Endpoint:
             n.ENV_METRICS_HOST,
         )
 
-    def _accept(self, listener: socket.socket, waker: Waker) -> None:
-        try:
-            accepted, address = listener.accept()
-        except (BlockingIOError, ConnectionError):
-            return
-        except OSError:
-            # No file descriptor is left; they wait, and we do not spin.
-            waker.wait(_PAUSE)
-            return
-        if not self._has_room(waker):
-            accepted.close()
-            return
-        deadlines = self._deadlines()
-        if len(deadlines) >= _MOST_CLIENTS:
-            self._hang_up(min(deadlines))
-        client = _Client(accepted, time.monotonic() + _LIFETIME)
-        if not self._serve(client, address):
-            accepted.close()
-
-    def _has_room(self, waker: Waker) -> bool:
-        """False if even those that were hung up on stay, stuck in a collector."""
-        for _ in range(_TRIES):
-            if len(self._clients) < _MOST_THREADS:
-                return True
-            waker.wait(_PAUSE / _TRIES)
-        return False
-
-    def _serve(self, client: "_Client", address: object) -> bool:
-        thread = threading.Thread(
-            target=self._answer,
-            args=(client, address),
-            name="huey-otel-scrape",
-            daemon=True,
-        )
-        self._clients.add(client)
-        try:
-            thread.start()
-        except RuntimeError:
-            # As the interpreter goes down, or where threads are rationed.
-            self._clients.discard(client)
-            return False
-        return True
-
-    @guarded
-    def _answer(self, client: "_Client", address: object) -> None:
-        try:
-            with suppress(OSError):
-                client.socket.settimeout(_LIFETIME)
-                Handler(client.socket, address, self._pages)
-        finally:
-            client.end()
-            client.socket.close()
-            self._clients.discard(client)
-
-    def _deadlines(self) -> list[float]:
-        """Of all that have not been hung up on."""
-        clients = list(self._clients)
-        return [client.deadline for client in clients if client.deadline < math.inf]
-
-    def _until_the_next_is_overdue(self) -> float | None:
-        deadlines = self._deadlines()
-        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
-
-    def _hang_up(self, until: float) -> None:
-        """End all clients whose time is over at *until*."""
-        for client in list(self._clients):
-            if client.deadline <= until:
-                client.deadline = math.inf
-                client.end()
-
     def _after_fork(self) -> None:
-        for inherited in (self._listener, *(one.socket for one in self._clients)):
+        for inherited in (self._listener, *self._clients.sockets()):
             if inherited is not None and inherited.fileno() >= 0:
                 # Their own close() waits for files that a thread had made of them.
                 os.close(inherited.detach())
         if self._waker is not None:
             self._waker.close()
         self._listener = self._waker = self._thread = None
-        self._clients = set()
-
-
-class _Client:
-    """A connection, until `deadline` in monotonic seconds; inf once hung up on."""
-
-    __slots__ = ("deadline", "socket")
-
-    def __init__(self, accepted: socket.socket, deadline: float) -> None:
-        self.socket = accepted
-        self.deadline = deadline
-
-    def end(self) -> None:
-        """Let it and its thread see the end, whoever else has a copy of it."""
-        with suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
+        self._clients = Clients(self._pages)
 
 
 def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:

@@ -13,7 +13,9 @@ from huey_otel import _settings
 from huey_otel._emitter import RedisEventEmitter
 from huey_otel._forks import look_around
 from huey_otel._instrumentation import Instrumentation, instrumentation_of
-from huey_otel._settings import UNSET, NotGiven, Propagation, Settings, shown
+from huey_otel._redaction import shown
+from huey_otel._settings import Propagation, Settings
+from huey_otel._values import UNSET, NotGiven, given_or_none
 from huey_otel.observed.consumer import offer_constants
 
 if TYPE_CHECKING:
@@ -38,6 +40,10 @@ OPTIONS: Final = (
     "duration_buckets",
     "wait_buckets",
 )
+
+_TRACER_PROVIDER: Final = "an opentelemetry.trace.TracerProvider, or None"
+_METER_PROVIDER: Final = "an opentelemetry.metrics.MeterProvider, or None"
+_REGISTRY: Final = "a prometheus_client.CollectorRegistry, or None for the default one"
 
 offer_constants()
 
@@ -137,34 +143,23 @@ def check(
             f"events={shown(events)}: expected a RedisEventEmitter,"
             " or None for no events"
         )
-    provider = None if tracer_provider is UNSET else tracer_provider
-    if provider is not None and not hasattr(provider, "get_tracer"):
-        raise TypeError(
-            f"tracer_provider={provider!r}: expected an"
-            " opentelemetry.trace.TracerProvider, or None"
-        )
-    meters = None if meter_provider is UNSET else meter_provider
-    if meters is not None and not hasattr(meters, "get_meter"):
-        raise TypeError(
-            f"meter_provider={meters!r}: expected an"
-            " opentelemetry.metrics.MeterProvider, or None"
-        )
-    registry = None if registry is UNSET else registry
-    if registry is not None and not hasattr(registry, "register"):
-        raise TypeError(
-            f"registry={registry!r}: expected a prometheus_client.CollectorRegistry,"
-            " or None for the default one"
-        )
+    for argument, given, method, expected in (
+        ("tracer_provider", tracer_provider, "get_tracer", _TRACER_PROVIDER),
+        ("meter_provider", meter_provider, "get_meter", _METER_PROVIDER),
+        ("registry", registry, "register", _REGISTRY),
+    ):
+        if given_or_none(given) is not None and not hasattr(given, method):
+            raise TypeError(f"{argument}={given!r}: expected {expected}")
     settings = _settings.read(events=events, **plain)
-    emitter = None if events is UNSET else events
+    emitter = given_or_none(events)
     if settings.events_url is not None:
         emitter = _from_environment(settings.events_url)
     return Checked(
         settings=settings,
         emitter=emitter,
-        tracer_provider=provider,
-        meter_provider=meters,
-        registry=registry,
+        tracer_provider=given_or_none(tracer_provider),
+        meter_provider=given_or_none(meter_provider),
+        registry=given_or_none(registry),
     )
 
 

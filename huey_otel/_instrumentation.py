@@ -2,11 +2,10 @@
 
 import socket
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from huey.api import Huey
 from huey.constants import WORKER_PROCESS
@@ -14,23 +13,20 @@ from huey.consumer import Consumer
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from huey_otel import _meters, _process, _provider, _start_line
+from huey_otel import _process, _start_line
 from huey_otel._consumers import RunningConsumer
 from huey_otel._contents import Meaning
-from huey_otel._destinations import Destinations
 from huey_otel._emitter import RedisEventEmitter
 from huey_otel._exposition import Exposition
-from huey_otel._forks import in_child
 from huey_otel._losses import LOSSES
-from huey_otel._lost_spans import LostSpans
+from huey_otel._outputs import Outputs
 from huey_otel._provider import Provided
 from huey_otel._records import Sink, Source
 from huey_otel._routes import Route
-from huey_otel._semconv import SemconvMetrics
-from huey_otel._settings import Settings, seconds
+from huey_otel._settings import Settings
+from huey_otel._values import checked_seconds
 from huey_otel.observed import huey as hueys
 from huey_otel.observed import serializer as serializers
-from huey_otel.observed import storage as storages
 from huey_otel.observed.health import Health
 from huey_otel.observed.observation import Observation
 from huey_otel.observed.periodic import Timetable
@@ -65,11 +61,6 @@ class Instrumentation:
         self.automatic = automatic
         self._huey = huey
         self._settings = settings
-        self._given_provider = tracer_provider
-        self._resolved: Provided | None = None
-        self._prepared = False
-        self._diversion: Sink | None = None
-        in_child(self._after_fork)
         self._shared = _process.shared()
         self._number = self._shared.number()
         self._exposition = (
@@ -78,19 +69,17 @@ class Instrumentation:
             else self._shared.exposition(self._number, registry, settings.exposed)
         )
         self._health: Health | None = None
-        self._destinations = Destinations(huey.name, settings, emitter)
-        self._lost_spans = LostSpans(self._provided, settings.span_naming)
-        self._semconv = (
-            SemconvMetrics(
-                lambda: _meters.resolve(
-                    meter_provider, settings.metrics_export, huey.name
-                )
-            )
-            if settings.semconv_metrics
-            else None
+        self._outputs = Outputs(
+            huey,
+            self._number,
+            self._shared,
+            settings,
+            self._exposition,
+            emitter=emitter,
+            tracer_provider=tracer_provider,
+            meter_provider=meter_provider,
         )
         self._observation: Observation | None = None
-        self._serializer: Any = None
         self._limit = min(settings.flush_timeout, _PRODUCERS_EXIT)
 
     def begin(self) -> None:
@@ -105,17 +94,15 @@ class Instrumentation:
         self._observation = Observation(
             self,
             recorder,
-            Tracing(self._huey.name, self._settings, self._provided),
-            storage_is=self._storage_is,
+            Tracing(self._huey.name, self._settings, self._outputs.provided),
+            storage_is=self._outputs.storage_is,
             lifecycle=self,
         )
         source = Source(queue=self._huey.name, host=socket.gethostname())
         self._shared.routes.add(self._number, Route(source, ()))
         self._shared.add(self._number, self)
         try:
-            self._storage_is(self._huey.storage)
-            self._serializer = self._huey.serializer
-            serializers.observe(self._serializer)
+            self._outputs.attach()
             hueys.observe(self._huey, self._observation)
         except BaseException:
             # A class that cannot be subclassed without arguments of its own.
@@ -130,27 +117,10 @@ class Instrumentation:
         """
         if timeout is None:
             timeout = self._settings.flush_timeout
-        timeout = seconds(timeout, f"timeout={timeout!r}")
+        timeout = checked_seconds(timeout, f"timeout={timeout!r}")
         if self._observation is None:
             return True
-        return self._flush(timeout)
-
-    def _flush(self, timeout: float) -> bool:
-        deadline = time.monotonic() + timeout
-        # First what may still become a span, then spans and events side by side.
-        handled = self._shared.relay.flush(timeout)
-        exported = None if self._resolved is None else self._resolved.flush()
-        measured = None
-        if not self._shared.relay.forked:
-            measured = None if self._semconv is None else self._semconv.flush()
-            for feed in self._destinations:
-                left = max(0.0, deadline - time.monotonic())
-                handled = feed.flush(left) and handled
-        for done in (exported, measured):
-            if done is not None:
-                left = max(0.0, deadline - time.monotonic())
-                handled = done.wait(left) and handled
-        return handled
+        return self._outputs.flush(timeout)
 
     def uninstrument(self) -> None:
         """Put huey's own classes back; what was seen until now is still delivered."""
@@ -160,11 +130,10 @@ class Instrumentation:
         observation.release_consumers()
         if hueys.observation_of(self._huey) is observation:
             hueys.release(self._huey)
-        serializers.release(self._serializer)
-        storages.release(self._huey.storage)
-        self._flush(self._settings.flush_timeout)
+        self._outputs.release()
+        self._outputs.flush(self._settings.flush_timeout)
         self._shared.remove(self._number)
-        self._destinations.close()
+        self._outputs.destinations.close()
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -174,39 +143,8 @@ class Instrumentation:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.uninstrument()
-
-    def _provided(self) -> Provided:
-        """The tracer, found when it is first needed."""
-        resolved = self._resolved
-        if resolved is None:
-            self._look_again()
-            resolved = self._resolved = _provider.resolve(
-                self._given_provider, self._settings.export, self._huey.name
-            )
-        if not self._prepared:
-            resolved.prepare()
-            self._prepared = True
-        return resolved
-
-    def _look_again(self) -> None:
-        """Follow a serializer and a storage that huey was given since."""
-        huey = self._huey
-        if huey.serializer is not self._serializer:
-            serializers.release(self._serializer)
-            self._serializer = huey.serializer
-            serializers.observe(self._serializer)
-        if not storages.observed(huey.storage):
-            self._storage_is(huey.storage)
-
-    def _after_fork(self) -> None:
-        self._prepared = False
 
     def _produced(self, task: str, origin: str) -> bool:
         """Count what is enqueued where no consumer runs; False where one does."""
@@ -215,49 +153,13 @@ class Instrumentation:
         self._exposition.producer.inc(self._huey.name, task, origin)
         return True
 
-    def _storage_is(self, storage: Any) -> None:
-        """Publish where *storage* is, unless we were told where to."""
-        emitter, channel = self._destinations.of(storage)
-        storages.observe(storage, emitter, channel)
-        # What has happened until now belongs to the feed until now.
-        self._shared.relay.flush(self._settings.flush_timeout)
-        self._destinations.choose(emitter, channel)
-        self.renew_sinks()
-
     def renew_sinks(self) -> None:
         """Send records to whoever takes them now."""
-        if self._shared.consuming:
-            # Its tasks may enqueue here, whether or not our own consumer runs as well.
-            self._exposition.begin()
-        route = self._shared.routes.get(self._number)
-        if route is not None:
-            if self._diversion is not None:
-                route.sinks = [self._diversion]
-                return
-            sinks = (
-                self._exposition.metrics,
-                self._lost_spans,
-                self._semconv,
-                self._destinations.current,
-            )
-            route.sinks = [sink for sink in sinks if sink is not None]
+        self._outputs.renew()
 
-    @contextmanager
-    def diverted(self, provided: Provided, sink: Sink) -> Iterator[None]:
+    def diverted(self, provided: Provided, sink: Sink) -> AbstractContextManager[None]:
         """Send spans to *provided* and records to *sink*, and nowhere else."""
-        self._look_again()
-        before = self._resolved, self._diversion
-        self._divert(provided, sink)
-        try:
-            yield
-        finally:
-            self._divert(*before)
-
-    def _divert(self, provided: Provided | None, sink: Sink | None) -> None:
-        # What has happened until now goes where it went until now.
-        self._shared.relay.flush(self._settings.flush_timeout)
-        self._resolved, self._diversion = provided, sink
-        self.renew_sinks()
+        return self._outputs.diverted(provided, sink)
 
     def consumer_starts(self, consumer: Consumer) -> None:
         """Be ready for its workers, before they are forked."""
@@ -269,7 +171,7 @@ class Instrumentation:
         if route is not None:
             route.source = replace(route.source, worker_type=consumer.worker_type)
         # Before the forks: exporters take longer to import than a worker to start.
-        self._provided()
+        self._outputs.provided()
         self._shared.consumes()
 
     def consumer_started(self, consumer: Consumer) -> None:
@@ -296,8 +198,8 @@ class Instrumentation:
         _start_line.log(
             queue=self._huey.name,
             page=self._shared.page.where(self._settings.exposed),
-            events=str(self._destinations),
-            spans=self._provided().where,
+            events=str(self._outputs.destinations),
+            spans=self._outputs.provided().where,
             propagation=self._settings.propagation,
             periodic=consumer.periodic,
         )
@@ -324,12 +226,11 @@ class Instrumentation:
             return
         self._observation.workers.abandon()
         self._spend()
-        self._destinations.close()
+        self._outputs.destinations.close()
 
     def _spend(self) -> None:
-        self._shared.patience.spend(self._limit, self._flush)
-        if self._resolved is not None:
-            self._resolved.give_up()
+        self._shared.patience.spend(self._limit, self._outputs.flush)
+        self._outputs.give_up()
 
 
 def instrumentation_of(huey: Huey) -> Instrumentation | None:

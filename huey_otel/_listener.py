@@ -3,12 +3,11 @@
 import json
 import threading
 from collections.abc import Iterator
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from huey_otel._emitter import RedisEventEmitter, checked_channel
 from huey_otel._log import warn
-from huey_otel._settings import shown
+from huey_otel._redaction import shown
 from huey_otel.events import Event
 
 if TYPE_CHECKING:
@@ -65,12 +64,7 @@ class EventListener:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
         self._unsubscribe()
 

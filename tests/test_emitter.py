@@ -5,7 +5,7 @@ import redis
 
 from huey_otel import EventListener, RedisEventEmitter, instrument
 from huey_otel._emitter import of_storage
-from huey_otel._settings import masked, shown
+from huey_otel._redaction import masked, shown
 
 URL = "redis://user:secret@host1:7001/2"
 

@@ -268,7 +268,7 @@ def test_silent_clients_hold_up_no_scrape_and_are_bounded(serve):
 
 
 def test_client_that_says_too_little_is_hung_up_on(serve, monkeypatch):
-    monkeypatch.setattr("huey_otel._endpoint._LIFETIME", 0.1)
+    monkeypatch.setattr("huey_otel._clients._LIFETIME", 0.1)
     with silent(serve()) as client:
         client.sendall(b"GET /met")
 
@@ -276,7 +276,7 @@ def test_client_that_says_too_little_is_hung_up_on(serve, monkeypatch):
 
 
 def test_client_that_reads_too_slowly_is_hung_up_on(serve, registry, monkeypatch):
-    monkeypatch.setattr("huey_otel._endpoint._LIFETIME", 0.2)
+    monkeypatch.setattr("huey_otel._clients._LIFETIME", 0.2)
     Counter("app_long", "x" * 20_000_000, registry=registry)
     with silent(serve()) as client:
         client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
@@ -286,9 +286,9 @@ def test_client_that_reads_too_slowly_is_hung_up_on(serve, registry, monkeypatch
 
 
 def test_more_clients_than_threads_are_sent_away(serve, registry, monkeypatch):
-    monkeypatch.setattr("huey_otel._endpoint._MOST_CLIENTS", 1)
-    monkeypatch.setattr("huey_otel._endpoint._MOST_THREADS", 2)
-    monkeypatch.setattr("huey_otel._endpoint._PAUSE", 0.1)
+    monkeypatch.setattr("huey_otel._clients._MOST_CLIENTS", 1)
+    monkeypatch.setattr("huey_otel._clients._MOST_THREADS", 2)
+    monkeypatch.setattr("huey_otel._clients._PAUSE", 0.1)
     goes_on, collecting = threading.Event(), threading.Event()
 
     class Blocking:
@@ -331,7 +331,7 @@ def test_client_is_hung_up_on_where_no_thread_can_start(serve, monkeypatch):
 
 
 def test_client_waits_while_no_file_descriptor_is_left(serve, monkeypatch):
-    monkeypatch.setattr("huey_otel._endpoint._PAUSE", 0.05)
+    monkeypatch.setattr("huey_otel._clients._PAUSE", 0.05)
     endpoint = serve()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.socket() as client:

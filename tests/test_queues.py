@@ -29,9 +29,12 @@ LENGTHS = (n.QUEUE_LENGTH, n.SCHEDULE_LENGTH)
 @pytest.fixture
 def queues() -> Iterator[Queues]:
     made = Queues()
+    before = threads()
     yield made
     for number in list(made._inquirers):
         made.remove(number)
+    # What a thread says late would be heard by another test.
+    wait_until(lambda: threads() <= before)
 
 
 @pytest.fixture
@@ -88,13 +91,8 @@ class Slow:
 @pytest.fixture
 def slow(queues: Queues) -> Iterator[Slow]:
     storage = Slow()
-    before = threads()
     yield storage
-    for number in list(queues._inquirers):
-        queues.remove(number)
     storage.may_answer.set()
-    # What a thread says late would be heard by another test.
-    wait_until(lambda: threads() <= before)
 
 
 def threads() -> int:

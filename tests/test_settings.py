@@ -8,7 +8,8 @@ from huey_otel import _names as n
 from huey_otel import _settings
 from huey_otel._export import read_export
 from huey_otel._exposed import Exposed
-from huey_otel._settings import UNSET, Settings
+from huey_otel._settings import Settings
+from huey_otel._values import UNSET
 
 NOTHING_GIVEN = {
     "events": UNSET,

@@ -6,7 +6,7 @@ from typing import Any, Final
 from django.core.exceptions import ImproperlyConfigured
 
 from huey_otel._instrument import OPTIONS
-from huey_otel._settings import shown
+from huey_otel._redaction import shown
 
 SETTING: Final = "HUEY_OTEL"
 _QUEUES: Final = "queues"

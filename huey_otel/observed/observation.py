@@ -8,6 +8,7 @@ from huey.consumer import Consumer
 
 from huey_otel._guard import guarded
 from huey_otel.observed import consumer as consumers
+from huey_otel.observed.errors import Errors
 from huey_otel.observed.inward import Inward
 from huey_otel.observed.outward import Outward
 from huey_otel.observed.recorder import Recorder
@@ -35,7 +36,8 @@ class Observation:
         self.owner = owner
         self.outward = Outward(recorder, tracing)
         self.inward = Inward(recorder)
-        self.runs = Runs(recorder, tracing)
+        self.errors = Errors(recorder, tracing)
+        self.runs = Runs(recorder, tracing, self.errors)
         self.workers = Workers(recorder, lifecycle)
         self._storage_is = storage_is
         self._consumers: weakref.WeakSet[Consumer] = weakref.WeakSet()

@@ -12,16 +12,19 @@ from huey_otel._attempts import Attempt, running
 from huey_otel._doing import HERE, Doing
 from huey_otel._guard import guarded
 from huey_otel.mapping import Row
+from huey_otel.observed.errors import Errors
 from huey_otel.observed.recorder import Recorder
-from huey_otel.observed.tracing import Tracing, message_of
+from huey_otel.observed.spans import message_of
+from huey_otel.observed.tracing import Tracing
 
 
 class Runs:
     """Sees what becomes of each popped message."""
 
-    def __init__(self, recorder: Recorder, tracing: Tracing) -> None:
+    def __init__(self, recorder: Recorder, tracing: Tracing, errors: Errors) -> None:
         self._recorder = recorder
         self._tracing = tracing
+        self._errors = errors
 
     @guarded
     def taken(self, task: Task) -> None:
@@ -102,46 +105,6 @@ class Runs:
         self._recorder.tell(attempt, row.status, extra=extra, timestamp=timestamp)
 
     @guarded
-    def failed(self, status: str, error: Exception, task: Task | None = None) -> None:
-        """A call that huey made itself raised *error*: say so, once for each error.
-
-        *task* is what it was about, if no attempt runs.
-        """
-        here = HERE.doing
-        if here.reported is error:
-            return
-        here.reported = error
-        extra = self._recorder.failure(error)
-        attempt = here.attempts[-1] if here.attempts else None
-        if attempt is None:
-            self._say_failed(status, extra, task)
-            return
-        ended_by_this = attempt.end(attempt.outcome_of_function)
-        if ended_by_this:
-            self._tracing.end(attempt, extra, message_of(error))
-        if ended_by_this or "duration" in mapping.TABLE[status].extra:
-            extra["duration"] = attempt.duration
-        retries = attempt.task.retries if attempt.retrying else None
-        self._recorder.tell(attempt, status, retries=retries, extra=extra)
-
-    def _say_failed(
-        self, status: str, extra: dict[str, Any], task: Task | None
-    ) -> None:
-        if task is None:
-            self._recorder.say(status, extra=extra)
-            return
-        outgoing = HERE.doing.outgoing
-        attempt = outgoing.carrier.attempt if outgoing is not None else 1
-        facts = self._recorder.facts(task, attempt)
-        self._recorder.say(status, facts=facts, retries=task.retries, extra=extra)
-
-    @guarded
-    def result_not_stored(self, error: Exception) -> None:
-        """Huey's put_result raised; a user who calls it has the error himself."""
-        if HERE.doing.caller == n.ORIGIN_PIPELINE:
-            self.failed(e.EVENT_ERROR_STORING_RESULT, error)
-
-    @guarded
     def not_enqueued(self, task: Task, error: BaseException) -> None:
         """Huey's enqueue raised; only huey's own enqueues are an event."""
         outgoing = HERE.doing.outgoing
@@ -152,7 +115,7 @@ class Runs:
             return
         outgoing.error = error
         if outgoing.origin != n.ORIGIN_CALL and isinstance(error, Exception):
-            self.failed(e.EVENT_ERROR_ENQUEUEING, error, task)
+            self._errors.failed(e.EVENT_ERROR_ENQUEUEING, error, task)
         if outgoing.ripe is not None:
             outgoing.ripe.escaped = True
             self._close(outgoing.ripe)
@@ -178,12 +141,6 @@ class Runs:
             here.popped = None
             popped.moved = True
             self._close(popped)
-
-    @guarded
-    def not_scheduled(self, error: Exception) -> None:
-        """Huey's add_schedule raised."""
-        if HERE.doing.caller != n.ORIGIN_CALL:
-            self.failed(e.EVENT_ERROR_SCHEDULING, error)
 
     @guarded
     def scheduled(self, task: Task) -> None:
@@ -223,7 +180,7 @@ class Runs:
                 self._end(attempt, mapping.TABLE[e.EVENT_ERROR_TASK], n.OUTCOME_ERROR)
         elif isinstance(error, Exception) and attempt.outcome != n.OUTCOME_INTERRUPTED:
             # huey 2 raises KeyError in a worker whose task was interrupted.
-            self.failed(e.EVENT_ERROR_INTERNAL, error)
+            self._errors.failed(e.EVENT_ERROR_INTERNAL, error)
 
     @guarded
     def done(self, depth: int) -> None:

@@ -52,7 +52,6 @@ class PeekingSerializer(ObservedSerializer):
 
 
 @guarded
-@guarded
 def is_hueys(serializer: object) -> bool:
     """Whether all of *serializer* is huey's own, so that a trailer is inside."""
     kind: Any = type(serializer)

@@ -1,13 +1,12 @@
-"""Spans: one for each enqueue, one for each attempt, with all that is said in them."""
+"""Tracing: one span for each enqueue, one for each attempt, current meanwhile."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from huey.api import Task
 from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Link, Span, SpanKind, TraceFlags
 
 from huey_otel import _failures
 from huey_otel import _names as n
@@ -16,14 +15,14 @@ from huey_otel._carrier import Carrier
 from huey_otel._guard import guarded
 from huey_otel._outgoing import Current, Outgoing
 from huey_otel._provider import Provided
-from huey_otel._records import TaskFacts
 from huey_otel._settings import Settings
 from huey_otel._span_start import start_of
 from huey_otel.observed.links import named
 from huey_otel.observed.operation import Operation
 from huey_otel.observed.propagation import Propagation, headers_of
+from huey_otel.observed.spans import attributes_of, message_of, record
 
-_LONGEST_DESCRIPTION: Final = 1_024
+_SAMPLED: Final = int(TraceFlags.SAMPLED)
 
 
 class Tracing:
@@ -59,7 +58,7 @@ class Tracing:
             name,
             context=within,
             kind=SpanKind.PRODUCER,
-            attributes=_attributes(known, outgoing.task, facts),
+            attributes=attributes_of(known, outgoing.task, facts),
         )
         outgoing.span = span
         context = _within(span, within or before)
@@ -93,7 +92,7 @@ class Tracing:
             return
         if error is not None and span.is_recording():
             text = _failures.text(error) if self._tracebacks else None
-            _record(span, _failures.class_name(error), message_of(error), text)
+            record(span, _failures.class_name(error), message_of(error), text)
         span.end()
 
     @guarded
@@ -149,7 +148,7 @@ class Tracing:
         parent, above, links = self._propagation.parent(attempt)
         facts, carrier, began = attempt.facts, attempt.carrier, attempt.started
         name, known = self._processing.of(facts.name)
-        attributes = _attributes(known, attempt.task, facts)
+        attributes = attributes_of(known, attempt.task, facts)
         if value is not None:
             attributes[key] = value
         if attempt.worker is not None:
@@ -192,7 +191,7 @@ class Tracing:
             span.set_attribute(n.TASK_OUTCOME, attempt.outcome or "")
             if failure is not None:
                 name = failure.get("exception") or n.OUTCOME_ERROR
-                _record(span, name, message, failure.get("traceback"), end)
+                record(span, name, message, failure.get("traceback"), end)
         span.end(end)
 
     @guarded
@@ -203,22 +202,6 @@ class Tracing:
         if span is not None and span.is_recording():
             # A task's timeout came in between the end of the run and that of the span.
             span.end()
-
-
-_SAMPLED: Final = int(TraceFlags.SAMPLED)
-
-
-def _attributes(known: dict[str, Any], task: Task, facts: TaskFacts) -> dict[str, Any]:
-    """All that spans say of *task* at either end, at once: it costs least so."""
-    attributes = known.copy()
-    attributes[n.MESSAGING_MESSAGE_ID] = facts.id
-    attributes[n.TASK_ATTEMPT] = facts.attempt
-    attributes[n.TASK_RETRIES_LEFT] = task.retries
-    if task.priority is not None:
-        attributes[n.TASK_PRIORITY] = task.priority
-    if facts.execute_time is not None:
-        attributes[n.TASK_ETA] = facts.execute_time
-    return attributes
 
 
 def _within(span: Span, context: Context) -> Context:
@@ -240,22 +223,3 @@ def _put_back(thing: Attempt | Current) -> None:
     if thing.before is not None:
         contexts.attach(thing.before)
         thing.before = None
-
-
-def _record(
-    span: Span, name: str, message: str | None, text: str | None, end: int | None = None
-) -> None:
-    """Record an exception as far as it is known; its traceback has a limit."""
-    span.set_attribute(n.ERROR_TYPE, name)
-    span.set_status(Status(StatusCode.ERROR, message))
-    attributes = {"exception.type": name}
-    if message is not None:
-        attributes["exception.message"] = message
-    if text is not None:
-        attributes["exception.stacktrace"] = text
-    span.add_event("exception", attributes, end)
-
-
-def message_of(error: BaseException | None) -> str | None:
-    """What *error* says, at most 1,024 characters; None if it cannot say it."""
-    return None if error is None else _failures.message(error)[:_LONGEST_DESCRIPTION]
