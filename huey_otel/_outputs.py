@@ -100,6 +100,7 @@ class Outputs:
 
     def _after_fork(self) -> None:
         self._prepared = False
+        storages.renew(self._huey.storage)
 
     def storage_is(self, storage: Any) -> None:
         """Publish where *storage* is, unless we were told where to."""

@@ -6,8 +6,9 @@ import threading
 import time
 
 import pytest
+from huey import RedisHuey
 
-from huey_otel import _forks
+from huey_otel import _forks, instrument
 from huey_otel._forks import EXCLUSION, Exclusion, in_child, look_around, several_forks
 from huey_otel._losses import LOSSES
 from tests.support_forks import fork
@@ -270,3 +271,26 @@ def test_what_two_threads_hold_for_their_forks_is_not_mixed_up(monkeypatch):
         thread.join(5)
 
     assert released == [("first", "first"), ("second", "second")]
+
+
+def test_a_child_is_not_held_up_by_the_pool_of_its_storage():
+    huey = RedisHuey("shop", url="redis://127.0.0.1:1")
+    instrument(huey, events=None)
+    pool = huey.storage.pool
+    taken, done = threading.Event(), threading.Event()
+
+    def take() -> None:
+        with pool._lock:
+            taken.set()
+            done.wait(30)
+
+    holder = threading.Thread(target=take)
+    holder.start()
+    taken.wait(30)
+
+    child = fork(lambda: exit_unless(pool._lock.acquire(timeout=5)))
+    code = child.join()
+
+    done.set()
+    holder.join()
+    assert code == 0
