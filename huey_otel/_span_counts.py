@@ -17,6 +17,7 @@ from huey_otel._losses import LOSSES
 _ENDED, _EXPORTED, _COUNTED = range(3)
 _SIZE: Final = 3 * 8
 _STREAK: Final = "spans of dead workers"
+_MOST_EARLY: Final = 100
 _SET: Final[Callable[[Any, int, int], None]] = setitem
 
 
@@ -82,6 +83,7 @@ class _Processes:
     def __init__(self) -> None:
         self.here = SpanCounts()
         self._workers: dict[BaseProcess, SpanCounts] = {}
+        self._early: dict[int, int] = {}
         self._inherited = self._workers
         in_child(self._after_fork)
         util.register_after_fork(self, _Processes._adopt)
@@ -93,10 +95,17 @@ class _Processes:
 
     @guarded
     def told(self, pid: int, number: int) -> None:
-        """The worker *pid* has reported *number* spans as lost."""
+        """The process *pid* has reported *number* spans as lost."""
+        if not number:
+            return
         for worker, counts in list(self._workers.items()):
             if worker.pid == pid:
                 counts.told += number
+                return
+        # No worker, or one that is so new that multiprocessing knows no pid of it.
+        self._early[pid] = self._early.get(pid, 0) + number
+        if len(self._early) > _MOST_EARLY:
+            del self._early[next(iter(self._early))]
 
     @guarded
     def gone(self, pid: int) -> None:
@@ -104,10 +113,12 @@ class _Processes:
         for worker, counts in list(self._workers.items()):
             if worker.pid == pid:
                 del self._workers[worker]
+                counts.told += self._early.pop(pid, 0)
                 _count(counts)
 
     def _after_fork(self) -> None:
         self.here = SpanCounts()
+        self._early = {}
         self._inherited, self._workers = self._workers, {}
 
     def _adopt(self) -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 import pytest
 
@@ -217,3 +218,30 @@ def test_a_worker_that_was_closed_breaks_nothing(losses: Losses):
 
     assert losses.counts() == {"internal": 1}
     SPANS._workers.clear()
+
+
+def test_what_a_worker_tells_before_its_pid_is_known_is_not_counted_twice(losses):
+    read, written = os.pipe()
+
+    def body() -> None:
+        end(5)
+        os.write(written, b"x")
+        kill_myself()
+
+    def forking(started: BaseProcess) -> object:
+        made = popen(started)
+        os.read(read, 1)
+        # As the relay's thread does, while the main one has not come back yet.
+        SPANS.told(made.pid, 2)
+        return made
+
+    process: Any = FORK.Process(target=body, daemon=True)
+    popen, process._Popen = process._Popen, forking
+    SPANS.prepare(process)
+    process.start()
+    process.join()
+    SPANS.gone(process.pid)
+
+    assert losses.counts() == {"spans": 3}
+    os.close(read)
+    os.close(written)
