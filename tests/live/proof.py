@@ -96,5 +96,7 @@ def of_kind(spans: list[Span], kind: str) -> dict[str, Span]:
     """Spans of *kind* by the task they are about; more than one of a task is wrong."""
     found = [span for span in spans if span.kind == kind]
     by_task = {str(span.attributes["messaging.message.id"]): span for span in found}
-    assert len(by_task) == len(found)
+    assert len(by_task) == len(found), [
+        span for span in found if span not in by_task.values()
+    ]
     return by_task
