@@ -207,7 +207,7 @@ def produce(
 
 
 # Kills have tests of their own in every run: test_kills, test_export.
-@pytest.mark.proof_but("greenlet-SIGTERM-http", "process-SIGHUP-black-hole")
+@pytest.mark.proof_but("greenlet-SIGTERM-http", "process-SIGHUP-http")
 @pytest.mark.parametrize("collector", COLLECTORS)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", KINDS)
