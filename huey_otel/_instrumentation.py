@@ -40,6 +40,14 @@ _PRODUCERS_EXIT: Final = 1.0
 """Seconds that a process which runs no consumer waits for its events at most."""
 
 
+_DRAIN: Final = 1.0
+"""Seconds at most to read what workers have written last.
+
+Not a part of their patience: a collector that is away has taken all of it by
+then, and what they count as lost for that comes after.
+"""
+
+
 class Instrumentation:
     """What `instrument` returns; as a context manager it uninstruments at its end.
 
@@ -230,6 +238,8 @@ class Instrumentation:
 
     def _spend(self) -> None:
         self._shared.patience.spend(self._limit, self._outputs.flush)
+        if not self._shared.relay.forked:
+            self._shared.relay.flush(_DRAIN)
         self._outputs.give_up()
 
 

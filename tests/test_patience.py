@@ -1,12 +1,16 @@
 """How long the end of a process may still wait, shared with its workers."""
 
 import os
+import threading
 import time
 from collections.abc import Callable
 
 import pytest
 
+from huey_otel import _process, instrument
+from huey_otel._forks import EXCLUSION
 from huey_otel._patience import Patience
+from tests.support_forks import fork
 
 
 @pytest.fixture
@@ -102,3 +106,36 @@ def test_a_wait_that_raises_counts(patience):
     patience.spend(0.5, slowly(0.0, told))
 
     assert told == [pytest.approx(0.4, abs=0.05)]
+
+
+def test_what_workers_wrote_last_is_read_though_no_patience_is_left(huey, losses):
+    instrumentation = instrument(huey, events=None, flush_timeout=0)
+    relay = _process.shared().relay
+    relay.open_pipe()
+    told, tell = os.pipe()
+    held, let_go = threading.Event(), threading.Event()
+
+    def lose_spans() -> None:
+        os.read(told, 1)
+        losses.count("spans", 3, why="the collector is away")
+        relay.flush(0.0)
+
+    def hold_up_the_relay() -> None:
+        with EXCLUSION:
+            held.set()
+            let_go.wait(30)
+
+    worker = fork(lose_spans)
+    threading.Thread(target=hold_up_the_relay).start()
+    held.wait(30)
+    os.write(tell, b"x")
+    assert worker.join() == 0
+    later = threading.Timer(0.2, let_go.set)
+    later.start()
+
+    instrumentation.process_exits()
+
+    assert losses.counts() == {"spans": 3}
+    later.join()
+    os.close(told)
+    os.close(tell)
