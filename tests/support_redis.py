@@ -6,13 +6,14 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import redis
 
-from tests.support import free_port
+from tests.support import free_port, missing
 
 START_SECONDS = 10.0
 
@@ -150,6 +151,14 @@ class RedisServer:
                     self.kill()
                     raise RuntimeError(f"no server (exit code {code}):\n{self.log}")
                 time.sleep(0.01)
+
+
+def serving() -> Iterator[RedisServer]:
+    """A fixture of whatever scope: a server, where this machine has one."""
+    if server_binary() is None:
+        missing("a Redis server")
+    with RedisServer() as server:
+        yield server
 
 
 def _answers(client: "redis.Redis") -> bool:

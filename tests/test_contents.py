@@ -29,17 +29,12 @@ from huey_otel._contents import Contents, Meaning, contents
 from huey_otel.observed import serializer as serializers
 from tests.support import missing
 from tests.support_postgres import PostgresServer, binaries
-from tests.support_redis import RedisServer, server_binary
+from tests.support_redis import serving
 
 Make = Callable[..., Huey]
 
 
-@pytest.fixture(scope="module")
-def redis_server() -> Iterator[RedisServer]:
-    if server_binary() is None:
-        missing("a Redis server")
-    with RedisServer() as server:
-        yield server
+redis_server = pytest.fixture(scope="module")(serving)
 
 
 @pytest.fixture(scope="module")

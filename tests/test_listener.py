@@ -7,18 +7,13 @@ import pytest
 import redis
 
 from huey_otel import EventListener
-from tests.support import missing, wait_until
-from tests.support_redis import RedisServer, server_binary
+from tests.support import wait_until
+from tests.support_redis import serving
 
 pytestmark = pytest.mark.live
 
 
-@pytest.fixture
-def server():
-    if server_binary() is None:
-        missing("a Redis server")
-    with RedisServer() as running:
-        yield running
+server = pytest.fixture(serving)
 
 
 @pytest.fixture

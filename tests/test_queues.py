@@ -14,10 +14,10 @@ from huey_otel import _names as n
 from huey_otel._forks import EXCLUSION
 from huey_otel._losses import Losses
 from huey_otel._queues import Queues
-from tests.support import missing, wait_until
+from tests.support import wait_until
 from tests.support_forks import fork
 from tests.support_metrics import page
-from tests.support_redis import RedisServer, server_binary
+from tests.support_redis import serving
 
 FIVE_AND_TWO = {
     'huey_queue_length{queue="shop"}': 5,
@@ -44,12 +44,7 @@ def registry(queues: Queues) -> CollectorRegistry:
     return made
 
 
-@pytest.fixture(scope="module")
-def redis_server() -> Iterator[RedisServer]:
-    if server_binary() is None:
-        missing("a Redis server")
-    with RedisServer() as server:
-        yield server
+redis_server = pytest.fixture(scope="module")(serving)
 
 
 def memory(tmp_path: Path, request: pytest.FixtureRequest) -> Huey:

@@ -11,8 +11,7 @@ import pytest
 
 from tests.live.hearing import Hearing
 from tests.live.processes import Consumer, Program
-from tests.support import missing
-from tests.support_redis import RedisServer, server_binary
+from tests.support_redis import RedisServer, serving
 
 HERE = Path(__file__).parent
 
@@ -34,12 +33,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                     terminalreporter.write_line(f"{outcome} {place}: {told}")
 
 
-@pytest.fixture
-def redis_server() -> Iterator[RedisServer]:
-    if server_binary() is None:
-        missing("a Redis server")
-    with RedisServer() as server:
-        yield server
+redis_server = pytest.fixture(serving)
 
 
 @pytest.fixture

@@ -20,8 +20,7 @@ from tests.live.hearing import (
     steps,
 )
 from tests.live.processes import Consumer
-from tests.support import missing
-from tests.support_redis import RedisServer, server_binary
+from tests.support_redis import RedisServer, serving
 
 NOT_STORED = step("error-storing-result", "duration", *FAILED)
 NOT_ENQUEUED = step("error-enqueueing", *FAILED)
@@ -68,12 +67,7 @@ class Stage:
         return steps(self.hearing.of(task_id))
 
 
-@pytest.fixture(scope="module")
-def redis_server() -> Iterator[RedisServer]:
-    if server_binary() is None:
-        missing("a Redis server")
-    with RedisServer() as server:
-        yield server
+redis_server = pytest.fixture(scope="module")(serving)
 
 
 @pytest.fixture(scope="module")
