@@ -1,10 +1,12 @@
 """Forked children of a test, which never come back into pytest."""
 
+import json
 import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.support import wait_until
 
@@ -53,3 +55,14 @@ def fork(body: Callable[[], object]) -> Child:
     finally:
         # Neither pytest's own end nor anybody's atexit.
         os._exit(code)
+
+
+def said_in_child(tell: Callable[[], object]) -> Any:
+    """What *tell* returns in a forked child, by way of JSON."""
+    read_end, write_end = os.pipe()
+    child = fork(lambda: os.write(write_end, json.dumps(tell()).encode()))
+    os.close(write_end)
+    with os.fdopen(read_end) as said:
+        text = said.read()
+    assert child.join() == 0
+    return json.loads(text)

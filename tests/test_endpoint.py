@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry, Counter, Metric
 from huey_otel._endpoint import Endpoint
 from huey_otel._forks import COLLECTING
 from tests.support import free_port, wait_until
+from tests.support_forks import said_in_child
 
 PAGE = (
     b"# HELP app_sales_total Sales.\n"
@@ -426,25 +427,10 @@ def test_fork_waits_for_a_collector_so_that_no_child_inherits_its_lock(
     scrape.start()
     collecting.wait(10)
 
-    inherited = _in_child(lock.locked)
+    inherited = said_in_child(lock.locked)
     scrape.join()
 
     assert inherited is False
-
-
-def _in_child(tell: Callable[[], Any]) -> Any:
-    """What *tell* says in a forked child."""
-    read_end, write_end = os.pipe()
-    pid = os.fork()
-    if not pid:
-        try:
-            os.write(write_end, json.dumps(tell()).encode())
-        finally:
-            os._exit(0)
-    os.close(write_end)
-    os.waitpid(pid, 0)
-    with os.fdopen(read_end) as told:
-        return json.load(told)
 
 
 def test_preparation_is_done_outside_of_the_collecting(serve):

@@ -1,5 +1,6 @@
 """Forks: nothing foreign is locked while one happens, and a child starts anew."""
 
+import contextlib
 import ctypes
 import os
 import threading
@@ -91,7 +92,9 @@ def test_a_part_that_is_no_more_is_forgotten():
     assert len(_forks._renewals) <= before + 2
 
 
-def test_a_fork_waits_for_the_exclusion():
+@contextlib.contextmanager
+def held_elsewhere():
+    """Another thread is in the exclusion, until the event is set or at the end."""
     inside = threading.Event()
     let_go = threading.Event()
 
@@ -103,12 +106,18 @@ def test_a_fork_waits_for_the_exclusion():
     holder = threading.Thread(target=hold)
     holder.start()
     inside.wait(5)
-    threading.Timer(0.1, let_go.set).start()
-    began = time.monotonic()
-    # The child can take it at once: it was nobody's when it was forked.
-    code = fork(lambda: exit_unless(EXCLUSION.hold())).join()
-    waited = time.monotonic() - began
+    yield let_go
+    let_go.set()
     holder.join()
+
+
+def test_a_fork_waits_for_the_exclusion():
+    with held_elsewhere() as let_go:
+        threading.Timer(0.1, let_go.set).start()
+        began = time.monotonic()
+        # The child can take it at once: it was nobody's when it was forked.
+        code = fork(lambda: exit_unless(EXCLUSION.hold())).join()
+        waited = time.monotonic() - began
 
     assert code == 0
     assert waited > 0.09
@@ -179,20 +188,8 @@ def test_forks_of_two_threads_release_what_each_of_them_holds():
 
 def test_a_fork_does_not_wait_for_ever(losses, monkeypatch, caplog):
     monkeypatch.setattr(_forks, "_PATIENCE", 0.05)
-    inside = threading.Event()
-    let_go = threading.Event()
-
-    def hold():
-        with EXCLUSION:
-            inside.set()
-            let_go.wait(5)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    inside.wait(5)
-    code = fork(lambda: exit_unless(EXCLUSION.hold())).join()
-    let_go.set()
-    holder.join()
+    with held_elsewhere():
+        code = fork(lambda: exit_unless(EXCLUSION.hold())).join()
     after = fork(lambda: None).join()
 
     assert (code, after) == (0, 0)

@@ -10,7 +10,7 @@ import pytest
 from huey_otel import _process, instrument
 from huey_otel._forks import EXCLUSION
 from huey_otel._patience import Patience
-from tests.support_forks import fork
+from tests.support_forks import fork, said_in_child
 
 
 @pytest.fixture
@@ -27,16 +27,6 @@ def slowly(seconds: float, told: list[float]) -> Callable[[float], None]:
         time.sleep(min(left, seconds))
 
     return wait
-
-
-def in_a_child(work: Callable[[], None]) -> None:
-    pid = os.fork()
-    if not pid:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
 
 
 def test_what_was_spent_is_not_spent_again(patience):
@@ -66,7 +56,7 @@ def test_a_new_end_begins_anew(patience):
 def test_what_a_worker_waited_counts(patience):
     told: list[float] = []
 
-    in_a_child(lambda: patience.spend(0.5, slowly(0.2, [])))
+    assert fork(lambda: patience.spend(0.5, slowly(0.2, []))).join() == 0
     time.sleep(0.1)
     patience.spend(0.5, slowly(0.0, told))
 
@@ -75,19 +65,19 @@ def test_what_a_worker_waited_counts(patience):
 
 def test_a_worker_has_all_of_its_own(patience):
     patience.spend(0.1, slowly(0.1, []))
-    read, write = os.pipe()
+    told: list[float] = []
 
-    in_a_child(lambda: patience.spend(0.5, lambda left: os.write(write, b"%f" % left)))
+    def spend() -> list[float]:
+        patience.spend(0.5, told.append)
+        return told
 
-    assert float(os.read(read, 100)) == 0.5
-    os.close(read)
-    os.close(write)
+    assert said_in_child(spend) == [0.5]
 
 
 def test_what_was_before_the_end_does_not_count(patience):
     told: list[float] = []
 
-    in_a_child(lambda: patience.spend(0.5, slowly(0.1, [])))
+    assert fork(lambda: patience.spend(0.5, slowly(0.1, []))).join() == 0
     patience.begin()
     patience.spend(0.5, slowly(0.0, told))
 

@@ -1,9 +1,7 @@
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from huey import MemoryHuey, PriorityRedisHuey, RedisHuey, SqliteHuey
@@ -15,7 +13,7 @@ from huey_otel._forks import EXCLUSION
 from huey_otel._losses import Losses
 from huey_otel._queues import Queues
 from tests.support import wait_until
-from tests.support_forks import fork
+from tests.support_forks import fork, said_in_child
 from tests.support_metrics import page
 from tests.support_redis import serving
 
@@ -289,18 +287,8 @@ def test_forked_child_can_ask_anew(queues, registry, slow):
     queues.add(1, "shop", lambda: slow)
     page(registry)
 
-    assert _in_child(lambda: page(registry) == FIVE_AND_TWO)
+    assert said_in_child(lambda: page(registry)) == FIVE_AND_TWO
     assert page(registry) == FIVE_AND_TWO
-
-
-def _in_child(check: Callable[[], Any]) -> bool:
-    pid = os.fork()
-    if not pid:
-        try:
-            os._exit(0 if check() else 1)
-        finally:
-            os._exit(2)
-    return os.waitpid(pid, 0)[1] == 0
 
 
 def test_help_says_how_to_aggregate(queues):
