@@ -291,10 +291,7 @@ def test_stopped_demo_leaves_nothing_running(
     place: Path,
 ) -> None:
     process = demo("--once")
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "started" in line:
-            break
+    wait_for_a_start(process)
 
     if signum == signal.SIGINT:
         os.killpg(process.pid, signum)
@@ -311,10 +308,7 @@ def test_demo_whose_consumer_is_killed_says_so_and_leaves_nothing_running(
     demo: Callable[..., subprocess.Popen[str]], place: Path
 ) -> None:
     process = demo("--once")
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "started" in line:
-            break
+    wait_for_a_start(process)
     # Its workers have the same command line, and another parent.
     (consumer,) = (
         pid for pid in children(process.pid) if b"\0consumer\0" in command_of(pid)
@@ -336,3 +330,11 @@ def children(pid: int) -> list[int]:
 
 def command_of(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def wait_for_a_start(process: subprocess.Popen[str]) -> None:
+    """Read what the demo prints until it says that a task was started."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "started" in line:
+            return
