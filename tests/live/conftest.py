@@ -123,3 +123,9 @@ def hear(redis_url: str) -> Iterator[Callable[..., Hearing]]:
     yield make
     for hearing in made:
         hearing.stop()
+
+
+@pytest.fixture
+def hearing(hear: Callable[..., Hearing]) -> Hearing:
+    """What a listener gets of the queue `live`, from now on."""
+    return hear()

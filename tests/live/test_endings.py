@@ -102,9 +102,8 @@ def stage(
     running: Consumer,
     admin: redis.Redis,
     application: Callable[..., ModuleType],
-    hear: Callable[..., Hearing],
+    hearing: Hearing,
 ) -> Stage:
-    hearing = hear()
     stage = Stage(admin, application("endings", LIVE_STRANGER="1"), hearing)
     stage.ring()
     hearing.events.clear()

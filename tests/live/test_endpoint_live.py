@@ -139,10 +139,9 @@ def test_disabled_bridge_touches_nothing(
     application: Callable[..., ModuleType],
     start: Start,
     port: int,
-    hear: Callable[..., Hearing],
+    hearing: Hearing,
     conn: redis.Redis,
 ) -> None:
-    hearing = hear()
     app = application(HUEY_OTEL_DISABLED="1")
     running = start("process", HUEY_OTEL_DISABLED="1")
 

@@ -50,9 +50,8 @@ def scene(
     request: pytest.FixtureRequest,
     consumer: Callable[..., Consumer],
     application: Callable[..., ModuleType],
-    hear: Callable[..., Hearing],
+    hearing: Hearing,
 ) -> Scene:
-    hearing = hear()
     return Scene(application(), hearing, consumer(request.param, "-c", "0.2"))
 
 
@@ -222,9 +221,9 @@ def test_task_whose_worker_is_killed_and_its_child_is_not(scene: Scene) -> None:
 def test_task_whose_worker_is_killed_where_huey_does_not_look(
     consumer: Callable[..., Consumer],
     application: Callable[..., ModuleType],
-    hear: Callable[..., Hearing],
+    hearing: Hearing,
 ) -> None:
-    app, hearing = application(), hear()
+    app = application()
     consumer("process", "-n", "--disable-health-check")
     task = app.sleep(60)
     started = hearing.gather(task.id, 1)[0]

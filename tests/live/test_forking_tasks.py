@@ -22,10 +22,9 @@ def test_forks_under_load_are_told_once(
     kind: str,
     application: Callable[..., ModuleType],
     consumer: Callable[..., Consumer],
-    hear: Callable[..., Hearing],
+    hearing: Hearing,
     tmp_path: Path,
 ) -> None:
-    hearing = hear()
     app = application("forks")
     port = free_port()
     running = consumer(
@@ -59,9 +58,8 @@ def test_fork_that_outlives_the_consumer_goes_on(
     kind: str,
     application: Callable[..., ModuleType],
     consumer: Callable[..., Consumer],
-    hear: Callable[..., Hearing],
+    hearing: Hearing,
 ) -> None:
-    hearing = hear()
     app = application("forks")
     conn = app.huey.storage.conn
     running = consumer(kind, "-n", "-w", "1", application="forks")

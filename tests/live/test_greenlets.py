@@ -15,6 +15,27 @@ from tests.support import wait_until
 
 WORKERS = 8
 PATCHES = ("first", "after the import")
+Start = Callable[..., Consumer]
+
+
+@pytest.fixture
+def app(application: Callable[..., ModuleType]) -> ModuleType:
+    return application("greenlets")
+
+
+@pytest.fixture
+def start(consumer: Callable[..., Consumer]) -> Start:
+    """Starts a consumer of greenlets, which gevent has patched for at *patch*."""
+
+    def start(patch: str = "first", **environ: str) -> Consumer:
+        return consumer(
+            *("greenlet", "-n", "-w", str(WORKERS)),
+            application="greenlets",
+            LIVE_PATCH=patch,
+            **environ,
+        )
+
+    return start
 
 
 @pytest.mark.parametrize("when", [*PATCHES, "after instrument", "after the first use"])
@@ -42,22 +63,11 @@ def test_what_greenlets_enqueue_is_not_mixed_up(
 
 @pytest.mark.parametrize("when", PATCHES)
 def test_each_step_in_greenlets_is_told_once(
-    when: str,
-    application: Callable[..., ModuleType],
-    consumer: Callable[..., Consumer],
-    hear: Callable[..., Hearing],
-    tmp_path: Path,
+    when: str, app: ModuleType, start: Start, hearing: Hearing, tmp_path: Path
 ) -> None:
-    hearing = hear()
-    app = application("greenlets")
     tasks = [app.add(number, 1).id for number in range(300)]
     dropped = tmp_path / "dropped"
-    running = consumer(
-        *("greenlet", "-n", "-w", str(WORKERS)),
-        application="greenlets",
-        LIVE_PATCH=when,
-        LIVE_DROPPED=str(dropped),
-    )
+    running = start(when, LIVE_DROPPED=str(dropped))
 
     wait_until(lambda: hearing.count("finished") == len(tasks))
     running.wait_until_started()
@@ -75,23 +85,12 @@ def test_each_step_in_greenlets_is_told_once(
 
 
 def test_timeouts_of_greenlets_are_honoured_while_their_tasks_enqueue(
-    application: Callable[..., ModuleType],
-    consumer: Callable[..., Consumer],
-    hear: Callable[..., Hearing],
+    app: ModuleType, start: Start, hearing: Hearing
 ) -> None:
-    hearing = hear()
-    app = application("greenlets")
     if not app.TIMED:
         pytest.skip("huey has timeouts from 3.0 on")
     tasks = {app.enqueue_for_ever().id for _ in range(100)}
-    running = consumer(
-        "greenlet",
-        "-n",
-        "-w",
-        str(WORKERS),
-        application="greenlets",
-        LIVE_PATCH="first",
-    )
+    running = start()
 
     wait_until(lambda: hearing.count("timeout") == len(tasks), seconds=90)
     running.wait_until_started()
@@ -102,17 +101,10 @@ def test_timeouts_of_greenlets_are_honoured_while_their_tasks_enqueue(
 
 
 def test_collector_that_never_answers_stops_no_greenlet(
-    application: Callable[..., ModuleType],
-    consumer: Callable[..., Consumer],
-    hear: Callable[..., Hearing],
+    app: ModuleType, start: Start, hearing: Hearing
 ) -> None:
-    hearing = hear()
-    app = application("greenlets")
     with otlp.black_hole(otlp.GRPC) as silent:
-        running = consumer(
-            *("greenlet", "-n", "-w", str(WORKERS)),
-            application="greenlets",
-            LIVE_PATCH="first",
+        running = start(
             # Longer than this test waits for anything.
             OTEL_EXPORTER_OTLP_TIMEOUT="100",
             OTEL_BSP_SCHEDULE_DELAY="10",

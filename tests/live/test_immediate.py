@@ -1,7 +1,5 @@
 """A huey whose immediate mode is switched, as tests and shells do."""
 
-from collections.abc import Callable
-
 from huey import RedisHuey
 
 from huey_otel import instrument
@@ -10,14 +8,13 @@ from tests.support import wait_until
 
 
 def test_switching_immediate_mode_loses_no_event(
-    redis_url: str, hear: Callable[..., Hearing]
+    redis_url: str, hearing: Hearing
 ) -> None:
     huey = RedisHuey("live", url=redis_url)
 
     @huey.task()
     def nothing() -> None: ...
 
-    heard = hear()
     with instrument(huey, publish_enqueued=True) as instrumentation:
         for _ in range(10):
             for _ in range(20):
@@ -25,8 +22,8 @@ def test_switching_immediate_mode_loses_no_event(
             huey.immediate = True
             huey.immediate = False
         instrumentation.flush()
-        wait_until(lambda: len(heard.events) >= 200)
+        wait_until(lambda: len(hearing.events) >= 200)
 
-    assert [event["status"] for event in heard.events] == ["enqueued"] * 200
+    assert [event["status"] for event in hearing.events] == ["enqueued"] * 200
     assert huey.pending_count() == 200
     huey.storage.conn.connection_pool.disconnect()

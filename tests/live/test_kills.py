@@ -66,10 +66,9 @@ def told(hearing: Hearing, *statuses: str) -> Counter[str | None]:
 def test_each_task_ends_once_while_workers_are_killed(
     app: ModuleType,
     consumer: Callable[..., Consumer],
-    hear: Callable[..., Hearing],
+    hearing: Hearing,
     ledger: Ledger,
 ) -> None:
-    hearing = hear()
     numbers = {app.work(number, 0.01).id: number for number in range(2_000)}
     running = consumer(
         *("process", "-n", "-w", "4", "-c", "0.1", *recycling()), application="kills"
@@ -126,10 +125,9 @@ def test_nothing_is_lost_when_the_consumer_is_told_to_stop(
     signum: signal.Signals,
     app: ModuleType,
     consumer: Callable[..., Consumer],
-    hear: Callable[..., Hearing],
+    hearing: Hearing,
     ledger: Ledger,
 ) -> None:
-    hearing = hear()
     numbers = {app.work(number, 0.02).id: number for number in range(1, 400)}
     running = consumer(kind, "-n", "-w", "4", application="kills")
     wait_until(lambda: len(told(hearing, "finished")) > 20)
@@ -160,10 +158,9 @@ def test_nothing_is_lost_when_the_consumer_is_told_to_restart(
     kind: str,
     app: ModuleType,
     consumer: Callable[..., Consumer],
-    hear: Callable[..., Hearing],
+    hearing: Hearing,
     ledger: Ledger,
 ) -> None:
-    hearing = hear()
     numbers = {app.work(number, 0.02).id: number for number in range(1, 200)}
     running = consumer(kind, "-n", "-w", "2", application="kills")
     wait_until(lambda: len(told(hearing, "finished")) > 20)
@@ -185,11 +182,10 @@ def test_nothing_is_lost_when_the_consumer_is_told_to_restart(
 def test_workers_go_on_while_the_main_process_is_stopped(
     app: ModuleType,
     consumer: Callable[..., Consumer],
-    hear: Callable[..., Hearing],
+    hearing: Hearing,
     ledger: Ledger,
     tmp_path: Path,
 ) -> None:
-    hearing = hear()
     dropped = tmp_path / "dropped"
     running = consumer(
         *("process", "-n", "-w", "2"),
@@ -222,22 +218,21 @@ def test_workers_go_on_while_the_main_process_is_stopped(
 def test_a_thread_that_the_end_overtakes_tells_one_end_or_lost(
     consumer: Callable[..., Consumer],
     application: Callable[..., ModuleType],
-    hear: Callable[..., Hearing],
+    hearing: Hearing,
 ) -> None:
-    heard = hear()
     app = application()
 
     for _ in range(5):
         for number in range(200):
             app.add(number, 1)
         running = consumer("thread", "-n", "-w", "6")
-        before = len(heard.events)
-        wait_until(lambda before=before: len(heard.events) > before + 40)
+        before = len(hearing.events)
+        wait_until(lambda before=before: len(hearing.events) > before + 40)
         running.stop(signal.SIGTERM)
-    heard.catch_up()
+    hearing.catch_up()
 
     ends = {}
-    for event in heard.events:
+    for event in hearing.events:
         if event["status"] != "started":
             ends.setdefault(event["id"], []).append(event["status"])
     assert [kinds for kinds in ends.values() if len(kinds) > 1] == []

@@ -42,10 +42,8 @@ def listeners(client: redis.Redis) -> int:
 
 
 def test_what_is_no_event_is_skipped_and_counted(
-    hear: Callable[..., Hearing], publisher: redis.Redis
+    hearing: Hearing, publisher: redis.Redis
 ) -> None:
-    hearing = hear()
-
     for message in NO_EVENTS:
         publisher.publish("live", message)
     publisher.publish("live", json.dumps(EVENT))
@@ -56,20 +54,16 @@ def test_what_is_no_event_is_skipped_and_counted(
 
 
 def test_keys_that_are_not_known_are_passed_on(
-    hear: Callable[..., Hearing], publisher: redis.Redis
+    hearing: Hearing, publisher: redis.Redis
 ) -> None:
-    hearing = hear()
-
     publisher.publish("live", json.dumps(EVENT | {"from_the_future": [1]}))
 
     assert hearing.gather("an-id", 1) == [EVENT | {"from_the_future": [1]}]
 
 
 def test_listener_comes_back_after_redis_was_restarted(
-    redis_server: RedisServer, hear: Callable[..., Hearing], publisher: redis.Redis
+    redis_server: RedisServer, hearing: Hearing, publisher: redis.Redis
 ) -> None:
-    hearing = hear()
-
     redis_server.kill()
     redis_server.start()
     wait_until(lambda: listeners(publisher) == 1)
@@ -79,9 +73,8 @@ def test_listener_comes_back_after_redis_was_restarted(
 
 
 def test_listener_comes_back_after_its_connection_was_closed(
-    hear: Callable[..., Hearing], publisher: redis.Redis
+    hearing: Hearing, publisher: redis.Redis
 ) -> None:
-    hearing = hear()
     (before,) = (client["id"] for client in publisher.client_list("pubsub"))
 
     publisher.client_kill_filter(_id=before)

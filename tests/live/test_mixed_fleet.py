@@ -5,10 +5,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import pytest
 
 from huey_otel._carrier import Carrier, encode
+from huey_otel.events import Event
 from tests.live.hearing import FINISHED, STARTED, Hearing, steps
 from tests.live.processes import Consumer, Program, losses
 from tests.support import other_huey
@@ -41,10 +43,9 @@ def test_instrumented_and_bare_processes_share_a_queue(
     consumer: str,
     keep: Callable[[Program], Program],
     redis_url: str,
-    hear: Callable[..., Hearing],
+    hearing: Hearing,
     tmp_path: Path,
 ) -> None:
-    hearing = hear()
     programs = {}
     for role, version in (("consume", consumer), ("produce", producer)):
         programs[role] = Program(
@@ -77,6 +78,14 @@ def test_instrumented_and_bare_processes_share_a_queue(
         ]
 
 
+class WorkedOff(NamedTuple):
+    """What became of tasks, by the name of each: its events; losses and the log."""
+
+    stories: dict[str, list[Event]]
+    lost: dict[str, int]
+    log: str
+
+
 def footer(length: int, version: int) -> bytes:
     return length.to_bytes(3, "little") + bytes([version]) + b"hotl"
 
@@ -101,48 +110,47 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("kind", ["thread", "process"])
-def test_task_with_a_hostile_trailer_runs_without_context(
-    kind: str,
+@pytest.fixture(params=["thread", "process"])
+def work_off(
+    request: pytest.FixtureRequest,
     application: Callable[..., ModuleType],
     consumer: Callable[..., Consumer],
-    hear: Callable[..., Hearing],
+    hearing: Hearing,
     tmp_path: Path,
+) -> Callable[[dict[str, bytes]], WorkedOff]:
+    """Has a consumer run a task for each of so many ends of its message."""
+
+    def work_off(ends: dict[str, bytes]) -> WorkedOff:
+        dropped = tmp_path / "dropped"
+        app = application()
+        tasks = {}
+        for name, end in ends.items():
+            tasks[name] = app.add.s(1, 2)
+            app.huey.storage.enqueue(app.huey.serialize_task(tasks[name]) + end)
+        running = consumer(request.param, "-n", LIVE_DROPPED=str(dropped))
+        stories = {name: hearing.gather(task.id, 2) for name, task in tasks.items()}
+        running.stop()
+        return WorkedOff(stories, losses(dropped), running.log)
+
+    return work_off
+
+
+def test_task_with_a_hostile_trailer_runs_without_context(
+    work_off: Callable[[dict[str, bytes]], WorkedOff],
 ) -> None:
-    dropped = tmp_path / "dropped"
-    app, hearing = application(), hear()
-    tasks = {}
-    for name, end in HOSTILE.items():
-        tasks[name] = app.add.s(1, 2)
-        app.huey.storage.enqueue(app.huey.serialize_task(tasks[name]) + end)
-    running = consumer(kind, "-n", LIVE_DROPPED=str(dropped))
+    seen = work_off(HOSTILE)
 
-    stories = {name: hearing.gather(task.id, 2) for name, task in tasks.items()}
-    running.stop()
-
-    for name, story in stories.items():
+    for name, story in seen.stories.items():
         assert steps(story) == [STARTED, FINISHED], name
         assert (story[0]["wait"], story[0]["attempt"]) == (None, 1), name
-    assert losses(dropped) == {"carrier": len(HOSTILE)}
-    assert running.log.count("(counted as carrier)") == 1
+    assert seen.lost == {"carrier": len(HOSTILE)}
+    assert seen.log.count("(counted as carrier)") == 1
 
 
-@pytest.mark.parametrize("kind", ["thread", "process"])
 def test_bytes_behind_a_message_that_are_not_ours_are_left_alone(
-    kind: str,
-    application: Callable[..., ModuleType],
-    consumer: Callable[..., Consumer],
-    hear: Callable[..., Hearing],
-    tmp_path: Path,
+    work_off: Callable[[dict[str, bytes]], WorkedOff],
 ) -> None:
-    dropped = tmp_path / "dropped"
-    app, hearing = application(), hear()
-    task = app.add.s(1, 2)
-    app.huey.storage.enqueue(app.huey.serialize_task(task) + b"somebody else's")
-    running = consumer(kind, "-n", LIVE_DROPPED=str(dropped))
+    seen = work_off({"foreign": b"somebody else's"})
 
-    story = hearing.gather(task.id, 2)
-    running.stop()
-
-    assert steps(story) == [STARTED, FINISHED]
-    assert losses(dropped) == {}
+    assert steps(seen.stories["foreign"]) == [STARTED, FINISHED]
+    assert seen.lost == {}

@@ -217,14 +217,13 @@ def test_what_ran_is_what_is_told(
     collector: str,
     consumer: Start,
     produce: Callable[[Scene], None],
-    hear: Callable[..., Hearing],
+    hearing: Hearing,
     redis_url: str,
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
     if way == "recycle" and not hasattr(ConsumerConfig, "max_tasks"):
         pytest.skip("huey recycles from 3.0 on")
-    hearing = hear()
     books = Books(tmp_path / "books")
     with COLLECTORS[collector]() as receiver, redis.Redis.from_url(redis_url) as client:
         scene = Scene(kind, way, receiver, books, client, consumer)

@@ -32,7 +32,7 @@ def cpu_while_idle(*families: list[int]) -> list[float]:
 def test_orphans_of_a_killed_consumer_go_on_with_spans_and_do_not_spin(
     application: Callable[..., ModuleType],
     consumer: Callable[..., Consumer],
-    hear: Callable[..., Hearing],
+    hearing: Hearing,
     tmp_path: Path,
 ) -> None:
     ledger = tmp_path / "ledger"
@@ -44,7 +44,6 @@ def test_orphans_of_a_killed_consumer_go_on_with_spans_and_do_not_spin(
             OTEL_BSP_SCHEDULE_DELAY="200",
             **receiver.environ,
         )
-        hearing = hear()
         first = app.work(1, 0)
         hearing.gather(first.id, 2)
         # The scheduler and the workers.
@@ -68,9 +67,9 @@ def test_idle_consumer_uses_no_more_than_a_bare_one(
     redis_server: RedisServer,
     application: Callable[..., ModuleType],
     consumer: Callable[..., Consumer],
-    hear: Callable[..., Hearing],
+    hearing: Hearing,
 ) -> None:
-    app, hearing = application(), hear()
+    app = application()
     bare_url = redis_server.url.removesuffix("0") + "1"
     bare = consumer(kind, "-w", "2", application="bare", url=bare_url)
     ours = consumer(kind, "-w", "2")
@@ -91,9 +90,9 @@ def test_task_may_fork(
     kind: str,
     application: Callable[..., ModuleType],
     consumer: Callable[..., Consumer],
-    hear: Callable[..., Hearing],
+    hearing: Hearing,
 ) -> None:
-    app, hearing = application(), hear()
+    app = application()
     running = consumer(kind, "-n", "-w", "2")
 
     tasks = [app.fork() for _ in range(20)]

@@ -215,10 +215,9 @@ def test_redis_that_refuses_is_logged_once_and_counted(
     redis_server: RedisServer,
     place: Place,
     app: ModuleType,
-    hear: Callable[..., Hearing],
+    hearing: Hearing,
     consumer: Callable[..., Consumer],
 ) -> None:
-    hearing = hear()
     environ = place.consumer_environ | {
         "LIVE_EVENTS_URL": url_of(redis_server),
         "HUEY_OTEL_FLUSH_TIMEOUT": "0.2",
@@ -272,10 +271,9 @@ def test_redis_that_closes_idle_connections_loses_nothing(
     redis_server: RedisServer,
     place: Place,
     app: ModuleType,
-    hear: Callable[..., Hearing],
+    hearing: Hearing,
     consumer: Callable[..., Consumer],
 ) -> None:
-    hearing = hear()
     running = consumer("process", "-n", application="away", **place.consumer_environ)
     with redis.Redis.from_url(redis_server.url) as admin:
         app.work(0)

@@ -22,12 +22,11 @@ def test_no_worker_hangs_that_was_forked_during_scrapes(
     restarts: int,
     application: Callable[..., ModuleType],
     consumer: Callable[..., Consumer],
-    hear: Callable[..., Hearing],
+    hearing: Hearing,
     record_property: Callable[[str, object], None],
 ) -> None:
     if not hasattr(ConsumerConfig, "max_tasks"):
         pytest.skip("huey recycles from 3.0 on")
-    hearing = hear()
     port = free_port()
     app = application("collecting")
     tasks = [app.take(number).id for number in range(restarts)]
@@ -70,9 +69,8 @@ def test_no_worker_hangs_that_was_forked_during_scrapes(
 def test_no_worker_hangs_that_was_forked_while_the_first_ones_already_tell(
     application: Callable[..., ModuleType],
     consumer: Callable[..., Consumer],
-    hear: Callable[..., Hearing],
+    hearing: Hearing,
 ) -> None:
-    hearing = hear()
     app = application("importing")
     tasks = [app.add(number, 1).id for number in range(200)]
     running = consumer(

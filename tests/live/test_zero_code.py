@@ -55,9 +55,8 @@ def run(keep, redis_url, tmp_path):
     ids=["process-alone", "thread-alone", "process-distro", "thread-distro"],
 )
 def test_an_untouched_application_is_observed(
-    run, redis_url, hear, kind, protocol, environ
+    run, redis_url, hearing, kind, protocol, environ
 ):
-    hearing = hear()
     port = free_port()
     with otlp.receiver(protocol) as receiver, redis.Redis.from_url(redis_url) as conn:
         everywhere = {**environ, **receiver.environ, "OTEL_SERVICE_NAME": "untouched"}
@@ -169,8 +168,7 @@ def _path(name: str) -> str:
     return name.removeprefix(f"{APPLICATION}.")
 
 
-def test_it_can_be_turned_off_by_its_name(run, redis_url, hear):
-    hearing = hear()
+def test_it_can_be_turned_off_by_its_name(run, redis_url, hearing):
     with otlp.receiver() as receiver, redis.Redis.from_url(redis_url) as conn:
         off = _environ(receiver, OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="huey")
         consumer = run(*HUEY_CONSUMER, f"{APPLICATION}.huey", *QUICK, **off)
