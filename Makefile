@@ -23,7 +23,7 @@ help:
 	@echo "             make matrix, make versions and make soak"
 	@echo "make demo    a consumer, its load and what a listener sees"
 	@echo "make bench   what telemetry costs, into docs/benchmarks.md (8 minutes);"
-	@echo "             make bench-memory adds a million tasks (20 minutes)"
+	@echo "             make bench-memory adds a long run (20 minutes)"
 	@echo "make scrape  what a scrape costs, by the number of tasks"
 	@echo "make dashboards  write the dashboard anew, by its script"
 	@echo "make panels  every query of the dashboard beside the load's ledger"
