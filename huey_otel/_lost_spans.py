@@ -130,7 +130,7 @@ def _attributes(
     attributes: dict[str, Any] = {
         n.MESSAGING_SYSTEM: n.SYSTEM,
         n.MESSAGING_OPERATION_NAME: n.PROCESS,
-        n.MESSAGING_OPERATION_TYPE: n.PROCESS,
+        n.MESSAGING_OPERATION_TYPE: n.TYPE_PROCESS,
         n.MESSAGING_DESTINATION_NAME: source.queue,
         n.MESSAGING_MESSAGE_ID: facts.id,
         n.TASK_NAME: facts.name,

@@ -33,12 +33,12 @@ def record(
     """Record an exception as far as it is known; its traceback has a limit."""
     span.set_attribute(n.ERROR_TYPE, name)
     span.set_status(Status(StatusCode.ERROR, message))
-    attributes = {"exception.type": name}
+    attributes = {n.EXCEPTION_TYPE: name}
     if message is not None:
-        attributes["exception.message"] = message
+        attributes[n.EXCEPTION_MESSAGE] = message
     if text is not None:
-        attributes["exception.stacktrace"] = text
-    span.add_event("exception", attributes, end)
+        attributes[n.EXCEPTION_STACKTRACE] = text
+    span.add_event(n.EXCEPTION, attributes, end)
 
 
 def message_of(error: BaseException | None) -> str | None:
