@@ -6,6 +6,8 @@ from importlib.metadata import entry_points
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
+from huey_otel import _names as n
+
 TRACES: Final = "traces"
 EXPORTERS: Final = "opentelemetry_traces_exporter"
 """The group of entry points that names what makes exporters of spans."""
@@ -48,6 +50,10 @@ class Export:
     service_name_given: bool = False
     id_generator: str = ""
     credentials: str = ""
+
+    def resource(self, queue: str) -> dict[str, str]:
+        """Attributes of a resource: the service is *queue*, unless it was given."""
+        return {} if self.service_name_given else {n.SERVICE_NAME: queue}
 
 
 def group_of(signal: str) -> str:
@@ -159,4 +165,4 @@ def _port(place: SplitResult) -> int | None:
 
 def _names_service(attributes: str) -> bool:
     names = (pair.partition("=")[0].strip() for pair in attributes.split(","))
-    return "service.name" in names
+    return n.SERVICE_NAME in names

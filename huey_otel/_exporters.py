@@ -52,8 +52,7 @@ def build(export: Export, queue: str) -> tuple[TracerProvider, list[SpanProcesso
 
     It leaves its end to us, because the SDK's waits up to 30 s for a collector.
     """
-    attributes = {} if export.service_name_given else {"service.name": queue}
-    resource = Resource.create(attributes)
+    resource = Resource.create(export.resource(queue))
     ids = _named(ID_GENERATORS, export.id_generator)() if export.id_generator else None
     provider = TracerProvider(
         resource=resource, shutdown_on_exit=False, id_generator=ids

@@ -58,11 +58,10 @@ def _build(export: Export, queue: str) -> MeterProvider:
     from opentelemetry.sdk import metrics as sdk
     from opentelemetry.sdk.resources import Resource
 
-    attributes = {} if export.service_name_given else {"service.name": queue}
     FLUSHER.prepare()
     return sdk.MeterProvider(
         [_reader(name) for name in export.exporters],
-        resource=Resource.create(attributes),
+        resource=Resource.create(export.resource(queue)),
         shutdown_on_exit=False,
     )
 

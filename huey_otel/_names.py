@@ -35,6 +35,7 @@ TYPE_SEND: Final = "send"
 TYPE_RECEIVE: Final = "receive"
 TYPE_PROCESS: Final = "process"
 
+SERVICE_NAME: Final = "service.name"
 MESSAGING_SYSTEM: Final = "messaging.system"
 MESSAGING_OPERATION_NAME: Final = "messaging.operation.name"
 MESSAGING_OPERATION_TYPE: Final = "messaging.operation.type"
