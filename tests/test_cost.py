@@ -5,32 +5,20 @@ at any time, and rise only with a reason.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 from huey import Huey, MemoryHuey
-from opentelemetry import context as contexts
-from opentelemetry import propagate, trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
-from opentelemetry.trace import SpanKind
 from prometheus_client import CollectorRegistry
 
+from benchmarks.floor import Spans
 from huey_otel import instrument
 from tests.support_instructions import instructions
-
-ATTRIBUTES: dict[str, str | int] = {
-    "messaging.system": "huey",
-    "messaging.operation.name": "process",
-    "messaging.operation.type": "process",
-    "messaging.destination.name": "shop",
-    "messaging.message.id": "5fcd8a6e-1de1-4f6e-93bb-1ef5d4c1c7a2",
-    "huey.task.name": "app.tasks.add",
-    "huey.task.attempt": 1,
-    "huey.task.retries_left": 0,
-}
 
 
 @pytest.fixture
@@ -66,33 +54,6 @@ def costs(sides: Sides) -> tuple[float, float]:
     return instructions(sides.produce), instructions(sides.work)
 
 
-class Floor:
-    """The same spans by the SDK alone."""
-
-    def __init__(self, provider: TracerProvider) -> None:
-        self._tracer = provider.get_tracer("floor")
-        self._headers: dict[str, str] = {}
-        self.produce(self._headers)
-
-    def produce(self, headers: dict[str, str] | None = None) -> None:
-        span = self._tracer.start_span(
-            "enqueue", kind=SpanKind.PRODUCER, attributes=ATTRIBUTES
-        )
-        token = contexts.attach(trace.set_span_in_context(span))
-        propagate.inject({} if headers is None else headers)
-        contexts.detach(token)
-        span.end()
-
-    def work(self) -> None:
-        parent = propagate.extract(self._headers)
-        span = self._tracer.start_span(
-            "process", context=parent, kind=SpanKind.CONSUMER, attributes=ATTRIBUTES
-        )
-        token = contexts.attach(trace.set_span_in_context(span, parent))
-        contexts.detach(token)
-        span.end()
-
-
 @pytest.mark.parametrize(
     ("sampler", "producing", "working"),
     [
@@ -107,9 +68,9 @@ def test_a_traced_task_stays_in_its_bounds_of_bare_spans(
     provided: Callable[[Sampler], TracerProvider],
 ) -> None:
     bare, ours = costs(Sides()), costs(Sides(tracer_provider=provided(sampler)))
-    floor = Floor(provided(sampler))
+    floor = Spans(provided(sampler))
 
-    produced = (ours[0] - bare[0]) / instructions(floor.produce)
+    produced = (ours[0] - bare[0]) / instructions(partial(floor.produce, {}))
     worked = (ours[1] - bare[1]) / instructions(floor.work)
 
     assert (produced <= producing, worked <= working) == (True, True), (
