@@ -6,13 +6,13 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from huey import MemoryHuey, api
+from huey import Huey, MemoryHuey, api
 from opentelemetry.metrics import Meter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
 from opentelemetry.semconv._incubating.attributes import messaging_attributes
 from opentelemetry.semconv._incubating.metrics import messaging_metrics
-from opentelemetry.semconv.attributes import error_attributes
+from opentelemetry.semconv.attributes import error_attributes, exception_attributes
 
 from huey_otel import _names as n
 from huey_otel import instrument
@@ -53,12 +53,14 @@ def test_every_name_of_ours_is_a_current_one():
     ours = {
         value
         for value in vars(n).values()
-        if isinstance(value, str) and value.startswith(("messaging.", "error."))
+        if isinstance(value, str)
+        and value.startswith(("messaging.", "error.", "exception."))
     }
 
     known = current_names(messaging_attributes) | current_names(messaging_metrics)
-    assert ours - known - current_names(error_attributes) == set()
-    assert len(ours) == 11
+    known |= current_names(error_attributes) | current_names(exception_attributes)
+    assert ours - known == set()
+    assert len(ours) == 14
 
 
 @pytest.fixture
@@ -150,6 +152,18 @@ def meters() -> Meters:
     return Meters()
 
 
+def run_one(huey: Huey, seen: Seen) -> None:
+    """Enqueue a task that does nothing, run it, and have all of it told."""
+
+    @huey.task()
+    def add():
+        pass
+
+    add()
+    Drain(huey)()
+    seen.instrumentation.flush()
+
+
 def test_the_metrics_are_those_of_the_conventions(huey, meters):
     theirs = Meters()
     meter: Meter = theirs.provider.get_meter("theirs")
@@ -163,13 +177,7 @@ def test_the_metrics_are_those_of_the_conventions(huey, meters):
         (one.record if hasattr(one, "record") else one.add)(1)
     seen = Seen(huey, semconv_metrics=True, meter_provider=meters.provider)
 
-    @huey.task()
-    def add():
-        pass
-
-    add()
-    Drain(huey)()
-    seen.instrumentation.flush()
+    run_one(huey, seen)
 
     def told(metrics: dict[str, Any]) -> dict[str, Any]:
         return {name: (one.unit, type(one.data)) for name, one in metrics.items()}
@@ -242,13 +250,7 @@ def test_the_duration_is_that_of_the_span(huey, meters):
         tracer_provider=spans.provider,
     )
 
-    @huey.task()
-    def add():
-        pass
-
-    add()
-    Drain(huey)()
-    seen.instrumentation.flush()
+    run_one(huey, seen)
 
     (point,) = meters.metrics["messaging.process.duration"].data.data_points
     span = spans.one("process add")
@@ -258,13 +260,7 @@ def test_the_duration_is_that_of_the_span(huey, meters):
 def test_without_consent_nothing_is_told(huey, meters):
     seen = Seen(huey, meter_provider=meters.provider)
 
-    @huey.task()
-    def add():
-        pass
-
-    add()
-    Drain(huey)()
-    seen.instrumentation.flush()
+    run_one(huey, seen)
 
     assert meters.metrics == {}
     assert "sent" not in [record.status for record in seen.records]
