@@ -24,11 +24,6 @@ class Numbers:
         """Count *number* more."""
         self.values[labels] = self.values.get(labels, 0) + number
 
-    def raise_to(self, labels: Labels, value: float) -> None:
-        """Make it *value* unless it is more, as for the time something last was."""
-        if value > self.values.get(labels, 0.0):
-            self.values[labels] = value
-
     def show(self, labels: Labels, value: float = 0) -> None:
         """Make it *value* where there is none yet."""
         self.values.setdefault(labels, value)

@@ -7,11 +7,12 @@ from huey_otel import _names as n
 from huey_otel._consumers import RunningConsumer, of_consumers, show_zeros
 from huey_otel._families import Labels, described, shown
 from huey_otel._forks import EXCLUSION
+from huey_otel._kinds import Kind, kind_of
 from huey_otel._losses import LOSSES
 from huey_otel._periodic import of_periodic
-from huey_otel._records import KEYED, Key, Record, Source, Sum, Total
+from huey_otel._records import KEYED, Key, Record, Source, Sum, TaskFacts, Total
 from huey_otel._running import of_runs
-from huey_otel._tally import COUNTERS, HISTOGRAMS, MOMENTS, Step, Tally
+from huey_otel._tally import COUNTERS, HISTOGRAMS, MOMENTS, Tally
 from huey_otel.mapping import TABLE
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ _MOST_TASKS: Final = 500
 """Names of tasks that are shown whether or not they are registered."""
 
 _NOTHING: Final[dict[str, Any]] = {}
+_NAME: Final = TaskFacts._fields.index("name")
 _SECONDS: Final = {status: row.seconds for status, row in TABLE.items()}
 
 _READ_OFF: Final = (
@@ -69,35 +71,41 @@ class Metrics:
 
     def __call__(self, record: Record, source: Source) -> None:
         """Count *record*."""
-        extra = record.extra or _NOTHING
-        facts = record.facts
-        name = facts[2] if facts else None
+        status, facts, extra = record.status, record.facts, record.extra
+        name = None if facts is None else facts[_NAME]
         task = self._tasks.get((source.queue, name)) or self._task(source.queue, name)
-        named = _SECONDS[record.status]
-        seconds = None if named is None else extra.get(named)
-        values = () if seconds is None else ((seconds, 1),)
-        reported = extra.get("count", 1)
-        self._tally.move(
-            Step(record, source, task, extra, 1, reported, seconds or 0.0, values)
+        get = (extra or _NOTHING).get
+        kind = kind_of(
+            (
+                status,
+                task,
+                get("outcome"),
+                get("final"),
+                get("exception"),
+                get("origin"),
+            )
         )
+        named = _SECONDS[status]
+        seconds = None if named is None else get(named)
+        values = () if seconds is None else ((seconds, 1),)
+        reported = get("count", 1)
+        self._tally.move(kind, record, source, 1, reported, seconds or 0.0, values)
 
     def add_sum(self, key: Key, total: Sum, source: Source) -> None:
         """Count as many records as *total* says."""
         number, status, name, *keyed = key
         extra = dict(zip(KEYED, keyed, strict=True))
+        of_kind = (extra[which] for which in Kind._fields[2:])
+        task = self._tasks.get((source.queue, name)) or self._task(source.queue, name)
         summed = Total(*total)
-        record = Record(number, status, summed.last, 0, 0, None, None, None, extra)
         self._tally.move(
-            Step(
-                record,
-                source,
-                self._tasks.get((source.queue, name)) or self._task(source.queue, name),
-                extra,
-                summed.number,
-                summed.reported,
-                summed.seconds,
-                tuple(summed.values.items()),
-            )
+            Kind(status, task, *of_kind),
+            Record(number, status, summed.last, 0, 0, None, None, None, extra),
+            source,
+            summed.number,
+            summed.reported,
+            summed.seconds,
+            tuple(summed.values.items()),
         )
 
     def _task(self, queue: str, name: str | None) -> Labels:

@@ -7,6 +7,7 @@ from huey_otel import _names as n
 from huey_otel._calendar import Due
 from huey_otel._consumers import RunningConsumer
 from huey_otel._families import Labels, shown
+from huey_otel._records import Record, Source
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -21,9 +22,9 @@ class ObservedRuns:
         self._last: dict[Labels, float] = {}
         self._due: dict[Labels, Due] = {}
 
-    def scheduled(self, task: Labels, timestamp: float) -> None:
-        """*task* was enqueued by the scheduler, in the minute of *timestamp*."""
-        minute = timestamp // _MINUTE * _MINUTE
+    def scheduled(self, record: Record, _: Source, task: Labels) -> None:
+        """*record* says that the scheduler has enqueued *task*."""
+        minute = record.timestamp // _MINUTE * _MINUTE
         last = self._last.get(task, minute)
         if minute >= last:
             self._last[task] = minute

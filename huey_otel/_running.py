@@ -31,19 +31,15 @@ class Running:
     """
 
     def __init__(self) -> None:
-        self._runs: dict[tuple[int, int, int], Run] = {}
+        self._runs: dict[tuple[int, int, int], tuple[Record, Source, Labels]] = {}
 
-    def start(self, record: Record, source: Source, task: str) -> None:
-        """*record* is a `started` one."""
-        self._runs[record.source, record.pid, record.key] = Run(
-            source.queue,
-            task,
-            source.worker_type,
-            (record.source, record.pid, record.worker),
-            record.timestamp,
-        )
+    def start(self, record: Record, source: Source, task: Labels) -> None:
+        """*record* is a `started` one, of an attempt at *task*."""
+        if record.key:
+            key = (record.source, record.pid, record.key)
+            self._runs[key] = (record, source, task)
 
-    def end(self, record: Record) -> None:
+    def end(self, record: Record, *_: object) -> None:
         """*record* says that its attempt runs no more."""
         self._runs.pop((record.source, record.pid, record.key), None)
 
@@ -52,7 +48,13 @@ class Running:
         self._runs = {key: run for key, run in self._runs.items() if key[0] != number}
 
     def __iter__(self) -> Iterator[Run]:
-        return iter(self._runs.values())
+        for record, source, task in self._runs.values():
+            queue, name = task
+            yield Run(
+                *(queue, name, source.worker_type),
+                (record.source, record.pid, record.worker),
+                record.timestamp,
+            )
 
 
 def of_runs(runs: Iterable[Run], started: Iterable[Labels]) -> "Iterator[Metric]":

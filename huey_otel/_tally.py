@@ -1,17 +1,18 @@
 """The tally: the numbers that records move, as the mapping says."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 from huey_otel import _names as n
-from huey_otel import mapping
 from huey_otel._families import Histogram, Labels, Numbers, Trace
+from huey_otel._kinds import LABELS, Kind
 from huey_otel._periodic import ObservedRuns
 from huey_otel._records import Record, Source, TaskFacts
 from huey_otel._restarts import Restarts
 from huey_otel._running import Running
 from huey_otel.events import EVENT_LOST
-from huey_otel.mapping import TABLE, Published, Span
+from huey_otel.mapping import TABLE, Span
 
 COUNTERS: Final = (
     *(n.TASKS_ENQUEUED_TOTAL, n.TASK_ATTEMPTS_TOTAL, n.TASK_ATTEMPTS_FINISHED_TOTAL),
@@ -26,31 +27,26 @@ HISTOGRAMS: Final = (
     *(n.TASK_DURATION_SECONDS, n.TASK_WAIT_SECONDS, n.TASK_SCHEDULE_DELAY_SECONDS),
 )
 _MOST_EXCEPTIONS: Final = 50
+_MOST_KINDS: Final = 10_000
 
-# How long it took to be refused, canceled, interrupted or lost says nothing of a task.
-_DURATION_OUTCOME: Final = {
-    n.OUTCOME_SUCCESS: n.OUTCOME_SUCCESS,
-    n.OUTCOME_ERROR: n.OUTCOME_ERROR,
-    n.OUTCOME_TIMEOUT: n.OUTCOME_ERROR,
-}
-_FAILURES: Final = (n.OUTCOME_FAILURE, n.OUTCOME_TIMEOUT, n.OUTCOME_LOST)
+_TIMES: Final = itemgetter(1)
+_TRACE_ID: Final = TaskFacts._fields.index("trace_id")
+_SPAN_ID: Final = TaskFacts._fields.index("span_id")
 
 
-class Step(NamedTuple):
-    """A record, or many alike, as the tally takes it.
+class Moves(NamedTuple):
+    """What records of one kind move, worked out once for all of them.
 
-    `number` of records, `reported` of what they tell. `seconds` is what they
-    come to together, `values` how often there was each.
+    `counted` takes how many records there are, `told` what they report, `timed`
+    how many have seconds. `followed` gets the record itself.
     """
 
-    record: Record
-    source: Source
-    task: Labels
-    extra: Mapping[str, Any]
-    number: int
-    reported: int
-    seconds: float
-    values: Sequence[tuple[float, int]]
+    counted: list[tuple[dict[Labels, float], Labels]]
+    told: list[tuple[dict[Labels, float], Labels]]
+    timed: list[tuple[dict[Labels, float], Labels]]
+    latest: list[tuple[dict[Labels, float], Labels]]
+    observed: list[tuple[Histogram, Labels]]
+    followed: list[Callable[[Record, Source, Labels], object]]
 
 
 class Tally:
@@ -66,145 +62,95 @@ class Tally:
         self.periodic = ObservedRuns()
         self._restarts = Restarts()
         self._exceptions: set[str] = set()
-        self._moves = {status: self._moves_of(row) for status, row in TABLE.items()}
+        self._moves: dict[Kind, Moves] = {}
 
-    def move(self, step: Step) -> None:
-        """Count *step* in all metrics that the mapping names for its status."""
-        for move in self._moves[step.record.status]:
-            move(step)
+    def move(
+        self,
+        kind: Kind,
+        record: Record,
+        source: Source,
+        number: int,
+        reported: int,
+        seconds: float,
+        values: Sequence[tuple[float, int]],
+    ) -> None:
+        """Count *number* records of *kind* in all metrics that the mapping names.
 
-    def _moves_of(self, row: mapping.Row) -> list[Callable[[Step], None]]:
-        """What the mapping says of a status; what is read off the runs is not moved."""
-        by_metric = {
-            n.TASKS_ENQUEUED_TOTAL: self._enqueued,
-            n.TASK_ATTEMPTS_TOTAL: self._attempts,
-            n.TASK_ATTEMPTS_FINISHED_TOTAL: self._attempts_finished,
-            n.TASKS_FINISHED_TOTAL: self._tasks_finished,
-            n.TASK_RETRIES_TOTAL: self._retries,
-            n.TASK_EXCEPTIONS_TOTAL: self._raised,
-            n.TASK_DURATION_SECONDS: self._duration,
-            n.TASK_WAIT_SECONDS: self._wait,
-            n.TASK_SCHEDULE_DELAY_SECONDS: self._schedule_delay,
-            n.TASK_LAST_STARTED: self._last_started,
-            n.TASK_LAST_SUCCESS: self._last_success,
-            n.TASK_LAST_FAILURE: self._last_failure,
-            n.TASKS_IN_PROGRESS: self._run,
-            n.PERIODIC_INTERVAL: self._scheduled_periodic,
-            n.WORKER_RESTARTS_TOTAL: self._restarted,
-            n.SCHEDULER_LAST_CHECK: self._checked,
-            n.CONSUMER_ERRORS_TOTAL: self._consumer_error,
-        }
-        moves: list[Callable[[Step], None]] = [
-            by_metric[metric] for metric in row.metrics if metric in by_metric
-        ]
-        if row.published is not Published.NEVER:
-            moves.append(self._event)
+        *record* is the one, or stands for all. They report *reported*, and come to
+        *seconds* together; *values* says how often there was each.
+        """
+        moves = self._moves.get(kind) or self._moves_of(kind)
+        for numbers, labels in moves.counted:
+            numbers[labels] = numbers.get(labels, 0) + number
+        for numbers, labels in moves.told:
+            numbers[labels] = numbers.get(labels, 0) + reported
+        for numbers, labels in moves.latest:
+            if record.timestamp > numbers.get(labels, 0.0):
+                numbers[labels] = record.timestamp
+        if values:
+            for numbers, labels in moves.timed:
+                numbers[labels] = numbers.get(labels, 0) + sum(map(_TIMES, values))
+            for histogram, labels in moves.observed:
+                histogram.observe(labels, seconds, values, _trace_of(record, seconds))
+        for follow in moves.followed:
+            follow(record, source, kind.task)
+
+    def _moves_of(self, kind: Kind) -> Moves:
+        if len(self._moves) >= _MOST_KINDS:
+            self._moves.clear()
+        moves = self._moves[kind] = Moves([], [], [], [], [], [])
+        for metric in kind.metrics:
+            if metric == n.TASKS_IN_PROGRESS:
+                started = TABLE[kind.status].span is Span.START
+                running = self.running
+                moves.followed.append(running.start if started else running.end)
+            elif metric == n.PERIODIC_INTERVAL:
+                moves.followed.append(self.periodic.scheduled)
+            elif metric == n.WORKER_RESTARTS_TOTAL:
+                moves.followed.append(self._restarted)
+            labels = LABELS[metric](kind) if metric in LABELS else None
+            if labels is None:
+                continue
+            if metric == n.TASK_EXCEPTIONS_TOTAL:
+                labels = self._bounded(labels)
+            if metric in self.histograms:
+                moves.observed.append((self.histograms[metric], labels))
+            else:
+                self._way(metric, kind, moves).append(
+                    (self.numbers[metric].values, labels)
+                )
         return moves
 
-    def _enqueued(self, step: Step) -> None:
-        origin = step.extra.get("origin") or n.ORIGIN_CALL
-        self._count(n.TASKS_ENQUEUED_TOTAL, (*step.task, origin), step.number)
-
-    def _attempts(self, step: Step) -> None:
-        self._count(n.TASK_ATTEMPTS_TOTAL, step.task, step.number)
-
-    def _attempts_finished(self, step: Step) -> None:
-        outcome, number = step.extra.get("outcome"), step.number
-        if step.record.status == EVENT_LOST:
+    @staticmethod
+    def _way(
+        metric: str, kind: Kind, moves: Moves
+    ) -> list[tuple[dict[Labels, float], Labels]]:
+        if metric in MOMENTS:
+            return moves.latest
+        if metric == n.CONSUMER_ERRORS_TOTAL:
+            return moves.told
+        if metric == n.TASK_ATTEMPTS_FINISHED_TOTAL and kind.status == EVENT_LOST:
             # Those that had been started have a duration, others were no attempt.
-            outcome = TABLE[EVENT_LOST].outcome
-            number = sum(times for _, times in step.values)
-        if outcome is not None and number:
-            labels = (*step.task, outcome)
-            self._count(n.TASK_ATTEMPTS_FINISHED_TOTAL, labels, number)
+            return moves.timed
+        return moves.counted
 
-    def _tasks_finished(self, step: Step) -> None:
-        final = _final(step)
-        if final is not None:
-            self._count(n.TASKS_FINISHED_TOTAL, (*step.task, final), step.number)
-
-    def _retries(self, step: Step) -> None:
-        self._count(n.TASK_RETRIES_TOTAL, step.task, step.number)
-
-    def _raised(self, step: Step) -> None:
-        name = step.extra.get("exception") or n.OTHER_EXCEPTION
+    def _bounded(self, labels: Labels) -> Labels:
+        *task, name = labels
         if name not in self._exceptions:
-            if len(self._exceptions) < _MOST_EXCEPTIONS:
-                self._exceptions.add(name)
-            else:
-                name = n.OTHER_EXCEPTION
-        self._count(n.TASK_EXCEPTIONS_TOTAL, (*step.task, name), step.number)
+            if len(self._exceptions) >= _MOST_EXCEPTIONS:
+                return (*task, n.OTHER_EXCEPTION)
+            self._exceptions.add(name)
+        return labels
 
-    def _duration(self, step: Step) -> None:
-        outcome = _DURATION_OUTCOME.get(step.extra.get("outcome") or "")
-        if outcome is not None:
-            self._observe(n.TASK_DURATION_SECONDS, (*step.task, outcome), step)
-
-    def _wait(self, step: Step) -> None:
-        self._observe(n.TASK_WAIT_SECONDS, step.task, step)
-
-    def _schedule_delay(self, step: Step) -> None:
-        self._observe(n.TASK_SCHEDULE_DELAY_SECONDS, step.task[:1], step)
-
-    def _last_started(self, step: Step) -> None:
-        self._was(n.TASK_LAST_STARTED, step.task, step)
-
-    def _last_success(self, step: Step) -> None:
-        if _final(step) == n.OUTCOME_SUCCESS:
-            self._was(n.TASK_LAST_SUCCESS, step.task, step)
-
-    def _last_failure(self, step: Step) -> None:
-        if _final(step) in _FAILURES:
-            self._was(n.TASK_LAST_FAILURE, step.task, step)
-
-    def _run(self, step: Step) -> None:
-        if not step.record.key:
-            return
-        if TABLE[step.record.status].span is Span.START:
-            self.running.start(step.record, step.source, step.task[1])
-        else:
-            self.running.end(step.record)
-
-    def _scheduled_periodic(self, step: Step) -> None:
-        self.periodic.scheduled(step.task, step.record.timestamp)
-
-    def _restarted(self, step: Step) -> None:
-        reason = self._restarts.apply(step.record, step.source)
+    def _restarted(self, record: Record, source: Source, _: Labels) -> None:
+        reason = self._restarts.apply(record, source)
         if reason is not None:
-            self._count(n.WORKER_RESTARTS_TOTAL, (step.source.queue, reason), 1)
-
-    def _checked(self, step: Step) -> None:
-        self._was(n.SCHEDULER_LAST_CHECK, step.task[:1], step)
-
-    def _consumer_error(self, step: Step) -> None:
-        labels = (step.source.queue, mapping.kind_of_error(step.record.status))
-        self._count(n.CONSUMER_ERRORS_TOTAL, labels, step.reported)
-
-    def _event(self, step: Step) -> None:
-        labels = (step.source.queue, step.record.status)
-        self._count(n.EVENTS_TOTAL, labels, step.number)
-
-    def _count(self, name: str, labels: Labels, number: int) -> None:
-        self.numbers[name].add(labels, number)
-
-    def _was(self, name: str, labels: Labels, step: Step) -> None:
-        self.numbers[name].raise_to(labels, step.record.timestamp)
-
-    def _observe(self, name: str, labels: Labels, step: Step) -> None:
-        if not step.values:
-            return
-        exemplar = None
-        facts = TaskFacts(*step.record.facts) if step.record.facts else None
-        if facts is not None and facts.trace_id and facts.span_id:
-            exemplar = Trace(
-                facts.trace_id, facts.span_id, step.seconds, step.record.timestamp
-            )
-        self.histograms[name].observe(labels, step.seconds, step.values, exemplar)
+            self.numbers[n.WORKER_RESTARTS_TOTAL].add((source.queue, reason))
 
 
-def _final(step: Step) -> str | None:
-    """What became of the task; a status that ends it without `ended` says so itself."""
-    if step.record.status == EVENT_LOST:
-        return TABLE[EVENT_LOST].final
-    final: str | None = step.extra.get("final")
-    return final
+def _trace_of(record: Record, seconds: float) -> Trace | None:
+    """The exemplar that *record* gives, if its span is sampled."""
+    facts = record.facts
+    if facts is None or not facts[_TRACE_ID] or not facts[_SPAN_ID]:
+        return None
+    return Trace(facts[_TRACE_ID], facts[_SPAN_ID], seconds, record.timestamp)

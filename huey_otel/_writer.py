@@ -59,8 +59,8 @@ class PipeWriter:
             parts = encode(plain(record), self._pid)
         if LOSSES.pending:
             self._send_losses()
-        # What must arrive, and what has parts, is kept before it is written.
-        if not must and len(parts) == 1 and not self.behind and self._write(parts[0]):
+        # What has parts is kept before it is written, so that none is without others.
+        if len(parts) == 1 and not self.behind and self._write(parts[0], must):
             return True
         kept = self._keep(parts, must=must)
         if not kept:
@@ -69,14 +69,19 @@ class PipeWriter:
         self._wait_for_room()
         return kept
 
-    def _write(self, frame: bytes) -> bool:
+    def _write(self, frame: bytes, must: bool) -> bool:
+        """Write *frame*; what *must* arrive is kept if we are interrupted before."""
+        written: list[int] = []
         try:
-            os.write(self.end, frame)
-        except OSError as error:
-            if is_the_applications(error):
-                raise
-            # Full, or broken, which it says again when all is flushed.
-            return False
+            # One call of C, in which no signal is handled: it is in the list or not.
+            written.extend(map(os.write, (self.end,), (frame,)))
+        except BaseException as error:
+            if isinstance(error, OSError) and not is_the_applications(error):
+                # Full, or broken, which it says again when all is flushed.
+                return False
+            if must and not written:
+                self._incoming.append(frame)
+            raise
         return True
 
     def _keep(self, parts: list[bytes], *, must: bool) -> bool:

@@ -100,6 +100,7 @@ _ROWS: Final = (
         outcome=n.OUTCOME_SUCCESS,
         final=n.OUTCOME_SUCCESS,
         extra=_ENDING,
+        seconds="duration",
     ),
     Row(
         status=e.EVENT_RETRYING,

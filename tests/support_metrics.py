@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from huey_otel._catalog import CATALOG
 from huey_otel._consumers import RunningConsumer
 from huey_otel._metrics import Metrics
-from huey_otel._records import Record, Source
+from huey_otel._records import Record, Source, TaskFacts
 
 SOURCE = Source(queue="shop", host="here", worker_type="thread")
 FORKING = Source(queue="shop", host="here", worker_type="process")
@@ -25,7 +25,7 @@ def record(
     source: int = 1,
     **extra: Any,
 ) -> Record:
-    facts = None if name is None else ("id", "add", name, None, None, 1)
+    facts = None if name is None else tuple(TaskFacts("id", "add", name, None, None, 1))
     return Record(source, status, timestamp, pid, key, worker, facts, 0, extra or None)
 
 
