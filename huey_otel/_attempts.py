@@ -22,7 +22,8 @@ class Attempt:
     Keyed by process and sequence, never by task id, which repeats. `outcome`
     is how the run ended, None until then; `raised` what the task's function
     raised; `final` what that makes of the task, set early where a signal says it.
-    `told` is *facts* as records have them. What most attempts never have is an
+    `told` is *facts* as records have them; `kept` what `finished` has to say, while
+    it waits for what `ended` has. What most attempts never have is an
     attribute of the class, so that it need not be set for each.
     """
 
@@ -41,13 +42,20 @@ class Attempt:
     returned = False
     stored = False
     nested = False
+    kept: dict[str, Any] | None = None
     span: Span | None = None
     before: Context | None = None
 
     def __init__(
-        self, task: Task, facts: TaskFacts, carrier: Carrier | None, worker: str | None
+        self,
+        source: int,
+        task: Task,
+        facts: TaskFacts,
+        carrier: Carrier | None,
+        worker: str | None,
     ) -> None:
         self.key = next(_keys)
+        self.source = source
         self.task = task
         self.facts = facts
         self.told: tuple[Any, ...] = tuple(facts)
@@ -98,6 +106,11 @@ class Attempt:
         self._open.clear()
 
     @property
+    def stopped(self) -> float:
+        """When the run was over, Unix seconds."""
+        return (self.started or 0.0) + (self.duration or 0.0)
+
+    @property
     def ended(self) -> bool:
         """Whether the run is over."""
         return self.outcome is not None
@@ -110,6 +123,11 @@ class Attempt:
         if isinstance(self.raised, RetryTask):
             return n.OUTCOME_RETRY_REQUESTED
         return n.OUTCOME_ERROR
+
+    @property
+    def ends_something(self) -> bool:
+        """Whether a run or a task ends here; one that was put back has neither."""
+        return self.outcome is not None or self.final_outcome is not None
 
     @property
     def final_outcome(self) -> str | None:

@@ -22,14 +22,15 @@ class InFlight:
     def apply(self, record: Record) -> Iterable[Record]:
         """Take *record* in; a `lost` one for each task it shows to be lost."""
         match record.status:
-            case mapping.DEQUEUED | events.EVENT_STARTED:
+            case mapping.DEQUEUED:
+                # A thread's is told of when another one ends it, maybe after its start.
+                self._held.setdefault(record.pid, {}).setdefault(record.key, record)
+            case events.EVENT_STARTED:
                 self._held.setdefault(record.pid, {})[record.key] = record
             case mapping.ENDED:
-                held = self._held.get(record.pid)
-                if held is not None:
-                    held.pop(record.key, None)
-                    if not held:
-                        del self._held[record.pid]
+                self._let_go(record)
+            case events.EVENT_FINISHED if mapping.closes(record.extra):
+                self._let_go(record)
             case mapping.GONE:
                 return list(self._lose(record))
             case _:
@@ -37,6 +38,13 @@ class InFlight:
                 if held is not None and record.key in held:
                     held[record.key] = _after(held[record.key], record)
         return ()
+
+    def _let_go(self, record: Record) -> None:
+        held = self._held.get(record.pid)
+        if held is not None:
+            held.pop(record.key, None)
+            if not held:
+                del self._held[record.pid]
 
     def _lose(self, gone: Record) -> Iterator[Record]:
         held = self._held.get(gone.pid, {})

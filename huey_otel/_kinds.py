@@ -38,7 +38,7 @@ class Kind(NamedTuple):
         if row.published is not Published.NEVER:
             named += (n.EVENTS_TOTAL,)
         if self.status == EVENT_FINISHED and self.outcome is not None:
-            # It is the attempt's `ended` as well.
+            # See `mapping.closes`.
             named += TABLE[mapping.ENDED].metrics
         return named
 

@@ -74,7 +74,7 @@ class SemconvMetrics:
         elif status == mapping.DEQUEUED:
             attributes = self._attributes(queue, task, n.DEQUEUE, n.TYPE_RECEIVE)
             self._instruments.consumed.add(number, attributes)
-        elif status in (mapping.ENDED, EVENT_LOST) and values:
+        elif values and (status == EVENT_LOST or mapping.closes(extra)):
             outcome = n.OUTCOME_LOST if status == EVENT_LOST else extra["outcome"]
             attributes = self._attributes(queue, task, n.PROCESS, n.TYPE_PROCESS)
             if outcome in _FAILURES:

@@ -13,6 +13,9 @@ from huey_otel.mapping import TABLE
 _ERRORS: Final = frozenset(status for status, row in TABLE.items() if row.error)
 _NULL: Final = "null"
 
+_ELSEWHERE: Final = ("traceback", "outcome", "final")
+"""What is written before, or is for the metrics."""
+
 _quoted: Final = encode_basestring
 _encoded: Final = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), default=str
@@ -50,7 +53,7 @@ def spell(record: Record, source: Source) -> str:
         f',{hand},"pid":{pid},"host":{_quoted(source.host)}'
     )
     for key, value in extra.items():
-        if key != "traceback":
+        if key not in _ELSEWHERE:
             text += f',"{key}":{_json(value)}'
     if trace_id is not None:
         text += f',"trace_id":"{trace_id}","span_id":{_json(span_id)}'

@@ -60,7 +60,7 @@ class PipeWriter:
         if LOSSES.pending:
             self._send_losses()
         # What has parts is kept before it is written, so that none is without others.
-        if len(parts) == 1 and not self.behind and self._write(parts[0], must):
+        if len(parts) == 1 and not self.behind and self._write(parts[0], must=must):
             return True
         kept = self._keep(parts, must=must)
         if not kept:
@@ -69,7 +69,7 @@ class PipeWriter:
         self._wait_for_room()
         return kept
 
-    def _write(self, frame: bytes, must: bool) -> bool:
+    def _write(self, frame: bytes, *, must: bool) -> bool:
         """Write *frame*; what *must* arrive is kept if we are interrupted before."""
         written: list[int] = []
         try:

@@ -1,8 +1,9 @@
 """The mapping as data: what each step of a task does to spans, metrics and the feed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from huey_otel import _names as n
 from huey_otel import events as e
@@ -296,6 +297,14 @@ _ROWS: Final = (
 
 TABLE: Final = {row.status: row for row in _ROWS}
 BY_SIGNAL: Final = {row.signal: row for row in _ROWS if row.signal is not None}
+
+
+def closes(extra: Mapping[str, Any] | None) -> bool:
+    """Whether a `finished` record is the attempt's `ended` as well, and none follows.
+
+    It is where nothing comes in between that others should not wait for.
+    """
+    return extra is not None and extra.get("outcome") is not None
 
 
 def kind_of_error(status: str) -> str:

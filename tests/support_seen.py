@@ -8,6 +8,7 @@ from typing import Any
 from huey.api import Huey
 
 from huey_otel import Instrumentation, instrument, mapping
+from huey_otel._attempts import unfinished
 from huey_otel._records import Key, Record, Source, Sum
 from huey_otel._spelling import to_event
 
@@ -62,12 +63,22 @@ class Seen:
 
     @property
     def ends(self) -> list[tuple[str | None, str | None]]:
-        """Outcome of the attempt and final outcome of the task, for each `ended`."""
+        """Outcome of the attempt and final outcome of the task, for each end."""
         return [
-            (event["outcome"], event["final"])
-            for event in self.events
-            if event["status"] == mapping.ENDED
+            (record.extra["outcome"], record.extra["final"])
+            for record in self._endings()
         ]
+
+    def each_message_has_one_end(self) -> bool:
+        """Whether all that was popped has ended, and what was told of once."""
+        ended = [record.key for record in self._endings() if record.key]
+        told = {record.key for record in self.records if record.key}
+        return sorted(ended) == sorted(told) and not unfinished
+
+    def _endings(self) -> Iterator[Record]:
+        for record in self.records:
+            if record.status == mapping.ENDED or mapping.closes(record.extra):
+                yield record
 
     @property
     def origins(self) -> list[tuple[str | None, str]]:

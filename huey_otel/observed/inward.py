@@ -103,17 +103,17 @@ class Inward:
     def _popped(self, here: Doing, task: Task) -> Attempt:
         carrier = here.incoming
         facts = self._recorder.facts(task, 1 if carrier is None else carrier.attempt)
-        attempt = Attempt(task, facts, carrier, here.worker)
-        attempt.announced = self._recorder.tell(attempt, mapping.DEQUEUED)
+        source = self._recorder.source
+        attempt = Attempt(source, task, facts, carrier, here.worker)
+        if self._recorder.announces:
+            attempt.announced = self._recorder.tell(attempt, mapping.DEQUEUED)
         return attempt
 
     def _abandon(self, attempt: Attempt) -> None:
         """Somebody popped it by hand and never executed it; the rest is theirs."""
-        if attempt.close():
+        if attempt.close() and attempt.announced:
             extra = {"outcome": None, "final": None}
-            self._recorder.tell(
-                attempt, mapping.ENDED, extra=extra, must=attempt.announced
-            )
+            self._recorder.tell(attempt, mapping.ENDED, extra=extra, must=True)
 
     def _report(self, error: Exception) -> None:
         """Emit error-dequeueing, in a streak the first and then one per 10 s."""

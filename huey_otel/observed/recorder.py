@@ -9,6 +9,7 @@ from huey.api import Huey, Task
 
 from huey_otel import _failures, mapping
 from huey_otel import _names as n
+from huey_otel import events as e
 from huey_otel._attempts import Attempt
 from huey_otel._doing import HERE
 from huey_otel._outgoing import Outgoing
@@ -42,6 +43,14 @@ class Recorder:
         self._produced = produced
         self.worker_type: str | None = None
         self._names: dict[type, tuple[str, str]] = {}
+
+    @property
+    def announces(self) -> bool:
+        """Whether a message is told of as soon as it is popped.
+
+        What a thread holds is known without, see `Workers.abandon`.
+        """
+        return self.relay.forked or self.settings.semconv_metrics
 
     def facts(self, task: Task, attempt: int) -> TaskFacts:
         """What the records of *task*'s run number *attempt* say of it."""
@@ -111,9 +120,13 @@ class Recorder:
         """
         if attempt.disowned:
             return False
+        if attempt.kept is not None:
+            # Something else came before its end, so it is not the last word.
+            kept, attempt.kept = attempt.kept, None
+            self.tell(attempt, e.EVENT_FINISHED, extra=kept, timestamp=attempt.stopped)
         relay = self.relay
         fields = (
-            self.source,
+            attempt.source,
             status,
             time.time() if timestamp is None else timestamp,
             relay.pid,

@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 from huey.api import Task
+from huey.signals import SIGNAL_COMPLETE
 
 from huey_otel import _failures, mapping
 from huey_otel import _names as n
@@ -43,7 +44,8 @@ class Runs:
         if outgoing is not None and outgoing.task is task:
             carrier = outgoing.carrier
         facts = self._recorder.facts(task, carrier.attempt if carrier else 1)
-        attempt = Attempt(task, facts, carrier, here.worker)
+        source = self._recorder.source
+        attempt = Attempt(source, task, facts, carrier, here.worker)
         attempt.nested = True
         return attempt
 
@@ -101,8 +103,17 @@ class Runs:
         if failure is not None:
             extra.update(failure)
         self._tracing.end(attempt, failure, message_of(error))
-        timestamp = (attempt.started or 0.0) + (attempt.duration or 0.0)
-        self._recorder.tell(attempt, row.status, extra=extra, timestamp=timestamp)
+        if row.status == e.EVENT_FINISHED and self._is_last_word(attempt.task):
+            attempt.kept = extra
+            return
+        self._recorder.tell(attempt, row.status, extra=extra, timestamp=attempt.stopped)
+
+    def _is_last_word(self, task: Task) -> bool:
+        """Whether nothing but the end of its attempt follows the success of *task*."""
+        if task.on_complete is not None or getattr(task, "chord_config", None):
+            return False
+        receivers = self._recorder.huey._signal.receivers
+        return not (receivers["any"] or receivers.get(SIGNAL_COMPLETE))
 
     @guarded
     def not_enqueued(self, task: Task, error: BaseException) -> None:
@@ -198,7 +209,7 @@ class Runs:
     def _close(self, attempt: Attempt) -> None:
         if running.get(id(attempt.task)) is attempt:
             del running[id(attempt.task)]
-        if not attempt.close():
+        if not attempt.close() or not (attempt.announced or attempt.ends_something):
             return
         extra: dict[str, Any] = {
             "outcome": attempt.outcome,
@@ -206,6 +217,17 @@ class Runs:
         }
         if attempt.duration is not None:
             extra["duration"] = attempt.duration
+        if attempt.kept is not None:
+            # One record says both.
+            attempt.kept = None
+            self._recorder.tell(
+                attempt,
+                e.EVENT_FINISHED,
+                extra=extra,
+                timestamp=attempt.stopped,
+                must=attempt.announced,
+            )
+            return
         if attempt.raised is not None:
             if self._recorder.settings.semconv_metrics:
                 extra["exception"] = _failures.class_name(attempt.raised)

@@ -1,12 +1,13 @@
 """Workers: who they are, that they live, and what happens when the consumer stops."""
 
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from huey.constants import WORKER_PROCESS
 
 from huey_otel import mapping
-from huey_otel._attempts import disown_all
+from huey_otel._attempts import Attempt, disown_all, unfinished
 from huey_otel._doing import HERE
 from huey_otel._forks import look_around
 from huey_otel._guard import guarded
@@ -72,6 +73,12 @@ class Workers:
         """
         alive = consumer.environment.is_alive
         if consumer.worker_type != WORKER_PROCESS and not alive(consumer.scheduler):
+            self._announce(
+                attempt
+                for attempt in list(unfinished.values())
+                if attempt.source == self._recorder.source
+                and attempt.worker == "Scheduler"
+            )
             self._recorder.relay.send(self._gone(self._recorder.relay.pid, "Scheduler"))
         return [process for _, process in consumer.worker_threads]
 
@@ -113,8 +120,16 @@ class Workers:
         if self._recorder.worker_type is None:
             # Somebody who popped a message by hand, and may have put it back.
             return
+        # Of all hueys, because none of them has another word after this.
+        self._announce(unfinished.values())
         disown_all()
         self._recorder.relay.send(self._gone(self._recorder.relay.pid, None))
+
+    def _announce(self, attempts: Iterable[Attempt]) -> None:
+        """Say which of *attempts* were popped and have not begun, if nobody has."""
+        for attempt in list(attempts):
+            if not attempt.announced:
+                self._recorder.tell(attempt, mapping.DEQUEUED)
 
     def _gone(self, pid: int, worker: str | None) -> Record:
         return Record(

@@ -1,0 +1,136 @@
+"""The records that a task's life takes: as few as say all, and none too late."""
+
+import huey as huey_package
+import pytest
+from huey import MemoryHuey
+from huey.constants import WORKER_THREAD
+from huey.signals import SIGNAL_COMPLETE, SIGNAL_EXECUTING
+
+from huey_otel._attempts import unfinished
+from huey_otel.observed.consumer import workers_of
+from tests.support_seen import Drain, Seen
+
+ONE_RECORD = ["started", "finished"]
+TWO_RECORDS = ["started", "finished", "ended"]
+
+
+def told(seen):
+    """The statuses of all records of attempts."""
+    return [record.status for record in seen.records if record.key]
+
+
+def test_success_and_the_end_of_an_attempt_are_one_record(huey, seen, drain):
+    @huey.task()
+    def send():
+        return 1
+
+    send()
+    drain()
+
+    *_, ending = seen.records
+    assert told(seen) == ONE_RECORD
+    assert ending.extra == {
+        "outcome": "success",
+        "final": "success",
+        "duration": ending.extra["duration"],
+    }
+    assert set(seen.published[-1]) >= {"duration"}
+    assert set(seen.published[-1]).isdisjoint({"outcome", "final"})
+
+
+def test_a_receiver_of_another_signal_changes_nothing_of_that(huey, seen, drain):
+    huey.signal(SIGNAL_EXECUTING)(lambda *_: None)
+
+    @huey.task()
+    def send(): ...
+
+    send()
+    drain()
+
+    assert told(seen) == ONE_RECORD
+
+
+@pytest.mark.parametrize("signals", [[], [SIGNAL_COMPLETE]], ids=["all", "complete"])
+def test_success_does_not_wait_for_a_users_receiver(huey, seen, drain, signals):
+    before = []
+
+    @huey.signal(*signals)
+    def received(signal, _task):
+        if signal == SIGNAL_COMPLETE:
+            before.extend(told(seen))
+
+    @huey.task()
+    def send(): ...
+
+    send()
+    drain()
+
+    assert before == ["started", "finished"]
+    assert told(seen) == TWO_RECORDS
+    assert seen.ends == [("success", "success")]
+
+
+def test_success_does_not_wait_for_the_next_of_a_pipeline(huey, seen, drain):
+    @huey.task()
+    def send(*_):
+        return 1
+
+    huey.enqueue(send.s().then(send))
+    drain()
+
+    assert told(seen) == [*TWO_RECORDS, *ONE_RECORD]
+
+
+@pytest.mark.skipif(not hasattr(huey_package, "chord"), reason="huey has no chords")
+def test_success_of_a_chords_member_does_not_wait_for_its_callback(huey, seen, drain):
+    @huey.task()
+    def send(*_):
+        return 1
+
+    huey.enqueue(huey_package.chord([send.s()], send.s()))
+    drain()
+
+    assert told(seen) == [*TWO_RECORDS, *ONE_RECORD]
+
+
+class Failing(MemoryHuey):
+    """Fails once it has told everybody of a success."""
+
+    def _emit(self, signal, task, *args, **kwargs):
+        super()._emit(signal, task, *args, **kwargs)
+        if signal == SIGNAL_COMPLETE:
+            raise OSError("down")
+
+
+def test_what_comes_after_a_success_is_told_behind_it():
+    huey = Failing("my-app")
+    seen, drain = Seen(huey), Drain(huey)
+
+    @huey.task()
+    def send(): ...
+
+    send()
+    (error,) = drain()
+
+    assert str(error) == "down"
+    assert told(seen) == ["started", "finished", "error-internal", "ended"]
+    assert seen.ends == [("success", "success")]
+
+
+def test_what_a_thread_has_popped_is_lost_with_its_process(huey, seen):
+    @huey.task()
+    def send(): ...
+
+    send()
+    send()
+    task = huey.dequeue()
+    before = told(seen)
+    workers = workers_of(huey)
+    workers._recorder.worker_type = WORKER_THREAD
+    workers.abandon()
+
+    lost = [record for record in seen.records if record.status == "lost"]
+    assert before == []
+    assert told(seen) == ["dequeued", "lost"]
+    assert [(record.facts[0], record.extra) for record in lost] == [(task.id, {})]
+    assert unfinished == {}
