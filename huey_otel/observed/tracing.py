@@ -49,6 +49,8 @@ class Tracing:
         It belongs to what is current, or to what is so in *within*.
         """
         before = contexts.get_current()
+        if _is_suppressed(before):
+            return
         provided = self._provided()
         if not before and within is None and provided.silent:
             return
@@ -72,14 +74,18 @@ class Tracing:
 
         They are one trace by that.
         """
-        if trace.get_current_span().get_span_context().is_valid:
+        before = contexts.get_current()
+        if (
+            _is_suppressed(before)
+            or trace.get_current_span(before).get_span_context().is_valid
+        ):
             return None
         span = self._provided().tracer.start_span(
             self._enqueueing.named(kind),
             kind=SpanKind.CLIENT,
             attributes=self._enqueueing.attributes | {n.MESSAGING_BATCH_COUNT: count},
         )
-        current = Current(span=span, before=contexts.get_current())
+        current = Current(span=span, before=before)
         contexts.attach(trace.set_span_in_context(span))
         return current
 
@@ -103,7 +109,9 @@ class Tracing:
         """
         before = contexts.get_current()
         carrier = attempt.carrier
-        if not before and not (carrier and carrier.headers) and self._provided().silent:
+        if _is_suppressed(before) or (
+            not (before or (carrier and carrier.headers)) and self._provided().silent
+        ):
             attempt.hops = 0
             return None
         span, context, links = self._start(attempt, n.TASK_WAIT, wait)
@@ -202,6 +210,14 @@ class Tracing:
         if span is not None and span.is_recording():
             # A task's timeout came in between the end of the run and that of the span.
             span.end()
+
+
+def _is_suppressed(context: Context) -> bool:
+    """Whether it is that of `suppress_instrumentation()`, and nobody wants a span.
+
+    opentelemetry-instrumentation 0.66b0 has it so; half the time of `get_value`.
+    """
+    return bool(context and context.get(n.SUPPRESS_INSTRUMENTATION))
 
 
 def _within(span: Span, context: Context) -> Context:
