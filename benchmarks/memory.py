@@ -21,6 +21,8 @@ from benchmarks.turns import table
 
 SAMPLES: Final = 10
 BATCH: Final = 2_000
+LONG_BATCH: Final = 20_000
+LONG_WORKERS: Final = 4
 TASKS: Final = 1_000_000
 MINUTES: Final = 20.0
 MEASURED: Final = (variants.BARE, variants.FULL)
@@ -39,23 +41,32 @@ Figures = dict[str, list[Sample]]
 
 
 def measure(
-    stage: Stage, measured: Sequence[str], tasks: int, *, minutes: float = MINUTES
+    stage: Stage,
+    measured: Sequence[str],
+    tasks: int,
+    *,
+    minutes: float = MINUTES,
+    workers: int = 1,
+    batch: int = BATCH,
 ) -> Figures:
-    """Let each of *measured* do so many tasks in one forked worker, in batches."""
-    batch = min(BATCH, tasks // SAMPLES)
+    """Let each of *measured* do so many tasks in forked workers, in batches.
+
+    The worker that is looked at is the one that did the last task of a batch.
+    """
+    batch = min(batch, tasks // SAMPLES)
     figures: Figures = {name: [] for name in measured}
-    with pairs(stage, measured, "process", 1) as made:
+    with pairs(stage, measured, "process", workers) as made:
         began = time.monotonic()
         done, ended = 0, False
         while not ended:
-            workers = {
+            last = {
                 name: pair.run("nothing", batch).worker for name, pair in made.items()
             }
             done += batch
             spent = (time.monotonic() - began) / (60 * minutes)
             progress = max(done / tasks, spent)
             ended = progress >= 1
-            for name, worker in workers.items():
+            for name, worker in last.items():
                 if len(figures[name]) < SAMPLES * progress:
                     main = made[name].consumer.pid
                     sample = Sample(done, resident(main), resident(worker))
@@ -102,14 +113,23 @@ def long_run(tasks: int, minutes: float) -> str:
     """Run one consumer for long; what to say of it."""
     with tempfile.TemporaryDirectory() as directory, stage(Path(directory)) as on:
         began = time.monotonic()
-        figures = measure(on, (variants.FULL,), tasks, minutes=minutes)
+        figures = measure(
+            on,
+            (variants.FULL,),
+            tasks,
+            minutes=minutes,
+            workers=LONG_WORKERS,
+            batch=LONG_BATCH,
+        )
         spent = (time.monotonic() - began) / 60
     samples = figures[variants.FULL]
     main, worker = growth(samples)
     return "\n\n".join(
         (
-            f"{samples[-1].tasks:,} tasks in {spent:.0f} minutes, and every span "
-            "arrived. From the third sample to the last the main process grew by "
+            f"{samples[-1].tasks:,} tasks in {spent:.0f} minutes by "
+            f"{LONG_WORKERS} forked workers, of which the one that did the last task "
+            "was looked at; every span arrived. From the third sample to the last the "
+            "main process grew by "
             f"{main:+.1f} MB, the worker by {worker:+.1f} MB.",
             figures_table(figures),
         )
