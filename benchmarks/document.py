@@ -48,7 +48,7 @@ def write(setting: str, promises: Sequence[Promise], sections: Sequence[str]) ->
         _WHY,
         *sections,
         "### A long run\n\n`make bench-memory` has written this, apart from the run "
-        "above: a consumer with one worker process, everything on at 100 %.",
+        "above: a consumer with four worker processes, everything on at 100 %.",
         f"{_BEGIN}{kept}{_END}",
     ]
     PATH.write_text("\n\n".join(parts) + "\n")
