@@ -136,7 +136,10 @@ def check_spans(scene: Scene, told: Told) -> None:
         assert missing_tail(books.lines("ended"), own) is not None
     else:
         assert processed.keys() == told.started
-        assert enqueued.keys() == books.ids("called").keys() | told.ended
+        called = books.ids("called").keys() | told.ended
+        assert enqueued.keys() <= called
+        # Who is cut off may be so between the enqueue and the end of its span.
+        assert len(called - enqueued.keys()) <= len(told.cut_off)
     for line in [*books.lines("began"), *books.lines("ended")]:
         if line.task_id in processed:
             assert processed[line.task_id].span_id == line.span_id
@@ -207,7 +210,9 @@ def produce(
 
 
 # Kills have tests of their own in every run: test_kills, test_export.
-@pytest.mark.proof_but("greenlet-SIGTERM-http", "process-SIGHUP-http")
+@pytest.mark.proof_but(
+    *("greenlet-SIGTERM-http", "process-SIGHUP-http", "process-SIGHUP-black-hole")
+)
 @pytest.mark.parametrize("collector", COLLECTORS)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", KINDS)
