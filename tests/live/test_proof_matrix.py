@@ -119,7 +119,9 @@ def check_counters(scene: Scene, told: Told) -> None:
     assert bool(restarts[n.REASON_MAX_TASKS]) == (scene.way == "recycle")
     called = len(scene.books.lines("called", *runs))
     enqueued = counted(n.TASKS_ENQUEUED_TOTAL, "origin", *runs)
-    assert called <= enqueued["call"] <= called + len(told.cut_off)
+    # Who is cut off may be so between the enqueue and its line, or enqueue once more
+    # when the process has counted all that it could.
+    assert abs(enqueued["call"] - called) <= len(told.cut_off)
 
 
 def check_spans(scene: Scene, told: Told) -> None:
