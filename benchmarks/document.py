@@ -30,10 +30,10 @@ _WHY: Final = (
     "Counted in Python's own instructions, which `tests/test_cost.py` bounds and no "
     "noise moves, a sampled task costs at most 1.6 times the bare SDK where it is "
     "enqueued and 2.15 times where it is worked off. What is left is the mixins that "
-    "huey's calls pass, four records for each task, and the carrier; no single one "
-    "of them stands out in a profile. The clock says more than the instructions do: "
-    "the bare SDK's loop has the processor's caches to itself, and a task's path has "
-    "not."
+    "huey's calls pass, two records for each task, three from a worker process, and "
+    "the carrier; no single one of them stands out in a profile. The clock says more "
+    "than the instructions do: the bare SDK's loop has the processor's caches to "
+    "itself, and a task's path has not."
 )
 
 

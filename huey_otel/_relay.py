@@ -186,11 +186,11 @@ class Relay:
 
     @guarded
     def _handle_payload(self, payload: Any) -> None:
-        kind, *told = payload
+        kind = payload[0]
         if kind == SUMS:
-            self._handle_sums(*told)
+            self._handle_sums(payload[1])
         elif kind == LOST:
-            ((pid, taken),) = told
+            pid, taken = payload[1]
             for reason, number in taken.items():
                 LOSSES.add(reason, number)
             SPANS.told(pid, taken.get(n.LOSS_SPANS, 0))

@@ -10,13 +10,19 @@ with (
     Path(sys.argv[2]).open("a") as written,
     otlp.receiver(otlp.HTTP, port=int(sys.argv[1])) as receiver,
 ):
+    # Each request has a thread of its own, and a text file is not made for several.
+    writing = threading.Lock()
 
     def write(request):
-        for resource in request.resource_spans:
-            for scope in resource.scope_spans:
-                for span in scope.spans:
-                    written.write(f"{span.kind} {span.span_id.hex()}\n")
-        written.flush()
+        lines = [
+            f"{span.kind} {span.span_id.hex()}\n"
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+        with writing:
+            written.writelines(lines)
+            written.flush()
         receiver.clear()
 
     receiver.forward = write
