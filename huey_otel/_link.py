@@ -21,11 +21,13 @@ class Link:
         self.unanswered = 0
         self._channel: str | None = None
         self._begin = b""
+        self._refusal: type[Exception] = Exception
 
     def open(self) -> None:
         """Connect and see that the server answers; RefusedError if it refuses."""
         from redis import exceptions
 
+        self._refusal = exceptions.ResponseError
         try:
             try:
                 self._connection.connect()
@@ -63,15 +65,11 @@ class Link:
 
     def answer(self, timeout: float) -> int | Exception | None:
         """The next answer: how many heard it, a refusal, or None after *timeout*."""
-        from redis import exceptions
-
         if not self._connection.can_read(timeout=timeout):
             return None
         try:
             answer = self._connection.read_response()
-        except exceptions.ConnectionError:
-            raise
-        except exceptions.ResponseError as error:
+        except self._refusal as error:
             self.unanswered -= 1
             return error
         self.unanswered -= 1

@@ -59,7 +59,11 @@ class Outbox:
         return taken
 
     def answered(self) -> None:
-        """One of those that were taken has arrived."""
+        """One of those that were taken has arrived; says who has taken them."""
+        if self._sending > 1:
+            # Nobody waits for that, and nobody else changes it but at the end of all.
+            self._sending -= 1
+            return
         with self._changed:
             self._sending = max(0, self._sending - 1)
             if not self._sending:
