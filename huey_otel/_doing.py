@@ -45,6 +45,11 @@ class Doing:
         self.dequeue_error: BaseException | None = None
         self.dequeue_reported: float | None = None
 
+    def outgoing_of(self, task: Task) -> Outgoing | None:
+        """What is known of *task* on its way out; None if it is another one's."""
+        outgoing = self.outgoing
+        return outgoing if outgoing is not None and outgoing.task is task else None
+
     def attempt_of(self, task: Task) -> Attempt | None:
         """The attempt that runs *task*, on this thread or another; None outside one."""
         if self.attempts and self.attempts[-1].task is task:

@@ -144,8 +144,8 @@ class Outward:
     @guarded
     def signaled(self, task: Task) -> None:
         """Huey is about to put *task* on the queue, and says so."""
-        outgoing = HERE.doing.outgoing
-        if outgoing is None or outgoing.task is not task:
+        outgoing = HERE.doing.outgoing_of(task)
+        if outgoing is None:
             return
         if self._recorder.huey.immediate:
             # There is no storage to take it: it runs before enqueue returns.
@@ -162,10 +162,8 @@ class Outward:
     @guarded
     def trailer(self, task: Task) -> bytes | None:
         """The carrier of *task* in bytes, if it is *task* that is on its way out."""
-        outgoing = HERE.doing.outgoing
-        if outgoing is None or outgoing.task is not task:
-            return None
-        return encode(outgoing.carrier)
+        outgoing = HERE.doing.outgoing_of(task)
+        return None if outgoing is None else encode(outgoing.carrier)
 
     @guarded
     def enveloped(self, data: Any, trailer: bytes) -> bytes | None:

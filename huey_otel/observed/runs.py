@@ -40,9 +40,8 @@ class Runs:
         here.attempts.append(attempt)
 
     def _unannounced(self, here: Doing, task: Task) -> Attempt:
-        outgoing, carrier = here.outgoing, None
-        if outgoing is not None and outgoing.task is task:
-            carrier = outgoing.carrier
+        outgoing = here.outgoing_of(task)
+        carrier = None if outgoing is None else outgoing.carrier
         facts = self._recorder.facts(task, carrier.attempt if carrier else 1)
         source = self._recorder.source
         attempt = Attempt(source, task, facts, carrier, here.worker)
@@ -118,8 +117,8 @@ class Runs:
     @guarded
     def not_enqueued(self, task: Task, error: BaseException) -> None:
         """Huey's enqueue raised; only huey's own enqueues are an event."""
-        outgoing = HERE.doing.outgoing
-        if outgoing is None or outgoing.task is not task:
+        outgoing = HERE.doing.outgoing_of(task)
+        if outgoing is None:
             return
         if self._recorder.huey.immediate:
             # It is the run that raised, inside of the enqueue.
@@ -134,8 +133,8 @@ class Runs:
     @guarded
     def enqueued(self, task: Task) -> None:
         """Huey's enqueue returned: a ripe task is no longer the scheduler's."""
-        outgoing = HERE.doing.outgoing
-        if outgoing is None or outgoing.task is not task:
+        outgoing = HERE.doing.outgoing_of(task)
+        if outgoing is None:
             return
         if not self._recorder.huey.immediate:
             self._recorder.accepted(outgoing)
