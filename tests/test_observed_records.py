@@ -3,6 +3,7 @@
 import huey as huey_package
 import pytest
 from huey import MemoryHuey
+from huey.api import Huey
 from huey.constants import WORKER_THREAD
 from huey.signals import SIGNAL_COMPLETE, SIGNAL_EXECUTING
 
@@ -91,6 +92,57 @@ def test_success_of_a_chords_member_does_not_wait_for_its_callback(huey, seen, d
     drain()
 
     assert told(seen) == [*TWO_RECORDS, *ONE_RECORD]
+
+
+@pytest.mark.parametrize("name", ["execute", "_execute", "_emit"])
+def test_success_does_not_wait_for_what_a_subclass_does_next(name):
+    heard = []
+
+    class GoingOn(MemoryHuey):
+        def _after(self, *arguments):
+            result = getattr(super(), name)(*arguments)
+            heard.append(told(seen))
+            return result
+
+    setattr(GoingOn, name, GoingOn._after)
+    huey = GoingOn("my-app")
+    seen, drain = Seen(huey), Drain(huey)
+
+    @huey.task()
+    def send(): ...
+
+    send()
+    drain()
+
+    assert heard[-1] == ["started", "finished"]
+    assert told(seen) == TWO_RECORDS
+
+
+@pytest.mark.parametrize("of", ["class", "object"])
+def test_success_does_not_wait_for_who_has_patched_huey(
+    huey, seen, drain, monkeypatch, of
+):
+    heard = []
+    before = Huey._execute
+
+    def patched(self, *arguments):
+        result = before(self, *arguments)
+        heard.extend(told(seen))
+        return result
+
+    if of == "class":
+        monkeypatch.setattr(Huey, "_execute", patched)
+    else:
+        monkeypatch.setattr(huey, "_execute", patched.__get__(huey))
+
+    @huey.task()
+    def send(): ...
+
+    send()
+    drain()
+
+    assert heard == ["started", "finished"]
+    assert told(seen) == TWO_RECORDS
 
 
 class Failing(MemoryHuey):

@@ -37,3 +37,9 @@ def put_back(thing: Any) -> bool:
         return False
     thing.__class__ = kind
     return True
+
+
+def class_below(thing: Any) -> type:
+    """The class that *thing* had before `swap`, or has if there was none."""
+    kind: type = getattr(type(thing), _BASE, type(thing))
+    return kind

@@ -4,7 +4,6 @@ import sys
 from typing import Any
 
 from huey.api import Task
-from huey.signals import SIGNAL_COMPLETE
 
 from huey_otel import _failures, mapping
 from huey_otel import _names as n
@@ -14,6 +13,7 @@ from huey_otel._doing import HERE, Doing
 from huey_otel._guard import guarded
 from huey_otel.mapping import Row
 from huey_otel.observed.errors import Errors
+from huey_otel.observed.last_word import is_last_word
 from huey_otel.observed.recorder import Recorder
 from huey_otel.observed.spans import message_of
 from huey_otel.observed.tracing import Tracing
@@ -102,17 +102,12 @@ class Runs:
         if failure is not None:
             extra.update(failure)
         self._tracing.end(attempt, failure, message_of(error))
-        if row.status == e.EVENT_FINISHED and self._is_last_word(attempt.task):
+        if row.status == e.EVENT_FINISHED and is_last_word(
+            self._recorder.huey, attempt.task
+        ):
             attempt.kept = extra
             return
         self._recorder.tell(attempt, row.status, extra=extra, timestamp=attempt.stopped)
-
-    def _is_last_word(self, task: Task) -> bool:
-        """Whether nothing but the end of its attempt follows the success of *task*."""
-        if task.on_complete is not None or getattr(task, "chord_config", None):
-            return False
-        receivers = self._recorder.huey._signal.receivers
-        return not (receivers["any"] or receivers.get(SIGNAL_COMPLETE))
 
     @guarded
     def not_enqueued(self, task: Task, error: BaseException) -> None:

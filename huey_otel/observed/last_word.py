@@ -1,0 +1,43 @@
+"""The last word: whether anything can see that a success is told with the end of it."""
+
+from types import FunctionType
+from typing import Any, Final
+
+import huey.api
+from huey.api import Huey, Task
+from huey.signals import SIGNAL_COMPLETE
+
+from huey_otel.observed.naming import class_below
+
+
+def is_last_word(huey: Huey, task: Task) -> bool:
+    """Whether nothing but the end of its attempt follows the success of *task*.
+
+    In *huey*'s own code nothing does; a subclass, or who has patched huey, may go
+    on as long as he likes.
+    """
+    if task.on_complete is not None or getattr(task, "chord_config", None):
+        return False
+    receivers = huey._signal.receivers
+    if receivers["any"] or receivers.get(SIGNAL_COMPLETE):
+        return False
+    kind: Any = type(huey)
+    below: Any = class_below(huey)
+    return (
+        kind._execute is _INNER
+        and below.execute is _OUTER
+        and below._emit is _EMIT
+        and "_execute" not in vars(huey)
+    )
+
+
+def _own(name: str) -> object:
+    """Huey's own method, or what no method is if somebody has patched it already."""
+    method = vars(Huey)[name]
+    ours = type(method) is FunctionType and method.__globals__ is vars(huey.api)
+    return method if ours else _own
+
+
+_OUTER: Final = _own("execute")
+_INNER: Final = _own("_execute")
+_EMIT: Final = _own("_emit")
