@@ -63,6 +63,21 @@ def test_an_immediate_run_has_no_span_either(spans: Spans) -> None:
     assert seen.ends == [("success", "success")]
 
 
+def test_what_is_not_run_at_all_has_no_span_either(spans: Spans) -> None:
+    huey = MemoryHuey("my-app", immediate=True)
+    seen = Seen(huey, tracer_provider=spans.provider)
+
+    @huey.task()
+    def send() -> None: ...
+
+    huey.revoke_all(send.task_class)
+    with suppress_instrumentation():
+        send()
+
+    assert spans.names == []
+    assert seen.ends == [(None, "revoked")]
+
+
 def test_what_comes_after_it_has_its_spans(
     huey: Huey, seen: Seen, spans: Spans, drain: Drain
 ) -> None:

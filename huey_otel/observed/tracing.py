@@ -125,6 +125,8 @@ class Tracing:
     @guarded
     def short(self, attempt: Attempt, outcome: str) -> None:
         """Tell in the trace why nothing was run."""
+        if _is_suppressed(contexts.get_current()):
+            return
         attempt.span, _, _ = self._start(attempt, n.TASK_OUTCOME, outcome)
         attempt.span.end()
 
