@@ -47,5 +47,8 @@ class Interruption:
             self._left -= 1
             if self._left == -1:
                 sys.settrace(None)
-                raise self._error
+                self._happens()
         return self._line
+
+    def _happens(self):
+        raise self._error

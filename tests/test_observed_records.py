@@ -1,5 +1,7 @@
 """The records that a task's life takes: as few as say all, and none too late."""
 
+import threading
+
 import huey as huey_package
 import pytest
 from huey import MemoryHuey
@@ -9,7 +11,8 @@ from huey.signals import SIGNAL_COMPLETE, SIGNAL_EXECUTING
 
 from huey_otel._attempts import unfinished
 from huey_otel.observed.consumer import workers_of
-from tests.support_seen import Drain, Seen
+from tests.support_interrupts import Interruption
+from tests.support_seen import LATER, Drain, Seen
 
 ONE_RECORD = ["started", "finished"]
 TWO_RECORDS = ["started", "finished", "ended"]
@@ -186,3 +189,61 @@ def test_what_a_thread_has_popped_is_lost_with_its_process(huey, seen):
     assert told(seen) == ["dequeued", "lost"]
     assert [(record.facts[0], record.extra) for record in lost] == [(task.id, {})]
     assert unfinished == {}
+
+
+def test_what_a_dead_scheduler_held_is_lost_once(huey, seen, drain):
+    @huey.task()
+    def send(): ...
+
+    send.schedule(delay=100)
+    drain()
+    seen.clear()
+    workers = workers_of(huey)
+    workers._recorder.worker_type = WORKER_THREAD
+    consumer = huey.create_consumer(workers=1)
+    consumer.scheduler = threading.Thread(target=huey.read_schedule, args=(LATER,))
+    consumer.scheduler.start()
+    consumer.scheduler.join()
+    workers.before_check(consumer)
+    workers.before_check(consumer)
+    workers.abandon()
+
+    assert told(seen) == ["dequeued", "lost"]
+    assert unfinished == {}
+
+
+class Ending(Interruption):
+    """Ends the process, as far as its telemetry goes, while a thread is at work."""
+
+    def __init__(self, at, workers):
+        super().__init__(at, None, "runs", "inward", "executions", "tracing")
+        self._workers = workers
+
+    def _happens(self):
+        self._workers.abandon()
+
+
+@pytest.mark.parametrize("semconv_metrics", [False, True])
+def test_a_thread_at_work_when_the_process_ends_has_one_end(semconv_metrics):
+    wrong = []
+    at = 0
+    while True:
+        huey = MemoryHuey("my-app")
+        seen, drain = Seen(huey, semconv_metrics=semconv_metrics), Drain(huey)
+        huey.task(name="send")(lambda: None)()
+        workers = workers_of(huey)
+        workers._recorder.worker_type = WORKER_THREAD
+        with Ending(at, workers) as ending:
+            drain()
+        statuses = told(seen)
+        ends = len(seen.ends) + statuses.count("lost")
+        popped = bool(statuses)
+        if ends != popped or statuses.count("dequeued") > 1 or unfinished:
+            wrong.append((at, statuses))
+        seen.instrumentation.uninstrument()
+        if not ending.happened:
+            break
+        at += 1
+
+    assert at > 100
+    assert wrong == []

@@ -106,7 +106,8 @@ class Inward:
         source = self._recorder.source
         attempt = Attempt(source, task, facts, carrier, here.worker)
         if self._recorder.announces:
-            attempt.announced = self._recorder.tell(attempt, mapping.DEQUEUED)
+            said = self._recorder.tell
+            attempt.announced, attempt.dequeued = said(attempt, mapping.DEQUEUED), True
         return attempt
 
     def _abandon(self, attempt: Attempt) -> None:

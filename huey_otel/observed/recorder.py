@@ -113,14 +113,14 @@ class Recorder:
         timestamp: float | None = None,
         start: tuple[Any, ...] | None = None,
         must: bool = False,
+        last: bool = False,
     ) -> bool:
         """Record a step of *attempt*; *retries* None is what it began with.
 
-        *must* for what follows from something that was announced already.
+        *must* for what follows from something that was announced already, *last*
+        for what closes it, where nobody has.
         """
-        if attempt.disowned:
-            return False
-        if attempt.kept is not None:
+        if attempt.kept is not None and not last:
             # Something else came before its end, so it is not the last word.
             kept, attempt.kept = attempt.kept, None
             self.tell(attempt, e.EVENT_FINISHED, extra=kept, timestamp=attempt.stopped)
@@ -137,7 +137,37 @@ class Recorder:
             extra,
             start,
         )
+        # Right before: the process may end at any line, or an alarm come.
+        if attempt.disowned or (last and not attempt.close()):
+            return False
         return relay.send(record_of(fields), must=must)
+
+    def ended(self, attempt: Attempt) -> None:
+        """Record all that is known of *attempt* now, once, if anybody is to know."""
+        if not (attempt.announced or attempt.ends_something):
+            attempt.close()
+            return
+        extra: dict[str, Any] = {
+            "outcome": attempt.outcome,
+            "final": attempt.final_outcome,
+        }
+        if attempt.duration is not None:
+            extra["duration"] = attempt.duration
+        status, timestamp = mapping.ENDED, None
+        if attempt.kept is not None:
+            # One record says both.
+            status, timestamp = e.EVENT_FINISHED, attempt.stopped
+        elif attempt.raised is not None and self.settings.semconv_metrics:
+            extra["exception"] = _failures.class_name(attempt.raised)
+        self.tell(
+            attempt,
+            status,
+            extra=extra,
+            timestamp=timestamp,
+            must=attempt.announced,
+            last=True,
+        )
+        attempt.kept = attempt.raised = None
 
     def accepted(self, outgoing: Outgoing) -> None:
         """Record that the storage has taken a message."""

@@ -5,9 +5,9 @@ from typing import Any
 
 from huey.api import Task
 
-from huey_otel import _failures, mapping
 from huey_otel import _names as n
 from huey_otel import events as e
+from huey_otel import mapping
 from huey_otel._attempts import Attempt, running
 from huey_otel._doing import HERE, Doing
 from huey_otel._guard import guarded
@@ -202,28 +202,6 @@ class Runs:
 
     def _close(self, attempt: Attempt) -> None:
         if running.get(id(attempt.task)) is attempt:
-            del running[id(attempt.task)]
-        if not attempt.close() or not (attempt.announced or attempt.ends_something):
-            return
-        extra: dict[str, Any] = {
-            "outcome": attempt.outcome,
-            "final": attempt.final_outcome,
-        }
-        if attempt.duration is not None:
-            extra["duration"] = attempt.duration
-        if attempt.kept is not None:
-            # One record says both.
-            attempt.kept = None
-            self._recorder.tell(
-                attempt,
-                e.EVENT_FINISHED,
-                extra=extra,
-                timestamp=attempt.stopped,
-                must=attempt.announced,
-            )
-            return
-        if attempt.raised is not None:
-            if self._recorder.settings.semconv_metrics:
-                extra["exception"] = _failures.class_name(attempt.raised)
-            attempt.raised = None
-        self._recorder.tell(attempt, mapping.ENDED, extra=extra, must=attempt.announced)
+            # The end of the process may empty it at any time.
+            running.pop(id(attempt.task), None)
+        self._recorder.ended(attempt)

@@ -73,7 +73,7 @@ class Workers:
         """
         alive = consumer.environment.is_alive
         if consumer.worker_type != WORKER_PROCESS and not alive(consumer.scheduler):
-            self._announce(
+            self._leave(
                 attempt
                 for attempt in list(unfinished.values())
                 if attempt.source == self._recorder.source
@@ -121,15 +121,21 @@ class Workers:
             # Somebody who popped a message by hand, and may have put it back.
             return
         # Of all hueys, because none of them has another word after this.
-        self._announce(unfinished.values())
+        self._leave(unfinished.values())
         disown_all()
         self._recorder.relay.send(self._gone(self._recorder.relay.pid, None))
 
-    def _announce(self, attempts: Iterable[Attempt]) -> None:
-        """Say which of *attempts* were popped and have not begun, if nobody has."""
+    def _leave(self, attempts: Iterable[Attempt]) -> None:
+        """Leave *attempts* to `gone`, by which they are lost, unless they have ended.
+
+        Their threads may run on, and say no more of them.
+        """
         for attempt in list(attempts):
-            if not attempt.announced:
+            if attempt.kept is not None:
+                self._recorder.ended(attempt)
+            elif attempt.close() and not (attempt.dequeued or attempt.nested):
                 self._recorder.tell(attempt, mapping.DEQUEUED)
+            attempt.disown()
 
     def _gone(self, pid: int, worker: str | None) -> Record:
         return Record(
