@@ -65,9 +65,9 @@ class Attempt:
         self.worker = worker
         self.retries: int = task.retries
         self.hops = 0 if carrier is None else carrier.hops
-        # Emptied by whoever comes first: list.pop is one step, whatever thread
-        # or signal handler is in between.
-        self._alive = [True]
+        # Filled or emptied by whoever comes first: dict.setdefault and list.pop are
+        # one step, whatever thread or signal handler is in between.
+        self._end: dict[None, tuple[str | None, float | None]] = {}
         self._open = [True]
         unfinished[self.key] = self
         self._began = 0.0
@@ -90,11 +90,13 @@ class Attempt:
 
     def end(self, outcome: str) -> bool:
         """The run is over; False if it was before, and nothing changes."""
-        if self.started is None or not _popped(self._alive):
+        if self.started is None:
             return False
-        self.duration = time.monotonic() - self._began
-        self.outcome = outcome
-        return True
+        mine = (outcome, time.monotonic() - self._began)
+        first = self._end.setdefault(None, mine)
+        # Also by who comes second: an interrupt may have kept the first from it.
+        self.outcome, self.duration = first
+        return first is mine
 
     def close(self) -> bool:
         """All is known; False if it was before."""
@@ -104,7 +106,7 @@ class Attempt:
     def disown(self) -> None:
         """Leave it to the process we come from, or to who declares it lost."""
         self.disowned = True
-        self._alive.clear()
+        self._end.setdefault(None, (self.outcome, self.duration))
         self._open.clear()
 
     @property

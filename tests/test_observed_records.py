@@ -1,5 +1,6 @@
 """The records that a task's life takes: as few as say all, and none too late."""
 
+import contextlib
 import threading
 
 import huey as huey_package
@@ -10,6 +11,7 @@ from huey.constants import WORKER_THREAD
 from huey.signals import SIGNAL_COMPLETE, SIGNAL_EXECUTING
 
 from huey_otel._attempts import unfinished
+from huey_otel._doing import HERE
 from huey_otel.observed.consumer import workers_of
 from tests.support_interrupts import Interruption
 from tests.support_seen import LATER, Drain, Seen
@@ -146,6 +148,38 @@ def test_success_does_not_wait_for_who_has_patched_huey(
 
     assert heard == ["started", "finished"]
     assert told(seen) == TWO_RECORDS
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["one", "two"])
+def test_an_interrupt_after_a_body_leaves_it_one_end(huey, seen, kept):
+    # huey 2.x ends worker processes so, wherever they are.
+    wrong = []
+    tries = []
+    if not kept:
+        huey.signal(SIGNAL_COMPLETE)(lambda *_: None)
+
+    @huey.post_execute()
+    def begin(*_):
+        tries[-1].__enter__()
+
+    @huey.task()
+    def send(): ...
+
+    while not tries or tries[-1].happened:
+        files = ("executions", "runs", "tracing", "last_word", "_attempts")
+        tries.append(Interruption(len(tries), KeyboardInterrupt(), *files))
+        seen.clear()
+        send()
+        task = huey.dequeue()
+        with contextlib.suppress(KeyboardInterrupt):
+            huey.execute(task)
+        tries[-1].__exit__()
+        if seen.ends not in ([("success",) * 2], [("interrupted",) * 2]):
+            wrong.append((len(tries), seen.ends))
+        assert HERE.doing.attempts == []
+
+    assert len(tries) > 30
+    assert wrong == []
 
 
 class Failing(MemoryHuey):

@@ -1,4 +1,4 @@
-"""The last word: whether anything can see that a success is told with the end of it."""
+"""The last word: whether a success may be told together with its attempt's end."""
 
 from types import FunctionType
 from typing import Any, Final

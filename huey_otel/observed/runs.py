@@ -85,9 +85,11 @@ class Runs:
         )
 
     def _end(self, attempt: Attempt, row: Row, outcome: str) -> None:
+        if outcome == n.OUTCOME_SUCCESS:
+            # Before the end: an interrupt in between would make it a failure.
+            attempt.stored = True
         if not attempt.end(outcome):
             return
-        attempt.stored = outcome == n.OUTCOME_SUCCESS
         error = sys.exception() if row.error else None
         self._tell_end(attempt, row, error)
         if outcome == n.OUTCOME_INTERRUPTED and attempt not in HERE.doing.attempts:
@@ -190,6 +192,14 @@ class Runs:
     @guarded
     def done(self, depth: int) -> None:
         """Huey's execute is left: all is known of the attempt."""
+        try:
+            self._done(depth)
+        except BaseException:
+            # An interrupt, after which nobody comes back to what is left to do.
+            self._done(depth)
+            raise
+
+    def _done(self, depth: int) -> None:
         here = HERE.doing
         attempts = here.attempts
         # More than one when a task's timeout came just as an inner run was left.
