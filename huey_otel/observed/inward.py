@@ -106,8 +106,9 @@ class Inward:
         source = self._recorder.source
         attempt = Attempt(source, task, facts, carrier, here.worker)
         if self._recorder.announces:
-            said = self._recorder.tell
-            attempt.announced, attempt.dequeued = said(attempt, mapping.DEQUEUED), True
+            # At one stroke, or the end of the process may say it once more.
+            tell = self._recorder.tell
+            attempt.announced, attempt.dequeued = tell(attempt, mapping.DEQUEUED), True
         return attempt
 
     def _abandon(self, attempt: Attempt) -> None:
