@@ -23,7 +23,8 @@ class Attempt:
     is how the run ended, None until then; `raised` what the task's function
     raised; `final` what that makes of the task, set early where a signal says it.
     `told` is *facts* as records have them; `kept` what `finished` has to say, while
-    it waits for what `ended` has. `dequeued` is whether a record has said so.
+    it waits for what `ended` has. `dequeued` and `begun` are whether a
+    record has said so.
     What most attempts never have is an attribute of the class, so that it need
     not be set for each.
     """
@@ -36,6 +37,7 @@ class Attempt:
     outer: BaseException | None = None
     announced = False
     dequeued = False
+    begun = False
     disowned = False
     escaped = False
     moved = False

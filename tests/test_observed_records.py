@@ -182,6 +182,31 @@ def test_an_interrupt_after_a_body_leaves_it_one_end(huey, seen, kept):
     assert wrong == []
 
 
+def test_what_is_interrupted_at_its_begin_is_counted_at_both_ends(huey, seen):
+    wrong = []
+    tries = []
+
+    @huey.task()
+    def send(): ...
+
+    while not tries or tries[-1].happened:
+        files = ("runs", "tracing", "_attempts")
+        tries.append(Interruption(len(tries), KeyboardInterrupt(), *files))
+        seen.clear()
+        send()
+        task = huey.dequeue()
+        with contextlib.suppress(KeyboardInterrupt), tries[-1]:
+            huey.execute(task)
+        statuses = told(seen)
+        runs = [outcome for outcome, _ in seen.ends if outcome is not None]
+        # Nothing at all is told of what nobody has taken up yet.
+        if (statuses.count("started"), len(seen.ends)) not in ((len(runs), 1), (0, 0)):
+            wrong.append((len(tries), statuses, seen.ends))
+
+    assert len(tries) > 80
+    assert wrong == []
+
+
 class Failing(MemoryHuey):
     """Fails once it has told everybody of a success."""
 

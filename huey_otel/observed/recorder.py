@@ -140,6 +140,8 @@ class Recorder:
         # Right before: the process may end at any line, or an alarm come.
         if attempt.disowned or (last and not attempt.close()):
             return False
+        if status == e.EVENT_STARTED:
+            attempt.begun = True
         return relay.send(record_of(fields), must=must)
 
     def ended(self, attempt: Attempt) -> None:
@@ -147,6 +149,10 @@ class Recorder:
         if not (attempt.announced or attempt.ends_something):
             attempt.close()
             return
+        if attempt.started is not None and not attempt.begun:
+            # An interrupt came in between.
+            late, began = {"wait": None}, attempt.started
+            self.tell(attempt, e.EVENT_STARTED, extra=late, timestamp=began, must=True)
         extra: dict[str, Any] = {
             "outcome": attempt.outcome,
             "final": attempt.final_outcome,

@@ -33,11 +33,12 @@ class Runs:
         here = HERE.doing
         attempt = here.popped
         if attempt is not None and attempt.task is task:
+            # In this order: an interrupt in between must not lose sight of it.
+            here.attempts.append(attempt)
             here.popped = None
         else:
             # Immediate mode, or a task that was popped on another thread.
-            attempt = self._unannounced(here, task)
-        here.attempts.append(attempt)
+            here.attempts.append(self._unannounced(here, task))
 
     def _unannounced(self, here: Doing, task: Task) -> Attempt:
         outgoing = here.outgoing_of(task)
