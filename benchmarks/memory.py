@@ -67,7 +67,7 @@ def measure(
             progress = max(done / tasks, spent)
             ended = progress >= 1
             for name, worker in last.items():
-                if len(figures[name]) < SAMPLES * progress:
+                if ended or len(figures[name]) < SAMPLES * progress:
                     main = made[name].consumer.pid
                     sample = Sample(done, resident(main), resident(worker))
                     figures[name].append(sample)
