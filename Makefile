@@ -69,6 +69,7 @@ PROOFS := docs/proof
 matrix versions soak: SHELL := /bin/bash
 matrix versions soak: .SHELLFLAGS := -o pipefail -c
 matrix versions soak: .venv/.stamp
+matrix: $(OTHER_HUEYS:%=.hueys/%/.stamp)
 
 SETTING = date -u +%F; uname -srm; nproc; redis-server --version; \
   $(BIN)/python --version; $(BIN)/python -m pip freeze | grep -E '^($(SHOWN))=='
