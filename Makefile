@@ -31,7 +31,13 @@ help:
 	@echo "make format  rewrite the sources in the house style"
 	@echo "make clean   remove everything that make made"
 
-test: lint types layers test-latest test-oldest wheel
+# First, and side by side, what waits for the network or for one core.
+ENVIRONMENTS := .venv/.stamp .venv-oldest/.stamp .venv-wheel/.stamp \
+  $(OTHER_HUEYS:%=.hueys/%/.stamp)
+
+test:
+	$(MAKE) --no-print-directory --jobs 3 lint types layers $(ENVIRONMENTS)
+	$(MAKE) --no-print-directory test-latest test-oldest wheel
 
 lint: .venv/.stamp
 	$(BIN)/ruff check .
