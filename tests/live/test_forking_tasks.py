@@ -68,6 +68,8 @@ def test_fork_that_outlives_the_consumer_goes_on(
 
     assert len(hearing.gather(task.id, 2)) == 2
     running.wait_until_started()
+    # huey 2 has no handler of SIGINT, and dies of one before its loop.
+    wait_until(lambda: "huey-otel " in running.log)
     assert running.stop() == 0
     conn.lpush("go", 1)
 
