@@ -11,6 +11,7 @@ from pathlib import Path
 from huey_otel import _names as n
 from huey_otel import mapping
 from huey_otel._catalog import CATALOG
+from huey_otel._options.table import DISABLED, OPTIONS
 from huey_otel.events import CONSTANTS
 from huey_otel.mapping import Published, Row, Span
 
@@ -94,6 +95,17 @@ def mappings() -> str:
     )
 
 
+def options() -> str:
+    """The options of `instrument`, and the variable that has no argument."""
+    head = "| argument of `instrument` | environment | default | |\n|---|---|---|---|\n"
+    return head + "\n".join(
+        f"| {f'`{one.name}`' if one.name else ''} "
+        f"| {f'`{one.variable}`' if one.variable else ''} "
+        f"| {one.default_text} | {one.purpose.replace('|', chr(92) + '|')} |"
+        for one in (*OPTIONS.values(), DISABLED)
+    )
+
+
 def _span(row: Row) -> str:
     if row.span is Span.NONE:
         return ""
@@ -126,6 +138,7 @@ TABLES = {
     "endings": endings,
     "mapping": mappings,
     "metrics": metrics,
+    "options": options,
 }
 
 

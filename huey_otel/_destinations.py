@@ -6,7 +6,7 @@ from typing import Any
 from huey_otel import _emitter
 from huey_otel._emitter import RedisEventEmitter
 from huey_otel._feed import Feed
-from huey_otel._settings import Settings
+from huey_otel._options.settings import Settings
 
 
 class Destinations:

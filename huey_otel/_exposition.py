@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from huey_otel._consumers import RunningConsumer
 from huey_otel._contents import Meaning
-from huey_otel._exposed import Exposed
 from huey_otel._forks import in_child
 from huey_otel._metrics import Metrics
+from huey_otel._options.settings import Exposed
 from huey_otel._producer import ProducerCounter
 from huey_otel._queues import Queues
 from huey_otel._unclaimed import Unclaimed, unclaimed

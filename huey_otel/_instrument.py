@@ -1,183 +1,190 @@
 """instrument() and uninstrument(): settings in, parts assembled."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Never
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
 
 from huey.api import Huey
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from huey_otel import _names as n
-from huey_otel import _settings
 from huey_otel._emitter import RedisEventEmitter
 from huey_otel._forks import look_around
 from huey_otel._instrumentation import Instrumentation, instrumentation_of
+from huey_otel._log import warn
+from huey_otel._options import settings as merged
+from huey_otel._options.settings import Propagation, Settings
+from huey_otel._options.table import OPTIONS
 from huey_otel._redaction import shown
-from huey_otel._settings import Propagation, Settings
-from huey_otel._values import UNSET, NotGiven, given_or_none
-from huey_otel.observed.consumer import offer_constants
+from huey_otel.observed.consumer import existing, offer_constants
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-OPTIONS: Final = (
-    "events",
-    "channel",
-    "publish_enqueued",
-    "tracebacks",
-    "flush_timeout",
-    "tracer_provider",
-    "propagation",
-    "link_after",
-    "span_naming",
-    "envelope",
-    "semconv_metrics",
-    "meter_provider",
-    "registry",
-    "metrics_host",
-    "metrics_port",
-    "duration_buckets",
-    "wait_buckets",
-)
-
-_TRACER_PROVIDER: Final = "an opentelemetry.trace.TracerProvider, or None"
-_METER_PROVIDER: Final = "an opentelemetry.metrics.MeterProvider, or None"
-_REGISTRY: Final = "a prometheus_client.CollectorRegistry, or None for the default one"
-
 offer_constants()
 
 
-def instrument(
-    huey: Huey,
-    *,
-    events: RedisEventEmitter | NotGiven | None = UNSET,
-    channel: str | NotGiven | None = UNSET,
-    publish_enqueued: bool | NotGiven = UNSET,
-    tracebacks: bool | NotGiven = UNSET,
-    flush_timeout: float | NotGiven = UNSET,
-    tracer_provider: TracerProvider | NotGiven | None = UNSET,
-    propagation: Propagation | NotGiven = UNSET,
-    link_after: float | NotGiven = UNSET,
-    span_naming: str | NotGiven = UNSET,
-    envelope: bool | NotGiven = UNSET,
-    semconv_metrics: bool | NotGiven = UNSET,
-    meter_provider: MeterProvider | NotGiven | None = UNSET,
-    registry: "CollectorRegistry | NotGiven | None" = UNSET,
-    metrics_host: str | NotGiven = UNSET,
-    metrics_port: int | NotGiven | None = UNSET,
-    duration_buckets: Iterable[float] | NotGiven = UNSET,
-    wait_buckets: Iterable[float] | NotGiven = UNSET,
-    **unknown: Never,
-) -> Instrumentation:
+class Options(TypedDict, total=False):
+    """The options of `instrument` for type checkers; the table has what they mean."""
+
+    events: RedisEventEmitter | str | bool | None
+    channel: str | None
+    publish_enqueued: bool | str
+    tracebacks: bool | str
+    flush_timeout: float
+    tracer_provider: TracerProvider | None
+    propagation: Propagation
+    link_after: float
+    span_naming: str
+    envelope: bool | str
+    semconv_metrics: bool | str
+    meter_provider: MeterProvider | None
+    registry: "CollectorRegistry | None"
+    metrics_host: str
+    metrics_port: int | str | None
+    duration_buckets: Iterable[float]
+    wait_buckets: Iterable[float]
+
+
+def instrument(huey: Huey, **options: Unpack[Options]) -> Instrumentation:
     """Make *huey* observable; all that is needed, once, where the queue is defined.
 
-    *events* says where the consumer's events are published: by default on the
-    queue's own Redis, None for nowhere. *channel* None is the queue's name.
-    *publish_enqueued* adds an event for each task put on the queue,
-    *tracebacks* False leaves them out. *flush_timeout* is how many seconds a
-    shutdown waits for telemetry at most.
-
-    Spans go to *tracer_provider*, by default the application's, else to one
-    built from the `OTEL_*` environment. *propagation* says whether an attempt
-    is a child of its enqueue, linked to it, or neither; `auto` links those that
-    were put off for more than *link_after* seconds. *span_naming* `queue` names
-    spans strictly by the semantic conventions. *envelope* True lets messages
-    carry context that are not made by pickle; then all that share the queue
-    must be instrumented. *semconv_metrics* True tells the semantic conventions'
-    metrics to *meter_provider*, by default one built from the environment, else
-    the application's.
-
-    A consumer shows its metrics in *registry*, by default prometheus_client's
-    own, and serves them on *metrics_host* (localhost) and *metrics_port* (9464;
-    0 picks a free one, None serves nothing), with *duration_buckets* and
-    *wait_buckets* in seconds. What is not given comes from the
-    environment, `HUEY_OTEL_*`. A second call for one huey returns the same
-    Instrumentation. Raises TypeError or ValueError for what is not accepted.
+    Its consumer publishes events, exports spans and serves metrics from then on, also
+    where it runs already. What is not given comes from the environment, else it has
+    its default. A second call for one huey returns the same Instrumentation. Raises
+    TypeError or ValueError for what is not accepted, ValueError for a second call
+    with other options, and RuntimeError where the huey's consumer has forked its
+    workers already.
     """
-    given = {name: value for name, value in locals().items() if name in OPTIONS}
     if not isinstance(huey, Huey):
         raise TypeError(
             f"instrument({shown(huey)}): expected a huey.Huey, such as"
             " RedisHuey('my-app')"
             " (a MiniHuey has no consumer and no storage to observe)"
         )
-    checked = check(**given, **unknown)
+    settings = check(options)
     known = instrumentation_of(huey)
     if known is not None and not known.automatic:
+        _refuse_others(known.settings, settings, options)
         return known
     if known is not None:
         # Who asks for it in the code knows better than `opentelemetry-instrument`.
         known.uninstrument()
-    return begin(huey, checked)
+    return begin(huey, settings)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """The arguments of `instrument`, merged with the environment."""
-
-    settings: Settings
-    emitter: RedisEventEmitter | None
-    tracer_provider: TracerProvider | None
-    meter_provider: MeterProvider | None
-    registry: "CollectorRegistry | None"
-
-
-def check(
-    *,
-    events: Any = UNSET,
-    tracer_provider: Any = UNSET,
-    meter_provider: Any = UNSET,
-    registry: Any = UNSET,
-    **plain: Any,
-) -> Checked:
-    """Merge arguments of `instrument` with the environment; raises as it does."""
-    unknown = sorted(plain.keys() - set(OPTIONS))
-    if unknown:
-        raise TypeError(
-            f"instrument() does not know {', '.join(unknown)};"
-            f" accepted are {', '.join(OPTIONS)}"
+def _documented(function: Callable[..., Instrumentation]) -> None:
+    """Give *function* the signature and the help text that the table makes."""
+    positional, keyword = (
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.KEYWORD_ONLY,
+    )
+    parameters = [inspect.Parameter("huey", positional, annotation=_Plain("Huey"))]
+    lines = [inspect.cleandoc(function.__doc__ or ""), "", "Options:"]
+    for option in OPTIONS.values():
+        default, kind = _Plain(option.default_text), _Plain(option.types)
+        parameters.append(
+            inspect.Parameter(option.name, keyword, default=default, annotation=kind)
         )
-    if events is not UNSET and not isinstance(events, RedisEventEmitter | None):
-        raise TypeError(
-            f"events={shown(events)}: expected a RedisEventEmitter,"
-            " or None for no events"
+        variable = f", {option.variable}" if option.variable else ""
+        lines.append(f"  {option.name} ({option.default_text}{variable})")
+        # A help text has no links.
+        purpose = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", option.purpose)
+        lines += textwrap.wrap(
+            purpose, 72, initial_indent="    ", subsequent_indent="    "
         )
-    for argument, given, method, expected in (
-        ("tracer_provider", tracer_provider, "get_tracer", _TRACER_PROVIDER),
-        ("meter_provider", meter_provider, "get_meter", _METER_PROVIDER),
-        ("registry", registry, "register", _REGISTRY),
-    ):
-        if given_or_none(given) is not None and not hasattr(given, method):
-            raise TypeError(f"{argument}={given!r}: expected {expected}")
-    settings = _settings.read(events=events, **plain)
-    emitter = given_or_none(events)
-    if settings.events_url is not None:
-        emitter = _from_environment(settings.events_url)
-    return Checked(
-        settings=settings,
-        emitter=emitter,
-        tracer_provider=given_or_none(tracer_provider),
-        meter_provider=given_or_none(meter_provider),
-        registry=given_or_none(registry),
+    function.__doc__ = "\n".join(lines)
+    vars(function)["__signature__"] = inspect.Signature(
+        parameters, return_annotation=_Plain(Instrumentation.__name__)
     )
 
 
-def begin(huey: Huey, checked: Checked, *, automatic: bool = False) -> Instrumentation:
-    """Instrument *huey*, which is not; *automatic* when nobody named it."""
-    if not checked.settings.disabled:
+class _Plain:
+    """What a signature shows as it is, without quotes."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+_documented(instrument)
+
+
+def check(options: Mapping[str, Any]) -> Settings:
+    """Merge options of `instrument` with the environment; raises as it does."""
+    settings = merged.read(options)
+    events = settings.events
+    if isinstance(events, str):
+        events = _emitter_of(events, "events" if "events" in options else n.ENV_EVENTS)
+    if not isinstance(events, bool | RedisEventEmitter):
+        raise TypeError(
+            f"events={shown(events)}: expected {OPTIONS['events'].kind.accepted}"
+        )
+    channel = settings.channel
+    own = getattr(events, "channel", None)
+    if own is not None:
+        if options.get("channel") not in (None, own):
+            raise ValueError(
+                f"channel={channel!r}: events= has the channel {own!r};"
+                " expected the same, or one of the two"
+            )
+        channel = own
+    return replace(settings, events=events, channel=channel)
+
+
+def _emitter_of(url: str, name: str) -> RedisEventEmitter:
+    try:
+        return RedisEventEmitter(url=url)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _refuse_others(known: Settings, wanted: Settings, given: Mapping[str, Any]) -> None:
+    """ValueError if one of the options *given* is not what *known* has in effect."""
+    for name in given:
+        before, now = _in_effect(known, name), _in_effect(wanted, name)
+        # Two emitters of one URL are the same.
+        if before != now and (type(before), repr(before)) != (type(now), repr(now)):
+            raise ValueError(
+                f"{name}={shown(given[name])}: this huey is instrumented already, with"
+                f" {name}={shown(before)}; expected the same, or"
+                " uninstrument(huey) first"
+            )
+
+
+def _in_effect(settings: Settings, name: str) -> object:
+    """What option *name* is in *settings*."""
+    if hasattr(settings, name):
+        return getattr(settings, name)
+    return getattr(settings.exposed, name.removeprefix("metrics_"))
+
+
+_warned: Final[set[str]] = set()
+
+
+def begin(
+    huey: Huey, settings: Settings, *, automatic: bool = False
+) -> Instrumentation:
+    """Instrument *huey*, which is not; *automatic* when nobody named it.
+
+    Raises RuntimeError where its consumer has forked its workers already.
+    """
+    for warning in settings.warnings:
+        if warning not in _warned:
+            _warned.add(warning)
+            warn("%s", warning)
+    consumers = []
+    if not settings.disabled:
         look_around()
-    instrumentation = Instrumentation(
-        huey,
-        checked.settings,
-        checked.emitter,
-        checked.tracer_provider,
-        checked.registry,
-        meter_provider=checked.meter_provider,
-        automatic=automatic,
-    )
-    if not checked.settings.disabled:
-        instrumentation.begin()
+        consumers = existing(huey)
+    instrumentation = Instrumentation(huey, settings, automatic=automatic)
+    instrumentation.begin(consumers)
     return instrumentation
 
 
@@ -186,10 +193,3 @@ def uninstrument(huey: Huey) -> None:
     known = instrumentation_of(huey)
     if known is not None:
         known.uninstrument()
-
-
-def _from_environment(url: str) -> RedisEventEmitter:
-    try:
-        return RedisEventEmitter(url=url)
-    except ValueError as error:
-        raise ValueError(f"{n.ENV_EVENTS}: {error}") from None

@@ -2,29 +2,27 @@
 
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 from huey.api import Huey
 from huey.constants import WORKER_PROCESS
 from huey.consumer import Consumer
-from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import TracerProvider
 
+from huey_otel import _names as n
 from huey_otel import _process, _start_line
 from huey_otel._consumers import RunningConsumer
 from huey_otel._contents import Meaning
-from huey_otel._emitter import RedisEventEmitter
 from huey_otel._exposition import Exposition
 from huey_otel._losses import LOSSES
+from huey_otel._options.settings import Settings
+from huey_otel._options.values import checked_seconds
 from huey_otel._outputs import Outputs
 from huey_otel._provider import Provided
 from huey_otel._records import Sink, Source
 from huey_otel._routes import Route
-from huey_otel._settings import Settings
-from huey_otel._values import checked_seconds
 from huey_otel.observed import huey as hueys
 from huey_otel.observed import serializer as serializers
 from huey_otel.observed.health import Health
@@ -32,9 +30,6 @@ from huey_otel.observed.observation import Observation
 from huey_otel.observed.periodic import Timetable
 from huey_otel.observed.recorder import Recorder
 from huey_otel.observed.tracing import Tracing
-
-if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
 
 _PRODUCERS_EXIT: Final = 1.0
 """Seconds that a process which runs no consumer waits for its events at most."""
@@ -59,22 +54,20 @@ class Instrumentation:
         self,
         huey: Huey,
         settings: Settings,
-        emitter: RedisEventEmitter | None,
-        tracer_provider: TracerProvider | None,
-        registry: "CollectorRegistry | None",
         *,
-        meter_provider: MeterProvider | None = None,
         automatic: bool = False,
     ) -> None:
         self.automatic = automatic
+        self.settings = settings
         self._huey = huey
-        self._settings = settings
         self._shared = _process.shared()
         self._number = self._shared.number()
         self._exposition = (
-            Exposition(registry, settings.exposed)
+            Exposition(settings.registry, settings.exposed)
             if settings.disabled
-            else self._shared.exposition(self._number, registry, settings.exposed)
+            else self._shared.exposition(
+                self._number, settings.registry, settings.exposed
+            )
         )
         self._health: Health | None = None
         self._outputs = Outputs(
@@ -83,26 +76,33 @@ class Instrumentation:
             self._shared,
             settings,
             self._exposition,
-            emitter=emitter,
-            tracer_provider=tracer_provider,
-            meter_provider=meter_provider,
+            emitter=None if isinstance(settings.events, bool) else settings.events,
+            tracer_provider=settings.tracer_provider,
+            meter_provider=settings.meter_provider,
         )
         self._observation: Observation | None = None
         self._limit = min(settings.flush_timeout, _PRODUCERS_EXIT)
 
-    def begin(self) -> None:
-        """Swap our classes in; what huey does from now on is seen."""
+    def begin(self, consumers: Sequence[Consumer] = ()) -> None:
+        """Swap our classes in; what huey does from now on is seen.
+
+        *consumers* are those that it has made already, and has started perhaps.
+        """
+        if self.settings.disabled:
+            # Events of others may be read here all the same.
+            self._outputs.offer_events()
+            return
         recorder = Recorder(
             self._huey,
             self._number,
             self._shared.relay,
-            self._settings,
+            self.settings,
             self._produced,
         )
         self._observation = Observation(
             self,
             recorder,
-            Tracing(self._huey.name, self._settings, self._outputs.provided),
+            Tracing(self._huey.name, self.settings, self._outputs.provided),
             storage_is=self._outputs.storage_is,
             lifecycle=self,
         )
@@ -112,6 +112,8 @@ class Instrumentation:
         try:
             self._outputs.attach()
             hueys.observe(self._huey, self._observation)
+            for consumer in consumers:
+                self._observation.adopt(consumer)
         except BaseException:
             # A class that cannot be subclassed without arguments of its own.
             self.uninstrument()
@@ -124,7 +126,7 @@ class Instrumentation:
         ValueError for what is no number of seconds.
         """
         if timeout is None:
-            timeout = self._settings.flush_timeout
+            timeout = self.settings.flush_timeout
         timeout = checked_seconds(timeout, f"timeout={timeout!r}")
         if self._observation is None:
             return True
@@ -134,12 +136,14 @@ class Instrumentation:
         """Put huey's own classes back; what was seen until now is still delivered."""
         observation, self._observation = self._observation, None
         if observation is None:
+            if self.settings.disabled:
+                self._outputs.release()
             return
         observation.release_consumers()
         if hueys.observation_of(self._huey) is observation:
             hueys.release(self._huey)
         self._outputs.release()
-        self._outputs.flush(self._settings.flush_timeout)
+        self._outputs.flush(self.settings.flush_timeout)
         self._shared.remove(self._number)
         self._outputs.destinations.close()
 
@@ -147,6 +151,16 @@ class Instrumentation:
     def dropped(self) -> Mapping[str, int]:
         """What telemetry this process lost so far, by reason; its workers' included."""
         return LOSSES.counts()
+
+    def __repr__(self) -> str:
+        queue = f"<Instrumentation of queue {self._huey.name!r}"
+        if self.settings.disabled:
+            return f"{queue}: off, {n.ENV_DISABLED} is set>"
+        if self._observation is None:
+            return f"{queue}: undone>"
+        page = self._shared.page.where(self.settings.exposed)
+        events = self._outputs.destinations
+        return f"{queue}: metrics {page}; events {events}; {self._outputs}>"
 
     def __enter__(self) -> Self:
         return self
@@ -171,7 +185,7 @@ class Instrumentation:
 
     def consumer_starts(self, consumer: Consumer) -> None:
         """Be ready for its workers, before they are forked."""
-        self._limit = self._settings.flush_timeout
+        self._limit = self.settings.flush_timeout
         self._shared.patience.begin()
         if consumer.worker_type == WORKER_PROCESS:
             self._shared.patience.share()
@@ -201,14 +215,14 @@ class Instrumentation:
         self._exposition.add(self._number, shown, storage, meaning)
         self._health = Health(consumer)
         self._shared.page.open(
-            self._number, self._exposition, self._settings.exposed, self._health
+            self._number, self._exposition, self.settings.exposed, self._health
         )
         _start_line.log(
             queue=self._huey.name,
-            page=self._shared.page.where(self._settings.exposed),
+            page=self._shared.page.where(self.settings.exposed),
             events=str(self._outputs.destinations),
             spans=self._outputs.provided().where,
-            propagation=self._settings.propagation,
+            propagation=self.settings.propagation,
             periodic=consumer.periodic,
         )
 

@@ -36,7 +36,7 @@ class HueyInstrumentor(BaseInstrumentor):
 
     def _instrument(self, **options: Any) -> None:
         """Begin; raises TypeError or ValueError for what is not accepted."""
-        check(**options)
+        check(options)
         self._begun = weakref.WeakSet()
 
         def made(
@@ -55,7 +55,7 @@ class HueyInstrumentor(BaseInstrumentor):
     @guarded
     def _begin(self, huey: Huey, options: dict[str, Any]) -> None:
         if instrumentation_of(huey) is None:
-            self._begun.add(begin(huey, check(**options), automatic=True))
+            self._begun.add(begin(huey, check(options), automatic=True))
 
     def _uninstrument(self, **_options: Any) -> None:
         """End; what the application has instrumented itself stays so."""

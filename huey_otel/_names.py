@@ -3,12 +3,15 @@
 from typing import Final
 
 DISTRIBUTION: Final = "huey-otel"
-LOGGER: Final = "huey_otel"
+LOGGER: Final = "huey.otel"
+"""A child of huey's own logger, so that our lines are where huey's are."""
+
 UNKNOWN_TASK: Final = "_unknown"
 OTHER_TASK: Final = "_other"
 OTHER_EXCEPTION: Final = "other"
 REDIS_CLIENT_NAME: Final = "huey-otel"
 
+ENV_PREFIX: Final = "HUEY_OTEL_"
 ENV_DISABLED: Final = "HUEY_OTEL_DISABLED"
 ENV_EVENTS: Final = "HUEY_OTEL_EVENTS"
 ENV_CHANNEL: Final = "HUEY_OTEL_CHANNEL"

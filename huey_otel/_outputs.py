@@ -15,11 +15,11 @@ from huey_otel._emitter import RedisEventEmitter
 from huey_otel._exposition import Exposition
 from huey_otel._forks import in_child
 from huey_otel._lost_spans import LostSpans
+from huey_otel._options.settings import Settings
 from huey_otel._process import Shared
 from huey_otel._provider import Provided
 from huey_otel._records import Sink
 from huey_otel._semconv import SemconvMetrics
-from huey_otel._settings import Settings
 from huey_otel.observed import serializer as serializers
 from huey_otel.observed import storage as storages
 
@@ -65,6 +65,11 @@ class Outputs:
         )
         self._serializer: Any = None
 
+    def offer_events(self) -> None:
+        """Let the storage be listened to, and do nothing else."""
+        storage = self._huey.storage
+        storages.observe(storage, *self.destinations.of(storage))
+
     def attach(self) -> None:
         """Observe the storage and the serializer that huey has now."""
         self.storage_is(self._huey.storage)
@@ -87,6 +92,10 @@ class Outputs:
             resolved.prepare()
             self._prepared = True
         return resolved
+
+    def __str__(self) -> str:
+        resolved = self._resolved
+        return f"spans {'not asked for yet' if resolved is None else resolved.where}"
 
     def _look_again(self) -> None:
         """Follow a serializer and a storage that huey was given since."""

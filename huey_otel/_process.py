@@ -5,10 +5,10 @@ import weakref
 from multiprocessing import util
 from typing import TYPE_CHECKING, Final, Protocol
 
-from huey_otel._exposed import Exposed
 from huey_otel._exposition import Exposition, Page, is_default
 from huey_otel._forks import in_child
 from huey_otel._guard import guarded
+from huey_otel._options.settings import Exposed
 from huey_otel._patience import Patience
 from huey_otel._relay import Relay
 from huey_otel._routes import Routes

@@ -19,3 +19,10 @@ def positive(text: str) -> float:
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0")
     return number
+
+
+def port(text: str) -> int:
+    """Read a port to listen on; servers take a higher number modulo 65,536."""
+    if not text.isascii() or not text.isdecimal() or not 0 < int(text) <= 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a port from 1 to 65535")
+    return int(text)

@@ -30,8 +30,7 @@ def configure(
     root.addHandler(handler)
     # Debugging a queue is not debugging every library.
     root.setLevel(max(level, logging.INFO))
-    for name in ("huey", "huey_otel"):
-        logging.getLogger(name).setLevel(level)
+    logging.getLogger("huey").setLevel(level)
 
 
 def _name_span(record: logging.LogRecord) -> bool:

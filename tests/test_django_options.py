@@ -5,7 +5,7 @@ import re
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from huey_otel._instrument import OPTIONS
+from huey_otel._options.table import OPTIONS
 from huey_otel.django import options
 
 QUEUES = (None, "emails", "reports")

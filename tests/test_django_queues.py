@@ -184,7 +184,7 @@ def test_each_queue_gets_its_own_options(start):
         "from django_huey import get_queue\n"
         "from huey_otel import instrument\n"
         "queues = [get_queue(name) for name in ('emails', 'reports')]\n"
-        "settings = [instrument(queue)._settings for queue in queues]\n"
+        "settings = [instrument(queue).settings for queue in queues]\n"
         "print(json.dumps([[s.channel, s.exposed.port] for s in settings]))",
         INSTALLED_APPS=[OURS, DJANGO_HUEY],
         DJANGO_HUEY=SEVERAL,
@@ -325,9 +325,10 @@ IMPROPER = "django.core.exceptions.ImproperlyConfigured: "
             " expected one of task, queue",
         ),
         (
-            {"HUEY_OTEL": {"tracebacks": "no"}},
+            {"HUEY_OTEL": {"flush_timeout": "5"}},
             {},
-            "huey_otel.django, queue 'bread': tracebacks='no': expected True or False",
+            "huey_otel.django, queue 'bread': flush_timeout='5': expected a number of"
+            " seconds, 0 or more",
         ),
         (
             {},

@@ -10,14 +10,12 @@ import pytest
 
 from huey_otel import _names as n
 from huey_otel._catalog import CATALOG
-from huey_otel._instrument import OPTIONS
+from huey_otel._options.table import OPTIONS, VARIABLES
 from tests.support import ROOT, missing
 
 TABLES = runpy.run_path(str(ROOT / "docs" / "tables.py"))
 DOCUMENTS = TABLES["documents"]()
-ENVIRONMENT = sorted(
-    value for name, value in vars(n).items() if name.startswith("ENV_")
-)
+ENVIRONMENT = sorted({*VARIABLES, n.ENV_OTEL_HOST, n.ENV_OTEL_PORT})
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -281,9 +281,13 @@ def test_what_is_no_redis_is_refused_without_a_password(refused):
     assert "secret" not in str(refusal.value)
 
 
-def test_a_url_given_as_events_is_refused_without_its_password(huey):
-    with pytest.raises(TypeError, match="expected a RedisEventEmitter") as refusal:
-        instrument(huey, events=URL)
+@pytest.mark.parametrize(
+    "value",
+    ["user:secret@host", "redis:/user:secret@host", "http://user:secret@host/0"],
+)
+def test_a_url_given_as_events_is_refused_without_its_password(huey, value):
+    with pytest.raises(ValueError, match="events") as refusal:
+        instrument(huey, events=value)
 
     assert "secret" not in str(refusal.value)
 

@@ -12,9 +12,9 @@ from prometheus_client import REGISTRY, CollectorRegistry, Gauge
 
 from huey_otel import Instrumentation, instrument
 from huey_otel import _names as n
-from huey_otel._exposed import Exposed
 from huey_otel._exposition import Exposition, Page
 from huey_otel._losses import Losses
+from huey_otel._options.settings import Exposed
 from tests.support import wait_until
 from tests.support_forks import fork
 

@@ -65,9 +65,9 @@ def test_what_a_handler_of_the_log_raises_is_swallowed_and_counted(losses):
             raise ValueError(entry.getMessage())
 
     handler = Strict()
-    logging.getLogger("huey_otel").addHandler(handler)
+    logging.getLogger("huey.otel").addHandler(handler)
     result = fail(ValueError("no"))
-    logging.getLogger("huey_otel").removeHandler(handler)
+    logging.getLogger("huey.otel").removeHandler(handler)
 
     assert result is None
     assert losses.counts() == {"internal": 2}

@@ -188,14 +188,57 @@ def test_a_users_own_method_is_called_once():
     assert huey.enqueued == [result.id]
 
 
-def test_a_second_call_returns_the_same(huey):
-    first = instrument(huey)
+SAME = {
+    "nothing": {},
+    "the defaults": {"tracebacks": True, "metrics_port": 9464, "link_after": 600},
+    "in words": {"tracebacks": "on", "events": "on"},
+    "the channel": {"channel": "ch"},
+}
+
+
+@pytest.mark.parametrize("options", SAME.values(), ids=list(SAME))
+def test_a_second_call_returns_the_same(huey, monkeypatch, options):
+    monkeypatch.delenv("HUEY_OTEL_METRICS_PORT")
+    first = instrument(huey, channel="ch")
     kind = type(huey)
 
-    second = instrument(huey, channel="other")
+    second = instrument(huey, **options)
 
     assert second is first
     assert type(huey) is kind
+
+
+def test_a_second_call_with_a_like_emitter_returns_the_same(huey):
+    first = instrument(huey, events=ADDRESS, channel="ch")
+
+    assert instrument(huey, events=ADDRESS) is first
+    assert instrument(huey, events=RedisEventEmitter(url=ADDRESS)) is first
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"channel": "other"}, "channel='other': {} channel='ch'; {}"),
+        ({"tracebacks": "no"}, "tracebacks='no': {} tracebacks=True; {}"),
+        ({"metrics_port": 1}, "metrics_port=1: {} metrics_port=0; {}"),
+        ({"wait_buckets": [1]}, "wait_buckets=<list>: {} wait_buckets=<tuple>; {}"),
+        ({"events": ADDRESS}, f"events={ADDRESS!r}: {{}} events=True; {{}}"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else next(iter(value)),
+)
+def test_a_second_call_with_other_options_is_refused(
+    huey, monkeypatch, options, message
+):
+    monkeypatch.setenv("HUEY_OTEL_METRICS_PORT", "0")
+    instrument(huey, channel="ch")
+
+    with pytest.raises(ValueError, match="instrumented already") as refusal:
+        instrument(huey, **options)
+
+    assert str(refusal.value) == message.format(
+        "this huey is instrumented already, with",
+        "expected the same, or uninstrument(huey) first",
+    )
 
 
 def test_a_second_call_checks_its_arguments_all_the_same(huey):
@@ -296,22 +339,64 @@ def test_what_is_no_huey_is_refused(thing, shown):
 
 
 def test_an_unknown_option_is_refused(huey):
-    with pytest.raises(TypeError) as refusal:
+    with pytest.raises(TypeError, match="does not know chanel") as refusal:
         instrument(huey, chanel="x", trace=True)
 
-    assert str(refusal.value) == (
-        "instrument() does not know chanel, trace; accepted are"
-        " events, channel, publish_enqueued, tracebacks, flush_timeout,"
-        " tracer_provider, propagation, link_after, span_naming, envelope,"
-        " semconv_metrics, meter_provider, registry,"
-        " metrics_host, metrics_port, duration_buckets, wait_buckets"
-    )
+    assert "(did you mean channel?)" in str(refusal.value)
+    assert type(huey) is MemoryHuey
 
 
-@pytest.mark.parametrize("events", ["redis://localhost", True, 0, object()])
+def test_it_says_what_it_is(huey, monkeypatch):
+    instrumentation = instrument(huey, events=ADDRESS)
+    running = repr(instrumentation)
+    instrumentation.uninstrument()
+    undone = repr(instrumentation)
+    monkeypatch.setenv("HUEY_OTEL_DISABLED", "1")
+
+    assert [running, undone, repr(instrument(huey))] == [
+        "<Instrumentation of queue 'my-app': metrics off; events on channel 'my-app' of"
+        " redis://127.0.0.1:1; spans not asked for yet>",
+        "<Instrumentation of queue 'my-app': undone>",
+        "<Instrumentation of queue 'my-app': off, HUEY_OTEL_DISABLED is set>",
+    ]
+
+
+@pytest.mark.parametrize("events", [0, object(), RedisEventEmitter])
 def test_events_that_are_no_emitter_are_refused(huey, events):
-    with pytest.raises(TypeError, match="expected a RedisEventEmitter, or None"):
+    with pytest.raises(TypeError, match=r"events=.*expected off .*RedisEventEmitter"):
         instrument(huey, events=events)
+
+
+def test_events_may_be_a_url(huey):
+    instrument(huey, events=ADDRESS)
+
+    emitter, channel = huey.storage._huey_otel_events
+
+    assert (emitter.address, channel) == ("redis://127.0.0.1:1", "my-app")
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("redis://host:99999/0", " (Port out of range 0-65535)"),
+        ("http://host/0", ""),
+        ("redis://host/first", " ('first' is no database number)"),
+    ],
+)
+@pytest.mark.parametrize("way", ["events", "HUEY_OTEL_EVENTS"])
+def test_a_url_that_is_none_of_redis_is_refused(huey, monkeypatch, way, url, reason):
+    options = {"events": url}
+    if way != "events":
+        monkeypatch.setenv(way, url)
+        options = {}
+
+    with pytest.raises(ValueError, match="expected a Redis URL") as refusal:
+        instrument(huey, **options)
+
+    assert str(refusal.value).startswith(
+        f"{way}: url={url!r}: expected a Redis URL: redis://, rediss:// or unix://"
+    )
+    assert reason in str(refusal.value)
 
 
 @pytest.mark.parametrize(
@@ -319,7 +404,7 @@ def test_events_that_are_no_emitter_are_refused(huey, events):
     [
         {"channel": ""},
         {"channel": 1},
-        {"publish_enqueued": "yes"},
+        {"publish_enqueued": "perhaps"},
         {"tracebacks": 1},
         {"flush_timeout": -1},
     ],
@@ -357,6 +442,29 @@ def test_disabled_it_touches_nothing(huey, monkeypatch):
         assert instrumentation.flush() is True
 
     assert type(huey) is MemoryHuey
+
+
+def test_disabled_its_storage_can_still_be_listened_to(monkeypatch):
+    monkeypatch.setenv("HUEY_OTEL_DISABLED", "1")
+    monkeypatch.setenv("HUEY_OTEL_CHANNEL", "ch")
+    huey = RedisHuey("my-app", url=ADDRESS)
+    kind = type(huey.storage)
+
+    with instrument(huey):
+        emitter, channel = huey.storage._events()
+        listens = iter(huey.storage)
+
+    assert (emitter.address, channel) == ("redis://127.0.0.1:1", "ch")
+    assert listens is not None
+    assert type(huey.storage) is kind
+
+
+def test_disabled_a_storage_without_redis_says_what_to_pass(huey, monkeypatch):
+    monkeypatch.setenv("HUEY_OTEL_DISABLED", "1")
+    instrument(huey)
+
+    with pytest.raises(ConfigurationError, match="MemoryStorage has no Redis"):
+        iter(huey.storage)
 
 
 def test_disabled_it_still_refuses_what_is_wrong(monkeypatch):
@@ -483,13 +591,19 @@ def test_with_events_off_the_storage_of_a_redis_huey_says_what_to_pass():
             id="the emitter's",
         ),
         pytest.param(
+            {"events": RedisEventEmitter(url=ADDRESS, channel="emitter")},
+            {"HUEY_OTEL_CHANNEL": "env"},
+            "emitter",
+            id="the emitter's beats the environment",
+        ),
+        pytest.param(
             {
                 "events": RedisEventEmitter(url=ADDRESS, channel="emitter"),
-                "channel": "given",
+                "channel": "emitter",
             },
             {},
-            "given",
-            id="channel= beats the emitter's",
+            "emitter",
+            id="twice the same",
         ),
     ],
 )
@@ -501,6 +615,17 @@ def test_channel(monkeypatch, options, env, channel):
     instrument(huey, **options)
 
     assert huey.storage._huey_otel_events[1] == channel
+
+
+def test_a_channel_that_is_not_the_emitters_is_refused(huey):
+    emitter = RedisEventEmitter(url=ADDRESS, channel="b")
+
+    with pytest.raises(ValueError, match="channel") as refusal:
+        instrument(huey, events=emitter, channel="a")
+
+    assert str(refusal.value) == (
+        "channel='a': events= has the channel 'b'; expected the same, or one of the two"
+    )
 
 
 def test_the_channel_elsewhere_is_the_queues_name(huey):

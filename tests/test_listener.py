@@ -61,7 +61,7 @@ def warnings(caplog):
     return [
         entry.getMessage()
         for entry in caplog.records
-        if (entry.name, entry.levelno) == ("huey_otel", logging.WARNING)
+        if (entry.name, entry.levelno) == ("huey.otel", logging.WARNING)
     ]
 
 

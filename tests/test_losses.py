@@ -24,7 +24,7 @@ def test_a_streak_is_logged_once_and_counted_fully(counted, caplog):
 
     assert counted.counts() == {"relay": 5}
     assert messages(caplog) == ["the reader is behind (counted as relay)"]
-    assert caplog.records[0].name == "huey_otel"
+    assert caplog.records[0].name == "huey.otel"
     assert caplog.records[0].levelno == logging.WARNING
 
 
@@ -112,7 +112,7 @@ def test_trouble_without_a_loss_is_logged_and_not_counted(counted, caplog):
 @pytest.fixture
 def handle():
     """Makes a function the handler of our log."""
-    logger = logging.getLogger("huey_otel")
+    logger = logging.getLogger("huey.otel")
     handlers = []
 
     def add(function):

@@ -19,10 +19,10 @@ from huey_otel import _names as n
 from huey_otel import mapping
 from huey_otel._calendar import Due
 from huey_otel._catalog import CATALOG
-from huey_otel._exposed import checked_buckets
 from huey_otel._forks import EXCLUSION
 from huey_otel._losses import Losses
 from huey_otel._metrics import Metrics
+from huey_otel._options.table import OPTIONS
 from huey_otel._producer import ProducerCounter
 from huey_otel._records import Record, Source, TaskFacts
 from huey_otel._sums import Sums
@@ -665,11 +665,11 @@ def test_histograms_carry_the_last_trace_of_each_bucket(metrics, registry):
 )
 def test_wrong_buckets_are_refused_and_named(given, error):
     with pytest.raises(error, match=r"duration_buckets.*expected"):
-        checked_buckets(given, "duration_buckets")
+        OPTIONS["duration_buckets"].argument(given)
 
 
 def test_infinity_may_be_named_as_the_last_bucket():
-    assert checked_buckets([1, 2.5, math.inf], "wait_buckets") == (1.0, 2.5)
+    assert OPTIONS["wait_buckets"].argument([1, 2.5, math.inf]) == (1.0, 2.5)
 
 
 def test_every_metric_of_the_mapping_is_moved_or_read_off(metrics):
@@ -830,6 +830,7 @@ def test_producers_counts_add_up_in_multi_process_mode(tmp_path):
 import os
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from huey_otel._options.table import OPTIONS
 from huey_otel._producer import ProducerCounter
 counter = ProducerCounter(CollectorRegistry())
 counter.inc("shop", "app.add", "call")

@@ -177,7 +177,7 @@ def test_a_variable_that_would_be_needed_is_complained_of():
 
     assert done.stdout.startswith("off, OTEL_TRACES_EXPORTER='zipkin': expected")
     assert done.stderr.startswith(
-        "huey_otel: OTEL_TRACES_EXPORTER='zipkin': expected some of console, none,"
+        "huey.otel: OTEL_TRACES_EXPORTER='zipkin': expected some of console, none,"
     )
 
 
@@ -448,7 +448,7 @@ def test_a_built_provider_is_global_and_logged_and_named(environ, service):
     assert lines[-2:] == ["True", service]
     assert '"name": "enqueue __main__.add",' in done.stdout
     assert done.stderr == (
-        "huey_otel: spans go over the console,"
+        "huey.otel: spans go over the console,"
         " by a tracer provider that is now global\n"
     )
 

@@ -42,9 +42,10 @@ with instrument(
     assert_type(instrumentation.flush(), bool)
 
 instrument(huey, propagation="auto", link_after=60, events=None)
+instrument(huey, events="redis://localhost", metrics_port="off", tracebacks="no")
 # What is no option, or of another type, is an error before anything runs.
-instrument(huey, chanel="shop")  # type: ignore[arg-type]
-instrument(huey, metrics_port="9464")  # type: ignore[arg-type]
+instrument(huey, chanel="shop")  # type: ignore[call-arg]
+instrument(huey, metrics_port=9464.0)  # type: ignore[arg-type]
 uninstrument(huey)
 
 with EventListener("redis://localhost", "shop") as listener:

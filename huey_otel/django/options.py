@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
 
-from huey_otel._instrument import OPTIONS
+from huey_otel._options.table import OPTIONS
 from huey_otel._redaction import shown
 
 SETTING: Final = "HUEY_OTEL"

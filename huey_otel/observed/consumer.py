@@ -1,13 +1,16 @@
 """The consumer's mixin: its workers are known, and the death of one is noticed."""
 
+import gc
 from contextlib import nullcontext
 from typing import Any
 
 import huey.consumer
+from huey.api import Huey
 from huey.constants import WORKER_PROCESS
 from huey.consumer import Consumer, Worker
 
 from huey_otel import _names as n
+from huey_otel._doing import HERE
 from huey_otel._forks import several_forks
 from huey_otel._guard import guarded
 from huey_otel.events import CONSTANTS
@@ -33,6 +36,9 @@ class ObservedWorker(Worker):
     def loop(self, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         workers = workers_of(self.huey)
+        if HERE.doing.worker is None:
+            # It ran before its huey was instrumented.
+            workers.worker_begins(self._huey_otel_name)
         try:
             return below.loop(*args, **kwargs)
         except _RECYCLED:
@@ -99,6 +105,34 @@ def observe(consumer: Consumer) -> None:
     swap(consumer, ObservedConsumer)
     for number, (worker, _) in enumerate(consumer.worker_threads, 1):
         _observe_worker(worker, worker_name(number))
+
+
+def existing(huey: Huey) -> list[Consumer]:
+    """The consumers of *huey* that have been made by now and were not stopped."""
+    if getattr(huey, "_timeout_handler", False) is None:
+        # huey 3: its consumer sets that, and has not.
+        return []
+    # huey 2 keeps no reference to one, so all objects are looked at.
+    objects = gc.get_objects()
+    kinds = {kind for kind in set(map(type, objects)) if issubclass(kind, Consumer)}
+    if not kinds:
+        return []
+    made: list[Any] = [one for one in objects if type(one) in kinds]
+    return [
+        consumer
+        for consumer in made
+        if getattr(consumer, "huey", None) is huey
+        and hasattr(consumer, "worker_threads")
+        and not consumer.stop_flag.is_set()
+    ]
+
+
+def has_started(consumer: Consumer) -> bool:
+    """Whether *consumer* has started its scheduler, with which it begins."""
+    scheduler: Any = consumer.scheduler
+    # A thread and a process have an ident then, a greenlet says so itself.
+    started = getattr(scheduler, "started", False)
+    return bool(started or getattr(scheduler, "ident", None))
 
 
 def release(consumer: Consumer) -> None:

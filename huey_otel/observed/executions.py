@@ -41,6 +41,8 @@ class ExecutingHuey(Huey):
         below: Any = super()
         seen = self._huey_otel
         here = HERE.doing
+        if seen.alone:
+            seen.find_consumer(self)
         try:
             if here.dequeue_errors:
                 seen.inward.still_failing()

@@ -4,9 +4,12 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from huey.api import Huey
+from huey.constants import WORKER_PROCESS
 from huey.consumer import Consumer
 
 from huey_otel._guard import guarded
+from huey_otel._log import warn
 from huey_otel.observed import consumer as consumers
 from huey_otel.observed.errors import Errors
 from huey_otel.observed.inward import Inward
@@ -21,7 +24,7 @@ class Observation:
     """What the mixin of a huey calls, by what it is about.
 
     *owner* is whoever made it. *storage_is* is called with each storage that
-    the huey makes.
+    the huey makes. `alone` until a consumer of the huey is known, or was looked for.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Observation:
         self.runs = Runs(recorder, tracing, self.errors)
         self.workers = Workers(recorder, lifecycle)
         self._storage_is = storage_is
+        self.alone = True
         self._consumers: weakref.WeakSet[Consumer] = weakref.WeakSet()
 
     @guarded
@@ -50,8 +54,43 @@ class Observation:
     @guarded
     def consumer_made(self, consumer: Consumer) -> None:
         """Huey has made *consumer*, which has not started yet."""
+        self._see(consumer)
+
+    def _see(self, consumer: Consumer) -> None:
+        self.alone = False
         consumers.observe(consumer)
         self._consumers.add(consumer)
+
+    @guarded
+    def find_consumer(self, huey: Huey) -> None:
+        """Somebody pops from *huey*; its consumer may not be made by `create_consumer`.
+
+        Looked for once, at the first message.
+        """
+        self.alone = False
+        for consumer in consumers.existing(huey):
+            try:
+                self.adopt(consumer)
+            except RuntimeError as error:
+                warn("%s", error)
+
+    def adopt(self, consumer: Consumer) -> None:
+        """See *consumer* too, which was made by others, and may run already.
+
+        Raises RuntimeError where it has forked its workers, which nothing reaches.
+        """
+        started = consumers.has_started(consumer)
+        if started and consumer.worker_type == WORKER_PROCESS:
+            raise RuntimeError(
+                f"the consumer of queue {consumer.huey.name!r} has forked its workers"
+                " already, and they cannot be observed any more: call"
+                " instrument(huey) where the queue is defined, and make the consumer"
+                " by huey.create_consumer()"
+            )
+        self._see(consumer)
+        if started:
+            self.workers.consumer_starts(consumer)
+            self.workers.consumer_started(consumer)
 
     def release_consumers(self) -> None:
         """Put the classes of all its consumers back."""

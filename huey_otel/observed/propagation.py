@@ -18,7 +18,7 @@ from huey_otel import _names as n
 from huey_otel._attempts import Attempt
 from huey_otel._carrier import Carrier
 from huey_otel._guard import guarded
-from huey_otel._settings import Settings
+from huey_otel._options.settings import Settings
 from huey_otel.observed.links import links_of
 from huey_otel.observed.w3c import TRACEPARENT, is_default, read, traceparent
 

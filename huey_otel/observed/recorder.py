@@ -12,10 +12,10 @@ from huey_otel import _names as n
 from huey_otel import events as e
 from huey_otel._attempts import Attempt
 from huey_otel._doing import HERE
+from huey_otel._options.settings import Settings
 from huey_otel._outgoing import Outgoing
 from huey_otel._records import Record, TaskFacts, record_of
 from huey_otel._relay import Relay
-from huey_otel._settings import Settings
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 - huey's are naive UTC
 _MOST_NAMES: Final = 10_000

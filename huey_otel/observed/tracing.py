@@ -13,9 +13,9 @@ from huey_otel import _names as n
 from huey_otel._attempts import Attempt
 from huey_otel._carrier import Carrier
 from huey_otel._guard import guarded
+from huey_otel._options.settings import Settings
 from huey_otel._outgoing import Current, Outgoing
 from huey_otel._provider import Provided
-from huey_otel._settings import Settings
 from huey_otel._span_start import start_of
 from huey_otel.observed.links import named
 from huey_otel.observed.operation import Operation

@@ -4,13 +4,15 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from huey.constants import WORKER_PROCESS
+from huey.constants import WORKER_PROCESS, WORKER_THREAD
 
 from huey_otel import mapping
 from huey_otel._attempts import Attempt, disown_all, unfinished
 from huey_otel._doing import HERE
 from huey_otel._forks import look_around
+from huey_otel._greenlets import patched
 from huey_otel._guard import guarded
+from huey_otel._log import warn
 from huey_otel._records import Record
 from huey_otel._span_counts import SPANS
 from huey_otel.observed.recorder import Recorder
@@ -39,12 +41,24 @@ class Workers:
     def consumer_starts(self, consumer: "Consumer") -> None:
         """Before the consumer starts, so before it forks."""
         look_around()
+        if consumer.worker_type not in (WORKER_PROCESS, WORKER_THREAD):
+            self._see_to_patches()
         self._recorder.worker_type = consumer.worker_type
         # Not only for worker processes: a task may fork as well.
         self._recorder.relay.open_pipe()
         for process in _processes(consumer):
             self.process_made(consumer, process)
         self._lifecycle.consumer_starts(consumer)
+
+    def _see_to_patches(self) -> None:
+        if not patched():
+            warn(
+                "queue %s: its workers are greenlets, but gevent has not patched the"
+                " standard library, so one that waits stops them all, and the"
+                " scheduler; call gevent.monkey.patch_all() before anything else is"
+                " imported",
+                self._recorder.huey.name,
+            )
 
     @guarded
     def process_made(self, consumer: "Consumer", process: Any) -> None:

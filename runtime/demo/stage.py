@@ -153,5 +153,5 @@ class Stage:
 
     def _metrics_url(self) -> str:
         """Find in the consumer's start line where its metrics are, "" if nowhere."""
-        found = re.search(r", metrics (http\S+),", logged(self._place))
+        found = re.search(r"^  metrics: (http\S+)$", logged(self._place), re.MULTILINE)
         return found[1] if found else ""

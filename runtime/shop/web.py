@@ -21,7 +21,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, format_trace_id
 from prometheus_client import make_wsgi_app
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from runtime import logs
+from runtime import arguments, logs
 from runtime.shop import huey, tasks
 
 SERVICE = "shop-web"
@@ -173,5 +173,7 @@ def _parser() -> argparse.ArgumentParser:
         "SHOP_REDIS_URL.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="(default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8000, help="(default: %(default)s)")
+    parser.add_argument(
+        "--port", type=arguments.port, default=8000, help="(default: %(default)s)"
+    )
     return parser

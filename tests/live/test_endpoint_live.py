@@ -50,17 +50,26 @@ def start(consumer: Start, port: int) -> Start:
     return start
 
 
+def said(running: Consumer) -> list[str]:
+    """What we said in its log, each with its level and with all of its lines."""
+    logged = re.findall(
+        r"^\[[^]]*\] (\w+):([\w.]+):\w+:(.*(?:\n  .*)*)$", running.log, re.MULTILINE
+    )
+    return [f"{level}:{text}" for level, name, text in logged if name == "huey.otel"]
+
+
 def start_lines(running: Consumer) -> list[str]:
-    """Its start lines, without the time and the worker."""
-    logged = re.findall(r"^\[.*?\] (\w+:[\w.]+):\w+:(.*)$", running.log, re.MULTILINE)
-    return [
-        f"{source}:{message}" for source, message in logged if "huey-otel" in message
-    ]
+    """What it said of itself when it started."""
+    return [text for text in said(running) if "observes queue" in text]
 
 
 def warnings(running: Consumer) -> list[str]:
-    """What it said of ports; `huey_consumer` has no handler for others' loggers."""
-    return [line for line in running.log.splitlines() if line.startswith("metrics ")]
+    """What it said of ports."""
+    return [
+        text.removeprefix("WARNING:")
+        for text in said(running)
+        if text.startswith("WARNING:metrics ")
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -80,10 +89,12 @@ def test_start_line_says_once_where_everything_goes(
         where = receiver.endpoint.removeprefix("http://")
     assert SECRET not in running.log
     assert start_lines(running) == [
-        f"INFO:huey.consumer:huey-otel {version()}: queue live,"
-        f" metrics http://localhost:{port}/metrics,"
-        f" events on channel 'live' of redis://127.0.0.1:{redis_server.port},"
-        f" spans over OTLP/HTTP to {where}, propagation auto, periodic tasks on"
+        f"INFO:huey-otel {version()} observes queue live"
+        f"\n  metrics: http://localhost:{port}/metrics"
+        f"\n  events: on channel 'live' of redis://127.0.0.1:{redis_server.port}"
+        f"\n  spans: over OTLP/HTTP to {where}"
+        "\n  propagation: auto, a task runs in the trace that enqueued it"
+        "\n  periodic tasks: on"
     ]
 
 
@@ -99,10 +110,12 @@ def test_start_line_says_why_there_is_nothing(start: Start) -> None:
     running.stop()
 
     assert start_lines(running) == [
-        f"INFO:huey.consumer:huey-otel {version()}: queue live, metrics off, no port,"
-        " events off, events=None,"
-        " spans off, OTEL_EXPORTER_OTLP_ENDPOINT is not set, propagation link,"
-        " periodic tasks off"
+        f"INFO:huey-otel {version()} observes queue live"
+        "\n  metrics: off, no port"
+        "\n  events: off, events=None"
+        "\n  spans: off, OTEL_EXPORTER_OTLP_ENDPOINT is not set"
+        "\n  propagation: link, a task begins a trace with a link to its enqueue"
+        "\n  periodic tasks: off"
     ]
     assert ports == set()
 
@@ -129,8 +142,8 @@ def test_second_consumer_gets_the_port_once_the_first_is_gone(
         " another port, HUEY_OTEL_METRICS_HOST or metrics_host= another host",
         f"metrics are served on http://localhost:{port}/metrics now",
     ]
-    (said,) = start_lines(second)
-    assert f" metrics not yet, port localhost:{port} is taken, " in said
+    (begun,) = start_lines(second)
+    assert f"\n  metrics: not yet, port localhost:{port} is taken\n" in begun
     assert value(metrics(port), "huey_workers", worker_type="process") == 1
     assert second.stop() == 0
 
@@ -155,7 +168,7 @@ def test_disabled_bridge_touches_nothing(
     clients = [client["name"] for client in conn.client_list()]
     assert "huey-otel" not in clients
     assert "huey-otel" not in running.log
-    assert "huey_otel" not in running.log
+    assert "huey.otel" not in running.log
 
 
 def health(port: int) -> tuple[int, str]:
@@ -304,6 +317,6 @@ def test_restarted_consumer_gets_the_same_port_again(
     assert after is not None
     assert after > before
     assert listening(running.pid) == {port}
-    said = f" metrics http://localhost:{port}/metrics,"
-    assert [said in line for line in start_lines(running)] == [True, True]
+    shown = f"  metrics: http://localhost:{port}/metrics\n"
+    assert [shown in text for text in start_lines(running)] == [True, True]
     assert warnings(running) == []

@@ -1,0 +1,7 @@
+"""The options of `instrument()`: one table, from which everybody else takes them.
+
+`table` has a row for each option; `instrument()`'s signature and help text, the
+environment, Django's HUEY_OTEL, the README's table and the texts of errors are made
+of it. `settings` merges arguments with the environment, `values` knows what a single
+value may look like. Imports nothing of ours but names. Begin reading in `table`.
+"""

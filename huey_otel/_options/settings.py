@@ -1,0 +1,125 @@
+"""Settings: an argument beats the environment, which beats the default."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from huey.api import Task
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
+from huey_otel._export import Export, read_export
+from huey_otel._options import table
+from huey_otel._options.table import OPTIONS, Option
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+Propagation = str | Callable[[Task], str]
+"""`auto`, `child`, `link`, `none`, or what says which of these for a task."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposed:
+    """Where the metrics are, and their buckets. `port` None is nowhere."""
+
+    host: str
+    port: int | None
+    duration_buckets: tuple[float, ...]
+    wait_buckets: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What `instrument` was asked for, checked.
+
+    `events` is False for nowhere, True for the queue's own storage, a Redis URL, or
+    what was given. `channel` None is the queue's name. `flush_timeout` is in seconds.
+    `warnings` say what in the environment is ignored.
+    """
+
+    disabled: bool
+    events: Any
+    channel: str | None
+    publish_enqueued: bool
+    tracebacks: bool
+    flush_timeout: float
+    tracer_provider: TracerProvider | None
+    propagation: Propagation
+    link_after: float
+    span_naming: str
+    envelope: bool
+    semconv_metrics: bool
+    meter_provider: MeterProvider | None
+    registry: "CollectorRegistry | None"
+    export: Export
+    metrics_export: Export
+    exposed: Exposed
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def events_off(self) -> bool:
+        """Whether no events are published, on purpose."""
+        return self.events is False
+
+
+def read(given: Mapping[str, Any], env: Mapping[str, str] | None = None) -> Settings:
+    """Merge the arguments *given* with *env*, by default the process' environment.
+
+    Raises TypeError or ValueError for what is not accepted; the error says what is.
+    With HUEY_OTEL_DISABLED the environment is read as far as it can be.
+    """
+    # Empty is unset, as everywhere in OpenTelemetry.
+    env = {
+        name: value
+        for name, value in (os.environ if env is None else env).items()
+        if value.strip()
+    }
+    if given.keys() - OPTIONS.keys():
+        raise TypeError(table.unknown(given.keys() - OPTIONS.keys()))
+    if not _from(table.DISABLED, {}, env, []):
+        return _read(given, env, disabled=False)
+    try:
+        return _read(given, env, disabled=True)
+    except ValueError:
+        # Whoever turns it off at night must not be stopped by another variable.
+        return _read(given, {}, disabled=True)
+
+
+def _read(
+    given: Mapping[str, Any], env: Mapping[str, str], *, disabled: bool
+) -> Settings:
+    warnings = table.unknown_variables(env)
+    setting = {name: _from(row, given, env, warnings) for name, row in OPTIONS.items()}
+    return Settings(
+        disabled=disabled,
+        exposed=Exposed(
+            host=setting.pop("metrics_host"),
+            port=setting.pop("metrics_port"),
+            duration_buckets=setting.pop("duration_buckets"),
+            wait_buckets=setting.pop("wait_buckets"),
+        ),
+        export=read_export(env),
+        metrics_export=read_export(env, "metrics"),
+        warnings=tuple(warnings),
+        **setting,
+    )
+
+
+def _from(
+    option: Option,
+    given: Mapping[str, Any],
+    env: Mapping[str, str],
+    warnings: list[str],
+) -> Any:
+    if option.name in given:
+        return option.argument(given[option.name])
+    if option.variable in env:
+        return option.text(env[option.variable], option.variable)
+    if option.standard in env:
+        try:
+            return option.text(env[option.standard], option.standard)
+        except ValueError as error:
+            warnings.append(f"{error}; ignored")
+    return option.default

@@ -1,0 +1,224 @@
+"""Values: what an argument or the text of a variable says, and what is accepted."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+ON: Final = ("on", "yes", "true", "1")
+OFF: Final = ("off", "no", "false", "0", "none")
+"""The words that mean on and off, for every option that can be either."""
+
+_HIGHEST_PORT: Final = 65_535
+_MOST_BUCKETS: Final = 100
+
+
+class RefusedError(Exception):
+    """A value is not accepted; *reason* says what more there is to say of it.
+
+    *wrong_type* tells a value of a wrong type from a wrong value of the right one.
+    """
+
+    def __init__(self, reason: str = "", *, wrong_type: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.wrong_type = wrong_type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind of value.
+
+    `accepted` follows "expected" in an error. `check` takes an argument and returns
+    the setting that it means, `read` takes the text of a variable and returns what
+    `check` takes. Both raise RefusedError; `read` may raise ValueError instead.
+    """
+
+    accepted: str
+    check: Callable[[Any], Any]
+    read: Callable[[str], Any] = str
+
+
+def word(value: object) -> bool | None:
+    """True or False where *value* is one or says on or off, None for anything else."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        said = value.strip().lower()
+        if said in ON:
+            return True
+        if said in OFF:
+            return False
+    return None
+
+
+def _flag(value: object) -> bool:
+    said = word(value)
+    if said is None:
+        raise RefusedError(wrong_type=not isinstance(value, str))
+    return said
+
+
+FLAG: Final = Kind(
+    accepted=f"True or False, or one of {', '.join((*ON, *OFF))}", check=_flag
+)
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RefusedError(wrong_type=True)
+    if not 0 <= value < math.inf:
+        raise RefusedError
+    return float(value)
+
+
+SECONDS: Final = Kind(
+    accepted="a number of seconds, 0 or more", check=_seconds, read=float
+)
+
+
+def checked_seconds(value: object, shown: str) -> float:
+    """*value* if it is a time that one can wait, in seconds; errors call it *shown*.
+
+    Raises TypeError or ValueError.
+    """
+    try:
+        return _seconds(value)
+    except RefusedError as refused:
+        kind = TypeError if refused.wrong_type else ValueError
+        raise kind(f"{shown}: expected {SECONDS.accepted}") from None
+
+
+def choice(*accepted: str, call: str = "") -> Kind:
+    """One of *accepted*; or a callable, which *call* describes, if it is not empty."""
+
+    def check(value: Any) -> Any:
+        if call and callable(value) and not isinstance(value, type):
+            return value
+        if not isinstance(value, str):
+            raise RefusedError(wrong_type=True)
+        if value not in accepted:
+            raise RefusedError
+        return value
+
+    also = f", or {call}" if call else ""
+    return Kind(
+        accepted=f"one of {', '.join(accepted)}{also}", check=check, read=str.strip
+    )
+
+
+def _name(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise RefusedError(wrong_type=True)
+    if value == "":
+        raise RefusedError
+    return value
+
+
+CHANNEL: Final = Kind(
+    accepted="the name of a channel, a str that is not empty,"
+    " or None for the name of the queue",
+    check=_name,
+)
+
+
+def _host(value: object) -> str:
+    if not isinstance(value, str):
+        raise RefusedError(wrong_type=True)
+    if not value:
+        raise RefusedError
+    return value
+
+
+HOST: Final = Kind(
+    accepted="a host name or an address to listen on", check=_host, read=str.strip
+)
+
+
+def port(default: int) -> Kind:
+    """A port to listen on, None for none; *default* is what "on" means."""
+
+    def check(value: object) -> int | None:
+        if value is None:
+            return None
+        if isinstance(value, int) and not isinstance(value, bool):
+            if 0 <= value <= _HIGHEST_PORT:
+                return value
+            raise RefusedError
+        said = word(value)
+        if said is None or value in ("0", "1"):
+            raise RefusedError(wrong_type=not isinstance(value, str))
+        return default if said else None
+
+    def read(text: str) -> int | str:
+        # 0 and 1 are ports here, and no words.
+        text = text.strip()
+        return int(text) if text.isascii() and text.isdecimal() else text
+
+    return Kind(
+        accepted=f"a port from 0 (a free one) to {_HIGHEST_PORT},"
+        " or off (None) for no metrics page",
+        check=check,
+        read=read,
+    )
+
+
+def _buckets(value: object) -> tuple[float, ...]:
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise RefusedError(wrong_type=True)
+    bounds = tuple(value)
+    for bound in bounds:
+        if isinstance(bound, bool) or not isinstance(bound, int | float):
+            raise RefusedError(f"{bound!r} is no number", wrong_type=True)
+    if bounds and bounds[-1] == math.inf:
+        # Infinity is always there.
+        bounds = bounds[:-1]
+    increasing = all(a < b for a, b in zip((0.0, *bounds), bounds, strict=False))
+    if not bounds or not increasing or bounds[-1] == math.inf:
+        raise RefusedError
+    if len(bounds) > _MOST_BUCKETS:
+        raise RefusedError(f"these are {len(bounds)}")
+    return tuple(float(bound) for bound in bounds)
+
+
+BUCKETS: Final = Kind(
+    accepted=f"increasing numbers of seconds above 0, at most {_MOST_BUCKETS}",
+    check=_buckets,
+    read=lambda text: [float(bound) for bound in text.split(",")],
+)
+
+
+def _destination(value: Any) -> Any:
+    """False for nowhere, True for the queue's own Redis, a URL, or an object."""
+    said = word(value)
+    if said is not None:
+        return said
+    if value is None:
+        return False
+    if isinstance(value, str):
+        if "://" not in value:
+            raise RefusedError
+        return value.strip()
+    return value
+
+
+EVENTS: Final = Kind(
+    accepted="off (None), on (the Redis of the queue), a Redis URL such as"
+    " redis://localhost:6379/0, or a RedisEventEmitter",
+    check=_destination,
+)
+
+
+def instance(accepted: str, method: str) -> Kind:
+    """An object with *method*, or None; a class that has it is none."""
+
+    def check(value: Any) -> Any:
+        if value is None:
+            return None
+        if isinstance(value, type):
+            raise RefusedError("this is the class, not an instance", wrong_type=True)
+        if not callable(getattr(value, method, None)):
+            raise RefusedError(wrong_type=True)
+        return value
+
+    return Kind(accepted=accepted, check=check)
