@@ -14,11 +14,13 @@ SOURCES := $(shell find huey_otel -name '*.py' -o -name py.typed)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help test lint types layers test-latest test-oldest wheel proof format demo
+.PHONY: help check test lint types layers test-latest test-oldest wheel proof format demo
 .PHONY: versions matrix soak bench bench-memory scrape dashboards panels trees clean
 
 help:
-	@echo "make test    every check: style, types, layers, tests, the wheel"
+	@echo "make check   style, types, layers and unit tests: under two minutes"
+	@echo "make test    every check: these, live tests, both ends of each dependency,"
+	@echo "             the wheel; about ten minutes on two cores"
 	@echo "make proof   what takes longer, its output kept in docs/proof:"
 	@echo "             make matrix, make versions and make soak"
 	@echo "make demo    a consumer, its load and what a listener sees"
@@ -38,6 +40,9 @@ ENVIRONMENTS := .venv/.stamp .venv-oldest/.stamp .venv-wheel/.stamp \
 test:
 	$(MAKE) --no-print-directory --jobs 3 lint types layers $(ENVIRONMENTS)
 	$(MAKE) --no-print-directory test-latest test-oldest wheel
+
+check: lint types layers .venv/.stamp
+	$(BIN)/pytest -q $(SIDE_BY_SIDE) --ignore tests/live --ignore tests/assets
 
 lint: .venv/.stamp
 	$(BIN)/ruff check .

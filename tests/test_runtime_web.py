@@ -133,3 +133,16 @@ def test_demo_enqueues_in_requests_of_the_same_page(huey: Huey, spans: Spans) ->
         {"POST /order": {"enqueue pack_order": {}}},
         {"POST /office": {"enqueue remind_cart": {}}},
     ]
+
+
+@pytest.mark.parametrize("port", ["99999", "0", "-1", "http", "8²"])
+def test_a_port_that_is_none_is_refused(
+    port: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        web.main(["--port", port])
+
+    assert ended.value.code == 2
+    assert (
+        f"--port: {port!r}: expected a port from 1 to 65535" in capsys.readouterr().err
+    )

@@ -194,6 +194,15 @@ ORDERED = {
 }
 
 
+def test_what_we_log_is_where_run_huey_logs(manage: Manage) -> None:
+    queue = Queue(manage, "run_huey")
+    queue.wait_until_started()
+    queue.program.stop(signal.SIGINT)
+
+    (line,) = [one for one in queue.program.log.splitlines() if "observes queue" in one]
+    assert re.match(r"\[\d{4}-.*?\] INFO:huey\.otel:MainThread:huey-otel ", line)
+
+
 @pytest.mark.parametrize("kind", ["thread", "process"])
 def test_a_request_becomes_one_trace_and_metrics_and_events_of_both_queues(
     manage, receiver, hear, database, kind
