@@ -10,10 +10,12 @@ from huey_otel import _names as n
 from huey_otel._catalog import CATALOG
 from huey_otel._families import Buckets, Trace
 from huey_otel._shown import Shown, ShownHistogram, ShownNumbers
+from huey_otel._unclaimed import is_free, names_of
 
 Encode = Callable[[Any], bytes]
 
 _EOF: Final = b"# EOF\n"
+_ENQUEUED: Final = CATALOG[n.TASKS_ENQUEUED_TOTAL]
 
 
 class Encoding:
@@ -24,15 +26,8 @@ class Encoding:
         self._openmetrics = openmetrics
 
     def of(self, metrics: Sequence[Metric]) -> bytes:
-        """The page of *metrics*, where ours are each there once.
-
-        prometheus_client's files may have what a process enqueued before its consumer
-        began, which the consumer goes on counting from.
-        """
-        ours = {one.name for one in metrics if isinstance(one, Shown)}
-        metrics = [
-            one for one in metrics if isinstance(one, Shown) or one.name not in ours
-        ]
+        """The page of *metrics*, where no name is there twice."""
+        metrics = _each_once(metrics)
         if not self._is_the_same():
             return self._encode(_Collected(metrics))
         parts = [
@@ -61,6 +56,44 @@ class Encoding:
         probes = _probes()
         expected = self._encode(_Collected(probes))
         return expected == self._of_ours(probes) + self._end
+
+
+def _each_once(metrics: Sequence[Metric]) -> list[Metric]:
+    """*metrics* without ours that have a name of others, who may claim none."""
+    ours = {one.name for one in metrics if isinstance(one, Shown)}
+    others = {
+        id(one): _of_others(one) if one.name in ours else one
+        for one in metrics
+        if not isinstance(one, Shown)
+    }
+    taken = {name for one in others.values() if one for name in names_of(one)}
+    kept = [
+        (one if is_free(one, taken) else None)
+        if isinstance(one, Shown)
+        else others[id(one)]
+        for one in metrics
+    ]
+    return [one for one in kept if one is not None]
+
+
+def _of_others(metric: Metric) -> Metric | None:
+    """What of *metric*, which has a name of ours, is not ours.
+
+    prometheus_client's files have what a process enqueued before its consumer began,
+    which the consumer goes on counting from.
+    """
+    rest = [
+        one
+        for one in metric.samples
+        if one.name != _ENQUEUED.name or set(one.labels) != set(_ENQUEUED.labels)
+    ]
+    if len(rest) == len(metric.samples):
+        return metric
+    if not rest:
+        return None
+    others = Metric(metric.name, metric.documentation, metric.type)
+    others.samples = rest
+    return others
 
 
 class _Collected:

@@ -10,7 +10,7 @@ from huey_otel._metrics import Metrics
 from huey_otel._options.settings import Exposed
 from huey_otel._producer import ProducerCounter
 from huey_otel._queues import Queues
-from huey_otel._unclaimed import Unclaimed, unclaimed
+from huey_otel._unclaimed import Unclaimed, hide, show
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -70,9 +70,7 @@ class Exposition:
             )
             metrics.seed(self.producer.retired())
             for collector in (metrics, self._queues):
-                shown = unclaimed(collector, self.registry)
-                self.registry.register(shown)
-                self._registered.append(shown)
+                self._registered.append(show(collector, self.registry))
             self.metrics = metrics
 
     def add(
@@ -103,7 +101,7 @@ class Exposition:
             return False
         self.producer.retired()
         for shown in self._registered:
-            self.registry.unregister(shown)
+            hide(shown, self.registry)
         self._registered.clear()
         self.metrics = None
         return True

@@ -119,13 +119,6 @@ class Histogram:
         return ShownHistogram(self._definition, self._bounds, self.values)
 
 
-def described(names: Iterable[str]) -> "list[Metric]":
-    """What a registry is told of metrics before they have a value."""
-    from huey_otel._shown import Shown
-
-    return [Shown(CATALOG[name]) for name in names]
-
-
 def shown(name: str, values: Mapping[Labels, float]) -> "Metric":
     """A metric whose *values* are known from elsewhere, and change no more."""
     from huey_otel._shown import ShownNumbers

@@ -1,11 +1,14 @@
 """The instrumentor: what `opentelemetry-instrument` loads, for all hueys there are."""
 
 import gc
+import os
+import sys
 import weakref
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 from huey.api import Huey
+from huey.consumer import Consumer
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.instrumentation.utils import unwrap
 from wrapt import wrap_function_wrapper
@@ -25,7 +28,8 @@ class HueyInstrumentor(BaseInstrumentor):
 
     A huey is found where it is made, so `Huey.__init__` is wrapped meanwhile:
     of all that knows of a new one it is the only call that every subclass
-    makes. The huey's other methods stay what they are.
+    makes. The huey's other methods stay what they are. `Consumer.stop` is
+    wrapped because the consumer that SIGHUP begins is another program.
     """
 
     _begun: "weakref.WeakSet[Instrumentation]"
@@ -51,6 +55,7 @@ class HueyInstrumentor(BaseInstrumentor):
         for huey in _existing():
             self._begin(huey, options)
         wrap_function_wrapper(Huey, "__init__", made)
+        wrap_function_wrapper(Consumer, "stop", _stop)
 
     @guarded
     def _begin(self, huey: Huey, options: dict[str, Any]) -> None:
@@ -60,8 +65,42 @@ class HueyInstrumentor(BaseInstrumentor):
     def _uninstrument(self, **_options: Any) -> None:
         """End; what the application has instrumented itself stays so."""
         unwrap(Huey, "__init__")
+        unwrap(Consumer, "stop")
         for instrumentation in list(self._begun):
             instrumentation.uninstrument()
+
+
+def _stop(
+    stop: Callable[..., Any],
+    consumer: Consumer,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    if getattr(consumer, "_restart", False):
+        _stay_instrumented()
+    return stop(*args, **kwargs)
+
+
+@guarded
+def _stay_instrumented() -> None:
+    """Have a Python that takes the place of this one instrumented as well.
+
+    `opentelemetry-instrument` gets into Python by a directory in PYTHONPATH. Before
+    0.63b0 it is taken out there, and what huey executes would not be observed.
+    """
+    if (directory := _wrapper()) is None:
+        return
+    paths = os.environ.get("PYTHONPATH", "")
+    if directory not in paths.split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (directory, paths)))
+
+
+def _wrapper() -> str | None:
+    """Where what `opentelemetry-instrument` has Python begin with is, if it has."""
+    begun = getattr(sys.modules.get("sitecustomize"), "__file__", None) or ""
+    wrapper = sys.modules.get("opentelemetry.instrumentation.auto_instrumentation")
+    directory = os.path.dirname(os.path.abspath(begun))  # noqa: PTH100, PTH120 - as there
+    return directory if directory in getattr(wrapper, "__path__", ()) else None
 
 
 def _existing() -> Iterator[Huey]:

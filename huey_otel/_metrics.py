@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from huey_otel import _names as n
 from huey_otel._consumers import RunningConsumer, of_consumers, show_zeros
-from huey_otel._families import Labels, described, shown
+from huey_otel._families import Labels, shown
 from huey_otel._forks import EXCLUSION
 from huey_otel._kinds import Kind, kind_of
 from huey_otel._losses import LOSSES
 from huey_otel._periodic import of_periodic
 from huey_otel._records import KEYED, Key, Record, Source, Sum, TaskFacts, Total
 from huey_otel._running import of_runs
-from huey_otel._tally import COUNTERS, HISTOGRAMS, MOMENTS, Tally
+from huey_otel._tally import Tally
 from huey_otel.mapping import TABLE
 
 if TYPE_CHECKING:
@@ -24,12 +24,6 @@ _MOST_TASKS: Final = 500
 _NOTHING: Final[dict[str, Any]] = {}
 _NAME: Final = TaskFacts._fields.index("name")
 _SECONDS: Final = {status: row.seconds for status, row in TABLE.items()}
-
-_READ_OFF: Final = (
-    *(n.TASKS_IN_PROGRESS, n.TASK_RUNNING_AGE, n.WORKERS, n.WORKERS_BUSY),
-    *(n.PERIODIC_INTERVAL, n.PERIODIC_NEXT_RUN),
-    *(n.CONSUMER_INFO, n.CONSUMER_START_TIME, n.EVENTS_DROPPED_TOTAL),
-)
 
 
 class Metrics:
@@ -124,10 +118,6 @@ class Metrics:
     @staticmethod
     def _registered_by(consumers: Iterable[RunningConsumer]) -> set[Labels]:
         return {(one.queue, name) for one in consumers for name in one.tasks()}
-
-    def describe(self) -> "list[Metric]":
-        """All names, so that a registry need not collect to know them."""
-        return described((*COUNTERS, *MOMENTS, *HISTOGRAMS, *_READ_OFF))
 
     def collect(self) -> "Iterator[Metric]":
         """All metrics; the numbers are copied first, and rendered without a lock."""

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from huey_otel._forks import COLLECTING
 from huey_otel._guard import guarded
+from huey_otel._unclaimed import restricted
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -83,10 +84,10 @@ class Pages:
                 "another scrape does not end, a collector of the registry blocks",
             )
         try:
-            registry: Any = self._registry
             if names:
-                registry = registry.restricted_registry(names)
-            collected = list(registry.collect())
+                collected = restricted(self._registry, names)
+            else:
+                collected = list(self._registry.collect())
         finally:
             COLLECTING.release()
         encode, content_type = _encoder(accept)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from huey_otel import _names as n
 from huey_otel._catalog import CATALOG
 from huey_otel._families import Labels
-from huey_otel._losses import LOSSES
+from huey_otel._unclaimed import Unclaimed, claimed_in, hide, is_free, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,20 +55,39 @@ os.register_at_fork(
 
 
 class _Uncreated:
-    """Shows a counter without when it was created, another series for each of its."""
+    """Shows a counter without when it was created, another series for each of its.
 
-    def __init__(self, counter: "Counter") -> None:
+    Where *registry* collects files, these have it already.
+    """
+
+    def __init__(self, counter: "Counter", registry: "CollectorRegistry") -> None:
         self._counter = counter
-
-    def describe(self) -> "list[Metric]":
-        """Its name, so that a registry knows it."""
-        return list(self._counter.describe())
+        self._registry = registry
 
     def collect(self) -> "Iterator[Metric]":
         """What it has counted."""
+        if not _collects_files(self._registry):
+            yield from self.counted()
+
+    def counted(self) -> "Iterator[Metric]":
+        """What it has counted, whether or not files have it."""
         for metric in self._counter.collect():
             metric.samples = [one for one in metric.samples if one.name == _TOTAL.name]
             yield metric
+
+
+def _collects_files(registry: "CollectorRegistry") -> bool:
+    """Whether *registry* shows what all processes have counted in files."""
+    if not _in_files():
+        return False
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    there = list(getattr(registry, "_collector_to_names", ()))
+    return any(isinstance(one, MultiProcessCollector) for one in there)
+
+
+def _in_files() -> bool:
+    return "PROMETHEUS_MULTIPROC_DIR" in os.environ
 
 
 class ProducerCounter:
@@ -82,7 +101,8 @@ class ProducerCounter:
         self._registry = registry
         self._counter: Counter | None = None
         self._children: dict[Labels, Counter] = {}
-        self._shown: _Uncreated | None = None
+        self._shown: Unclaimed | None = None
+        self._sharing: set[CollectorRegistry] = set()
         self._over = False
         self._counting = False
         self._waiting: deque[Labels] = deque()
@@ -105,6 +125,8 @@ class ProducerCounter:
             self._counter = self._made()
         while self._waiting:
             labels = self._waiting.popleft()
+            if self._gives_way():
+                continue
             child = self._children.get(labels)
             if child is None and self._counter is not None:
                 # `labels` takes a lock and twice as long as the count itself.
@@ -112,20 +134,27 @@ class ProducerCounter:
             if child is not None:
                 child.inc()
 
-    def _made(self) -> "Counter | None":
+    def _made(self) -> "Counter":
         from prometheus_client import REGISTRY, Counter
 
         name, _, labels, text = _TOTAL
-        try:
-            counter = Counter(name, text, labels, registry=None)
-            self._shown = _Uncreated(counter)
-            (self._registry or REGISTRY).register(self._shown)
-        except ValueError as error:
-            # Somebody else has a metric of this name there.
-            self._over = True
-            LOSSES.count(n.LOSS_INTERNAL, why=f"{name} cannot be counted: {error}")
-            return None
+        counter = Counter(name, text, labels, registry=None)
+        registry = self._registry or REGISTRY
+        self._shown = show(_Uncreated(counter, registry), registry)
+        if _in_files():
+            self._sharing = {registry, REGISTRY}
         return counter
+
+    def _gives_way(self) -> bool:
+        """Whether its counts would get into the application's metric of this name.
+
+        In multi-process mode all of one name is in one file, whatever the registry.
+        """
+        return self._counter is not None and not all(
+            is_free(metric, claimed_in(registry))
+            for registry in self._sharing
+            for metric in self._counter.describe()
+        )
 
     def retired(self) -> dict[Labels, float]:
         """Leave the registry to a consumer's metrics, and say what was counted.
@@ -140,9 +169,10 @@ class ProducerCounter:
             self._children.clear()
             if counter is None or self._shown is None:
                 return {}
-            (self._registry or REGISTRY).unregister(self._shown)
+            registry = self._registry or REGISTRY
+            hide(self._shown, registry)
             return {
                 tuple(sample.labels[label] for label in _TOTAL.labels): sample.value
-                for metric in self._shown.collect()
+                for metric in _Uncreated(counter, registry).counted()
                 for sample in metric.samples
             }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from huey_otel import _names as n
 from huey_otel._contents import Contents, Meaning
-from huey_otel._families import Labels, described, shown
+from huey_otel._families import Labels, shown
 from huey_otel._forks import in_child
 from huey_otel._questions import Inquirer
 
@@ -60,10 +60,6 @@ class Queues:
     def ask(self) -> None:
         """Ask all storages; the next `collect` of this thread has their answers."""
         self._asked.answers = self._answers()
-
-    def describe(self) -> "list[Metric]":
-        """All names, so that a registry need not collect to know them."""
-        return described(_SHOWN)
 
     def collect(self) -> "Iterator[Metric]":
         """The gauges of the queues whose storages answer."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import socket
 import sys
 import time
@@ -42,6 +43,17 @@ def alarm() -> Callable[..., Any]:
     if timeout is None:
         pytest.skip("huey up to 3.4 swallows a timeout that hits it at a signal")
     return timeout
+
+
+def snippet(document: str, name: str) -> str:
+    """The block of *document* that a comment before it calls *name*."""
+    found = re.search(
+        rf"<!-- run by a test: {name} -->\n```\w*\n(.*?)```",
+        (ROOT / document).read_text(),
+        re.DOTALL,
+    )
+    assert found is not None, f"{document} has no block {name}"
+    return found[1]
 
 
 def free_port() -> int:

@@ -5,17 +5,31 @@ import re
 import runpy
 import shutil
 import subprocess
+import sys
+from types import ModuleType
 
 import pytest
 
 from huey_otel import _names as n
 from huey_otel._catalog import CATALOG
 from huey_otel._options.table import OPTIONS, VARIABLES
-from tests.support import ROOT, missing
+from tests.live.hearing import ALWAYS, FAILED
+from tests.support import ROOT, missing, snippet
 
 TABLES = runpy.run_path(str(ROOT / "docs" / "tables.py"))
 DOCUMENTS = TABLES["documents"]()
 ENVIRONMENT = sorted({*VARIABLES, n.ENV_OTEL_HOST, n.ENV_OTEL_PORT})
+
+
+APPLICATION = """
+from huey import MemoryHuey
+from huey_otel import instrument
+huey, orders = MemoryHuey("app"), []
+instrument(huey)
+@huey.task()
+def order(number):
+    orders.append(number)
+"""
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -102,3 +116,52 @@ def test_the_one_call_of_the_readme_runs(monkeypatch):
     exec(block[1], names)
 
     assert names["huey"].name == "my-app"
+
+
+def test_the_event_of_the_readme_is_one():
+    event = json.loads(snippet("README.md", "event"))
+
+    assert set(event) == {*ALWAYS, *FAILED, "duration"}
+
+
+def test_the_test_of_the_readme_passes(monkeypatch):
+    app = ModuleType("app")
+    exec(APPLICATION, vars(app))
+    monkeypatch.setitem(sys.modules, "app", app)
+    names = {}
+
+    exec(snippet("README.md", "testing"), names)
+    names["test_an_order_is_shipped"]()
+
+    assert app.orders == [7]
+
+
+def test_promtool_takes_what_scrapes_a_consumer(tmp_path):
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        missing("promtool")
+    path = tmp_path / "prometheus.yml"
+    path.write_text(snippet("README.md", "scrape"))
+
+    done = subprocess.run(
+        [promtool, "check", "config", "--lint-fatal", path],
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_sampler_of_the_document_can_be_made():
+    exec(snippet("docs/traces.md", "sampler"), {})
+
+
+def test_each_block_that_is_run_is_run_by_a_test():
+    marked = {
+        (str(path.relative_to(ROOT)), name)
+        for path in DOCUMENTS
+        for name in re.findall(r"<!-- run by a test: (.+?) -->", path.read_text())
+    }
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+
+    assert marked == set(re.findall(r'snippet\("([^"]+)", "([^"]+)"\)', tests))

@@ -122,7 +122,8 @@ def test_an_applications_metric_of_our_name_costs_that_metric_only(
     assert losses.counts() == {n.LOSS_INTERNAL: 1}
     assert [record.getMessage() for record in caplog.records] == [
         f"the application has a metric {name} of its own in the registry,"
-        " ours is not shown (counted as internal)"
+        f" so {name} of huey-otel is not shown; give instrument() a registry= of its"
+        " own to have both (counted as internal)"
     ]
 
 

@@ -687,22 +687,6 @@ def test_every_metric_of_the_mapping_is_moved_or_read_off(metrics):
     }
 
 
-def test_registry_learns_all_names_without_collecting(metrics, monkeypatch):
-    monkeypatch.setattr(metrics, "collect", None)
-    registry = CollectorRegistry(auto_describe=True)
-    registry.register(metrics)
-
-    other = Metrics()
-    with pytest.raises(ValueError, match="Duplicated timeseries"):
-        registry.register(other)
-
-
-def test_every_metric_that_is_described_is_collected(metrics):
-    described = [metric.name for metric in metrics.describe()]
-
-    assert sorted(described) == sorted(metric.name for metric in metrics.collect())
-
-
 def test_no_lock_is_held_while_a_page_is_rendered(metrics):
 
     taken = []
@@ -760,7 +744,7 @@ def test_page_pleases_a_strict_reader_of_openmetrics(metrics, registry):
     families = list(text_string_to_metric_families(encode(registry).decode()))
 
     read = {family.name: family.type for family in families}
-    assert read == {family.name: family.type for family in metrics.describe()}
+    assert read == {family.name: family.type for family in metrics.collect()}
 
 
 def test_page_pleases_promtool(metrics, registry):
@@ -813,16 +797,6 @@ def test_consumer_goes_on_counting_where_the_producer_was(metrics):
         f'huey_tasks_enqueued_total{{origin="call",{OF_TASK}}}': 3,
         f'huey_tasks_enqueued_total{{origin="pipeline",{OF_TASK}}}': 1,
     }
-
-
-def test_producer_whose_metric_another_has_taken_counts_the_loss_once(losses: Losses):
-    registry = CollectorRegistry()
-    ProducerCounter(registry).inc("shop", TASK, "call")
-    second = ProducerCounter(registry)
-    producers(second)
-
-    assert losses.counts() == {n.LOSS_INTERNAL: 1}
-    assert second.retired() == {}
 
 
 def test_producers_counts_add_up_in_multi_process_mode(tmp_path):

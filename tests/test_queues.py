@@ -12,6 +12,7 @@ from huey_otel import _names as n
 from huey_otel._forks import EXCLUSION
 from huey_otel._losses import Losses
 from huey_otel._queues import Queues
+from huey_otel._unclaimed import show
 from tests.support import wait_until
 from tests.support_forks import fork, said_in_child
 from tests.support_metrics import page
@@ -301,9 +302,9 @@ def test_help_says_how_to_aggregate(queues):
     assert all("aggregate with max, never sum" in text for text in helps.values())
 
 
-def test_registry_learns_all_names_without_asking(queues, slow):
+def test_registry_registers_them_without_asking(queues, slow):
     queues.add(1, "shop", lambda: slow)
-    CollectorRegistry(auto_describe=True).register(queues)
+    show(queues, CollectorRegistry(auto_describe=True))
 
     assert slow.asked == 0
     assert EXCLUSION.take(0.1)

@@ -103,7 +103,7 @@ def test_page_shows_the_trace_where_the_spans_go(
     answer = client.post("/order")
 
     trace_id = f"{spans.one('POST /order').context.trace_id:032x}"
-    assert f'href="http://localhost:16686/trace/{trace_id}"' in answer.text
+    assert f'href="/trace/{trace_id}"' in answer.text
     assert "3 tasks wait" in answer.text
 
 
@@ -146,3 +146,26 @@ def test_a_port_that_is_none_is_refused(
     assert (
         f"--port: {port!r}: expected a port from 1 to 65535" in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("jaeger", ["", "http://127.0.0.1:1"], ids=["none", "one"])
+def test_a_trace_that_cannot_be_is_not_looked_for(
+    jaeger: str, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_JAEGER_URL", jaeger)
+
+    trace_id = "0af7651916cd43dd8448eb211c80319c" if not jaeger else "0af7651916cd"
+
+    assert client.get(f"/trace/{trace_id}").status_code == 404
+
+
+def test_a_jaeger_that_is_away_is_asked_again(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_JAEGER_URL", "http://127.0.0.1:1")
+
+    answer = client.get("/trace/0af7651916cd43dd8448eb211c80319c")
+
+    assert answer.status_code == 200
+    assert 'http-equiv="refresh" content="1"' in answer.text
+    assert "Jaeger does not answer" in answer.text

@@ -18,6 +18,9 @@ from runtime.load.ledger import Difference
 WIDTH = 120
 """Columns, where there is no terminal to ask."""
 
+WIDEST = 86
+"""Columns that an event takes at most, with two spaces between them."""
+
 
 def console() -> Console:
     """Give the console for what standard output is, a terminal or a file."""
@@ -52,13 +55,13 @@ class Screen:
     def heading(self) -> None:
         """Name the columns of what `event` prints."""
         row = ("time", "event", "task", "id", "try", "seconds", "worker")
-        self._console.print(Text(_row(*row), style="bold"))
+        self._console.print(Text(_row(self._gap, *row), style="bold"))
 
     def event(self, event: Event) -> None:
         """Print *event*, and what was raised, if anything was; count it."""
         if event["task"] is not None:
             self._counts[event["task"]][event["status"]] += 1
-        for line in _lines(event):
+        for line in _lines(event, self._gap):
             self._show(line)
 
     def summary(self, differences: Collection[Difference] | None = None) -> None:
@@ -77,15 +80,21 @@ class Screen:
         """Print a trace as a tree."""
         self._console.print(tables.trace(spans))
 
+    @property
+    def _gap(self) -> str:
+        """What is between two columns of an event: one line is to hold it."""
+        return "  " if self._console.width > WIDEST else " "
+
     def _show(self, line: Text) -> None:
         self._console.print(line)
 
 
-def _lines(event: Event) -> Iterator[Text]:
+def _lines(event: Event, gap: str) -> Iterator[Text]:
     seconds = event["timestamp"]
     clock = time.strftime("%H:%M:%S", time.localtime(seconds))
     duration = event.get("duration")
     row = _row(
+        gap,
         f"{clock}.{int(seconds % 1 * 1000):03}",
         event["status"],
         event["task"] or "",
@@ -102,7 +111,7 @@ def _lines(event: Event) -> Iterator[Text]:
         yield Text(text, style="red", overflow="ellipsis", no_wrap=True)
 
 
-def _row(*cells: str) -> str:
+def _row(gap: str, *cells: str) -> str:
     clock, status, task, id_, attempt, seconds, worker = cells
-    left = f"{clock:12}  {status:19}  {task:16}  {id_:8}"
-    return f"{left}  {attempt:>3}  {seconds:>7}  {worker}"
+    left = (f"{clock:12}", f"{status:19}", f"{task:16}", f"{id_:8}")
+    return gap.join((*left, f"{attempt:>3}", f"{seconds:>7}", worker))

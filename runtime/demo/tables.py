@@ -29,12 +29,16 @@ COLOURS: Mapping[str, str] = {
 }
 """By status; what is not here went wrong, and is red."""
 
-COLUMNS: Mapping[str, str] = {
+OFTEN: Mapping[str, str] = {
     e.EVENT_STARTED: "started",
     e.EVENT_FINISHED: "finished",
     e.EVENT_ERROR_TASK: "failed",
-    e.EVENT_TIMEOUT: "timeout",
     e.EVENT_RETRYING: "retried",
+}
+"""What most tasks have; each has a column."""
+
+RARELY: Mapping[str, str] = {
+    e.EVENT_TIMEOUT: "timed out",
     e.EVENT_SCHEDULED: "scheduled",
     e.EVENT_LOCKED: "locked",
     e.EVENT_RATE_LIMITED: "limited",
@@ -42,6 +46,7 @@ COLUMNS: Mapping[str, str] = {
     e.EVENT_EXPIRED: "expired",
     e.EVENT_CANCELED: "canceled",
 }
+"""What few have; all of it has one column, or 80 would not do."""
 
 COUNTERS: Mapping[str, str] = {
     STARTED: e.EVENT_STARTED,
@@ -54,21 +59,30 @@ COUNTERS: Mapping[str, str] = {
 
 def summary(
     counts: Mapping[str, Counter[str]], differences: Collection[Difference] | None
-) -> Table:
+) -> RenderableType:
     """How often what was seen of which task; the ledger if there are *differences*."""
-    shown = [key for key in COLUMNS if any(each[key] for each in counts.values())]
     table = _table("What the listener saw", "task")
-    for status in shown:
+    for status, column in OFTEN.items():
         style = COLOURS.get(status, "red")
-        table.add_column(COLUMNS[status], justify="right", style=style, overflow="fold")
+        table.add_column(column, justify="right", style=style, no_wrap=True)
+    table.add_column("and")
     if differences is not None:
         table.add_column("ledger", no_wrap=True)
     for task, seen in sorted(counts.items()):
-        row = [task, *(_number(seen[status]) for status in shown)]
+        row = [task, *(_number(seen[status]) for status in OFTEN)]
+        cells: list[str | Text] = [*row, _rarely(seen)]
         if differences is not None:
-            row.append(_verdict(task, differences))
-        table.add_row(*row)
-    return table
+            cells.append(_verdict(task, differences))
+        table.add_row(*cells)
+    if differences is None:
+        return table
+    return Group(
+        table,
+        _note(
+            "ledger: the load has noted what each of its tasks must leave; it agrees"
+            " when all of that was heard, and nothing else"
+        ),
+    )
 
 
 def metrics(
@@ -77,9 +91,10 @@ def metrics(
     """What the *page* at *url* says of each task, and of the queue."""
     table = _table(f"What {url} says", "task")
     for column, status in COUNTERS.items():
-        table.add_column(column, justify="right", style=COLOURS.get(status, "red"))
+        style = COLOURS.get(status, "red")
+        table.add_column(column, justify="right", style=style, no_wrap=True)
     for column in ("wait p95", "duration p95"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     if mismatches is not None:
         table.add_column("ledger", no_wrap=True)
     for task, figures in page.tasks.items():
@@ -91,7 +106,10 @@ def metrics(
     depth = (
         f"queue depth {_depth(page.queued)}, on the schedule {_depth(page.scheduled)}"
     )
-    return Group(table, Text(depth, style="dim"))
+    notes = [_note(depth)]
+    if mismatches is not None:
+        notes.append(_note("ledger: agrees when the page has counted what it says"))
+    return Group(table, *notes)
 
 
 def trace(spans: Sequence[Span]) -> RenderableType:
@@ -100,9 +118,10 @@ def trace(spans: Sequence[Span]) -> RenderableType:
         return Text("\nNo span was received", style="red")
     table = _table(f"Trace {spans[0].trace_id}", "span")
     for column in ("after", "lasts"):
-        table.add_column(column, justify="right")
-    table.add_column("service")
-    table.add_column("", no_wrap=True, overflow="ellipsis")
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("service", no_wrap=True)
+    # It alone gives way where the terminal is narrow.
+    table.add_column("")
     first = min(span.start for span in spans)
     for lines, span in branches(spans):
         operation, _, path = span.name.partition(" ")
@@ -114,7 +133,7 @@ def trace(spans: Sequence[Span]) -> RenderableType:
             _duration((span.start - first) / 1e9),
             _duration(span.seconds),
             str(span.resource.get("service.name", "")),
-            Text(", ".join(_said(span))),
+            Text(", ".join(_said(span)), no_wrap=True, overflow="ellipsis"),
         )
     return table
 
@@ -126,6 +145,20 @@ def _said(span: Span) -> Iterable[str]:
         yield f"attempt {said.get('huey.task.attempt')}: {outcome}"
     if span.status == "ERROR":
         yield span.message
+
+
+def _rarely(seen: Counter[str]) -> Text:
+    """Say what was seen of a task that has no column of its own."""
+    parts = [
+        Text(f"{seen[status]} {said}", style=COLOURS.get(status, "red"))
+        for status, said in RARELY.items()
+        if seen[status]
+    ]
+    return Text(", ").join(parts)
+
+
+def _note(text: str) -> Text:
+    return Text(text, style="dim")
 
 
 def _table(title: str, first: str) -> Table:

@@ -4,6 +4,7 @@ import argparse
 import itertools
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,16 @@ from contextlib import ExitStack
 from datetime import timedelta
 
 import waitress  # type: ignore[import-untyped]  # no py.typed
-from flask import Flask, Response, abort, g, render_template_string, request
+from flask import (
+    Flask,
+    Response,
+    abort,
+    g,
+    redirect,
+    render_template_string,
+    request,
+)
+from flask.typing import ResponseReturnValue
 from opentelemetry import propagate, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -22,9 +32,10 @@ from prometheus_client import make_wsgi_app
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from runtime import arguments, logs
-from runtime.shop import huey, tasks
+from runtime.shop import huey, jaeger, tasks
 
 SERVICE = "shop-web"
+TRACE_ID = re.compile("[0-9a-f]{32}")
 TRACER = trace.get_tracer(SERVICE)
 PAGE = """<!doctype html>
 <title>The shop</title>
@@ -37,11 +48,23 @@ PAGE = """<!doctype html>
 </form>
 {% endfor %}
 {% if done %}<p>{{ done }}
-  {% if jaeger and trace_id %}<a href="{{ jaeger }}/trace/{{ trace_id }}">Its trace</a>
+  {% if jaeger and trace_id %}<a href="/trace/{{ trace_id }}">Its trace</a>
   {% elif trace_id %}Its trace is {{ trace_id }}.{% endif %}
 {% endif %}
 <p>{{ waiting }} tasks wait.
 """
+WAITING = """<!doctype html>
+<title>A trace</title>
+<meta http-equiv="refresh" content="1">
+<style>body { font: 1.1em sans-serif; margin: 3em }</style>
+<p>The trace {{ trace_id }} is on its way: {{ said }}.
+<p>This page looks again each second. <a href="{{ page }}">Open it in Jaeger</a>
+all the same.
+"""
+SAID = {
+    jaeger.Found.NOT_YET: "Jaeger does not have it yet",
+    jaeger.Found.NO_ANSWER: "Jaeger does not answer",
+}
 BUTTONS = (
     ("Order", "/order", 0),
     ("Order, the card is declined at first", "/order", 1),
@@ -122,6 +145,20 @@ def end_span(_error: BaseException | None) -> None:
 def front() -> str:
     """Show what one can do here."""
     return _page()
+
+
+@app.get("/trace/<trace_id>")
+def trace_of(trace_id: str) -> ResponseReturnValue:
+    """Lead to a trace as soon as Jaeger has it: spans are sent now and then."""
+    page = jaeger.page_of(trace_id)
+    if page is None or not TRACE_ID.fullmatch(trace_id):
+        abort(404)
+    found = jaeger.find(trace_id)
+    if found is jaeger.Found.THERE:
+        return redirect(page)
+    return render_template_string(
+        WAITING, trace_id=trace_id, said=SAID[found], page=page
+    )
 
 
 @app.post("/order")

@@ -23,6 +23,7 @@ ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 METRIC = re.compile(r"(?<![\w:])huey_\w+")
 QUEUE_LENGTH = "queue:huey_queue_length:max"
 LOST = 'huey_tasks_finished_total{outcome="lost"}'
+STARTED = "0 * huey_consumer_start_time_seconds"
 SUFFIX = re.compile(r"_(bucket|sum|count)$")
 
 
@@ -91,6 +92,16 @@ def test_limit_that_is_wrong_fails_the_tests_of_the_alerts(
             "next_run_timestamp_seconds:max[2h])",
         ),
         ("<= time()", ""),
+        ("+ on (instance, queue) 1e11 *", "+ on (instance, queue) 0 *"),
+        (
+            "huey_consumer_start_time_seconds\n          + on",
+            "vector(1)\n          + on",
+        ),
+        (
+            "changes(queue_task:huey_periodic_task_interval_seconds:max[1h]) > 0",
+            "changes(queue_task:huey_periodic_task_interval_seconds:max[1h]) > 9",
+        ),
+        ("> min by (queue, task)", "> 9 + 1e9 * min by (queue, task)"),
         ('{origin="periodic"}', ""),
         (f"and timestamp({LOST})", f"and 1e12 + {LOST}"),
         ('increase10m{task="_unknown"}', "increase10m"),

@@ -133,6 +133,17 @@ def test_one_consumer_of_the_queue_schedules(services: dict[str, Any]) -> None:
     } == {("consumer", "process", False), ("consumer-threads", "thread", True)}
 
 
+def test_consumers_of_the_queue_are_told_the_same(services: dict[str, Any]) -> None:
+    told = {
+        name: service["environment"]
+        for name, service in services.items()
+        if name.startswith("consumer")
+    }
+
+    assert told["consumer"] == told["consumer-threads"]
+    assert told["consumer"]["SHOP_REPORT"] == "every-minute"
+
+
 def test_no_secret_is_in_it(services: dict[str, Any]) -> None:
     names = {
         name for service in services.values() for name in service.get("environment", {})
@@ -145,7 +156,7 @@ def test_every_address_is_that_of_a_service(services: dict[str, Any]) -> None:
     mine = int(environment()["HUEY_OTEL_METRICS_PORT"])
     listening = {name: ports(service) for name, service in services.items()}
     listening["valkey"] = {6379}
-    listening["jaeger"] |= {4318}
+    listening["jaeger"] |= {4318, 16686}
     jobs = {
         job["job_name"]: job["static_configs"][0]["targets"]
         for job in PROMETHEUS["scrape_configs"]

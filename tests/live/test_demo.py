@@ -177,6 +177,34 @@ def test_demo_shows_events_metrics_and_a_trace_that_the_users_collector_has(
     assert f"The spans are at {collector.endpoint}/v1/traces, too." in output
 
 
+def test_a_terminal_of_80_columns_holds_every_line_and_heading(
+    demo: Callable[..., subprocess.Popen[str]],
+) -> None:
+    ours, theirs = pty.openpty()
+    process = demo("--once", stdout=theirs, TERM="xterm", COLUMNS="80", LINES="50")
+    os.close(theirs)
+    output = b""
+    while chunk := read_terminal(ours):
+        output += chunk
+
+    assert process.wait(SECONDS) == 0, output
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", output.decode()).splitlines()
+    assert [line for line in lines if len(line.rstrip()) > 80] == []
+    # A line that goes on in the next one would leave its last word there alone.
+    assert [
+        line for line in lines if re.fullmatch(r" *(Worker-\d|Scheduler) *", line)
+    ] == []
+    headings = [" ".join(line.split()) for line in lines]
+    for heading in (
+        "time event task id try seconds worker",
+        "task started finished failed retried and ledger",
+        "task started finished failed retried wait p95 duration p95 ledger",
+        "span after lasts service",
+    ):
+        assert headings.count(heading) == 1
+    assert headings.count("ledger: agrees when the page has counted what it says") == 1
+
+
 @pytest.mark.parametrize("protocol", [otlp.HTTP, otlp.GRPC])
 def test_what_is_forwarded_arrives(protocol: str) -> None:
     request = otlp.Request()

@@ -3,7 +3,6 @@
 import datetime
 import os
 import random
-import re
 import runpy
 import signal
 import subprocess
@@ -32,7 +31,7 @@ from tests.live.scraping import (
     serves,
     value,
 )
-from tests.support import ROOT, free_port, wait_until
+from tests.support import ROOT, free_port, snippet, wait_until
 from tests.support_redis import RedisServer
 
 WORKER_KINDS = ("thread", "process")
@@ -505,12 +504,7 @@ def of_ours(page: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float | N
 def test_what_tasks_count_in_forked_workers_is_beside_ours_as_documented(
     consumer: Start, keep: Keep, redis_url: str, port: int, tmp_path: Path
 ) -> None:
-    document = (ROOT / "docs" / "metrics.md").read_text()
-    found = re.search(
-        r"<!-- run by a test: multiprocess -->\n```python\n(.*?)```", document, re.S
-    )
-    assert found is not None
-    (tmp_path / "block.py").write_text(found[1])
+    (tmp_path / "block.py").write_text(snippet("docs/metrics.md", "multiprocess"))
     block = {"LIVE_BLOCK": str(tmp_path / "block.py")}
     directory = tmp_path / "of-consumer"
     directory.mkdir()

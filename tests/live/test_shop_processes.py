@@ -1,16 +1,21 @@
 """The processes beside a consumer: the shop's page, an endless load, a healthcheck."""
 
+import re
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import redis
 
 from runtime.demo import otlp
+from runtime.demo.otlp import Receiver
 from tests.live.processes import Program
 from tests.support import ROOT, free_port, wait_until
 
@@ -31,6 +36,30 @@ def start(keep: Callable[[Program], Program], redis_url: str, tmp_path: Path) ->
         return program
 
     return start
+
+
+@contextmanager
+def jaeger_of(receiver: Receiver) -> Iterator[str]:
+    """A Jaeger that has what *receiver* has received; its address."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            trace_id = self.path.rpartition("/")[2]
+            there = any(span.trace_id == trace_id for span in receiver.spans)
+            self.send_response(200 if there else 404)
+            self.end_headers()
+
+        def log_message(self, *_args: object) -> None:
+            """Log nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def health(*arguments: str) -> tuple[int, str]:
@@ -67,6 +96,37 @@ def test_page_is_up_takes_an_order_and_tells_its_last_span_when_it_ends(
     assert f" runtime.shop.web {ids}: order 1 is on the queue" in page.log
     with redis.Redis.from_url(redis_url) as client:
         assert client.llen("huey.redis.shop") == 3
+
+
+def test_the_first_click_leads_to_the_trace(start: Start) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with otlp.receiver() as receiver, jaeger_of(receiver) as jaeger:
+        # Spans are sent long after the click.
+        environ = {**receiver.environ, "OTEL_BSP_SCHEDULE_DELAY": "2000"}
+        start(
+            *("web", "--port", url.rpartition(":")[2]),
+            **{**environ, "SHOP_JAEGER_URL": jaeger},
+        )
+        wait_until(lambda: health(f"{url}/metrics")[0] == 0)
+        with urllib.request.urlopen(f"{url}/order", data=b"") as answer:
+            link = re.search('href="(/trace/[0-9a-f]{32})"', answer.read().decode())
+        assert link is not None
+
+        with urllib.request.urlopen(url + link[1]) as answer:
+            clicked = answer.url, answer.read().decode()
+        pages: list[str] = []
+
+        def is_there() -> bool:
+            with urllib.request.urlopen(url + link[1]) as answer:
+                pages.append(answer.url)
+            return pages[-1] != url + link[1]
+
+        wait_until(is_there)
+
+    assert clicked[0] == url + link[1]
+    assert '<meta http-equiv="refresh" content="1">' in clicked[1]
+    assert "Jaeger does not have it yet" in clicked[1]
+    assert pages[-1] == jaeger + link[1]
 
 
 def test_endless_load_goes_on_after_a_mix_and_gives_its_locks_back(

@@ -1,0 +1,39 @@
+"""Jaeger: where people see a trace, and whether it is there yet."""
+
+import os
+from enum import Enum
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+_PATIENCE = 2.0
+"""Seconds to wait for an answer of Jaeger's."""
+
+
+class Found(Enum):
+    """What Jaeger says of a trace."""
+
+    THERE = "there"
+    NOT_YET = "not yet"
+    NO_ANSWER = "no answer"
+
+
+def page_of(trace_id: str) -> str | None:
+    """The page of a trace for people; None where there is no Jaeger."""
+    url = os.environ.get("SHOP_JAEGER_URL")
+    return f"{url}/trace/{trace_id}" if url else None
+
+
+def find(trace_id: str) -> Found:
+    """Ask Jaeger for a trace.
+
+    At SHOP_JAEGER_QUERY_URL, where the address for people is not one for us.
+    """
+    url = os.environ.get("SHOP_JAEGER_QUERY_URL") or os.environ["SHOP_JAEGER_URL"]
+    try:
+        with urlopen(f"{url}/api/traces/{trace_id}", timeout=_PATIENCE):  # noqa: S310 - an address of ours
+            return Found.THERE
+    except HTTPError as error:
+        with error:
+            return Found.NOT_YET if error.code == 404 else Found.NO_ANSWER
+    except OSError:
+        return Found.NO_ANSWER
