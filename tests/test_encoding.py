@@ -125,7 +125,7 @@ def test_name_that_is_no_utf_8_costs_nothing_else(metrics, registry):
 
     page = body(registry, "")
 
-    assert b'huey_task_attempts_total{queue="shop",task="caf\\udce9.add"} 1.0' in page
+    assert b'huey_task_attempts_total{queue="shop",task="caf\\\\udce9.add"} 1.0' in page
 
 
 @pytest.mark.parametrize("accept", ["", OPENMETRICS, DOTTED])

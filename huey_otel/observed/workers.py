@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from huey.constants import WORKER_PROCESS
 
-from huey_otel import mapping
+from huey_otel import _sayable, mapping
 from huey_otel._attempts import Attempt, disown_all, unfinished
+from huey_otel._client import CLIENT
 from huey_otel._doing import HERE
 from huey_otel._forks import look_around
 from huey_otel._guard import guarded
@@ -39,6 +40,7 @@ class Workers:
     def consumer_starts(self, consumer: "Consumer") -> None:
         """Before the consumer starts, so before it forks."""
         look_around()
+        CLIENT.consumes()
         self._recorder.worker_type = consumer.worker_type
         # Not only for worker processes: a task may fork as well.
         self._recorder.relay.open_pipe()
@@ -98,7 +100,7 @@ class Workers:
     @guarded
     def worker_begins(self, name: str) -> None:
         """A worker is about to take its first task; called by the worker itself."""
-        HERE.doing.worker = name
+        HERE.doing.worker = _sayable.name(name)
 
     @guarded
     def worker_ends(self, reason: str) -> None:
