@@ -36,6 +36,6 @@ def _said(value: object) -> object:
 
 def _unwritable() -> str | None:
     """The traceback of the exception being handled, if no handler could write it."""
-    whole = "".join(traceback.format_exception(sys.exception()))
+    whole = "".join(traceback.format_exception(sys.exception())).rstrip()
     said = _sayable.text(whole)
     return None if said is whole else said

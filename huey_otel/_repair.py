@@ -22,6 +22,7 @@ from huey_otel._losses import LOSSES
 from huey_otel._span_counts import SPANS
 
 _PAST: Final = 2**64
+_NOBODY: Final = Resource({})
 
 
 def repaired(spans: Sequence[ReadableSpan]) -> list[ReadableSpan] | None:
@@ -48,14 +49,36 @@ def repaired(spans: Sequence[ReadableSpan]) -> list[ReadableSpan] | None:
 
 
 def _why_not(span: ReadableSpan) -> str | None:
+    """The class of what keeps *span* from being encoded, None if nothing does.
+
+    Of an attribute that it cannot encode the encoder makes a line in the log, and
+    goes on without: so it is asked for the rest.
+    """
+
     def failed(error: Exception) -> str | None:
         return class_name(error)
 
     def tried() -> str | None:
-        encode_spans([span])
+        encode_spans([_without_attributes(span)])
         return None
 
     return or_else(tried, failed)
+
+
+def _without_attributes(span: ReadableSpan) -> ReadableSpan:
+    return ReadableSpan(
+        name=span.name,
+        context=span.context,
+        parent=span.parent,
+        resource=_NOBODY,
+        events=[Event(one.name, None, one.timestamp) for one in span.events],
+        links=[Link(one.context) for one in span.links],
+        kind=span.kind,
+        instrumentation_scope=span.instrumentation_scope,
+        status=span.status,
+        start_time=span.start_time,
+        end_time=span.end_time,
+    )
 
 
 def _mended(span: ReadableSpan) -> ReadableSpan:
@@ -101,7 +124,7 @@ def _value(value: Any) -> Any:
     if isinstance(value, Mapping):
         return _attributes(value)
     if isinstance(value, Iterable):
-        return [one for one in map(_value, value) if one is not None]
+        return tuple(one for one in map(_value, value) if one is not None)
     return None
 
 

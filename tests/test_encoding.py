@@ -129,6 +129,22 @@ def test_name_that_is_no_utf_8_costs_nothing_else(metrics, registry):
 
 
 @pytest.mark.parametrize("accept", ["", OPENMETRICS, DOTTED])
+def test_label_of_the_applications_that_is_no_utf_8_costs_nothing_else(
+    registry, accept
+):
+    odd = Counter("app_uploads", "Of \ud83c.", ["file"], registry=registry)
+    odd.labels("caf\udce9").inc()
+    odd.labels("tea").inc(2)
+
+    page = body(registry, accept).decode()
+
+    uploads = [line for line in page.splitlines() if 'file="' in line]
+    assert [line for line in uploads if 'file="caf\\\\udce9"} 1.0' in line] != []
+    assert [line for line in uploads if 'file="tea"} 2.0' in line] != []
+    assert "task_wait" in page.replace("__", "_")
+
+
+@pytest.mark.parametrize("accept", ["", OPENMETRICS, DOTTED])
 def test_metric_of_ours_that_files_have_as_well_is_there_once(registry, accept):
     class Files:
         def collect(self) -> Iterator[Metric]:
