@@ -5,6 +5,7 @@ from typing import Final
 DISTRIBUTION: Final = "huey-otel"
 LOGGER: Final = "huey_otel"
 UNKNOWN_TASK: Final = "_unknown"
+UNKNOWN_ID: Final = "_unknown"
 OTHER_TASK: Final = "_other"
 OTHER_EXCEPTION: Final = "other"
 REDIS_CLIENT_NAME: Final = "huey-otel"

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from huey_otel._carrier import decode
 from huey_otel._losses import Losses
+from huey_otel._records import TaskFacts
 from huey_otel._sayable import LONGEST
 from tests.support_seen import Drain, Seen
 from tests.support_spans import Spans
@@ -92,6 +93,13 @@ def run(strict: Strict, task: Task) -> None:
     strict.huey.enqueue(task)
     strict.drain()
     strict.drain.ripe()
+
+
+def facts_of(strict: Strict, task: Task) -> TaskFacts:
+    """What all records of *task*'s first run say of it."""
+    observation = strict.seen.instrumentation._observation
+    assert observation is not None
+    return observation.runs._recorder.facts(task, 1)
 
 
 def due(task: Task, eta: datetime.datetime) -> Task:
@@ -207,6 +215,22 @@ def test_a_task_with_an_odd_id_is_told_everywhere(strict, identity, said):
     assert strict.statuses == ["started", "finished"]
     assert {event["id"] for event in strict.events} == {said}
     assert strict.span("process")["messaging.message.id"] == said
+
+
+def test_an_id_that_cannot_be_read_costs_the_id_alone(strict):
+    @strict.huey.task()
+    def add():
+        pass
+
+    def unreadable(_task):
+        raise RuntimeError("no id")
+
+    task = add.s()
+    task.__class__ = type("add", (type(task),), {"id": property(unreadable)})
+    # huey reads it as well, which raises, so only what we do is asked here.
+    facts = facts_of(strict, task)
+
+    assert (facts.id, facts.task, facts.attempt) == ("_unknown", "add", 1)
 
 
 @pytest.mark.parametrize(
@@ -359,7 +383,7 @@ def test_a_time_zone_that_raises_costs_the_time_alone(strict):
     task = add.s()
     task.eta = datetime.datetime(2020, 1, 1, tzinfo=BrokenZone())
     # huey compares it, which raises, so only what we do is asked here.
-    facts = strict.seen.instrumentation._observation.runs._recorder.facts(task, 1)
+    facts = facts_of(strict, task)
 
     assert facts.execute_time is None
     assert facts.name.endswith("add")

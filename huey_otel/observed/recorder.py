@@ -12,7 +12,7 @@ from huey_otel import _names as n
 from huey_otel import events as e
 from huey_otel._attempts import Attempt
 from huey_otel._doing import HERE
-from huey_otel._interrupts import or_else
+from huey_otel._interrupts import is_the_applications, or_else
 from huey_otel._outgoing import Outgoing
 from huey_otel._records import Record, TaskFacts, record_of
 from huey_otel._relay import Relay
@@ -59,8 +59,14 @@ class Recorder:
         """What the records of *task*'s run number *attempt* say of it."""
         short, name = self._names.get(type(task)) or self._name(type(task))
         delay = task.retry_delay
+        try:
+            identity = sayable_name(task.id)
+        except Exception as error:
+            if is_the_applications(error):
+                raise
+            identity = n.UNKNOWN_ID
         return TaskFacts(
-            sayable_name(task.id),
+            identity,
             short,
             name,
             delay if type(delay) is int else number(delay),
