@@ -49,6 +49,14 @@ def span(
     return made
 
 
+@pytest.fixture(autouse=True)
+def encoder_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It logs the attributes that it leaves out, and pytest-xdist sends only UTF-8."""
+    monkeypatch.setattr(logging.getLogger(ENCODER), "disabled", True)
+
+
+ENCODER = "opentelemetry.exporter.otlp.proto.common._internal"
+
 Make = Callable[[], ReadableSpan]
 
 MENDED = [
