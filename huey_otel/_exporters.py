@@ -138,11 +138,13 @@ class CountingExporter(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Hand *spans* on, and see what becomes of them."""
         result, reason = self._tried(spans)
-        if result is not SpanExportResult.SUCCESS:
-            encodable = repaired(spans)
-            if encodable is not None:
-                spans = encodable
-                result, reason = self._tried(spans)
+        if result is SpanExportResult.SUCCESS:
+            LOSSES.recovered(n.LOSS_SPANS_UNENCODABLE)
+        elif (encodable := repaired(spans)) is not None:
+            if not encodable:
+                return SpanExportResult.FAILURE
+            spans = encodable
+            result, reason = self._tried(spans)
         if result is SpanExportResult.SUCCESS:
             SPANS.here.exported(len(spans))
             LOSSES.recovered(n.LOSS_SPANS, message="spans are delivered again")
@@ -155,7 +157,7 @@ class CountingExporter(SpanExporter):
     def _tried(self, spans: Sequence[ReadableSpan]) -> tuple[SpanExportResult, str]:
         _HELD_BACK.begin()
         try:
-            result = self._export(spans) if spans else SpanExportResult.SUCCESS
+            result = self._export(spans)
         finally:
             reason = _HELD_BACK.end()
         return result, reason

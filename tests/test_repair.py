@@ -154,15 +154,22 @@ def test_a_span_that_cannot_be_mended_is_lost_alone(exporter, counts, losses: Lo
     assert counts.left == 0
 
 
-def test_a_batch_of_nothing_else_is_no_failure_to_deliver(exporter, losses: Losses):
+def test_spans_that_cannot_be_mended_are_logged_once_a_streak(
+    exporter, losses: Losses, caplog
+):
     exports, receiver = exporter
     bad = span("bad")
     bad._context = SpanContext(1, 2**64, is_remote=False)
 
     exports.export([bad])
+    exports.export([bad])
+    exports.export([span()])
+    exports.export([bad])
 
-    assert receiver.spans == []
-    assert losses.counts() == {"spans_unencodable": 1}
+    told = "a span cannot be encoded: OverflowError (counted as spans_unencodable)"
+    assert [one for one in caplog.messages if "(counted as" in one] == [told, told]
+    assert [one.name for one in receiver.spans] == ["good"]
+    assert losses.counts() == {"spans_unencodable": 3}
 
 
 def test_a_batch_that_can_be_encoded_has_nothing_to_repair():
