@@ -23,6 +23,7 @@ ATTRIBUTES: Final[dict[str, str | int]] = {
     "messaging.operation.name": "process",
     "messaging.operation.type": "process",
     "messaging.destination.name": "bench",
+    "messaging.client.id": "bench-1:4711",
     "messaging.message.id": "5fcd8a6e-1de1-4f6e-93bb-1ef5d4c1c7a2",
     "huey.task.name": "__main__.nothing",
     "huey.task.attempt": 1,

@@ -10,6 +10,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
 from huey_otel import _names as n
+from huey_otel import _sayable
 from huey_otel._carrier import Carrier
 from huey_otel._records import TaskFacts
 
@@ -20,7 +21,8 @@ class Attempt:
     """A message that was popped, and the run it came to, if it came to one.
 
     Keyed by process and sequence, never by task id, which repeats. `outcome`
-    is how the run ended, None until then; `raised` what the task's function
+    is how the run ended, None until then; `wait` and `span_start` what its span
+    says of the start; `raised` what the task's function
     raised; `final` what that makes of the task, set early where a signal says it.
     `told` is *facts* as records have them; `kept` what `finished` has to say, while
     it waits for what `ended` has. `dequeued` and `begun` are whether a
@@ -47,6 +49,8 @@ class Attempt:
     stored = False
     nested = False
     kept: dict[str, Any] | None = None
+    wait: float | None = None
+    span_start: tuple[Any, ...] | None = None
     span: Span | None = None
     before: Context | None = None
 
@@ -65,7 +69,8 @@ class Attempt:
         self.told: tuple[Any, ...] = tuple(facts)
         self.carrier = carrier
         self.worker = worker
-        self.retries: int = task.retries
+        retries = task.retries
+        self.retries = retries if type(retries) is int else _sayable.number(retries)
         self.hops = 0 if carrier is None else carrier.hops
         # Filled or emptied by whoever comes first: dict.setdefault and list.pop are
         # one step, whatever thread or signal handler is in between.
@@ -78,7 +83,9 @@ class Attempt:
         """The run begins; seconds it waited since it was due, None if unknown."""
         self._began = time.monotonic()
         self.started = started = time.time()
-        self.retries = self.task.retries
+        if self.task.retries is not self.retries:
+            # A hook has changed them.
+            self.retries = _sayable.number(self.task.retries)
         carrier = self.carrier
         if carrier is None:
             return None

@@ -143,7 +143,7 @@ def _checked(values: Any) -> Carrier:
             and 0 < attempt < _TOO_MANY
             and 0 <= hops < _TOO_MANY
             and type(enqueued) in _NUMBERS
-            and math.isfinite(enqueued)
+            and -_LATEST <= enqueued <= _LATEST
             and (eta is None or (type(eta) in _NUMBERS and math.isfinite(eta)))
             and type(headers) is dict
             and _are_strings(headers.values())
@@ -160,6 +160,8 @@ def _checked(values: Any) -> Carrier:
 _FIELDS: Final = 6
 _TOO_MANY: Final = 2**31
 _NUMBERS: Final = (float, int)
+_LATEST: Final = 253_402_300_800.0
+"""Seconds from 1970 to the end of the year 9999: a wait of more would be no wait."""
 
 
 def _are_strings(values: Iterable[object]) -> bool:

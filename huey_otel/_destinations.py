@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from huey_otel import _emitter
+from huey_otel import _emitter, _sayable
 from huey_otel._emitter import RedisEventEmitter
 from huey_otel._feed import Feed
 from huey_otel._options.settings import Settings
@@ -33,7 +33,7 @@ class Destinations:
         channel = self._settings.channel or (emitter and emitter.channel)
         if not channel:
             channel = storage.name if own is not None else self._queue
-        return emitter, channel
+        return emitter, _sayable.text(channel)
 
     def choose(self, emitter: RedisEventEmitter | None, channel: str) -> None:
         """Publish on *channel* of *emitter* from now on; None for nowhere."""

@@ -5,8 +5,10 @@ from itertools import groupby
 from typing import Any, Final
 
 from prometheus_client.metrics_core import Metric
+from prometheus_client.samples import Sample
 
 from huey_otel import _names as n
+from huey_otel import _sayable
 from huey_otel._catalog import CATALOG
 from huey_otel._families import Buckets, Trace
 from huey_otel._shown import Shown, ShownHistogram, ShownNumbers
@@ -29,7 +31,7 @@ class Encoding:
         """The page of *metrics*, where no name is there twice."""
         metrics = _each_once(metrics)
         if not self._is_the_same():
-            return self._encode(_Collected(metrics))
+            return self._of_all(metrics)
         parts = [
             self._of_ours(group) if ours else self._of_others(group)
             for ours, group in groupby(metrics, lambda one: isinstance(one, Shown))
@@ -42,11 +44,17 @@ class Encoding:
 
     def _of_ours(self, metrics: Iterable[Any]) -> bytes:
         texts = [one.text(openmetrics=self._openmetrics) for one in metrics]
-        # A path or a queue's name may have come from bytes that were no UTF-8.
-        return "".join(texts).encode(errors="backslashreplace")
+        return "".join(texts).encode()
 
     def _of_others(self, metrics: Iterable[Metric]) -> bytes:
-        return self._encode(_Collected(metrics)).removesuffix(self._end)
+        return self._of_all(list(metrics)).removesuffix(self._end)
+
+    def _of_all(self, metrics: Sequence[Metric]) -> bytes:
+        try:
+            return self._encode(_Collected(metrics))
+        except UnicodeEncodeError:
+            # One label of the application's that is no UTF-8 would cost the page.
+            return self._encode(_Collected([_said(one) for one in metrics]))
 
     def _is_the_same(self) -> bool:
         """Whether *encode* writes names and numbers as all of its kind did until now.
@@ -104,6 +112,18 @@ class _Collected:
 
     def collect(self) -> Iterable[Metric]:
         return self._metrics
+
+
+def _said(metric: Metric) -> Metric:
+    said = Metric(metric.name, _sayable.text(metric.documentation), metric.type)
+    said.unit = metric.unit
+    said.samples = [_said_sample(one) for one in metric.samples]
+    return said
+
+
+def _said_sample(sample: Sample) -> Sample:
+    labels = {key: _sayable.text(value) for key, value in sample.labels.items()}
+    return sample._replace(labels=labels)
 
 
 def _probes() -> list[Shown]:

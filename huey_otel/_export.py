@@ -7,6 +7,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from huey_otel import _names as n
+from huey_otel import _sayable
 
 TRACES: Final = "traces"
 EXPORTERS: Final = "opentelemetry_traces_exporter"
@@ -67,7 +68,7 @@ def read_export(env: Mapping[str, str], signal: str = TRACES) -> Export:
         "OTEL_EXPORTER_OTLP_ENDPOINT", ""
     )
     variable = f"OTEL_{signal.upper()}_EXPORTER"
-    raw = env.get(variable, "").strip() or (_OTLP if endpoint else "")
+    raw = _sayable.text(env.get(variable, "").strip()) or (_OTLP if endpoint else "")
     names = [name.strip() for name in raw.split(",") if name.strip()]
     disabled = env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     ignored: list[str] = []
@@ -145,7 +146,7 @@ def _where(exporters: tuple[str, ...], endpoint: str) -> str:
     if {GRPC, HTTP}.isdisjoint(exporters):
         return over
     default = f"localhost:{_GRPC_PORT if GRPC in exporters else _HTTP_PORT}"
-    place = _split(endpoint or default).netloc.rpartition("@")[2]
+    place = _sayable.text(_split(endpoint or default).netloc.rpartition("@")[2])
     return f"{over} to {place}" if place else over
 
 

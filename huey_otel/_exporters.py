@@ -37,6 +37,7 @@ from huey_otel._forks import in_child
 from huey_otel._grpc import BetweenForks, wait_in_greenlets
 from huey_otel._interrupts import or_else
 from huey_otel._losses import LOSSES
+from huey_otel._repair import repaired, sayable
 from huey_otel._span_counts import SPANS
 
 _TALKATIVE: Final = (
@@ -52,7 +53,7 @@ def build(export: Export, queue: str) -> tuple[TracerProvider, list[SpanProcesso
 
     It leaves its end to us, because the SDK's waits up to 30 s for a collector.
     """
-    resource = Resource.create(export.resource(queue))
+    resource = sayable(Resource.create(export.resource(queue)))
     ids = _named(ID_GENERATORS, export.id_generator)() if export.id_generator else None
     provider = TracerProvider(
         resource=resource, shutdown_on_exit=False, id_generator=ids
@@ -136,11 +137,14 @@ class CountingExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Hand *spans* on, and see what becomes of them."""
-        _HELD_BACK.begin()
-        try:
-            result = self._export(spans)
-        finally:
-            reason = _HELD_BACK.end()
+        result, reason = self._tried(spans)
+        if result is SpanExportResult.SUCCESS:
+            LOSSES.recovered(n.LOSS_SPANS_UNENCODABLE)
+        elif (encodable := repaired(spans)) is not None:
+            if not encodable:
+                return SpanExportResult.FAILURE
+            spans = encodable
+            result, reason = self._tried(spans)
         if result is SpanExportResult.SUCCESS:
             SPANS.here.exported(len(spans))
             LOSSES.recovered(n.LOSS_SPANS, message="spans are delivered again")
@@ -149,6 +153,14 @@ class CountingExporter(SpanExporter):
         SPANS.here.counted(len(spans))
         LOSSES.count(n.LOSS_SPANS, len(spans), why=why)
         return SpanExportResult.FAILURE
+
+    def _tried(self, spans: Sequence[ReadableSpan]) -> tuple[SpanExportResult, str]:
+        _HELD_BACK.begin()
+        try:
+            result = self._export(spans)
+        finally:
+            reason = _HELD_BACK.end()
+        return result, reason
 
     def _export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         failed: Callable[[Exception], SpanExportResult] = _HELD_BACK.raised

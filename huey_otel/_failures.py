@@ -3,6 +3,7 @@
 import traceback
 from typing import Final
 
+from huey_otel import _sayable
 from huey_otel._interrupts import or_else
 
 LARGEST: Final = 16_384
@@ -15,15 +16,14 @@ _UNKNOWN: Final = "unknown"
 def class_name(error: BaseException) -> str:
     """The class of *error* as it is imported; builtins without their module.
 
-    As much of it as its metaclass lets one see, at least "unknown". It can be
-    written in UTF-8: one name that cannot would cost a page all its metrics.
+    As much of it as its metaclass lets one see, at least "unknown".
     """
     kind = type(error)
     name = or_else(
         lambda: _dotted(kind),
         lambda _: or_else(lambda: f"{kind.__name__}", lambda _: _UNKNOWN),
     )
-    return _encoded(name).decode()
+    return _sayable.name(name)
 
 
 def _dotted(kind: type) -> str:
@@ -35,9 +35,11 @@ def _dotted(kind: type) -> str:
 
 def message(error: BaseException) -> str:
     """What *error* says, if it can; its own `str` may raise."""
-    return or_else(
-        lambda: str(error),
-        lambda broken: f"<exception str() failed: {class_name(broken)}>",
+    return _sayable.text(
+        or_else(
+            lambda: str(error),
+            lambda broken: f"<exception str() failed: {class_name(broken)}>",
+        )
     )
 
 
@@ -53,18 +55,11 @@ def text(error: BaseException) -> str | None:
 
 def shortened(whole: str) -> str:
     """*whole*, or its two ends around a mark; at most 16 kB in UTF-8."""
-    if len(whole) * 4 <= LARGEST or _size(whole) <= LARGEST:
+    whole = _sayable.text(whole)
+    if len(whole) * 4 <= LARGEST or len(whole.encode()) <= LARGEST:
         return whole
     # The mark has a number of at most 20 digits.
     room = (LARGEST - len(_CUT) - 20) // 2
-    head = _encoded(whole[:room])[:room].decode(errors="ignore")
-    tail = _encoded(whole[-room:])[-room:].decode(errors="ignore")
+    head = whole[:room].encode()[:room].decode(errors="ignore")
+    tail = whole[-room:].encode()[-room:].decode(errors="ignore")
     return head + _CUT.format(len(whole) - len(head) - len(tail)) + tail
-
-
-def _encoded(piece: str) -> bytes:
-    return piece.encode("utf-8", "backslashreplace")
-
-
-def _size(whole: str) -> int:
-    return len(_encoded(whole))

@@ -66,7 +66,7 @@ class Feed:
         """Take *record* in if Redis readers get it; never blocks."""
         if record.status in _UNPUBLISHED:
             return
-        payload = spell(record, source).encode("utf-8", "backslashreplace")
+        payload = spell(record, source).encode()
         dropped = self._outbox.put(payload)
         if self._thread is None:
             self._start()

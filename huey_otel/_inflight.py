@@ -90,6 +90,9 @@ def _ended(
     extra: dict[str, Any] = {"outcome": outcome, "final": final}
     if duration is not None:
         extra["duration"] = duration
+    exception = (record.extra or {}).get("exception")
+    if exception is not None:
+        extra["exception"] = exception
     return record._replace(status=mapping.ENDED, extra=extra)
 
 

@@ -1,6 +1,5 @@
 """The Instrumentation: the parts of one instrumented huey, begun and ended."""
 
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -12,7 +11,8 @@ from huey.constants import WORKER_PROCESS
 from huey.consumer import Consumer
 
 from huey_otel import _names as n
-from huey_otel import _process, _start_line
+from huey_otel import _process, _sayable, _start_line
+from huey_otel._client import CLIENT
 from huey_otel._consumers import RunningConsumer
 from huey_otel._contents import Meaning
 from huey_otel._exposition import Exposition
@@ -60,6 +60,7 @@ class Instrumentation:
         self.automatic = automatic
         self.settings = settings
         self._huey = huey
+        self._queue = _sayable.name(huey.name)
         self._shared = _process.shared()
         self._number = self._shared.number()
         self._exposition = (
@@ -102,11 +103,11 @@ class Instrumentation:
         self._observation = Observation(
             self,
             recorder,
-            Tracing(self._huey.name, self.settings, self._outputs.provided),
+            Tracing(self._queue, self.settings, self._outputs.provided),
             storage_is=self._outputs.storage_is,
             lifecycle=self,
         )
-        source = Source(queue=self._huey.name, host=socket.gethostname())
+        source = Source(queue=self._queue, host=CLIENT.host)
         self._shared.routes.add(self._number, Route(source, ()))
         self._shared.add(self._number, self)
         try:
@@ -172,7 +173,7 @@ class Instrumentation:
         """Count what is enqueued where no consumer runs; False where one does."""
         if self._shared.consuming:
             return False
-        self._exposition.producer.inc(self._huey.name, task, origin)
+        self._exposition.producer.inc(self._queue, task, origin)
         return True
 
     def renew_sinks(self) -> None:
@@ -199,7 +200,7 @@ class Instrumentation:
     def consumer_started(self, consumer: Consumer) -> None:
         """Show its metrics, and say so."""
         shown = RunningConsumer(
-            queue=self._huey.name,
+            queue=self._queue,
             worker_type=consumer.worker_type,
             workers=consumer.workers,
             periodic=consumer.periodic,
@@ -218,7 +219,7 @@ class Instrumentation:
             self._number, self._exposition, self.settings.exposed, self._health
         )
         _start_line.log(
-            queue=self._huey.name,
+            queue=self._queue,
             page=self._shared.page.where(self.settings.exposed),
             events=str(self._outputs.destinations),
             spans=self._outputs.provided().where,

@@ -1,9 +1,12 @@
 """The log: lines to `huey_otel`, of which no handler's exception reaches a task."""
 
 import logging
+import sys
+import traceback
 
 from huey_otel import _names as n
-from huey_otel._interrupts import is_the_applications
+from huey_otel import _sayable
+from huey_otel._interrupts import is_the_applications, or_else
 
 logger = logging.getLogger(n.LOGGER)
 
@@ -14,6 +17,10 @@ def warn(message: str, *values: object, error: bool = False) -> bool:
     *error* logs the exception being handled as well. Call it with no lock held:
     a handler may enqueue, or wait for a thread that does.
     """
+    values = tuple(map(_said, values))
+    trace = or_else(_unwritable, lambda _: None) if error else None
+    if trace is not None:
+        message, values, error = f"{message}\n%s", (*values, trace), False
     try:
         logger.warning(message, *values, exc_info=error)
     except Exception as failure:
@@ -21,3 +28,14 @@ def warn(message: str, *values: object, error: bool = False) -> bool:
             raise
         return False
     return True
+
+
+def _said(value: object) -> object:
+    return _sayable.text(value) if isinstance(value, str) else value
+
+
+def _unwritable() -> str | None:
+    """The traceback of the exception being handled, if no handler could write it."""
+    whole = "".join(traceback.format_exception(sys.exception())).rstrip()
+    said = _sayable.text(whole)
+    return None if said is whole else said

@@ -1,8 +1,8 @@
-"""Spans of lost attempts: the worker that began them can no longer end them."""
+"""Spans of attempts whose worker died: it can no longer end what it began."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -17,6 +17,8 @@ from opentelemetry.trace import (
 )
 
 from huey_otel import _names as n
+from huey_otel import _sayable, mapping
+from huey_otel._client import CLIENT
 from huey_otel._provider import Provided
 from huey_otel._records import Key, Record, Source, Sum, TaskFacts
 from huey_otel._span_start import SpanStart, links_of, state_of
@@ -25,8 +27,10 @@ from huey_otel.events import EVENT_LOST
 
 
 class LostSpans:
-    """A sink that exports a span for each lost attempt that had begun one.
+    """A sink that exports a span for each attempt that had begun one and not ended it.
 
+    It was lost, or had ended and was still in its follow-ups, whose spans are
+    within its own: that its `ended` says by a SpanStart.
     It has the ids that the worker gave it when the provider is ours, so that
     what ran inside keeps its parent. Others let nobody choose ids: it gets new
     ones there, in the same trace, and a link to the old.
@@ -38,7 +42,7 @@ class LostSpans:
 
     def __call__(self, record: Record, source: Source) -> None:
         """Take *record* in if it says that a started attempt was lost."""
-        if record.status != EVENT_LOST or record.facts is None:
+        if record.facts is None or not _is_open(record):
             return
         facts = TaskFacts(*record.facts)
         if facts.trace_id is None or facts.span_id is None:
@@ -60,10 +64,11 @@ class LostSpans:
         if facts.parent_id is not None:
             parent = ids(facts.parent_id, is_remote=True)
         provided = self._provided()
+        status = _status(record)
         if provided.processors:
-            _export(provided, span, lost, parent, end)
+            _export(provided, span, lost, parent, end, status)
         else:
-            _link(provided, span, lost, parent or lost, end)
+            _link(provided, span, lost, parent or lost, end, status)
 
     def add_sum(self, key: Key, total: Sum, source: Source) -> None:
         """Nothing: sums know no spans."""
@@ -75,6 +80,7 @@ def _export(
     lost: SpanContext,
     parent: SpanContext | None,
     end: int,
+    status: Status,
 ) -> None:
     """Give our own processors the span with the ids of *lost*."""
     from opentelemetry.attributes import BoundedAttributes
@@ -93,7 +99,7 @@ def _export(
         parent=parent,
         resource=getattr(provided.provider, "resource", None),
         instrumentation_scope=InstrumentationScope(n.DISTRIBUTION, version()),
-        status=_STATUS,
+        status=status,
         end_time=end,
         **span,
     )
@@ -107,16 +113,32 @@ def _link(
     lost: SpanContext,
     parent: SpanContext,
     end: int,
+    status: Status,
 ) -> None:
     span["links"].insert(0, Link(lost))
     linked = provided.tracer.start_span(
         context=trace.set_span_in_context(NonRecordingSpan(parent), Context()), **span
     )
-    linked.set_status(_STATUS)
+    linked.set_status(status)
     linked.end(end)
 
 
-_STATUS = Status(StatusCode.ERROR, "the worker died")
+_LOST: Final = Status(StatusCode.ERROR, "the worker died")
+_FAILED: Final = Status(StatusCode.ERROR)
+_UNSET: Final = Status(StatusCode.UNSET)
+_FAILURES: Final = (n.OUTCOME_ERROR, n.OUTCOME_TIMEOUT)
+
+
+def _is_open(record: Record) -> bool:
+    if record.status == mapping.ENDED:
+        return record.start is not None
+    return record.status == EVENT_LOST
+
+
+def _status(record: Record) -> Status:
+    if record.status == EVENT_LOST:
+        return _LOST
+    return _FAILED if (record.extra or {})["outcome"] in _FAILURES else _UNSET
 
 
 def _ids(trace_id: str, span_id: str, **more: Any) -> SpanContext:
@@ -135,8 +157,8 @@ def _attributes(
         n.MESSAGING_MESSAGE_ID: facts.id,
         n.TASK_NAME: facts.name,
         n.TASK_ATTEMPT: facts.attempt,
-        n.TASK_OUTCOME: n.OUTCOME_LOST,
-        n.ERROR_TYPE: n.OUTCOME_LOST,
+        n.MESSAGING_CLIENT_ID: CLIENT.id,
+        **_ending(record),
     }
     if start.priority is not None:
         attributes[n.TASK_PRIORITY] = start.priority
@@ -144,8 +166,19 @@ def _attributes(
         attributes[n.TASK_WAIT] = start.wait
     if facts.execute_time is not None:
         attributes[n.TASK_ETA] = facts.execute_time
-    if record.retries is not None:
-        attributes[n.TASK_RETRIES_LEFT] = record.retries
+    retries = _sayable.number(record.retries)
+    if retries is not None:
+        attributes[n.TASK_RETRIES_LEFT] = retries
     if record.worker is not None:
         attributes[n.WORKER_NAME] = record.worker
     return attributes
+
+
+def _ending(record: Record) -> dict[str, Any]:
+    if record.status == EVENT_LOST:
+        return {n.TASK_OUTCOME: n.OUTCOME_LOST, n.ERROR_TYPE: n.OUTCOME_LOST}
+    extra = record.extra or {}
+    outcome = extra["outcome"] or ""
+    if outcome not in _FAILURES:
+        return {n.TASK_OUTCOME: outcome}
+    return {n.TASK_OUTCOME: outcome, n.ERROR_TYPE: extra.get("exception") or outcome}

@@ -58,10 +58,12 @@ def _build(export: Export, queue: str) -> MeterProvider:
     from opentelemetry.sdk import metrics as sdk
     from opentelemetry.sdk.resources import Resource
 
+    from huey_otel._repair import sayable
+
     FLUSHER.prepare()
     return sdk.MeterProvider(
         [_reader(name) for name in export.exporters],
-        resource=Resource.create(export.resource(queue)),
+        resource=sayable(Resource.create(export.resource(queue))),
         shutdown_on_exit=False,
     )
 

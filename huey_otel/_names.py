@@ -7,6 +7,7 @@ LOGGER: Final = "huey.otel"
 """A child of huey's own logger, so that our lines are where huey's are."""
 
 UNKNOWN_TASK: Final = "_unknown"
+UNKNOWN_ID: Final = "_unknown"
 OTHER_TASK: Final = "_other"
 OTHER_EXCEPTION: Final = "other"
 REDIS_CLIENT_NAME: Final = "huey-otel"
@@ -44,6 +45,7 @@ MESSAGING_OPERATION_NAME: Final = "messaging.operation.name"
 MESSAGING_OPERATION_TYPE: Final = "messaging.operation.type"
 MESSAGING_DESTINATION_NAME: Final = "messaging.destination.name"
 MESSAGING_MESSAGE_ID: Final = "messaging.message.id"
+MESSAGING_CLIENT_ID: Final = "messaging.client.id"
 MESSAGING_BATCH_COUNT: Final = "messaging.batch.message_count"
 ERROR_TYPE: Final = "error.type"
 EXCEPTION: Final = "exception"
@@ -158,6 +160,7 @@ LOSS_CARRIER: Final = "carrier"
 LOSS_GAUGES: Final = "gauges"
 LOSS_INTERNAL: Final = "internal"
 LOSS_SPANS: Final = "spans"
+LOSS_SPANS_UNENCODABLE: Final = "spans_unencodable"
 LOSS_REASONS: Final = (
     LOSS_RELAY,
     LOSS_FEED_FULL,
@@ -167,5 +170,7 @@ LOSS_REASONS: Final = (
     LOSS_CARRIER,
     LOSS_GAUGES,
     LOSS_SPANS,
+    LOSS_SPANS_UNENCODABLE,
     LOSS_INTERNAL,
 )
+LOSSES_OF_SPANS: Final = (LOSS_SPANS, LOSS_SPANS_UNENCODABLE)

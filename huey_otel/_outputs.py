@@ -9,7 +9,7 @@ from huey.api import Huey
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from huey_otel import _meters, _provider
+from huey_otel import _meters, _provider, _sayable
 from huey_otel._destinations import Destinations
 from huey_otel._emitter import RedisEventEmitter
 from huey_otel._exposition import Exposition
@@ -57,7 +57,7 @@ class Outputs:
         self._semconv = (
             SemconvMetrics(
                 lambda: _meters.resolve(
-                    meter_provider, settings.metrics_export, huey.name
+                    meter_provider, settings.metrics_export, _sayable.name(huey.name)
                 )
             )
             if settings.semconv_metrics
@@ -86,7 +86,9 @@ class Outputs:
         if resolved is None:
             self._look_again()
             resolved = self._resolved = _provider.resolve(
-                self._given_provider, self._settings.export, self._huey.name
+                self._given_provider,
+                self._settings.export,
+                _sayable.name(self._huey.name),
             )
         if not self._prepared:
             resolved.prepare()

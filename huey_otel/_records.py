@@ -47,7 +47,7 @@ class Record(NamedTuple):
     key: int
     worker: str | None
     facts: tuple[Any, ...] | None
-    retries: int | None
+    retries: float | None
     extra: dict[str, Any] | None
     start: tuple[Any, ...] | None = None
 

@@ -193,7 +193,7 @@ class Relay:
             pid, taken = payload[1]
             for reason, number in taken.items():
                 LOSSES.add(reason, number)
-            SPANS.told(pid, taken.get(n.LOSS_SPANS, 0))
+            SPANS.told(pid, sum(taken.get(one, 0) for one in n.LOSSES_OF_SPANS))
         else:
             self._take(record_of(payload))
 

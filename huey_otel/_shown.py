@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Exemplar, Sample
 from prometheus_client.utils import floatToGoString
 
+from huey_otel import _sayable
 from huey_otel._catalog import Definition
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class ShownNumbers(Shown):
     def _samples(self) -> Iterator[Sample]:
         name, _, labelnames, _ = self._definition
         for labels, value in self._values.items():
-            yield Sample(name, dict(zip(labelnames, labels, strict=True)), value)
+            yield Sample(name, _labels(labelnames, labels), value)
 
     def _series(self, *, openmetrics: bool) -> Iterator[str]:
         name, _, labelnames, _ = self._definition
@@ -119,7 +120,7 @@ class ShownHistogram(Shown):
     def _samples(self) -> Iterator[Sample]:
         name, _, labelnames, _ = self._definition
         for values, buckets in self._values.items():
-            labels = dict(zip(labelnames, values, strict=True))
+            labels = _labels(labelnames, values)
             count = 0
             for at, count in enumerate(accumulate(buckets.counts)):
                 bound = {**labels, "le": self._bounds[at]}
@@ -143,6 +144,10 @@ class ShownHistogram(Shown):
             yield text.replace(_LABELS, _written(labelnames, labels))
 
 
+def _labels(names: Sequence[str], values: Sequence[str]) -> dict[str, str]:
+    return dict(zip(names, map(_sayable.text, values), strict=True))
+
+
 def _written(names: Sequence[str], values: Sequence[str]) -> str:
     pairs = sorted(zip(names, values, strict=True))
     return ",".join([f'{name}="{_escaped(value)}"' for name, value in pairs])
@@ -150,6 +155,7 @@ def _written(names: Sequence[str], values: Sequence[str]) -> str:
 
 @lru_cache(maxsize=4_096)
 def _escaped(value: str) -> str:
+    value = _sayable.text(value)
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from opentelemetry.trace import Link, SpanContext, TraceFlags, TraceState
 
+from huey_otel import _sayable
+
 
 class SpanStart(NamedTuple):
     """What crosses the pipe beside a record's facts. Nearly always nothing does.
@@ -28,7 +30,9 @@ def start_of(
         return None
     return tuple(
         SpanStart(
-            priority, ids.trace_state.to_header(), tuple(_packed(one) for one in links)
+            _sayable.number(priority),
+            ids.trace_state.to_header(),
+            tuple(_packed(one) for one in links),
         )
     )
 

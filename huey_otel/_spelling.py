@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
 from json.encoder import encode_basestring
 from typing import Any, Final
@@ -12,10 +13,13 @@ from huey_otel.mapping import TABLE
 
 _ERRORS: Final = frozenset(status for status, row in TABLE.items() if row.error)
 _NULL: Final = "null"
+_BITS: Final = 1_024
+"""Of an integer; one of more is past all floats, which most readers make of it."""
 
 _ELSEWHERE: Final = ("traceback", "outcome", "final")
 """What is written before, or is for the metrics."""
 
+_LONE: Final = re.compile("[\ud800-\udfff]")
 _quoted: Final = encode_basestring
 _encoded: Final = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), default=str
@@ -57,7 +61,8 @@ def spell(record: Record, source: Source) -> str:
             text += f',"{key}":{_json(value)}'
     if trace_id is not None:
         text += f',"trace_id":"{trace_id}","span_id":{_json(span_id)}'
-    return text + "}"
+    text += "}"
+    return text if text.isascii() else _LONE.sub(_as_text, text)
 
 
 def to_event(record: Record, source: Source) -> Event:
@@ -66,18 +71,28 @@ def to_event(record: Record, source: Source) -> Event:
     return event
 
 
+def _as_text(lone: re.Match[str]) -> str:
+    """Spell a lone surrogate as text: its escape in JSON is none that readers take."""
+    return f"\\\\u{ord(lone[0]):04x}"
+
+
 def _json(value: Any) -> str:
     written = _OF_TYPE.get(type(value), _encoded)
     return written(value)
 
 
+def _whole(value: int) -> str:
+    # Python writes no integer of more than 4,300 digits.
+    return int.__repr__(value) if value.bit_length() < _BITS else _NULL
+
+
 def _seconds(value: float) -> str:
-    return float.__repr__(value) if math.isfinite(value) else _encoded(value)
+    return float.__repr__(value) if math.isfinite(value) else _NULL
 
 
 _OF_TYPE: Final[dict[type, Callable[[Any], str]]] = {
     str: _quoted,
-    int: int.__repr__,
+    int: _whole,
     float: _seconds,
     type(None): lambda _: _NULL,
 }

@@ -142,6 +142,8 @@ def with_field(at, value):
         pytest.param(trailer(b"[1,NaN,null,{},null,0]"), id="NaN"),
         pytest.param(trailer(b"[1,Infinity,null,{},null,0]"), id="infinity"),
         pytest.param(trailer(b"[1,1e999,null,{},null,0]"), id="overflow"),
+        pytest.param(trailer(with_field(1, 1e300)), id="enqueued after all years"),
+        pytest.param(trailer(with_field(1, -1e300)), id="enqueued before all years"),
         pytest.param(trailer(b"[1,1.0,NaN,{},null,0]"), id="NaN as eta"),
         pytest.param(trailer(b"null"), id="null"),
         pytest.param(trailer(b"{}"), id="an object"),

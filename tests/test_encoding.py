@@ -143,7 +143,23 @@ def test_name_that_is_no_utf_8_costs_nothing_else(metrics, registry):
 
     page = body(registry, "")
 
-    assert b'huey_task_attempts_total{queue="shop",task="caf\\udce9.add"} 1.0' in page
+    assert b'huey_task_attempts_total{queue="shop",task="caf\\\\udce9.add"} 1.0' in page
+
+
+@pytest.mark.parametrize("accept", ["", OPENMETRICS, DOTTED])
+def test_label_of_the_applications_that_is_no_utf_8_costs_nothing_else(
+    registry, accept
+):
+    odd = Counter("app_uploads", "Of \ud83c.", ["file"], registry=registry)
+    odd.labels("caf\udce9").inc()
+    odd.labels("tea").inc(2)
+
+    page = body(registry, accept).decode()
+
+    uploads = [line for line in page.splitlines() if 'file="' in line]
+    assert [line for line in uploads if 'file="caf\\\\udce9"} 1.0' in line] != []
+    assert [line for line in uploads if 'file="tea"} 2.0' in line] != []
+    assert "task_wait" in page.replace("__", "_")
 
 
 @pytest.mark.parametrize("accept", ["", OPENMETRICS, DOTTED])

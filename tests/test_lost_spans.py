@@ -20,6 +20,7 @@ from opentelemetry.trace import (
     format_span_id,
 )
 
+from huey_otel._client import CLIENT
 from huey_otel._inflight import InFlight
 from huey_otel._lost_spans import LostSpans
 from huey_otel._provider import Provided
@@ -37,6 +38,7 @@ ATTRIBUTES = {
     "messaging.operation.type": "process",
     "messaging.destination.name": "my-app",
     "messaging.message.id": "id",
+    "messaging.client.id": CLIENT.id,
     "huey.task.name": "app.add",
     "huey.task.attempt": 2,
     "huey.task.retries_left": 1,

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 
 import pytest
 from huey import MemoryHuey
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.trace import SpanContext
 
 from huey_otel import _exporters, instrument
 from huey_otel._export import read_export
@@ -154,7 +155,7 @@ def test_a_variable_that_nobody_needs_is_not_complained_of():
     done = run(
         """
         from opentelemetry import trace
-        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
         trace.set_tracer_provider(TracerProvider())
         add()
         print(instrumentation._outputs.provided().where)
@@ -374,7 +375,7 @@ def test_the_applications_own_provider_is_used():
     done = run(
         """
         from opentelemetry import trace
-        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
         mine = TracerProvider()
         trace.set_tracer_provider(mine)
         add()
@@ -391,7 +392,7 @@ def test_the_applications_own_provider_may_be_disabled():
     done = run(
         """
         from opentelemetry import trace
-        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
         trace.set_tracer_provider(TracerProvider())
         add()
         print(instrumentation._outputs.provided().where)
@@ -407,7 +408,7 @@ def test_a_provider_that_is_set_later_gets_the_spans_after_that():
         """
         add()
         from opentelemetry import trace
-        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
         from opentelemetry.sdk.trace.export import ConsoleSpanExporter
         mine = TracerProvider(shutdown_on_exit=False)
@@ -588,6 +589,9 @@ def test_a_producer_waits_a_second_at_most_and_says_what_is_lost(protocol, away)
     assert done.stderr.count("opentelemetry.exporter") == 0
 
 
+SPAN = ReadableSpan("one", SpanContext(1, 2, is_remote=False))
+
+
 class Failing(SpanExporter):
     """Fails until told otherwise, and talks about it like OTLP's exporters."""
 
@@ -621,12 +625,12 @@ def test_failing_exports_are_logged_once_a_streak_and_counted(caplog, losses: Lo
     exporter = Failing()
     counting = CountingExporter(exporter)
 
-    counting.export(["span"] * 3)
-    counting.export(["span"] * 2)
+    counting.export([SPAN] * 3)
+    counting.export([SPAN] * 2)
     exporter.fails = False
-    counting.export(["span"])
+    counting.export([SPAN])
     exporter.fails = True
-    counting.export(["span"])
+    counting.export([SPAN])
 
     assert losses.counts() == {"spans": 6}
     told = "spans could not be delivered: Failed to export: refused (counted as spans)"
@@ -647,7 +651,7 @@ def test_what_others_log_is_left_alone(caplog, losses: Losses):
             other.join()
             return super().export(spans)
 
-    CountingExporter(Slow()).export(["span"])
+    CountingExporter(Slow()).export([SPAN])
     LOGGER.error("the application's own exporter")
 
     assert [m for m in caplog.messages if "counted" not in m] == [
@@ -660,7 +664,7 @@ def test_an_exporter_that_raises_is_counted(losses: Losses):
     exporter = Failing()
     exporter.fails = "raises"
 
-    result = CountingExporter(exporter).export(["span"] * 2)
+    result = CountingExporter(exporter).export([SPAN] * 2)
 
     assert result is SpanExportResult.FAILURE
     assert losses.counts() == {"spans": 2}

@@ -5,6 +5,7 @@ import contextvars
 import datetime
 import functools
 import gc
+import json
 import logging
 import threading
 import time
@@ -25,8 +26,10 @@ from opentelemetry.trace import (
     StatusCode,
     TraceFlags,
 )
+from prometheus_client import CollectorRegistry, generate_latest
 
 from huey_otel._carrier import decode
+from huey_otel._client import CLIENT
 from huey_otel._losses import Losses
 from tests.support import alarm, untraced, wait_until
 from tests.support_seen import EARLIER, LATER, Drain, Seen
@@ -99,6 +102,7 @@ def test_attributes_are_those_of_the_semantic_conventions(huey, seen, spans, dra
         m.MESSAGING_SYSTEM: "huey",
         m.MESSAGING_DESTINATION_NAME: "my-app",
         m.MESSAGING_MESSAGE_ID: task_id,
+        m.MESSAGING_CLIENT_ID: CLIENT.id,
         "huey.task.name": f"{HERE}.add",
         "huey.task.attempt": 1,
         "huey.task.retries_left": 2,
@@ -121,6 +125,7 @@ def test_attributes_are_those_of_the_semantic_conventions(huey, seen, spans, dra
             (
                 m.MESSAGING_SYSTEM,
                 m.MESSAGING_DESTINATION_NAME,
+                m.MESSAGING_CLIENT_ID,
                 m.MESSAGING_MESSAGE_ID,
                 m.MESSAGING_OPERATION_NAME,
                 m.MESSAGING_OPERATION_TYPE,
@@ -931,21 +936,82 @@ def test_a_result_that_cannot_be_stored_is_told_in_the_span(huey, seen, spans):
     )
 
 
-def test_tracebacks_can_be_left_out(huey, instrumented, spans, drain):
-    instrumented(tracebacks=False)
+SECRET = "a card's number"
 
-    @huey.task()
+
+def _fails_to_run(huey):
+    @huey.task(retries=1)
     def fail():
-        raise ValueError("no")
+        raise ValueError(SECRET)
 
     fail()
+    return "process fail"
+
+
+def _fails_to_store(huey):
+    def refuse(*_args, **_options):
+        raise ValueError(SECRET)
+
+    _adding(huey)()
+    huey.storage.put_data = refuse
+    return "process add"
+
+
+def _fails_to_enqueue(huey):
+    def refuse(*_args, **_options):
+        raise ValueError(SECRET)
+
+    huey.storage.enqueue = refuse
+    with pytest.raises(ValueError, match=SECRET):
+        _adding(huey)()
+    return "enqueue add"
+
+
+def _fails_to_enqueue_a_batch(huey):
+    def refuse(*_args, **_options):
+        raise ValueError(SECRET)
+
+    if not hasattr(api, "group"):
+        pytest.skip("huey 2 has no groups")
+    huey.storage.enqueue = refuse
+    with pytest.raises(ValueError, match=SECRET):
+        huey.enqueue(api.group([_adding(huey).s()]))
+    return "enqueue group"
+
+
+def _adding(huey):
+    @huey.task()
+    def add():
+        return 1
+
+    return add
+
+
+@pytest.mark.parametrize(
+    "act",
+    [_fails_to_run, _fails_to_store, _fails_to_enqueue, _fails_to_enqueue_a_batch],
+    ids=lambda act: act.__name__,
+)
+def test_without_tracebacks_nothing_but_the_class_of_an_exception_is_told(
+    huey, instrumented, spans, drain, act
+):
+    registry = CollectorRegistry()
+    seen = instrumented(
+        tracebacks=False, semconv_metrics=True, publish_enqueued=True, registry=registry
+    )
+
+    name = act(huey)
     drain()
 
-    (event,) = spans.one("process fail").events
-    assert dict(event.attributes) == {
-        "exception.type": "ValueError",
-        "exception.message": "no",
-    }
+    failed = [span for span in spans.named(name) if span.events]
+    told = [
+        (dict(span.events[0].attributes), span.status.description) for span in failed
+    ]
+    assert {*map(repr, told)} == {repr(({"exception.type": "ValueError"}, None))}
+    everything = [span.to_json() for span in spans.all]
+    everything += [json.dumps(event) for event in seen.events]
+    everything.append(generate_latest(registry).decode())
+    assert [text for text in everything if SECRET in text] == []
 
 
 def test_a_deep_failure_has_a_bounded_traceback(huey, seen, spans, drain):
@@ -1206,6 +1272,7 @@ def test_a_chord_is_one_trace(huey, seen, spans, drain, chord, inside):
             m.MESSAGING_OPERATION_NAME: "enqueue",
             m.MESSAGING_OPERATION_TYPE: "send",
             m.MESSAGING_DESTINATION_NAME: "my-app",
+            m.MESSAGING_CLIENT_ID: CLIENT.id,
             m.MESSAGING_BATCH_MESSAGE_COUNT: 2,
         }
 

@@ -5,12 +5,11 @@ from typing import Any
 from huey.api import Task
 
 from huey_otel import _names as n
+from huey_otel import _sayable, mapping
 from huey_otel import events as e
-from huey_otel import mapping
 from huey_otel._doing import HERE
 from huey_otel._guard import guarded
 from huey_otel.observed.recorder import Recorder
-from huey_otel.observed.spans import message_of
 from huey_otel.observed.tracing import Tracing
 
 
@@ -38,10 +37,11 @@ class Errors:
             return
         ended_by_this = attempt.end(attempt.outcome_of_function)
         if ended_by_this:
-            self._tracing.end(attempt, extra, message_of(error))
+            self._tracing.end(attempt, extra, error)
         if ended_by_this or "duration" in mapping.TABLE[status].extra:
             extra["duration"] = attempt.duration
-        retries = attempt.task.retries if attempt.retrying else None
+        left = attempt.task.retries if attempt.retrying else None
+        retries = _sayable.number(left)
         self._recorder.tell(attempt, status, retries=retries, extra=extra)
 
     def _say_failed(

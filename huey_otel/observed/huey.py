@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from huey.api import Huey
 
+from huey_otel import _sayable
 from huey_otel._doing import Bodies
 from huey_otel.observed.enqueues import EnqueueingHuey
 from huey_otel.observed.executions import ExecutingHuey
@@ -68,7 +69,7 @@ def observation_of(huey: Huey) -> Observation | None:
 
 def registered(huey: Huey) -> list[str]:
     """The dotted paths of the tasks that *huey* knows now."""
-    return list(huey._registry._registry)
+    return [_sayable.name(known) for known in huey._registry._registry]
 
 
 def _rebind(huey: Huey) -> None:

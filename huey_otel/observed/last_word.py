@@ -1,11 +1,11 @@
-"""The last word: whether a success may be told together with its attempt's end."""
+"""The last word: whether anything may follow the end of a run, before it is left."""
 
 from types import FunctionType
 from typing import Any, Final
 
 import huey.api
 from huey.api import Huey, Task
-from huey.signals import SIGNAL_COMPLETE
+from huey.signals import SIGNAL_COMPLETE, SIGNAL_RETRYING
 
 from huey_otel.observed.naming import class_below
 
@@ -18,9 +18,40 @@ def is_last_word(huey: Huey, task: Task) -> bool:
     """
     if task.on_complete is not None or getattr(task, "chord_config", None):
         return False
+    return not _is_heard(huey, SIGNAL_COMPLETE) and _is_hueys_own(huey)
+
+
+def is_followed(huey: Huey, task: Task, signal: str) -> bool:
+    """Whether huey or the application may enqueue more once *signal* has told an end.
+
+    For what is no success: an error handler, the callback of a chord, and whatever
+    a hook or a receiver does.
+    """
+    return (
+        task.on_error is not None
+        or in_chord(task)
+        or bool(huey._post_execute)
+        or _is_heard(huey, signal)
+        or _is_heard(huey, SIGNAL_RETRYING)
+        or not _is_hueys_own(huey)
+    )
+
+
+def in_chord(task: Task | None) -> bool:
+    """Whether *task*, or the end of the pipeline it begins, is a member of a chord."""
+    while task is not None:
+        if getattr(task, "chord_config", None) is not None:
+            return True
+        task = task.on_complete
+    return False
+
+
+def _is_heard(huey: Huey, signal: str) -> bool:
     receivers = huey._signal.receivers
-    if receivers["any"] or receivers.get(SIGNAL_COMPLETE):
-        return False
+    return bool(receivers["any"] or receivers.get(signal))
+
+
+def _is_hueys_own(huey: Huey) -> bool:
     kind: Any = type(huey)
     below: Any = class_below(huey)
     return (

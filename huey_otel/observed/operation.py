@@ -3,6 +3,8 @@
 from typing import Any, Final
 
 from huey_otel import _names as n
+from huey_otel._client import CLIENT
+from huey_otel._forks import in_child
 
 _MOST_TASKS: Final = 10_000
 
@@ -16,13 +18,19 @@ class Operation:
     def __init__(self, name: str, kind: str, queue: str, naming: str) -> None:
         self._name = name
         self._queue = None if naming == n.NAMING_TASK else queue
-        self._of: dict[str, tuple[str, dict[str, Any]]] = {}
         self.attributes: dict[str, Any] = {
             n.MESSAGING_SYSTEM: n.SYSTEM,
             n.MESSAGING_OPERATION_NAME: name,
             n.MESSAGING_OPERATION_TYPE: kind,
             n.MESSAGING_DESTINATION_NAME: queue,
         }
+        self._renew()
+        in_child(self._renew)
+
+    def _renew(self) -> None:
+        # A child that is no worker is a client of its own.
+        self.attributes[n.MESSAGING_CLIENT_ID] = CLIENT.id
+        self._of: dict[str, tuple[str, dict[str, Any]]] = {}
 
     def named(self, what: str) -> str:
         """The name of a span that is about *what*."""

@@ -10,12 +10,14 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 
 from huey_otel import _names as n
+from huey_otel import _sayable
 from huey_otel import events as e
 from huey_otel._attempts import Attempt, running
 from huey_otel._carrier import Carrier, encode
 from huey_otel._doing import HERE, Doing
 from huey_otel._guard import guarded
 from huey_otel._outgoing import Chord, Current, Outgoing
+from huey_otel.observed.last_word import in_chord
 from huey_otel.observed.links import named, some
 from huey_otel.observed.propagation import headers_of
 from huey_otel.observed.recorder import Recorder
@@ -56,7 +58,7 @@ class Outward:
             )
             within = None if chord is None else self._callback(here, outgoing, chord)
             self._tracing.enqueue(outgoing, within)
-            if chord is None and here.caller == n.ORIGIN_PIPELINE and _in_chord(task):
+            if here.caller == n.ORIGIN_PIPELINE and chord is None and in_chord(task):
                 self._tracing.next_of_member(outgoing, here.attempts[-1])
 
     def _of(self, task: Task, carrier: Carrier, origin: str) -> Outgoing:
@@ -92,7 +94,7 @@ class Outward:
 
     def _ripe(self, task: Task, ripe: Attempt, now: float) -> Outgoing:
         """The scheduler moves a ripe task: no new enqueue, so the same carrier."""
-        eta = None if task.eta is None else self._recorder.unix_time(task.eta)
+        eta = self._recorder.eta(task)
         carrier = ripe.carrier or Carrier(enqueued=now, eta=eta)
         outgoing = self._of(task, carrier, n.ORIGIN_SCHEDULED)
         outgoing.ripe = ripe
@@ -100,14 +102,15 @@ class Outward:
         return outgoing
 
     def _new(self, here: Doing, task: Task, now: float) -> Carrier:
-        eta = None if task.eta is None else self._recorder.unix_time(task.eta)
-        hops = here.attempts[-1].hops + 1 if here.attempts else _hops_of_others()
-        return Carrier(now, eta, hops=hops)
+        eta = None if task.eta is None else self._recorder.eta(task)
+        if here.attempts:
+            return Carrier(now, eta, hops=here.attempts[-1].hops + 1)
+        return Carrier(now, eta, hops=_hops_of_others() if running else 0)
 
     def _next(self, task: Task, now: float) -> Carrier:
         """The carrier of the attempt after the current one; its headers stay."""
         attempt = HERE.doing.attempt_of(task)
-        eta = None if task.eta is None else self._recorder.unix_time(task.eta)
+        eta = self._recorder.eta(task)
         if attempt is None:
             return Carrier(enqueued=now, eta=eta)
         following = (attempt.carrier or Carrier(enqueued=now))._replace(
@@ -180,7 +183,7 @@ class Outward:
                 "queue %s: messages of %s carry no context, so attempts begin traces"
                 " of their own; envelope=True (%s=1) lets them, once all that share"
                 " the queue are instrumented",
-                huey.name,
+                _sayable.name(huey.name),
                 type(huey.serializer).__qualname__,
                 n.ENV_ENVELOPE,
             )
@@ -211,19 +214,8 @@ class Outward:
         )
 
 
-def _in_chord(task: Task | None) -> bool:
-    """Whether *task*, or the end of the pipeline it begins, is a member of a chord."""
-    while task is not None:
-        if getattr(task, "chord_config", None) is not None:
-            return True
-        task = task.on_complete
-    return False
-
-
 def _hops_of_others() -> int:
     """The hops of an enqueue by a thread that an attempt has given its context."""
-    if not running:
-        return 0
     ids = trace.get_current_span().get_span_context()
     if not ids.is_valid:
         return 0

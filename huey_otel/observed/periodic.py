@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from huey.api import Huey, crontab
 
-from huey_otel import _calendar
+from huey_otel import _calendar, _sayable
 from huey_otel._calendar import Crontab, Due
 from huey_otel._guard import guarded
 
@@ -44,7 +44,7 @@ class Timetable:
             known[kind] = (since, until, found)
         self._known = known
         return {
-            f"{kind.__module__}.{kind.__name__}": found
+            _sayable.name(f"{kind.__module__}.{kind.__name__}"): found
             for kind, (_, _, found) in known.items()
             if found is not None
         }

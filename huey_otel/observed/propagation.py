@@ -1,7 +1,7 @@
 """Propagation: what rides in a message, and what it makes of the attempt's parent."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 from huey.api import Task
 from opentelemetry import baggage, propagate, trace
@@ -15,12 +15,18 @@ from opentelemetry.trace import (
 )
 
 from huey_otel import _names as n
+from huey_otel import _sayable
 from huey_otel._attempts import Attempt
 from huey_otel._carrier import Carrier
+from huey_otel._failures import class_name
 from huey_otel._guard import guarded
+from huey_otel._interrupts import or_else
+from huey_otel._losses import LOSSES
 from huey_otel._options.settings import Settings
 from huey_otel.observed.links import links_of
 from huey_otel.observed.w3c import TRACEPARENT, is_default, read, traceparent
+
+T = TypeVar("T")
 
 _MOST_HOPS: Final = 100
 _ROOT: Final = Context()
@@ -139,7 +145,11 @@ def _extracted(headers: Mapping[str, str]) -> tuple[Context, SpanContext]:
         ids = read(text)
         if ids is not None:
             return _within(ids), ids
-    context = propagate.extract(headers, _ROOT) if headers else _ROOT
+    context = _ROOT
+    if headers:
+        context = or_else(
+            lambda: propagate.extract(headers, _ROOT), lambda error: _lost(error, _ROOT)
+        )
     return context, trace.get_current_span(context).get_span_context()
 
 
@@ -155,8 +165,10 @@ def headers_of(context: Context) -> dict[str, str]:
         alone = len(context) == 1 or not baggage.get_all(context)
         if alone and ids.is_valid and not ids.trace_state:
             return {TRACEPARENT: traceparent(ids)}
-    headers: dict[str, str] = {}
-    propagate.inject(headers, context)
+    headers = or_else(
+        lambda: _injected(_with_sayable_baggage(context)),
+        lambda error: _lost(error, dict[str, str]()),
+    )
     size = 0
     for name, value in [*headers.items()]:
         if type(value) is not str or (
@@ -169,3 +181,31 @@ def headers_of(context: Context) -> dict[str, str]:
         longest = max(headers, key=lambda name: len(headers[name]))
         size -= len(longest) + len(headers.pop(longest))
     return headers
+
+
+def _injected(context: Context) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    propagate.inject(headers, context)
+    return headers
+
+
+def _with_sayable_baggage(context: Context) -> Context:
+    """*context* with no baggage but that which can be written."""
+    for name, value in baggage.get_all(context).items():
+        said = _said(value)
+        if said is None or name != _sayable.text(name):
+            context = baggage.remove_baggage(name, context)
+        elif said != value:
+            context = baggage.set_baggage(name, said, context)
+    return context
+
+
+def _said(value: object) -> str | None:
+    return or_else(lambda: _sayable.text(f"{value}"), lambda _: None)
+
+
+def _lost(error: Exception, nothing: T) -> T:
+    """A propagator has raised *error*: the trace ends here, and that is all."""
+    why = f"a message's headers cannot be read or written: {class_name(error)}"
+    LOSSES.count(n.LOSS_CARRIER, why=why)
+    return nothing

@@ -12,10 +12,13 @@ from huey_otel import _names as n
 from huey_otel import events as e
 from huey_otel._attempts import Attempt
 from huey_otel._doing import HERE
+from huey_otel._interrupts import is_the_applications, or_else
 from huey_otel._options.settings import Settings
 from huey_otel._outgoing import Outgoing
 from huey_otel._records import Record, TaskFacts, record_of
 from huey_otel._relay import Relay
+from huey_otel._sayable import name as sayable_name
+from huey_otel._sayable import number
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 - huey's are naive UTC
 _MOST_NAMES: Final = 10_000
@@ -55,13 +58,19 @@ class Recorder:
     def facts(self, task: Task, attempt: int) -> TaskFacts:
         """What the records of *task*'s run number *attempt* say of it."""
         short, name = self._names.get(type(task)) or self._name(type(task))
-        identity = task.id
+        delay = task.retry_delay
+        try:
+            identity = sayable_name(task.id)
+        except Exception as error:
+            if is_the_applications(error):
+                raise
+            identity = n.UNKNOWN_ID
         return TaskFacts(
-            identity if type(identity) is str else str(identity),
+            identity,
             short,
             name,
-            task.retry_delay,
-            None if task.eta is None else self.unix_time(task.eta),
+            delay if type(delay) is int else number(delay),
+            None if task.eta is None else self.eta(task),
             attempt,
         )
 
@@ -69,11 +78,23 @@ class Recorder:
         if len(self._names) >= _MOST_NAMES:
             # Tasks that are declared and unregistered for ever.
             self._names.clear()
-        pair = (kind.__name__, f"{kind.__module__}.{kind.__name__}")
+        short = kind.__name__
+        pair = (sayable_name(short), sayable_name(f"{kind.__module__}.{short}"))
         self._names[kind] = pair
         return pair
 
-    def unix_time(self, moment: datetime.datetime) -> float:
+    def eta(self, task: Task) -> float | None:
+        """When *task* is due, in Unix seconds; None for at once.
+
+        Also for what is no time on our clocks: local times of the year 1 have no
+        timestamp, and a time zone may raise.
+        """
+        eta = task.eta
+        if eta is None:
+            return None
+        return or_else(lambda: self._unix_time(eta), lambda _: None)
+
+    def _unix_time(self, moment: datetime.datetime) -> float:
         """Unix seconds of a time of huey's: naive UTC, or local with utc=False."""
         if moment.tzinfo is None and self.huey.utc:
             return (moment - _EPOCH).total_seconds()
@@ -84,7 +105,7 @@ class Recorder:
         status: str,
         *,
         facts: TaskFacts | None = None,
-        retries: int | None = None,
+        retries: object = None,
         extra: dict[str, Any] | None = None,
         timestamp: float | None = None,
     ) -> None:
@@ -98,7 +119,7 @@ class Recorder:
                 0,
                 HERE.doing.worker,
                 facts and tuple(facts),
-                retries,
+                number(retries),
                 extra,
             )
         )
@@ -108,7 +129,7 @@ class Recorder:
         attempt: Attempt,
         status: str,
         *,
-        retries: int | None = None,
+        retries: float | None = None,
         extra: dict[str, Any] | None = None,
         timestamp: float | None = None,
         start: tuple[Any, ...] | None = None,

@@ -4,18 +4,19 @@ import sys
 from typing import Any
 
 from huey.api import Task
+from huey.signals import SIGNAL_COMPLETE
 
 from huey_otel import _names as n
+from huey_otel import _sayable, mapping
 from huey_otel import events as e
-from huey_otel import mapping
 from huey_otel._attempts import Attempt, running
 from huey_otel._doing import HERE, Doing
 from huey_otel._guard import guarded
+from huey_otel._span_start import SpanStart
 from huey_otel.mapping import Row
 from huey_otel.observed.errors import Errors
-from huey_otel.observed.last_word import is_last_word
+from huey_otel.observed.last_word import is_followed, is_last_word
 from huey_otel.observed.recorder import Recorder
-from huey_otel.observed.spans import message_of
 from huey_otel.observed.tracing import Tracing
 
 
@@ -60,21 +61,26 @@ class Runs:
             self._start(attempt)
         elif row.status == e.EVENT_RETRYING:
             # A RetryTask has no signal of its own: the run is over by now.
+            start = None
             if attempt.end(n.OUTCOME_RETRY_REQUESTED):
-                self._tracing.end(attempt, None, None)
+                goes_on = self._goes_on(attempt, signal)
+                self._tracing.end(attempt, None, None, open_until_left=goes_on)
+                start = _start_of_open(attempt) if goes_on else None
             attempt.retrying = True
-            self._recorder.tell(attempt, row.status, retries=task.retries - 1)
+            left = _sayable.number(task.retries)
+            left = None if left is None else left - 1
+            self._recorder.tell(attempt, row.status, retries=left, start=start)
         elif row.outcome is not None:
-            self._end(attempt, row, row.outcome)
+            self._end(attempt, row, row.outcome, signal)
         elif row.final is not None:
             attempt.final = row.final
             self._tracing.short(attempt, row.final)
             self._recorder.tell(attempt, row.status)
 
     def _start(self, attempt: Attempt) -> None:
-        wait = attempt.start()
+        attempt.wait = wait = attempt.start()
         running[id(attempt.task)] = attempt
-        start = self._tracing.start(attempt, wait)
+        attempt.span_start = start = self._tracing.start(attempt, wait)
         before, attempt.announced = attempt.announced, True
         attempt.announced = before | self._recorder.tell(
             attempt,
@@ -85,32 +91,56 @@ class Runs:
             must=before,
         )
 
-    def _end(self, attempt: Attempt, row: Row, outcome: str) -> None:
+    def _end(
+        self, attempt: Attempt, row: Row, outcome: str, signal: str | None = None
+    ) -> None:
         if outcome == n.OUTCOME_SUCCESS:
             # Before the end: an interrupt in between would make it a failure.
             attempt.stored = True
         if not attempt.end(outcome):
             return
         error = sys.exception() if row.error else None
-        self._tell_end(attempt, row, error)
+        self._tell_end(attempt, row, error, signal)
         if outcome == n.OUTCOME_INTERRUPTED and attempt not in HERE.doing.attempts:
             # Said by the main thread of a worker's: it may never come back to say more.
             self._close(attempt)
 
     def _tell_end(
-        self, attempt: Attempt, row: Row, error: BaseException | None
+        self,
+        attempt: Attempt,
+        row: Row,
+        error: BaseException | None,
+        signal: str | None,
     ) -> None:
         extra: dict[str, Any] = {"duration": attempt.duration}
         failure = self._recorder.failure(error) if row.error else None
         if failure is not None:
             extra.update(failure)
-        self._tracing.end(attempt, failure, message_of(error))
-        if row.status == e.EVENT_FINISHED and is_last_word(
+        last = row.status == e.EVENT_FINISHED and is_last_word(
             self._recorder.huey, attempt.task
-        ):
+        )
+        goes_on = not last and signal is not None and self._goes_on(attempt, signal)
+        self._tracing.end(attempt, failure, error, open_until_left=goes_on)
+        if last:
             attempt.kept = extra
             return
-        self._recorder.tell(attempt, row.status, extra=extra, timestamp=attempt.stopped)
+        self._recorder.tell(
+            attempt,
+            row.status,
+            extra=extra,
+            timestamp=attempt.stopped,
+            start=_start_of_open(attempt) if goes_on else None,
+        )
+
+    def _goes_on(self, attempt: Attempt, signal: str) -> bool:
+        """Whether more may be enqueued in its name before this thread leaves it."""
+        attempts = HERE.doing.attempts
+        if not attempts or attempts[-1] is not attempt:
+            return False
+        # Not asked of a success unless there is more to come, see `is_last_word`.
+        return signal == SIGNAL_COMPLETE or is_followed(
+            self._recorder.huey, attempt.task, signal
+        )
 
     @guarded
     def not_enqueued(self, task: Task, error: BaseException) -> None:
@@ -216,3 +246,14 @@ class Runs:
             # The end of the process may empty it at any time.
             running.pop(id(attempt.task), None)
         self._recorder.ended(attempt)
+
+
+def _start_of_open(attempt: Attempt) -> tuple[Any, ...] | None:
+    """What makes the span of *attempt* if its worker dies before it has ended it.
+
+    None if it has none that is exported.
+    """
+    if attempt.facts.span_id is None:
+        return None
+    start = SpanStart(*(attempt.span_start or ()))
+    return tuple(start._replace(wait=attempt.wait))

@@ -8,20 +8,25 @@ from opentelemetry.trace import Span, Status, StatusCode
 from huey_otel import _failures
 from huey_otel import _names as n
 from huey_otel._records import TaskFacts
+from huey_otel._sayable import number
 
 _LONGEST_DESCRIPTION: Final = 1_024
 
 
 def attributes_of(
-    known: dict[str, Any], task: Task, facts: TaskFacts
+    known: dict[str, Any], task: Task, facts: TaskFacts, retries: object
 ) -> dict[str, Any]:
     """All that spans say of *task* at either end, at once: it costs least so."""
     attributes = known.copy()
     attributes[n.MESSAGING_MESSAGE_ID] = facts.id
     attributes[n.TASK_ATTEMPT] = facts.attempt
-    attributes[n.TASK_RETRIES_LEFT] = task.retries
+    left = number(retries)
+    if left is not None:
+        attributes[n.TASK_RETRIES_LEFT] = left
     if task.priority is not None:
-        attributes[n.TASK_PRIORITY] = task.priority
+        priority = number(task.priority)
+        if priority is not None:
+            attributes[n.TASK_PRIORITY] = priority
     if facts.execute_time is not None:
         attributes[n.TASK_ETA] = facts.execute_time
     return attributes
@@ -42,5 +47,5 @@ def record(
 
 
 def message_of(error: BaseException | None) -> str | None:
-    """What *error* says, at most 1,024 characters; None if it cannot say it."""
+    """What *error* says, at most 1,024 characters; None for none."""
     return None if error is None else _failures.message(error)[:_LONGEST_DESCRIPTION]

@@ -8,7 +8,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, TraceFlags
 
-from huey_otel import _failures
+from huey_otel import _failures, _sayable
 from huey_otel import _names as n
 from huey_otel._attempts import Attempt
 from huey_otel._carrier import Carrier
@@ -49,18 +49,18 @@ class Tracing:
         It belongs to what is current, or to what is so in *within*.
         """
         before = contexts.get_current()
-        if _is_suppressed(before):
+        if before and _is_suppressed(before):
             return
         provided = self._provided()
         if not before and within is None and provided.silent:
             return
-        facts = outgoing.facts
+        facts, task = outgoing.facts, outgoing.task
         name, known = self._enqueueing.of(facts.name)
         span = provided.tracer.start_span(
             name,
             context=within,
             kind=SpanKind.PRODUCER,
-            attributes=attributes_of(known, outgoing.task, facts),
+            attributes=attributes_of(known, task, facts, task.retries),
         )
         outgoing.span = span
         context = _within(span, within or before)
@@ -81,7 +81,7 @@ class Tracing:
         ):
             return None
         span = self._provided().tracer.start_span(
-            self._enqueueing.named(kind),
+            self._enqueueing.named(_sayable.name(kind)),
             kind=SpanKind.CLIENT,
             attributes=self._enqueueing.attributes | {n.MESSAGING_BATCH_COUNT: count},
         )
@@ -97,8 +97,10 @@ class Tracing:
         if span is None:
             return
         if error is not None and span.is_recording():
-            text = _failures.text(error) if self._tracebacks else None
-            record(span, _failures.class_name(error), message_of(error), text)
+            message = text = None
+            if self._tracebacks:
+                message, text = message_of(error), _failures.text(error)
+            record(span, _failures.class_name(error), message, text)
         span.end()
 
     @guarded
@@ -109,7 +111,7 @@ class Tracing:
         """
         before = contexts.get_current()
         carrier = attempt.carrier
-        if _is_suppressed(before) or (
+        if (before and _is_suppressed(before)) or (
             not (before or (carrier and carrier.headers)) and self._provided().silent
         ):
             attempt.hops = 0
@@ -158,7 +160,7 @@ class Tracing:
         parent, above, links = self._propagation.parent(attempt)
         facts, carrier, began = attempt.facts, attempt.carrier, attempt.started
         name, known = self._processing.of(facts.name)
-        attributes = attributes_of(known, attempt.task, facts)
+        attributes = attributes_of(known, attempt.task, facts, attempt.retries)
         if value is not None:
             attributes[key] = value
         if attempt.worker is not None:
@@ -190,19 +192,30 @@ class Tracing:
 
     @guarded
     def end(
-        self, attempt: Attempt, failure: Mapping[str, Any] | None, message: str | None
+        self,
+        attempt: Attempt,
+        failure: Mapping[str, Any] | None,
+        error: BaseException | None,
+        *,
+        open_until_left: bool = False,
     ) -> None:
-        """End the span of *attempt* as its outcome says; it stays current."""
+        """End the span of *attempt* as its outcome says; it stays current.
+
+        With *open_until_left* `leave` ends it, so that no span inside of it begins
+        after its end.
+        """
         span = attempt.span
         if span is None:
             return
-        end = int(((attempt.started or 0.0) + (attempt.duration or 0.0)) * 1e9)
+        end = int(attempt.stopped * 1e9)
         if span.is_recording():
             span.set_attribute(n.TASK_OUTCOME, attempt.outcome or "")
             if failure is not None:
                 name = failure.get("exception") or n.OUTCOME_ERROR
+                message = message_of(error) if self._tracebacks else None
                 record(span, name, message, failure.get("traceback"), end)
-        span.end(end)
+        if not open_until_left:
+            span.end(end)
 
     @guarded
     def leave(self, attempt: Attempt) -> None:
@@ -210,7 +223,8 @@ class Tracing:
         _put_back(attempt)
         span, attempt.span = attempt.span, None
         if span is not None and span.is_recording():
-            # A task's timeout came in between the end of the run and that of the span.
+            # It was left open, or a task's timeout came in between the end of the run
+            # and that of the span.
             span.end()
 
 

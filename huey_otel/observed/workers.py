@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from huey.constants import WORKER_PROCESS, WORKER_THREAD
 
-from huey_otel import mapping
+from huey_otel import _sayable, mapping
 from huey_otel._attempts import Attempt, disown_all, unfinished
+from huey_otel._client import CLIENT
 from huey_otel._doing import HERE
 from huey_otel._forks import look_around
 from huey_otel._greenlets import patched
@@ -43,6 +44,7 @@ class Workers:
         look_around()
         if consumer.worker_type not in (WORKER_PROCESS, WORKER_THREAD):
             self._see_to_patches()
+        CLIENT.consumes()
         self._recorder.worker_type = consumer.worker_type
         # Not only for worker processes: a task may fork as well.
         self._recorder.relay.open_pipe()
@@ -112,7 +114,7 @@ class Workers:
     @guarded
     def worker_begins(self, name: str) -> None:
         """A worker is about to take its first task; called by the worker itself."""
-        HERE.doing.worker = name
+        HERE.doing.worker = _sayable.name(name)
 
     @guarded
     def worker_ends(self, reason: str) -> None:

@@ -268,6 +268,32 @@ def test_a_killed_workers_attempt_keeps_its_links(consumer, produce, conn):
     ]
 
 
+def test_a_worker_that_is_killed_in_what_follows_a_run_leaves_its_span(
+    consumer, produce, conn
+):
+    with otlp.receiver(HTTP) as receiver:
+        produce("count", "1", **receiver.environ)
+        running = consumer(
+            *("process", "-w", "1", *QUICK, "-c", "0.2"),
+            application="traced",
+            LIVE_LINGER="1",
+            OTEL_BSP_SCHEDULE_DELAY="50",
+            **receiver.environ,
+        )
+        _, pid = conn.blpop("hangs", timeout=15)
+        kill(int(pid))
+        assert receiver.wait(lambda spans: len(spans) == 2)
+        end(running, signal.SIGTERM)
+
+        spans = receiver.spans
+    enqueued = only(spans, "enqueue tests.live.apps.traced.count")
+    ended = only(spans, "process tests.live.apps.traced.count")
+    assert (ended.attributes["huey.task.outcome"], ended.status) == ("success", "UNSET")
+    assert (ended.trace_id, ended.parent_id) == (enqueued.trace_id, enqueued.span_id)
+    assert ended.attributes["huey.task.wait"] >= 0
+    assert "(counted as" not in running.log
+
+
 STUMBLE = "tests.live.apps.traced.stumble"
 
 

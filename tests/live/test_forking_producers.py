@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -82,7 +83,14 @@ def test_each_child_of_a_web_server_sends_what_it_enqueued_once(
         queued = client.llen("huey.redis.live")
 
     ids = enqueued_ids(receiver)
+    clients_of = {
+        span.attributes["messaging.message.id"]: span.attributes["messaging.client.id"]
+        for span in receiver.spans
+    }
     assert len(answers) == REQUESTS
+    assert {answer["id"]: clients_of[answer["id"]] for answer in answers} == {
+        answer["id"]: f"{socket.gethostname()}:{answer['pid']}" for answer in answers
+    }
     assert len({answer["pid"] for answer in answers}) > 1
     assert set(ids.values()) == {1}
     assert ids.total() == queued

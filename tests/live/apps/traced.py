@@ -4,6 +4,7 @@ import os
 import time
 
 from huey import RedisHuey
+from huey.signals import SIGNAL_COMPLETE
 from opentelemetry import trace
 
 from huey_otel import instrument
@@ -68,6 +69,14 @@ def stumble():
 @huey.task()
 def warm_up():
     pass
+
+
+if "LIVE_LINGER" in os.environ:
+
+    @huey.signal(SIGNAL_COMPLETE)
+    def linger(_signal, _task):
+        huey.storage.conn.lpush("hangs", os.getpid())
+        time.sleep(60)
 
 
 if "LIVE_WARM" in os.environ:

@@ -1,0 +1,154 @@
+"""Repair: what of a batch cannot be encoded, so that it costs no other span.
+
+An application's own spans leave through our exporter too, and OTLP's encoder gives
+up a whole batch for a name that is not UTF-8, or a time before 1970.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanKind, Status
+
+from huey_otel import _names as n
+from huey_otel import _sayable
+from huey_otel._failures import class_name
+from huey_otel._interrupts import or_else
+from huey_otel._losses import LOSSES
+from huey_otel._span_counts import SPANS
+
+_PAST: Final = 2**64
+_NOBODY: Final = Resource({})
+
+
+def repaired(spans: Sequence[ReadableSpan]) -> list[ReadableSpan] | None:
+    """*spans* as they can be encoded, without those that cannot be at all.
+
+    None where each of them can: the batch has failed for another reason.
+    """
+    good: list[ReadableSpan] = []
+    changed = False
+    for span in spans:
+        if _why_not(span) is None:
+            good.append(span)
+            continue
+        changed = True
+        mended = or_else(partial(_mended, span), lambda _: None)
+        why = "it cannot be read" if mended is None else _why_not(mended)
+        if mended is not None and why is None:
+            good.append(mended)
+        else:
+            SPANS.here.counted(1)
+            why = f"a span cannot be encoded: {why}"
+            LOSSES.count(n.LOSS_SPANS_UNENCODABLE, why=why)
+    return good if changed else None
+
+
+def _why_not(span: ReadableSpan) -> str | None:
+    """The class of what keeps *span* from being encoded, None if nothing does.
+
+    Of an attribute that it cannot encode the encoder makes a line in the log, and
+    goes on without: so it is asked for the rest.
+    """
+
+    def failed(error: Exception) -> str | None:
+        return class_name(error)
+
+    def tried() -> str | None:
+        encode_spans([_without_attributes(span)])
+        return None
+
+    return or_else(tried, failed)
+
+
+def _without_attributes(span: ReadableSpan) -> ReadableSpan:
+    return ReadableSpan(
+        name=span.name,
+        context=span.context,
+        parent=span.parent,
+        resource=_NOBODY,
+        events=[Event(one.name, None, one.timestamp) for one in span.events],
+        links=[Link(one.context) for one in span.links],
+        kind=span.kind,
+        instrumentation_scope=span.instrumentation_scope,
+        status=span.status,
+        start_time=span.start_time,
+        end_time=span.end_time,
+    )
+
+
+def _mended(span: ReadableSpan) -> ReadableSpan:
+    return ReadableSpan(
+        name=_text(span.name),
+        context=span.context,
+        parent=span.parent,
+        resource=sayable(span.resource),
+        attributes=_attributes(span.attributes),
+        events=[
+            Event(_text(one.name), _attributes(one.attributes), _time(one.timestamp))
+            for one in span.events
+        ],
+        links=[Link(one.context, _attributes(one.attributes)) for one in span.links],
+        kind=_kind(span.kind),
+        instrumentation_scope=_scope(span.instrumentation_scope),
+        status=_status(span.status),
+        start_time=_time(span.start_time),
+        end_time=_time(span.end_time),
+    )
+
+
+def sayable(resource: Resource) -> Resource:
+    """*resource* as it can be encoded; the environment may have had any bytes."""
+    attributes = _attributes(resource.attributes)
+    if attributes == dict(resource.attributes):
+        return resource
+    return Resource(attributes, resource.schema_url)
+
+
+def _attributes(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    said = ((_text(key), _value(value)) for key, value in (attributes or {}).items())
+    return {key: value for key, value in said if value is not None}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, bool | bytes | float):
+        return value
+    if isinstance(value, int):
+        return _sayable.number(value)
+    if isinstance(value, Mapping):
+        return _attributes(value)
+    if isinstance(value, Iterable):
+        return tuple(one for one in map(_value, value) if one is not None)
+    return None
+
+
+def _text(value: object) -> str:
+    return _sayable.text(value) if type(value) is str else _sayable.name(value)
+
+
+def _scope(scope: InstrumentationScope | None) -> InstrumentationScope | None:
+    if scope is None:
+        return None
+    version = None if scope.version is None else _text(scope.version)
+    return InstrumentationScope(_text(scope.name), version)
+
+
+def _kind(kind: object) -> SpanKind:
+    return kind if isinstance(kind, SpanKind) else SpanKind.INTERNAL
+
+
+def _status(status: Status) -> Status:
+    description = status.description
+    return Status(
+        status.status_code, None if description is None else _text(description)
+    )
+
+
+def _time(nanoseconds: int | None) -> int | None:
+    return None if nanoseconds is None else min(max(int(nanoseconds), 0), _PAST - 1)

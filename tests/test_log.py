@@ -1,0 +1,75 @@
+"""Lines of our log can be written by any handler."""
+
+import io
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from huey_otel import _names as n
+from huey_otel._guard import guarded
+from huey_otel._log import warn
+from huey_otel._losses import LOSSES, Losses
+
+ODD, SAID = "party \ud83c", "party \\ud83c"
+
+
+class Strict(logging.StreamHandler):
+    """Writes UTF-8 as a file does, and raises what keeps it from that."""
+
+    def __init__(self) -> None:
+        self.written = io.BytesIO()
+        super().__init__(io.TextIOWrapper(self.written, "utf-8", write_through=True))
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's
+        raise
+
+    @property
+    def text(self) -> str:
+        return self.written.getvalue().decode()
+
+
+@pytest.fixture
+def handler() -> Iterator[Strict]:
+    handler = Strict()
+    logger = logging.getLogger(n.LOGGER)
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+def test_a_value_that_is_no_utf_8_is_written(handler):
+    assert warn("queue %s of %d", ODD, 3)
+
+    assert handler.text == f"queue {SAID} of 3\n"
+
+
+def test_a_loss_that_names_what_is_no_utf_8_is_written(handler, losses: Losses):
+    LOSSES.count(n.LOSS_SPANS, why=f"the exporter says {ODD}")
+
+    assert handler.text == f"the exporter says {SAID} (counted as spans)\n"
+    assert losses.counts() == {"spans": 1}
+
+
+@guarded
+def fail(message: str) -> None:
+    raise ValueError(message)
+
+
+def test_a_traceback_that_is_no_utf_8_is_written(handler, losses: Losses):
+    fail(ODD)
+
+    assert handler.text.splitlines()[0].startswith("ValueError in fail")
+    assert handler.text.splitlines()[-1] == f"ValueError: {SAID}"
+    assert losses.counts() == {"internal": 1}
+
+
+def test_a_traceback_that_can_be_written_is_that_of_logging(
+    handler, losses: Losses, caplog
+):
+    fail("no")
+
+    (record,) = caplog.records
+    assert record.exc_info[0] is ValueError
+    assert handler.text.splitlines()[-1] == "ValueError: no"
+    assert losses.counts() == {"internal": 1}
