@@ -66,7 +66,12 @@ class Outputs:
         self._serializer: Any = None
 
     def attach(self) -> None:
-        """Observe the storage and the serializer that huey has now."""
+        """Observe the storage and the serializer that huey has now.
+
+        What the first span needs is imported here, while the application is.
+        """
+        _provider.load(self._given_provider, self._settings.export)
+        self._exposition.producer.load()
         self.storage_is(self._huey.storage)
         self._look_again()
 
@@ -74,6 +79,17 @@ class Outputs:
         """Put back their own classes."""
         serializers.release(self._serializer)
         storages.release(self._huey.storage)
+
+    def prepare(self) -> None:
+        """A consumer starts: have its exporters made before it says where spans go."""
+        if self._diversion is None:
+            self._resolved = _provider.resolve(
+                self._given_provider,
+                self._settings.export,
+                self._huey.name,
+                at_once=True,
+            )
+        self.provided()
 
     def provided(self) -> Provided:
         """The tracer, found when it is first needed."""

@@ -44,8 +44,6 @@ UNSET = "OTEL_EXPORTER_OTLP_ENDPOINT is not set"
         ({PLACE: "http://tempo:4317"}, GRPC, "over OTLP/gRPC to tempo:4317"),
         ({PLACE: "tempo:4317"}, GRPC, "over OTLP/gRPC to tempo:4317"),
         ({PLACE: "https://tempo"}, HTTP, "over OTLP/HTTP to tempo"),
-        ({PLACE: "http://tempo:x"}, HTTP, "over OTLP/HTTP to tempo:x"),
-        ({PLACE: "http://[tempo"}, HTTP, "over OTLP/HTTP"),
         (
             {PLACE: "http://me:secret@tempo:4318/a"},
             HTTP,
@@ -139,10 +137,28 @@ def test_only_true_disables_the_sdk(value):
         ),
         (
             {PLACE: "localhost:4318"},
-            r"OTLP endpoint 'localhost:4318': expected a URL, http://localhost:4318",
+            r"OTEL_EXPORTER_OTLP_ENDPOINT='localhost:4318': expected a URL, such as"
+            r" http://localhost:4318$",
+        ),
+        (
+            {PLACE: "http://a", TRACES_PLACE: "http://me:secret@tempo:x"},
+            r"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT='http://tempo:\*\*\*': expected a URL",
+        ),
+        ({PLACE: "http://[tempo"}, r"OTEL_EXPORTER_OTLP_ENDPOINT='http://\[tempo': "),
+        (
+            {PLACE: "tempo:99999", PROTOCOL: "grpc"},
+            r".*, such as http://localhost:4317",
         ),
     ],
-    ids=["exporter", "protocol", "protocol of traces", "no scheme"],
+    ids=[
+        "exporter",
+        "protocol",
+        "protocol of traces",
+        "no scheme",
+        "no port",
+        "no host",
+        "no such port",
+    ],
 )
 def test_what_is_not_to_be_had_is_ignored_and_named(env, message):
     (ignored,) = read_export(env).ignored
@@ -241,18 +257,21 @@ def test_without_the_credentials_that_were_asked_for_nothing_is_sent():
 
 
 @pytest.mark.parametrize(
-    ("env", "given"),
+    ("env", "attributes"),
     [
-        ({}, False),
-        ({"OTEL_SERVICE_NAME": "web"}, True),
-        ({"OTEL_SERVICE_NAME": ""}, False),
-        ({"OTEL_RESOURCE_ATTRIBUTES": "a=b, service.name = web"}, True),
-        ({"OTEL_RESOURCE_ATTRIBUTES": "my.service.name=web"}, False),
+        ({}, {"service.name": "my-app"}),
+        ({"OTEL_SERVICE_NAME": "web"}, {}),
+        ({"OTEL_SERVICE_NAME": ""}, {"service.name": "my-app"}),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "a=b, service.name = web"}, {}),
+        (
+            {"OTEL_RESOURCE_ATTRIBUTES": "my.service.name=web"},
+            {"service.name": "my-app"},
+        ),
     ],
     ids=str,
 )
-def test_the_service_may_be_named(env, given):
-    assert read_export(env).service_name_given is given
+def test_the_service_may_be_named(env, attributes):
+    assert read_export(env).resource("my-app") == attributes
 
 
 @pytest.mark.parametrize(
@@ -349,11 +368,12 @@ def test_a_producer_without_provider_imports_no_sdk_and_starts_no_thread():
         ),
         ({EXPORTER: "none"}, "off, OTEL_TRACES_EXPORTER=none"),
         (
-            {PLACE: "http://a", "OTEL_BSP_MAX_QUEUE_SIZE": "1"},
-            "off, the exporter could not be made",
+            {PLACE: "https://a", "OTEL_EXPORTER_OTLP_CERTIFICATE": "/none"},
+            "off, OTEL_EXPORTER_OTLP_CERTIFICATE='/none': expected a file that can"
+            " be read",
         ),
     ],
-    ids=["disabled", "none", "broken"],
+    ids=["disabled", "none", "no certificate"],
 )
 def test_spans_are_off(environ, where):
     done = run(
@@ -367,7 +387,8 @@ def test_spans_are_off(environ, where):
     )
 
     assert done.stdout.splitlines() == [where, "True"]
-    assert done.stderr.count("telemetry was lost") == ("could not" in where)
+    assert done.stderr.count("spans are off") == ("CERTIFICATE" in where)
+    assert "Traceback" not in done.stderr
 
 
 def test_the_applications_own_provider_is_used():

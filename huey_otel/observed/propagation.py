@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from huey.api import Task
-from opentelemetry import baggage, propagate, trace
+from opentelemetry import baggage, trace
 from opentelemetry import context as contexts
 from opentelemetry.context import Context
 from opentelemetry.trace import (
@@ -18,6 +18,7 @@ from huey_otel import _names as n
 from huey_otel._attempts import Attempt
 from huey_otel._carrier import Carrier
 from huey_otel._guard import guarded
+from huey_otel._propagate import propagate
 from huey_otel._settings import Settings
 from huey_otel.observed.links import links_of
 from huey_otel.observed.w3c import TRACEPARENT, is_default, read, traceparent
