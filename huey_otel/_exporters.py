@@ -28,6 +28,7 @@ from opentelemetry.sdk.trace.export import (
 from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
 
+from huey_otel import _grpc
 from huey_otel import _names as n
 from huey_otel import _resource as resources
 from huey_otel._export import CREDENTIALS, EXPORTERS, ID_GENERATORS, Export
@@ -52,6 +53,8 @@ def load(export: Export) -> None:
     """Import all that `build` and the exporters need, and make nothing of it."""
     for name in export.exporters:
         _named(EXPORTERS, name)
+    if GRPC in export.exporters:
+        _grpc.load()
     if export.id_generator:
         _named(ID_GENERATORS, export.id_generator)
     if export.credentials and HTTP in export.exporters:

@@ -1,6 +1,8 @@
 """The log: lines to `huey_otel`, of which no handler's exception reaches a task."""
 
 import logging
+from collections.abc import Iterable
+from typing import Final
 
 from huey_otel import _names as n
 from huey_otel._interrupts import is_the_applications
@@ -21,3 +23,17 @@ def warn(message: str, *values: object, error: bool = False) -> bool:
             raise
         return False
     return True
+
+
+def warn_once(problems: Iterable[str], *, then: str = "") -> None:
+    """Warn of each that was not said yet, and of what follows *then*.
+
+    Several hueys read one environment, for spans and for metrics.
+    """
+    for problem in problems:
+        if problem not in _said:
+            _said.add(problem)
+            warn("%s%s", problem, then)
+
+
+_said: Final[set[str]] = set()

@@ -48,6 +48,7 @@ class Outputs:
         self._settings = settings
         self._exposition = exposition
         self._given_provider = tracer_provider
+        self._given_meters = meter_provider
         self._resolved: Provided | None = None
         self._prepared = False
         self._diversion: Sink | None = None
@@ -57,7 +58,10 @@ class Outputs:
         self._semconv = (
             SemconvMetrics(
                 lambda: _meters.resolve(
-                    meter_provider, settings.metrics_export, huey.name
+                    meter_provider,
+                    settings.metrics_export,
+                    huey.name,
+                    exposition.registry,
                 )
             )
             if settings.semconv_metrics
@@ -72,6 +76,8 @@ class Outputs:
         """
         _provider.load(self._given_provider, self._settings.export)
         self._exposition.producer.load()
+        if self._settings.semconv_metrics:
+            _meters.load(self._given_meters, self._settings.metrics_export)
         self.storage_is(self._huey.storage)
         self._look_again()
 

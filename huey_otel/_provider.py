@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing import util
 from typing import TYPE_CHECKING, Final
@@ -23,7 +23,7 @@ from huey_otel._flusher import FLUSHER
 from huey_otel._forks import in_child
 from huey_otel._guard import guarded
 from huey_otel._interrupts import or_else
-from huey_otel._log import warn
+from huey_otel._log import warn_once
 from huey_otel._standard import replaced
 from huey_otel._version import version
 
@@ -89,7 +89,6 @@ class _Built:
 
     def __init__(self) -> None:
         self.provided: Provided | None = None
-        self.said: set[str] = set()
         self._renew()
         in_child(self._renew)
 
@@ -133,7 +132,7 @@ def resolve(
     environment names an exporter; otherwise spans cost what the API costs.
     *at_once* makes its exporters here, and not where spans are first exported.
     """
-    _say(_propagate.wrong)
+    warn_once(_propagate.wrong, then="; ignored")
     if given is not None:
         return _provided(given, _GIVEN)
     with _BUILT.lock:
@@ -148,7 +147,7 @@ def resolve(
             return replace(applications, where=_DISABLED) if off else applications
         if export.disabled:
             return _provided(current, _DISABLED)
-        _say(export.ignored)
+        warn_once(export.ignored, then="; ignored")
         if not export.exporters:
             return _provided(current, f"off, {export.why_none}")
         return or_else(
@@ -173,7 +172,7 @@ def _build(
         made = _exporters.Built(export, queue, at_once=at_once)
     if not made.processors:
         return _off(current, *made.problems)
-    _say(made.problems)
+    warn_once(made.problems)
     made.provider.sampler = sampling.linked(made.provider.sampler)
     built = _provided(made.provider, export.over(made.names), made)
     _BUILT.provided = built
@@ -188,21 +187,13 @@ def _started(built: Provided) -> Provided:
     why = None if built.built is None else built.built.start()
     if why is None:
         return built
-    _say([f"spans are off: {why}"])
+    warn_once([f"spans are off: {why}"])
     return replace(built, where=f"off, {why}")
 
 
 def _off(current: TracerProvider, *problems: str) -> Provided:
-    _say([f"spans are off: {problem}" for problem in problems])
+    warn_once(f"spans are off: {problem}" for problem in problems)
     return _provided(current, f"off, {problems[0]}")
-
-
-def _say(problems: Iterable[str]) -> None:
-    """Warn of each that was not said yet; several hueys read one environment."""
-    for problem in problems:
-        if problem not in _BUILT.said:
-            _BUILT.said.add(problem)
-            warn("%s", problem)
 
 
 @guarded

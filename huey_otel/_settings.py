@@ -11,6 +11,7 @@ from huey_otel import _names as n
 from huey_otel._export import Export, read_export
 from huey_otel._exposed import Exposed
 from huey_otel._redaction import shown
+from huey_otel._standard import METRICS
 from huey_otel._values import UNSET, NotGiven, choice, flag, given_or_none, seconds
 
 Propagation = str | Callable[[Task], str]
@@ -104,7 +105,7 @@ def read(
             default=False,
         ),
         export=read_export(env),
-        metrics_export=read_export(env, "metrics"),
+        metrics_export=read_export(env, METRICS),
         exposed=Exposed(
             host=_exposed.host(given_or_none(metrics_host), env),
             port=(

@@ -38,6 +38,10 @@ class Propagation:
         self._propagation = settings.propagation
         self._link_after = settings.link_after
 
+    def prepare(self) -> None:
+        """Use the global propagator once: its first use may take a while."""
+        propagate.extract({}, _ROOT)
+
     def parent(self, attempt: Attempt) -> tuple[Context, SpanContext, list[Link]]:
         """The context that *attempt*'s span starts in, its parent, and its links."""
         carrier = attempt.carrier

@@ -72,6 +72,8 @@ class Runs:
             self._recorder.tell(attempt, row.status)
 
     def _start(self, attempt: Attempt) -> None:
+        if not self._tracing.ready:
+            self._tracing.prepare()
         wait = attempt.start()
         running[id(attempt.task)] = attempt
         start = self._tracing.start(attempt, wait)
