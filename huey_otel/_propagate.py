@@ -4,11 +4,14 @@ import os
 from types import ModuleType
 from typing import Final
 
+from opentelemetry.propagators.composite import CompositePropagator
+
 from huey_otel._failures import class_name, message
 from huey_otel._interrupts import or_else
 from huey_otel._standard import names, replaced, some_of
 
 _VARIABLE: Final = "OTEL_PROPAGATORS"
+_NONE: Final = "none"
 _GROUP: Final = "opentelemetry_propagator"
 
 wrong: list[str] = []
@@ -24,7 +27,7 @@ def _imported() -> ModuleType:
 def _in_spite_of(error: Exception) -> ModuleType:
     """Import it although it raised *error*, as it does for a propagator of no name."""
     raw = os.environ.get(_VARIABLE, "")
-    unknown = some_of(_VARIABLE, raw, {"none", *names(_GROUP)})
+    unknown = some_of(_VARIABLE, raw, {_NONE, *names(_GROUP)})
     if unknown is not None:
         why, kept = unknown
         wrong.append(why)
@@ -34,12 +37,16 @@ def _in_spite_of(error: Exception) -> ModuleType:
 
 
 def _without(error: Exception) -> ModuleType:
-    wrong.append(
-        f"{_VARIABLE}={os.environ.get(_VARIABLE)!r}: expected what can be loaded,"
-        f" {class_name(error)}: {message(error)}"
-    )
+    raw = os.environ.get(_VARIABLE, "")
     with replaced({_VARIABLE: None}):
-        return _imported()
+        module = _imported()
+    if _NONE in map(str.strip, raw.split(",")):
+        # opentelemetry-api 1.30 does not know the word.
+        module.set_global_textmap(CompositePropagator([]))
+    else:
+        why = f"{class_name(error)}: {message(error)}"
+        wrong.append(f"{_VARIABLE}={raw!r}: expected what can be loaded, {why}")
+    return module
 
 
 _imported_here: Final = or_else(_imported, _in_spite_of)
