@@ -84,6 +84,15 @@ def _one_of(*accepted: str) -> _Rule:
     )
 
 
+def _some(*accepted: str) -> _Rule:
+    return _Rule(
+        f"expected some of {', '.join(accepted)}",
+        lambda raw: all(
+            one.strip().lower() in ("", *accepted) for one in raw.split(",")
+        ),
+    )
+
+
 _COUNT: Final = _whole(0)
 _BOOLEAN: Final = _one_of("true", "false")
 _SECONDS: Final = _positive("seconds")
@@ -118,6 +127,13 @@ _OF_METRICS: Final[Mapping[str, _Rule]] = {
         "base2_exponential_bucket_histogram", "explicit_bucket_histogram"
     ),
 }
+_RETRYABLE: Final = "OTEL_PYTHON_EXPORTER_OTLP_GRPC_RETRYABLE_ERROR_CODES"
+_STATUS_CODES: Final = _some(
+    *("aborted", "already_exists", "cancelled", "data_loss", "deadline_exceeded"),
+    *("failed_precondition", "internal", "invalid_argument", "not_found", "ok"),
+    *("out_of_range", "permission_denied", "resource_exhausted", "unauthenticated"),
+    *("unavailable", "unimplemented", "unknown"),
+)
 _FILES: Final = ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE")
 _COMPRESSIONS: Final = {
     GRPC: _one_of("gzip", "none"),
@@ -147,6 +163,7 @@ class Checked:
         self.ignored: list[str] = []
         self.instead: Instead = {}
         self._resource()
+        self._each({"OTEL_SDK_DISABLED": _BOOLEAN})
         self._each(_OF_SPANS if signal == TRACES else _OF_METRICS)
         if signal == TRACES:
             self._batch()
@@ -210,6 +227,7 @@ class Checked:
         rules = {"TIMEOUT": _SECONDS, "COMPRESSION": _COMPRESSIONS[exporter]}
         if exporter == GRPC:
             rules["INSECURE"] = _BOOLEAN
+            self._each({_RETRYABLE: _STATUS_CODES})
         for what, rule in rules.items():
             self._each(dict.fromkeys(of_otlp(what, signal), rule))
         for name in of_otlp("HEADERS", signal):

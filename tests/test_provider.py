@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -11,15 +12,17 @@ from collections.abc import Iterator
 
 import pytest
 from huey import MemoryHuey
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 
-from huey_otel import _exporters, instrument
+from huey_otel import _exporters, _forks, instrument
 from huey_otel._export import read_export
-from huey_otel._exporters import CountingExporter, CountingProcessor
+from huey_otel._exporters import CountingExporter, CountingProcessor, LateExporter
 from huey_otel._flusher import Flusher
 from huey_otel._losses import Losses
+from huey_otel._resource import ProcessResource
 from huey_otel._span_counts import SPANS, SpanCounts
 from runtime.demo import otlp
 from tests.support import ROOT, wait_until
@@ -767,6 +770,63 @@ class _TwoOfThree(Sampler):
 
     def get_description(self) -> str:
         return "two of three"
+
+
+def test_a_child_makes_its_own_while_its_parent_is_still_at_it(monkeypatch):
+    monkeypatch.setattr(_forks, "_PATIENCE", 0.05)
+    made: list[int] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(LateExporter):
+        def _new(self):
+            if os.getpid() == parent:
+                begun.set()
+                go_on.wait(30)
+            made.append(os.getpid())
+            return Failing()
+
+    parent = os.getpid()
+    late = Slow("slow", "", {}, ProcessResource(lambda: Resource({}), frozenset()))
+    making = threading.Thread(target=late.start)
+    making.start()
+    assert begun.wait(5)
+
+    def deliver() -> None:
+        late.export([])
+        if made != [os.getpid()]:
+            os._exit(9)
+
+    code = fork(deliver).join()
+    go_on.set()
+    making.join()
+    late.start()
+
+    assert (code, made) == (0, [parent])
+
+
+def test_an_exporter_that_could_not_be_made_is_tried_again(losses: Losses, caplog):
+    class Away(LateExporter):
+        away = True
+
+        def _new(self):
+            if self.away:
+                raise OSError("no credentials yet")
+            exporter = Failing()
+            exporter.fails = False
+            return exporter
+
+    late = Away("away", "", {}, ProcessResource(lambda: Resource({}), frozenset()))
+    counting = CountingExporter(late)
+
+    results = [counting.export(["span"] * 2)]
+    late.away = False
+    results.append(counting.export(["span"]))
+
+    assert results == [SpanExportResult.FAILURE, SpanExportResult.SUCCESS]
+    assert losses.counts() == {"spans": 2}
+    assert caplog.messages[0] == (
+        "spans could not be delivered: OSError: no credentials yet (counted as spans)"
+    )
 
 
 def test_a_flush_needs_no_new_thread_once_it_is_prepared(stuck, monkeypatch):

@@ -37,6 +37,7 @@ PLAIN = [
         "-2",
         f"a whole number from 0 to {LARGEST}",
     ),
+    ("OTEL_SDK_DISABLED", "1", "one of true, false"),
     ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "a number of seconds above 0"),
     ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "nan", "a number of seconds above 0"),
     ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "0", "a number of seconds above 0"),
@@ -48,6 +49,14 @@ PLAIN = [
     ),
 ]
 OF_GRPC = [
+    (
+        "OTEL_PYTHON_EXPORTER_OTLP_GRPC_RETRYABLE_ERROR_CODES",
+        "unavailable,sometimes",
+        "some of aborted, already_exists, cancelled, data_loss, deadline_exceeded,"
+        " failed_precondition, internal, invalid_argument, not_found, ok,"
+        " out_of_range, permission_denied, resource_exhausted, unauthenticated,"
+        " unavailable, unimplemented, unknown",
+    ),
     ("OTEL_EXPORTER_OTLP_COMPRESSION", "deflate", "one of gzip, none"),
     ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "perhaps", "one of true, false"),
 ]
