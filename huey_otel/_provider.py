@@ -136,7 +136,8 @@ def resolve(
     if given is not None:
         return _provided(given, _GIVEN)
     with _BUILT.lock:
-        current = trace.get_tracer_provider()
+        with replaced(export.instead):
+            current = trace.get_tracer_provider()
         built = _BUILT.provided
         if built is not None and built.provider is current:
             return _started(built) if at_once else built
@@ -170,11 +171,11 @@ def _build(
         from huey_otel import _exporters, sampling
 
         made = _exporters.Built(export, queue, at_once=at_once)
-    if not made.processors:
-        return _off(current, *made.problems)
-    warn_once(made.problems)
-    made.provider.sampler = sampling.linked(made.provider.sampler)
-    built = _provided(made.provider, export.over(made.names), made)
+        if not made.processors:
+            return _off(current, *made.problems)
+        warn_once(made.problems)
+        made.provider.sampler = sampling.linked(made.provider.sampler)
+        built = _provided(made.provider, export.over(made.names), made)
     _BUILT.provided = built
     trace.set_tracer_provider(made.provider)
     util.Finalize(None, _leave, args=(built,), exitpriority=_LAST)

@@ -202,11 +202,18 @@ class Checked:
     def _resource(self) -> None:
         name = "OTEL_RESOURCE_ATTRIBUTES"
         self._items(name, "key=value", lambda item: "=" in item)
-        if self._env.get(DETECTORS):
-            known = {"*", *names("opentelemetry_resource_detector")}
-            wrong = some_of(DETECTORS, self._env[DETECTORS], known)
+        self._named(DETECTORS, "opentelemetry_resource_detector", "*")
+        for signal in ("tracer", "meter"):
+            # The API looks for it whenever it is asked for one and has none.
+            name = f"OTEL_PYTHON_{signal.upper()}_PROVIDER"
+            self._named(name, f"opentelemetry_{signal}_provider")
+
+    def _named(self, name: str, group: str, *more: str) -> None:
+        """Only what entry points of *group* name, or *more*."""
+        if self._env.get(name):
+            wrong = some_of(name, self._env[name], {*more, *names(group)})
             if wrong is not None:
-                self._refuse(DETECTORS, *wrong)
+                self._refuse(name, *wrong)
 
     def _items(self, name: str, form: str, accepts: Callable[[str], bool]) -> None:
         """Without the wrong ones; says which, and nothing of what is in them."""
