@@ -49,9 +49,9 @@ class Carrier(NamedTuple):
     members: tuple[str, ...] = ()
     chord_size: int = 0
 
-    def carrying(self, headers: Mapping[str, str]) -> "Carrier":
-        """The same one with *headers*; a third of the time of `_replace`."""
-        enqueued, eta, attempt, _, previous, hops, members, chord_size = self
+    def carrying(self, headers: Mapping[str, str], enqueued: float) -> "Carrier":
+        """The same with *headers* at *enqueued*; a third of the time of `_replace`."""
+        _, eta, attempt, _, previous, hops, members, chord_size = self
         return Carrier(
             *(enqueued, eta, attempt, headers, previous, hops, members, chord_size)
         )

@@ -1,15 +1,27 @@
 """Where spans go, by the variables that only `opentelemetry-instrument` reads."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from huey_otel import _names as n
 from huey_otel import _sayable
+from huey_otel._redaction import shown
+from huey_otel._standard import (
+    DETECTORS,
+    GRPC,
+    HTTP,
+    TRACES,
+    Checked,
+    Instead,
+    attributes_in,
+    files,
+    of_otlp,
+    unreadable,
+)
 
-TRACES: Final = "traces"
 EXPORTERS: Final = "opentelemetry_traces_exporter"
 """The group of entry points that names what makes exporters of spans."""
 ID_GENERATORS: Final = "opentelemetry_id_generator"
@@ -20,8 +32,6 @@ _CREDENTIALS: Final = (
     "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER",
 )
 
-GRPC: Final = "otlp_proto_grpc"
-HTTP: Final = "otlp_proto_http"
 _OTLP: Final = "otlp"
 _CONSOLE: Final = "console"
 _NONE: Final = "none"
@@ -36,25 +46,53 @@ _HTTP_PORT: Final = 4318
 class Export:
     """What the environment says of where spans go, or metrics.
 
-    `exporters` are names of OpenTelemetry's entry points, `where` says to
-    people where they deliver, `why_none` why there are none. `ignored` are
-    values that nobody can use: a warning, once they would have been of use, as
-    the specification says of enums. Others may know them. `id_generator` and
-    `credentials` name entry points, empty for what there is without.
+    `exporters` are names of OpenTelemetry's entry points, `endpoint` is OTLP's,
+    `why_none` says to people why there are none. `ignored` are values that nobody
+    can use: a warning, once they would have been of use, as the specification
+    says. Others may know them. `instead` is what OpenTelemetry is to read there.
+    `files` are those for TLS, by variable; `tls` whether they are needed.
+    `attributes` names what is said of the resource, `detectors` what finds more.
+    `id_generator` and `credentials` name entry points, empty for what there is
+    without.
     """
 
     disabled: bool = False
     exporters: tuple[str, ...] = ()
-    where: str = ""
+    endpoint: str = ""
     why_none: str = ""
     ignored: tuple[str, ...] = ()
-    service_name_given: bool = False
+    instead: Instead = field(default_factory=dict)
+    files: tuple[tuple[str, str], ...] = ()
+    tls: bool = False
+    attributes: frozenset[str] = frozenset()
+    detectors: tuple[str, ...] = ()
     id_generator: str = ""
     credentials: str = ""
 
     def resource(self, queue: str) -> dict[str, str]:
         """Attributes of a resource: the service is *queue*, unless it was given."""
-        return {} if self.service_name_given else {n.SERVICE_NAME: queue}
+        return {} if n.SERVICE_NAME in self.attributes else {n.SERVICE_NAME: queue}
+
+    def unread(self) -> dict[str, str]:
+        """The files for TLS that cannot be read now, and why, by variable."""
+        return unreadable(self.files)
+
+    @property
+    def where(self) -> str:
+        """Where they deliver, for people."""
+        return self.over(self.exporters)
+
+    def over(self, exporters: Sequence[str]) -> str:
+        """Where *exporters* deliver, for people."""
+        spoken = [_SPOKEN.get(name, name) for name in exporters]
+        over = f"over {', '.join(spoken)}"
+        if {GRPC, HTTP}.isdisjoint(exporters):
+            return over
+        default = f"localhost:{_GRPC_PORT if GRPC in exporters else _HTTP_PORT}"
+        place = _sayable.text(
+            _split(self.endpoint or default).netloc.rpartition("@")[2]
+        )
+        return f"{over} to {place}" if place else over
 
 
 def group_of(signal: str) -> str:
@@ -64,33 +102,68 @@ def group_of(signal: str) -> str:
 
 def read_export(env: Mapping[str, str], signal: str = TRACES) -> Export:
     """Read the variables as the OpenTelemetry specification says."""
-    endpoint = env.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT") or env.get(
-        "OTEL_EXPORTER_OTLP_ENDPOINT", ""
-    )
+    endpoint_of, endpoint = _endpoint(env, signal)
     variable = f"OTEL_{signal.upper()}_EXPORTER"
     raw = _sayable.text(env.get(variable, "").strip()) or (_OTLP if endpoint else "")
     names = [name.strip() for name in raw.split(",") if name.strip()]
     disabled = env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     ignored: list[str] = []
-    exporters = () if disabled else _exporters(names, env, endpoint, ignored, signal)
+    exporters: tuple[str, ...] = ()
+    if not disabled:
+        exporters = _exporters(names, env, endpoint_of, endpoint, ignored, signal)
+    why_none = ignored[0] if ignored else ""
+    if not why_none:
+        why_none = (
+            f"{variable}={raw}" if raw else "OTEL_EXPORTER_OTLP_ENDPOINT is not set"
+        )
+    id_generator = ""
+    instead: Instead = {}
+    if exporters:
+        id_generator = _id_generator(env, ignored)
+        checked = Checked(env, signal, exporters)
+        ignored += checked.ignored
+        instead = checked.instead
     credentials = [env.get(name, "").strip() for name in _CREDENTIALS]
-    why_none = f"{variable}={raw}" if raw else "OTEL_EXPORTER_OTLP_ENDPOINT is not set"
+    detectors = instead.get(DETECTORS, env.get(DETECTORS)) or ""
     return Export(
         disabled=disabled,
         exporters=exporters,
-        where=_where(exporters, endpoint),
-        why_none=ignored[0] if ignored else why_none,
-        id_generator=_id_generator(env, ignored) if exporters else "",
+        endpoint=endpoint,
+        why_none=why_none,
+        id_generator=id_generator,
         ignored=tuple(ignored),
+        instead=instead,
+        files=files(env, signal),
+        tls=_is_secure(env, signal, exporters, endpoint),
         credentials=next(filter(None, credentials), ""),
-        service_name_given=bool(env.get("OTEL_SERVICE_NAME"))
-        or _names_service(env.get("OTEL_RESOURCE_ATTRIBUTES", "")),
+        attributes=attributes_in(env),
+        detectors=tuple(filter(None, map(str.strip, detectors.split(",")))),
     )
+
+
+def _endpoint(env: Mapping[str, str], signal: str) -> tuple[str, str]:
+    for name in of_otlp("ENDPOINT", signal):
+        if env.get(name):
+            return name, env[name].strip()
+    return "", ""
+
+
+def _is_secure(
+    env: Mapping[str, str], signal: str, exporters: Sequence[str], endpoint: str
+) -> bool:
+    """Whether the exporter of OTLP speaks TLS."""
+    scheme, separator, _ = endpoint.partition("://")
+    if separator and scheme.lower() in ("http", "https"):
+        return scheme.lower() == "https"
+    said = [env.get(name, "") for name in of_otlp("INSECURE", signal)]
+    insecure = next(filter(None, said), "")
+    return bool(endpoint) and GRPC in exporters and insecure.lower() != "true"
 
 
 def _exporters(
     names: list[str],
     env: Mapping[str, str],
+    endpoint_of: str,
     endpoint: str,
     ignored: list[str],
     signal: str,
@@ -107,9 +180,10 @@ def _exporters(
             ignored.append(
                 f"OTEL_{signal.upper()}_EXPORTER={name!r}: expected some of {accepted}"
             )
-        elif found == HTTP and endpoint and "://" not in endpoint:
+        elif endpoint and not _is_endpoint(found, endpoint):
             ignored.append(
-                f"OTLP endpoint {endpoint!r}: expected a URL, http://{endpoint}"
+                f"{endpoint_of}={shown(endpoint)}: expected a URL, such as"
+                f" http://localhost:{_GRPC_PORT if found == GRPC else _HTTP_PORT}"
             )
         elif found not in chosen:
             chosen.append(found)
@@ -140,14 +214,18 @@ def _id_generator(env: Mapping[str, str], ignored: list[str]) -> str:
     return raw
 
 
-def _where(exporters: tuple[str, ...], endpoint: str) -> str:
-    spoken = [_SPOKEN.get(name, name) for name in exporters]
-    over = f"over {', '.join(spoken)}"
-    if {GRPC, HTTP}.isdisjoint(exporters):
-        return over
-    default = f"localhost:{_GRPC_PORT if GRPC in exporters else _HTTP_PORT}"
-    place = _sayable.text(_split(endpoint or default).netloc.rpartition("@")[2])
-    return f"{over} to {place}" if place else over
+def _is_endpoint(exporter: str, endpoint: str) -> bool:
+    """Whether *exporter* can call *endpoint*; gRPC knows more than URLs."""
+    if exporter not in (GRPC, HTTP):
+        return True
+    try:
+        place = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
+        known = place.port is None or place.port > 0
+    except ValueError:
+        return False
+    if exporter == GRPC:
+        return known
+    return known and place.scheme in ("http", "https") and bool(place.hostname)
 
 
 def _split(endpoint: str) -> SplitResult:
@@ -162,8 +240,3 @@ def _port(place: SplitResult) -> int | None:
         return place.port
     except ValueError:
         return None
-
-
-def _names_service(attributes: str) -> bool:
-    names = (pair.partition("=")[0].strip() for pair in attributes.split(","))
-    return n.SERVICE_NAME in names

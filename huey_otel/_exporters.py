@@ -7,12 +7,17 @@ import logging
 import netrc  # noqa: F401
 import threading
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Final
 
 import requests
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import (
+    ReadableSpan,
+    SpanLimits,
+    SpanProcessor,
+    TracerProvider,
+)
 from opentelemetry.sdk.trace.export import (
     BatchSpanProcessor,
     ConsoleSpanExporter,
@@ -23,22 +28,19 @@ from opentelemetry.sdk.trace.export import (
 from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
 
+from huey_otel import _grpc
 from huey_otel import _names as n
-from huey_otel._export import (
-    CREDENTIALS,
-    EXPORTERS,
-    GRPC,
-    HTTP,
-    ID_GENERATORS,
-    Export,
-)
-from huey_otel._failures import class_name
-from huey_otel._forks import in_child
+from huey_otel import _resource as resources
+from huey_otel._export import CREDENTIALS, EXPORTERS, ID_GENERATORS, Export
+from huey_otel._failures import class_name, message
+from huey_otel._forks import COLLECTING, in_child
 from huey_otel._grpc import BetweenForks, wait_in_greenlets
 from huey_otel._interrupts import or_else
 from huey_otel._losses import LOSSES
-from huey_otel._repair import repaired, sayable
+from huey_otel._repair import repaired
+from huey_otel._resource import ProcessResource, resource_of
 from huey_otel._span_counts import SPANS
+from huey_otel._standard import GRPC, HTTP, Instead, replaced
 
 _TALKATIVE: Final = (
     "opentelemetry.exporter.otlp.common.http",
@@ -48,22 +50,99 @@ _TALKATIVE: Final = (
 )
 
 
-def build(export: Export, queue: str) -> tuple[TracerProvider, list[SpanProcessor]]:
-    """Make the provider that *export* asks for; `service.name` is *queue* by default.
+def load(export: Export) -> None:
+    """Import all that `build` and the exporters need, and make nothing of it."""
+    for name in export.exporters:
+        _named(EXPORTERS, name)
+    if GRPC in export.exporters:
+        _grpc.load()
+    if export.id_generator:
+        _named(ID_GENERATORS, export.id_generator)
+    if export.credentials and HTTP in export.exporters:
+        _named(CREDENTIALS, export.credentials)
+    if export.detectors:
+        resources.load(export.detectors)
 
-    It leaves its end to us, because the SDK's waits up to 30 s for a collector.
+
+class Built:
+    """What *export* asks for; `service.name` is *queue* by default.
+
+    The provider leaves its end to us, because the SDK's waits up to 30 s for a
+    collector. `names` are the exporters that there are, `problems` says to people
+    why others are not. They are made when there are spans, or *at_once*.
     """
-    resource = sayable(Resource.create(export.resource(queue)))
-    ids = _named(ID_GENERATORS, export.id_generator)() if export.id_generator else None
-    provider = TracerProvider(
-        resource=resource, shutdown_on_exit=False, id_generator=ids
-    )
-    processors = [_processor(name, export.credentials) for name in export.exporters]
-    for processor in processors:
-        provider.add_span_processor(processor)
-    return provider, processors
+
+    def __init__(self, export: Export, queue: str, *, at_once: bool) -> None:
+        self.names: list[str] = []
+        self.problems: list[str] = []
+        self.processors: list[SpanProcessor] = []
+        self._late: list[LateExporter] = []
+        self._export = export
+        self._at_once = at_once
+        self.resource = resource_of(export, queue)
+        unread = {} if {GRPC, HTTP}.isdisjoint(export.exporters) else export.unread()
+        self._instead = {**export.instead, **dict.fromkeys(unread)}
+        self.problems += unread.values()
+        with replaced(self._instead):
+            for name in export.exporters:
+                if not (unread and export.tls and name in (GRPC, HTTP)):
+                    self._try(name)
+            ids = export.id_generator
+            self.limits = SpanLimits()
+            self.provider = TracerProvider(
+                resource=self.resource,
+                shutdown_on_exit=False,
+                id_generator=_named(ID_GENERATORS, ids)() if ids else None,
+                span_limits=self.limits,
+            )
+        for processor in self.processors:
+            self.provider.add_span_processor(processor)
+
+    def _try(self, name: str) -> None:
+        def failed(error: Exception) -> None:
+            self.problems.append(_why(name, error))
+
+        or_else(lambda: self._add(name), failed)
+
+    def _add(self, name: str) -> None:
+        make = _named(EXPORTERS, name)
+        if isinstance(make, type) and issubclass(make, ConsoleSpanExporter):
+            processor: SpanProcessor = SimpleSpanProcessor(make())
+        else:
+            late = self._make_late(name)
+            exporter = BetweenForks(late) if name == GRPC else late
+            processor = CountingProcessor(CountingExporter(exporter))
+        self.names.append(name)
+        self.processors.append(processor)
+
+    def _make_late(self, name: str) -> "LateExporter":
+        credentials = self._export.credentials if name == HTTP else ""
+        if credentials:
+            _named(CREDENTIALS, credentials)
+        if name == GRPC:
+            wait_in_greenlets()
+        late = LateExporter(name, credentials, self._instead, self.resource)
+        if self._at_once:
+            late.start()
+        for logger in _TALKATIVE:
+            logging.getLogger(logger).addFilter(_HELD_BACK)
+        self._late.append(late)
+        return late
+
+    def start(self) -> str | None:
+        """Make the exporters now, where no request waits; why one cannot be made."""
+        for late in self._late:
+            why = late.trouble()
+            if why is not None:
+                return why
+        return None
 
 
+def _why(name: str, error: Exception) -> str:
+    return f"the exporter {name} cannot be made: {class_name(error)}: {message(error)}"
+
+
+@cache
 def _named(group: str, name: str) -> Callable[..., Any]:
     """Load what an entry point names; LookupError if there is none."""
     for point in entry_points(group=group, name=name):
@@ -72,18 +151,61 @@ def _named(group: str, name: str) -> Callable[..., Any]:
     raise LookupError(f"{group} has no {name!r}")
 
 
-def _processor(name: str, credentials: str) -> SpanProcessor:
-    make: Callable[..., SpanExporter] = _named(EXPORTERS, name)
-    if name == GRPC:
-        wait_in_greenlets()
-        exporter: SpanExporter = BetweenForks(make())
-    else:
-        exporter = make(session=_session(credentials)) if name == HTTP else make()
-    if isinstance(exporter, ConsoleSpanExporter):
-        return SimpleSpanProcessor(exporter)
-    for logger in _TALKATIVE:
-        logging.getLogger(logger).addFilter(_HELD_BACK)
-    return CountingProcessor(CountingExporter(exporter))
+class LateExporter(SpanExporter):
+    """The exporter *name*, made by the thread that first exports.
+
+    No request waits for its threads and its session. No fork happens while it
+    is made; a child that has none yet makes its own.
+    """
+
+    def __init__(
+        self, name: str, credentials: str, instead: Instead, resource: ProcessResource
+    ) -> None:
+        self._name = name
+        self._credentials = credentials
+        self._instead = instead
+        self._resource = resource
+        self._made: SpanExporter | None = None
+
+    def start(self) -> SpanExporter:
+        """Make it, if it is not."""
+        made = self._made
+        if made is None:
+            with COLLECTING:
+                made = self._made
+                if made is None:
+                    # A detector of it may ask the network.
+                    _ = self._resource.attributes
+                    with replaced(self._instead):
+                        made = self._made = self._new()
+        return made
+
+    def trouble(self) -> str | None:
+        """Make it, if it is not; why that is not possible."""
+
+        def started() -> None:
+            self.start()
+
+        return or_else(started, lambda error: _why(self._name, error))
+
+    def _new(self) -> SpanExporter:
+        make: Callable[..., SpanExporter] = _named(EXPORTERS, self._name)
+        if self._name == HTTP:
+            return make(session=_session(self._credentials))
+        return make()
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Hand *spans* on."""
+        return self.start().export(spans)
+
+    def shutdown(self) -> None:
+        """Shut it down, if it was made."""
+        if self._made is not None:
+            self._made.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Make it deliver what it keeps, if it was made and does that."""
+        return self._made is None or self._made.force_flush(timeout_millis)
 
 
 def _session(credentials: str) -> requests.Session:

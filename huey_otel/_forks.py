@@ -106,7 +106,10 @@ def in_child(renew: Callable[[], Any]) -> None:
         os.register_at_fork(
             before=_before, after_in_parent=_in_parent, after_in_child=_in_child
         )
-    _renewals[:] = [known for known in _renewals if known[0]() is not None]
+    for gone in [known for known in _renewals if known[0]() is None]:
+        # One by one: a thread that exports adds its own meanwhile.
+        with contextlib.suppress(ValueError):
+            _renewals.remove(gone)
     # No WeakMethod: its callback, in Python, would swallow a task's timeout.
     method: Any = renew
     _renewals.append((weakref.ref(method.__self__), method.__func__))

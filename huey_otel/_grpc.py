@@ -15,6 +15,11 @@ _PATIENCE: Final = 0.2
 """Seconds that a fork waits for a call; one that is answered takes less."""
 
 
+def load() -> None:
+    """Import what gRPC itself imports with its first channel."""
+    from grpc import _channel, experimental  # noqa: F401
+
+
 def wait_in_greenlets() -> None:
     """Let gRPC wait as gevent does, where that has patched.
 

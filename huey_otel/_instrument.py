@@ -5,7 +5,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from huey.api import Huey
 from opentelemetry.metrics import MeterProvider
@@ -15,7 +15,7 @@ from huey_otel import _names as n
 from huey_otel._emitter import RedisEventEmitter
 from huey_otel._forks import look_around
 from huey_otel._instrumentation import Instrumentation, instrumentation_of
-from huey_otel._log import warn
+from huey_otel._log import warn_once
 from huey_otel._options import settings as merged
 from huey_otel._options.settings import Propagation, Settings
 from huey_otel._options.table import OPTIONS
@@ -165,9 +165,6 @@ def _in_effect(settings: Settings, name: str) -> object:
     return getattr(settings.exposed, name.removeprefix("metrics_"))
 
 
-_warned: Final[set[str]] = set()
-
-
 def begin(
     huey: Huey, settings: Settings, *, automatic: bool = False
 ) -> Instrumentation:
@@ -175,10 +172,7 @@ def begin(
 
     Raises RuntimeError where its consumer has forked its workers already.
     """
-    for warning in settings.warnings:
-        if warning not in _warned:
-            _warned.add(warning)
-            warn("%s", warning)
+    warn_once(settings.warnings)
     consumers = []
     if not settings.disabled:
         look_around()

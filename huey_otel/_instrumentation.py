@@ -194,7 +194,7 @@ class Instrumentation:
         if route is not None:
             route.source = replace(route.source, worker_type=consumer.worker_type)
         # Before the forks: exporters take longer to import than a worker to start.
-        self._outputs.provided()
+        self._outputs.prepare()
         self._shared.consumes()
 
     def consumer_started(self, consumer: Consumer) -> None:

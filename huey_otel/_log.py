@@ -3,6 +3,8 @@
 import logging
 import sys
 import traceback
+from collections.abc import Iterable
+from typing import Final
 
 from huey_otel import _names as n
 from huey_otel import _sayable
@@ -39,3 +41,17 @@ def _unwritable() -> str | None:
     whole = "".join(traceback.format_exception(sys.exception())).rstrip()
     said = _sayable.text(whole)
     return None if said is whole else said
+
+
+def warn_once(problems: Iterable[str], *, then: str = "") -> None:
+    """Warn of each that was not said yet, and of what follows *then*.
+
+    Several hueys read one environment, for spans and for metrics.
+    """
+    for problem in problems:
+        if problem not in _warned:
+            _warned.add(problem)
+            warn("%s%s", problem, then)
+
+
+_warned: Final[set[str]] = set()

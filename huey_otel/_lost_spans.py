@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -24,6 +24,9 @@ from huey_otel._records import Key, Record, Source, Sum, TaskFacts
 from huey_otel._span_start import SpanStart, links_of, state_of
 from huey_otel._version import version
 from huey_otel.events import EVENT_LOST
+
+if TYPE_CHECKING:
+    from huey_otel._exporters import Built
 
 
 class LostSpans:
@@ -65,8 +68,9 @@ class LostSpans:
             parent = ids(facts.parent_id, is_remote=True)
         provided = self._provided()
         status = _status(record)
-        if provided.processors:
-            _export(provided, span, lost, parent, end, status)
+        if provided.built is not None:
+            span["status"] = status
+            _export(provided.built, span, lost, parent, end, record.pid)
         else:
             _link(provided, span, lost, parent or lost, end, status)
 
@@ -75,20 +79,20 @@ class LostSpans:
 
 
 def _export(
-    provided: Provided,
+    built: "Built",
     span: dict[str, Any],
     lost: SpanContext,
     parent: SpanContext | None,
     end: int,
-    status: Status,
+    pid: int,
 ) -> None:
-    """Give our own processors the span with the ids of *lost*."""
+    """Give our own processors the span with the ids of *lost*, as of its worker."""
     from opentelemetry.attributes import BoundedAttributes
-    from opentelemetry.sdk.trace import ReadableSpan, SpanLimits
+    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
     # The SDK sets limits where a span starts.
-    limits = SpanLimits()
+    limits = built.limits
     span["attributes"] = BoundedAttributes(
         limits.max_span_attributes,
         span["attributes"],
@@ -97,13 +101,12 @@ def _export(
     readable = ReadableSpan(
         context=lost,
         parent=parent,
-        resource=getattr(provided.provider, "resource", None),
+        resource=built.resource.of(pid),
         instrumentation_scope=InstrumentationScope(n.DISTRIBUTION, version()),
-        status=status,
         end_time=end,
         **span,
     )
-    for processor in provided.processors:
+    for processor in built.processors:
         processor.on_end(readable)
 
 

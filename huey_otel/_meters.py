@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable
+from functools import cache, partial
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,14 +11,19 @@ from opentelemetry import metrics
 from opentelemetry.metrics import MeterProvider
 
 from huey_otel._export import Export, group_of
+from huey_otel._failures import class_name, message
 from huey_otel._flusher import FLUSHER
 from huey_otel._forks import in_child
-from huey_otel._guard import guarded
+from huey_otel._interrupts import or_else
+from huey_otel._log import warn_once
+from huey_otel._standard import GRPC, HTTP, METRICS, replaced
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricReader
+    from prometheus_client import CollectorRegistry
 
-METRICS: Final = "metrics"
+_PROMETHEUS: Final = "prometheus"
+_OFF: Final = "metrics of the semantic conventions are off: no exporter can be made"
 
 
 class _Built:
@@ -36,47 +42,107 @@ class _Built:
 _BUILT: Final = _Built()
 
 
-def resolve(given: MeterProvider | None, export: Export, queue: str) -> MeterProvider:
+def load(given: MeterProvider | None, export: Export) -> None:
+    """Import what the first record needs, if the environment asks for metrics."""
+    if given is None and export.exporters:
+        or_else(lambda: _load(export), lambda _: None)
+
+
+def _load(export: Export) -> None:
+    with replaced(export.instead):
+        from huey_otel import _resource
+
+        for name in export.exporters:
+            if name == _PROMETHEUS:
+                from huey_otel import _prometheus_reader  # noqa: F401
+            else:
+                _named(name)
+        _resource.load(export.detectors)
+
+
+def resolve(
+    given: MeterProvider | None,
+    export: Export,
+    queue: str,
+    registry: "CollectorRegistry",
+) -> MeterProvider:
     """Find it; called in a process that handles records, so in no worker.
 
     Not the application's if the environment names an exporter: a worker that is
     forked late inherits what was counted, and the SDK would export that again.
+    What Prometheus is to see goes into *registry*.
     """
     if given is not None:
         return given
-    if export.disabled or not export.exporters:
-        return metrics.get_meter_provider()
     with _BUILT.lock:
-        if _BUILT.provider is None:
-            _BUILT.provider = _build(export, queue)
+        if _BUILT.provider is None and not export.disabled:
+            warn_once(export.ignored, then="; ignored")
+            if export.exporters:
+                _BUILT.provider = _build(export, queue, registry)
         return _BUILT.provider or metrics.get_meter_provider()
 
 
-@guarded
-def _build(export: Export, queue: str) -> MeterProvider:
-    # The SDK and its exporters take a while to import.
-    from opentelemetry.sdk import metrics as sdk
-    from opentelemetry.sdk.resources import Resource
+def _build(
+    export: Export, queue: str, registry: "CollectorRegistry"
+) -> MeterProvider | None:
+    unread = {} if {GRPC, HTTP}.isdisjoint(export.exporters) else export.unread()
+    warn_once(unread.values())
+    readers = []
+    with replaced({**export.instead, **dict.fromkeys(unread)}):
+        for name in export.exporters:
+            if unread and export.tls and name in (GRPC, HTTP):
+                continue
+            reader = or_else(partial(_reader, name, registry), _not_made(name))
+            if reader is not None:
+                readers.append(reader)
+        if not readers:
+            warn_once([_OFF])
+            return None
+        return _provider_of(readers, export, queue)
 
-    from huey_otel._repair import sayable
+
+def _provider_of(
+    readers: "list[MetricReader]", export: Export, queue: str
+) -> MeterProvider:
+    # The SDK takes a while to import.
+    from opentelemetry.sdk import metrics as sdk
+
+    from huey_otel._resource import resource_of
 
     FLUSHER.prepare()
     return sdk.MeterProvider(
-        [_reader(name) for name in export.exporters],
-        resource=sayable(Resource.create(export.resource(queue))),
-        shutdown_on_exit=False,
+        readers, resource=resource_of(export, queue), shutdown_on_exit=False
     )
 
 
-def _reader(name: str) -> "MetricReader":
+def _not_made(name: str) -> "Callable[[Exception], MetricReader | None]":
+    def failed(error: Exception) -> None:
+        why = f"{class_name(error)}: {message(error)}"
+        warn_once([f"the exporter {name} of metrics cannot be made: {why}"])
+
+    return failed
+
+
+@cache
+def _named(name: str) -> Callable[[], Any]:
+    """Load what makes the exporter *name*, or a reader."""
+    point = next(iter(entry_points(group=group_of(METRICS), name=name)))
+    loaded: Callable[[], Any] = point.load()
+    return loaded
+
+
+def _reader(name: str, registry: "CollectorRegistry") -> "MetricReader":
     from opentelemetry.sdk.metrics.export import (
         MetricExportResult,
         MetricReader,
         PeriodicExportingMetricReader,
     )
 
-    point = next(iter(entry_points(group=group_of(METRICS), name=name)))
-    made: Any = point.load()()
+    if name == _PROMETHEUS:
+        from huey_otel._prometheus_reader import ReaderOnPage
+
+        return ReaderOnPage(registry)
+    made: Any = _named(name)()
     if isinstance(made, MetricReader):
         return made
     here, export = os.getpid(), made.export

@@ -48,6 +48,7 @@ class Outputs:
         self._settings = settings
         self._exposition = exposition
         self._given_provider = tracer_provider
+        self._given_meters = meter_provider
         self._resolved: Provided | None = None
         self._prepared = False
         self._diversion: Sink | None = None
@@ -57,7 +58,10 @@ class Outputs:
         self._semconv = (
             SemconvMetrics(
                 lambda: _meters.resolve(
-                    meter_provider, settings.metrics_export, _sayable.name(huey.name)
+                    meter_provider,
+                    settings.metrics_export,
+                    _sayable.name(huey.name),
+                    exposition.registry,
                 )
             )
             if settings.semconv_metrics
@@ -71,7 +75,14 @@ class Outputs:
         storages.observe(storage, *self.destinations.of(storage))
 
     def attach(self) -> None:
-        """Observe the storage and the serializer that huey has now."""
+        """Observe the storage and the serializer that huey has now.
+
+        What the first span needs is imported here, while the application is.
+        """
+        _provider.load(self._given_provider, self._settings.export)
+        self._exposition.producer.load()
+        if self._settings.semconv_metrics:
+            _meters.load(self._given_meters, self._settings.metrics_export)
         self.storage_is(self._huey.storage)
         self._look_again()
 
@@ -79,6 +90,17 @@ class Outputs:
         """Put back their own classes."""
         serializers.release(self._serializer)
         storages.release(self._huey.storage)
+
+    def prepare(self) -> None:
+        """A consumer starts: have its exporters made before it says where spans go."""
+        if self._diversion is None:
+            self._resolved = _provider.resolve(
+                self._given_provider,
+                self._settings.export,
+                _sayable.name(self._huey.name),
+                at_once=True,
+            )
+        self.provided()
 
     def provided(self) -> Provided:
         """The tracer, found when it is first needed."""

@@ -120,6 +120,10 @@ class ProducerCounter:
             finally:
                 self._counting = False
 
+    def load(self) -> None:
+        """Import what the first count needs, which a request may be waiting for."""
+        import prometheus_client  # noqa: F401
+
     def _count(self) -> None:
         if self._counter is None and not self._over:
             self._counter = self._made()

@@ -16,14 +16,19 @@ from opentelemetry.trace import (
 )
 
 from huey_otel import _names as n
+from huey_otel import _propagate
 from huey_otel._export import Export
+from huey_otel._failures import class_name, message
 from huey_otel._flusher import FLUSHER
 from huey_otel._forks import in_child
 from huey_otel._guard import guarded
+from huey_otel._interrupts import or_else
+from huey_otel._log import warn_once
+from huey_otel._standard import replaced
 from huey_otel._version import version
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import SpanProcessor
+    from huey_otel._exporters import Built
 
 logger = logging.getLogger(n.LOGGER)
 
@@ -42,14 +47,14 @@ _DISABLED: Final = "off, OTEL_SDK_DISABLED is set"
 class Provided:
     """A tracer, and what is behind it.
 
-    `provider` is flushed at the end; `processors` are only there when we built
-    it. `where` says to people where spans go, or why they do not.
+    `provider` is flushed at the end; `built` is only there when we built it.
+    `where` says to people where spans go, or why they do not.
     """
 
     tracer: Tracer
     provider: TracerProvider
     where: str
-    processors: "tuple[SpanProcessor, ...]" = ()
+    built: "Built | None" = None
 
     @property
     def silent(self) -> bool:
@@ -70,9 +75,10 @@ class Provided:
 
     def give_up(self) -> None:
         """The process ends: count as lost what of ours was not exported by now."""
-        if self.processors:
-            _BUILT.given_up = True
-        for processor in self.processors:
+        if self.built is None:
+            return
+        _BUILT.given_up = True
+        for processor in self.built.processors:
             give_up: Callable[[], None] | None = getattr(processor, "give_up", None)
             if give_up is not None:
                 give_up()
@@ -99,19 +105,42 @@ def given_one(provider: TracerProvider) -> Provided:
     return _provided(provider, _GIVEN)
 
 
-def resolve(given: TracerProvider | None, export: Export, queue: str) -> Provided:
+def load(given: TracerProvider | None, export: Export) -> None:
+    """Import what the first span needs, if the environment asks for spans.
+
+    Nothing is made of it. What cannot be imported is told of at the first span.
+    """
+    # It reads the metadata of the installed package.
+    version()
+    if given is None and export.exporters:
+        or_else(lambda: _load(export), lambda _: None)
+
+
+def _load(export: Export) -> None:
+    with replaced(export.instead):
+        from huey_otel import _exporters, sampling  # noqa: F401
+
+        _exporters.load(export)
+
+
+def resolve(
+    given: TracerProvider | None, export: Export, queue: str, *, at_once: bool = False
+) -> Provided:
     """Find the provider: the argument, the global one, or one from the environment.
 
     Built and set globally only if the application set none by now and the
     environment names an exporter; otherwise spans cost what the API costs.
+    *at_once* makes its exporters here, and not where spans are first exported.
     """
+    warn_once(_propagate.wrong, then="; ignored")
     if given is not None:
         return _provided(given, _GIVEN)
     with _BUILT.lock:
-        current = trace.get_tracer_provider()
+        with replaced(export.instead):
+            current = trace.get_tracer_provider()
         built = _BUILT.provided
         if built is not None and built.provider is current:
-            return built
+            return _started(built) if at_once else built
         if not isinstance(current, ProxyTracerProvider):
             applications = _provided(current, "to the application's tracer provider")
             # One of the SDK's; another vendor's may not care.
@@ -119,35 +148,53 @@ def resolve(given: TracerProvider | None, export: Export, queue: str) -> Provide
             return replace(applications, where=_DISABLED) if off else applications
         if export.disabled:
             return _provided(current, _DISABLED)
-        for ignored in export.ignored:
-            logger.warning("%s; ignored", ignored)
+        warn_once(export.ignored, then="; ignored")
         if not export.exporters:
             return _provided(current, f"off, {export.why_none}")
-        return _build(export, queue) or _provided(
-            current, "off, the exporter could not be made"
+        return or_else(
+            lambda: _build(export, queue, current, at_once=at_once),
+            lambda error: _off(current, f"{class_name(error)}: {message(error)}"),
         )
 
 
 def _provided(
-    provider: TracerProvider, where: str, processors: "tuple[SpanProcessor, ...]" = ()
+    provider: TracerProvider, where: str, built: "Built | None" = None
 ) -> Provided:
     tracer = trace.get_tracer(n.DISTRIBUTION, version(), tracer_provider=provider)
-    return Provided(tracer, provider, where, processors)
+    return Provided(tracer, provider, where, built)
 
 
-@guarded
-def _build(export: Export, queue: str) -> Provided:
-    # The SDK and its exporters take a while to import.
-    from huey_otel import _exporters, sampling
+def _build(
+    export: Export, queue: str, current: TracerProvider, *, at_once: bool
+) -> Provided:
+    with replaced(export.instead):
+        from huey_otel import _exporters, sampling
 
-    provider, processors = _exporters.build(export, queue)
-    provider.sampler = sampling.linked(provider.sampler)
-    built = _provided(provider, export.where, tuple(processors))
+        made = _exporters.Built(export, queue, at_once=at_once)
+        if not made.processors:
+            return _off(current, *made.problems)
+        warn_once(made.problems)
+        made.provider.sampler = sampling.linked(made.provider.sampler)
+        built = _provided(made.provider, export.over(made.names), made)
     _BUILT.provided = built
-    trace.set_tracer_provider(provider)
+    trace.set_tracer_provider(made.provider)
     util.Finalize(None, _leave, args=(built,), exitpriority=_LAST)
     logger.info("spans go %s, by a tracer provider that is now global", built.where)
     return built
+
+
+def _started(built: Provided) -> Provided:
+    """*built* with its exporters made, which a producer leaves to their threads."""
+    why = None if built.built is None else built.built.start()
+    if why is None:
+        return built
+    warn_once([f"spans are off: {why}"])
+    return replace(built, where=f"off, {why}")
+
+
+def _off(current: TracerProvider, *problems: str) -> Provided:
+    warn_once(f"spans are off: {problem}" for problem in problems)
+    return _provided(current, f"off, {problems[0]}")
 
 
 @guarded

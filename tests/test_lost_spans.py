@@ -1,14 +1,17 @@
 """Spans of attempts whose worker died."""
 
 import marshal
+import socket
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from huey.api import Huey
 from opentelemetry import context as contexts
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import (
     NonRecordingSpan,
@@ -25,6 +28,7 @@ from huey_otel._inflight import InFlight
 from huey_otel._lost_spans import LostSpans
 from huey_otel._provider import Provided
 from huey_otel._records import Record, Source, TaskFacts
+from huey_otel._resource import ProcessResource
 from tests.support_seen import EARLIER, Drain, Seen
 from tests.support_spans import Spans, linked, plain
 
@@ -49,10 +53,24 @@ ATTRIBUTES = {
 }
 
 
-def lose(spans: Spans, facts=FACTS, *, ours=True, status="lost", naming="task"):
+@dataclass
+class Built:
+    """What of ours makes the span of another process."""
+
+    processors: tuple[SpanProcessor, ...]
+    resource: ProcessResource
+    limits: SpanLimits = field(default_factory=SpanLimits)
+
+
+def provided_by(spans: Spans, *, ours: bool) -> Provided:
     processors = spans.provider._active_span_processor._span_processors
-    kept: tuple[SpanProcessor, ...] = processors if ours else ()
-    provided = Provided(spans.tracer, spans.provider, "to a test", kept)
+    resource = ProcessResource(lambda: Resource({"service.name": "web"}), frozenset())
+    built: Any = Built(processors, resource) if ours else None
+    return Provided(spans.tracer, spans.provider, "to a test", built)
+
+
+def lose(spans: Spans, facts=FACTS, *, ours=True, status="lost", naming="task"):
+    provided = provided_by(spans, ours=ours)
     extra = {"duration": DIED - BEGAN}
     record = Record(1, status, DIED, 7, 1, "Worker-1", tuple(facts), 1, extra)
     LostSpans(lambda: provided, naming)(record, SOURCE)
@@ -72,7 +90,12 @@ def test_ours_has_the_ids_that_the_worker_gave_it():
     assert (span.start_time, span.end_time) == (int(BEGAN * 1e9), int(DIED * 1e9))
     assert span.status.status_code is StatusCode.ERROR
     assert span.instrumentation_scope.name == "huey-otel"
-    assert span.resource is spans.provider.resource
+    assert dict(span.resource.attributes) == {
+        "service.name": "web",
+        "host.name": socket.gethostname(),
+        # That of the worker.
+        "process.pid": 7,
+    }
 
 
 def test_ours_keeps_the_limits_that_the_environment_sets(monkeypatch):
@@ -152,9 +175,7 @@ def killed(seen: Seen, provider: Spans, *, ours: bool) -> ReadableSpan:
     assert list(table.apply(crossed)) == []
     (lost,) = table.apply(gone)
     provider.clear()
-    processors = provider.provider._active_span_processor._span_processors
-    kept: tuple[SpanProcessor, ...] = processors if ours else ()
-    provided = Provided(provider.tracer, provider.provider, "to a test", kept)
+    provided = provided_by(provider, ours=ours)
     LostSpans(lambda: provided, "task")(lost, SOURCE)
     (span,) = provider.all
     return span

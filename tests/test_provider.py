@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -11,16 +12,18 @@ from collections.abc import Iterator
 
 import pytest
 from huey import MemoryHuey
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanContext
 
-from huey_otel import _exporters, instrument
+from huey_otel import _exporters, _forks, instrument
 from huey_otel._export import read_export
-from huey_otel._exporters import CountingExporter, CountingProcessor
+from huey_otel._exporters import CountingExporter, CountingProcessor, LateExporter
 from huey_otel._flusher import Flusher
 from huey_otel._losses import Losses
+from huey_otel._resource import ProcessResource
 from huey_otel._span_counts import SPANS, SpanCounts
 from runtime.demo import otlp
 from tests.support import ROOT, wait_until
@@ -45,8 +48,6 @@ UNSET = "OTEL_EXPORTER_OTLP_ENDPOINT is not set"
         ({PLACE: "http://tempo:4317"}, GRPC, "over OTLP/gRPC to tempo:4317"),
         ({PLACE: "tempo:4317"}, GRPC, "over OTLP/gRPC to tempo:4317"),
         ({PLACE: "https://tempo"}, HTTP, "over OTLP/HTTP to tempo"),
-        ({PLACE: "http://tempo:x"}, HTTP, "over OTLP/HTTP to tempo:x"),
-        ({PLACE: "http://[tempo"}, HTTP, "over OTLP/HTTP"),
         (
             {PLACE: "http://me:secret@tempo:4318/a"},
             HTTP,
@@ -140,10 +141,28 @@ def test_only_true_disables_the_sdk(value):
         ),
         (
             {PLACE: "localhost:4318"},
-            r"OTLP endpoint 'localhost:4318': expected a URL, http://localhost:4318",
+            r"OTEL_EXPORTER_OTLP_ENDPOINT='localhost:4318': expected a URL, such as"
+            r" http://localhost:4318$",
+        ),
+        (
+            {PLACE: "http://a", TRACES_PLACE: "http://me:secret@tempo:x"},
+            r"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT='http://tempo:\*\*\*': expected a URL",
+        ),
+        ({PLACE: "http://[tempo"}, r"OTEL_EXPORTER_OTLP_ENDPOINT='http://\[tempo': "),
+        (
+            {PLACE: "tempo:99999", PROTOCOL: "grpc"},
+            r".*, such as http://localhost:4317",
         ),
     ],
-    ids=["exporter", "protocol", "protocol of traces", "no scheme"],
+    ids=[
+        "exporter",
+        "protocol",
+        "protocol of traces",
+        "no scheme",
+        "no port",
+        "no host",
+        "no such port",
+    ],
 )
 def test_what_is_not_to_be_had_is_ignored_and_named(env, message):
     (ignored,) = read_export(env).ignored
@@ -242,18 +261,21 @@ def test_without_the_credentials_that_were_asked_for_nothing_is_sent():
 
 
 @pytest.mark.parametrize(
-    ("env", "given"),
+    ("env", "attributes"),
     [
-        ({}, False),
-        ({"OTEL_SERVICE_NAME": "web"}, True),
-        ({"OTEL_SERVICE_NAME": ""}, False),
-        ({"OTEL_RESOURCE_ATTRIBUTES": "a=b, service.name = web"}, True),
-        ({"OTEL_RESOURCE_ATTRIBUTES": "my.service.name=web"}, False),
+        ({}, {"service.name": "my-app"}),
+        ({"OTEL_SERVICE_NAME": "web"}, {}),
+        ({"OTEL_SERVICE_NAME": ""}, {"service.name": "my-app"}),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "a=b, service.name = web"}, {}),
+        (
+            {"OTEL_RESOURCE_ATTRIBUTES": "my.service.name=web"},
+            {"service.name": "my-app"},
+        ),
     ],
     ids=str,
 )
-def test_the_service_may_be_named(env, given):
-    assert read_export(env).service_name_given is given
+def test_the_service_may_be_named(env, attributes):
+    assert read_export(env).resource("my-app") == attributes
 
 
 @pytest.mark.parametrize(
@@ -350,11 +372,12 @@ def test_a_producer_without_provider_imports_no_sdk_and_starts_no_thread():
         ),
         ({EXPORTER: "none"}, "off, OTEL_TRACES_EXPORTER=none"),
         (
-            {PLACE: "http://a", "OTEL_BSP_MAX_QUEUE_SIZE": "1"},
-            "off, the exporter could not be made",
+            {PLACE: "https://a", "OTEL_EXPORTER_OTLP_CERTIFICATE": "/none"},
+            "off, OTEL_EXPORTER_OTLP_CERTIFICATE='/none': expected a file that can"
+            " be read",
         ),
     ],
-    ids=["disabled", "none", "broken"],
+    ids=["disabled", "none", "no certificate"],
 )
 def test_spans_are_off(environ, where):
     done = run(
@@ -368,7 +391,8 @@ def test_spans_are_off(environ, where):
     )
 
     assert done.stdout.splitlines() == [where, "True"]
-    assert done.stderr.count("telemetry was lost") == ("could not" in where)
+    assert done.stderr.count("spans are off") == ("CERTIFICATE" in where)
+    assert "Traceback" not in done.stderr
 
 
 def test_the_applications_own_provider_is_used():
@@ -750,6 +774,63 @@ class _TwoOfThree(Sampler):
 
     def get_description(self) -> str:
         return "two of three"
+
+
+def test_a_child_makes_its_own_while_its_parent_is_still_at_it(monkeypatch):
+    monkeypatch.setattr(_forks, "_PATIENCE", 0.05)
+    made: list[int] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(LateExporter):
+        def _new(self):
+            if os.getpid() == parent:
+                begun.set()
+                go_on.wait(30)
+            made.append(os.getpid())
+            return Failing()
+
+    parent = os.getpid()
+    late = Slow("slow", "", {}, ProcessResource(lambda: Resource({}), frozenset()))
+    making = threading.Thread(target=late.start)
+    making.start()
+    assert begun.wait(5)
+
+    def deliver() -> None:
+        late.export([])
+        if made != [os.getpid()]:
+            os._exit(9)
+
+    code = fork(deliver).join()
+    go_on.set()
+    making.join()
+    late.start()
+
+    assert (code, made) == (0, [parent])
+
+
+def test_an_exporter_that_could_not_be_made_is_tried_again(losses: Losses, caplog):
+    class Away(LateExporter):
+        away = True
+
+        def _new(self):
+            if self.away:
+                raise OSError("no credentials yet")
+            exporter = Failing()
+            exporter.fails = False
+            return exporter
+
+    late = Away("away", "", {}, ProcessResource(lambda: Resource({}), frozenset()))
+    counting = CountingExporter(late)
+
+    results = [counting.export(["span"] * 2)]
+    late.away = False
+    results.append(counting.export(["span"]))
+
+    assert results == [SpanExportResult.FAILURE, SpanExportResult.SUCCESS]
+    assert losses.counts() == {"spans": 2}
+    assert caplog.messages[0] == (
+        "spans could not be delivered: OSError: no credentials yet (counted as spans)"
+    )
 
 
 def test_a_flush_needs_no_new_thread_once_it_is_prepared(stuck, monkeypatch):

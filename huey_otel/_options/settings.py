@@ -12,6 +12,7 @@ from opentelemetry.trace import TracerProvider
 from huey_otel._export import Export, read_export
 from huey_otel._options import table
 from huey_otel._options.table import OPTIONS, Option
+from huey_otel._standard import METRICS
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -101,7 +102,7 @@ def _read(
             wait_buckets=setting.pop("wait_buckets"),
         ),
         export=read_export(env),
-        metrics_export=read_export(env, "metrics"),
+        metrics_export=read_export(env, METRICS),
         warnings=tuple(warnings),
         **setting,
     )

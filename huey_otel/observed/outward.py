@@ -38,6 +38,8 @@ class Outward:
     def enqueueing(self, task: Task) -> None:
         """Before huey's enqueue: see where *task* comes from, and what it carries."""
         here = HERE.doing
+        if not self._tracing.ready:
+            self._tracing.prepare()
         now = time.time()
         chord, here.chord = here.chord, None
         ripe = here.ripe.pop(id(task), None) if here.ripe else None
@@ -122,7 +124,8 @@ class Outward:
             hops=attempt.hops + 1,
             members=(),
         )
-        return following.carrying(self._tracing.headers_of_retry(attempt, following))
+        headers = self._tracing.headers_of_retry(attempt, following)
+        return following.carrying(headers, time.time())
 
     @guarded
     def left(self, outgoing: Outgoing | None) -> None:
@@ -193,16 +196,16 @@ class Outward:
     def scheduling(self, task: Task) -> None:
         """Before huey's add_schedule, whose write may be read before it returns."""
         here = HERE.doing
-        now = time.time()
         attempt = here.attempt_of(task)
         if here.caller == n.ORIGIN_RETRY:
-            carrier = self._next(task, now)
+            carrier = self._next(task, time.time())
         elif attempt is not None and attempt.carrier is not None:
             carrier = attempt.carrier
         else:
             # Put there by hand, and so without an enqueue that would say from where.
             headers = headers_of(contexts.get_current())
-            carrier = self._new(here, task, now).carrying(headers)
+            now = time.time()
+            carrier = self._new(here, task, now).carrying(headers, now)
         here.outgoing = outgoing = self._of(task, carrier, here.caller)
         if attempt is not None:
             # huey has raised it already to what the next retry waits (backoff).

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final, TypeVar
 
 from huey.api import Task
-from opentelemetry import baggage, propagate, trace
+from opentelemetry import baggage, trace
 from opentelemetry import context as contexts
 from opentelemetry.context import Context
 from opentelemetry.trace import (
@@ -23,6 +23,7 @@ from huey_otel._guard import guarded
 from huey_otel._interrupts import or_else
 from huey_otel._losses import LOSSES
 from huey_otel._options.settings import Settings
+from huey_otel._propagate import propagate
 from huey_otel.observed.links import links_of
 from huey_otel.observed.w3c import TRACEPARENT, is_default, read, traceparent
 
@@ -42,6 +43,10 @@ class Propagation:
     def __init__(self, settings: Settings) -> None:
         self._propagation = settings.propagation
         self._link_after = settings.link_after
+
+    def prepare(self) -> None:
+        """Use the global propagator once: its first use may take a while."""
+        propagate.extract({}, _ROOT)
 
     def parent(self, attempt: Attempt) -> tuple[Context, SpanContext, list[Link]]:
         """The context that *attempt*'s span starts in, its parent, and its links."""

@@ -78,6 +78,8 @@ class Runs:
             self._recorder.tell(attempt, row.status)
 
     def _start(self, attempt: Attempt) -> None:
+        if not self._tracing.ready:
+            self._tracing.prepare()
         attempt.wait = wait = attempt.start()
         running[id(attempt.task)] = attempt
         attempt.span_start = start = self._tracing.start(attempt, wait)

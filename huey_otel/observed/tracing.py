@@ -1,5 +1,6 @@
 """Tracing: one span for each enqueue, one for each attempt, current meanwhile."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -41,6 +42,16 @@ class Tracing:
         self._provided = provided
         self._enqueueing = Operation(n.ENQUEUE, n.TYPE_SEND, queue, naming)
         self._processing = Operation(n.PROCESS, n.TYPE_PROCESS, queue, naming)
+        self.ready = False
+
+    @guarded
+    def prepare(self) -> None:
+        """Before a time is taken: what is slow at its first use is no part of it."""
+        if _is_suppressed(contexts.get_current()):
+            return
+        self.ready = True
+        self._provided()
+        self._propagation.prepare()
 
     @guarded
     def enqueue(self, outgoing: Outgoing, within: Context | None = None) -> None:
@@ -64,7 +75,9 @@ class Tracing:
         )
         outgoing.span = span
         context = _within(span, within or before)
-        outgoing.carrier = outgoing.carrier.carrying(headers_of(context))
+        headers = headers_of(context)
+        # Only now: samplers and propagators may take their time.
+        outgoing.carrier = outgoing.carrier.carrying(headers, time.time())
         outgoing.before = before
         contexts.attach(context)
 
@@ -144,7 +157,7 @@ class Tracing:
         if origin:
             carrier = outgoing.carrier
             headers = {**carrier.headers, n.ORIGIN_HEADER: origin}
-            outgoing.carrier = carrier.carrying(headers)
+            outgoing.carrier = carrier.carrying(headers, carrier.enqueued)
 
     def headers_of_retry(self, attempt: Attempt, following: Carrier) -> dict[str, str]:
         """The headers of the attempt after *attempt*, see Propagation."""

@@ -2,6 +2,7 @@
 
 import math
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -189,6 +190,10 @@ def test_a_request_its_task_and_its_pipeline_are_one_trace(
     }
     assert len({span.trace_id for span in spans}) == 1
     assert {span.resource["service.name"] for span in spans} == {"live"}
+    assert {span.resource["host.name"] for span in spans} == {socket.gethostname()}
+    ran = {only(spans, name).resource["process.pid"] for name in (WORK, "inside")}
+    (pid,) = ran
+    assert (pid == running.pid) is (kind == "thread")
 
 
 def tree(spans: list[Span], parent: str | None = None) -> dict[str, object]:
@@ -233,11 +238,18 @@ def test_a_killed_workers_attempt_has_a_span(
     assert (lost.trace_id, lost.parent_id) == (enqueued.trace_id, enqueued.span_id)
     assert lost.seconds > 0
     if foreign:
+        assert {"host.name", "process.pid"}.isdisjoint(lost.resource)
         (link,) = lost.links
         assert (link.trace_id, link.span_id != lost.span_id) == (lost.trace_id, True)
     else:
         assert lost.links == ()
-        assert only(spans, "inside").parent_id == lost.span_id
+        inside = only(spans, "inside")
+        assert inside.parent_id == lost.span_id
+        # The consumer's main process exported one of them for its dead worker.
+        assert [span.resource["process.pid"] for span in (inside, lost)] == [
+            int(pid)
+        ] * 2
+        assert "service.instance.id" not in lost.resource
 
 
 def test_a_killed_workers_attempt_keeps_its_links(consumer, produce, conn):
@@ -332,6 +344,7 @@ def test_what_a_killed_worker_had_not_exported_is_counted(
 
 
 HANG = "tests.live.apps.traced.hang"
+WORK = "process tests.live.apps.traced.work"
 
 
 def names(spans) -> set[str]:

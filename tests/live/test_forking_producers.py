@@ -47,7 +47,18 @@ def enqueued_ids(receiver: Receiver) -> Counter[str]:
     return Counter(str(span.attributes["messaging.message.id"]) for span in spans)
 
 
-@pytest.mark.proof_but("gunicorn that preloads-used", "uwsgi-used")
+def pids(receiver: Receiver) -> dict[str, int]:
+    """Which process made the span of each enqueue, by its resource."""
+    return {
+        str(span.attributes["messaging.message.id"]): span.resource["process.pid"]
+        for span in receiver.spans
+        if span.kind == "PRODUCER"
+    }
+
+
+@pytest.mark.proof_but(
+    "gunicorn that preloads-unused", "gunicorn that preloads-used", "uwsgi-used"
+)
 @USED
 @pytest.mark.parametrize("server", SERVERS)
 def test_each_child_of_a_web_server_sends_what_it_enqueued_once(
@@ -92,6 +103,9 @@ def test_each_child_of_a_web_server_sends_what_it_enqueued_once(
         answer["id"]: f"{socket.gethostname()}:{answer['pid']}" for answer in answers
     }
     assert len({answer["pid"] for answer in answers}) > 1
+    assert pids(receiver).items() >= {
+        (answer["id"], answer["pid"]) for answer in answers
+    }
     assert set(ids.values()) == {1}
     assert ids.total() == queued
     assert "Traceback" not in program.log
