@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from huey_otel import _emitter
+from huey_otel._channels import channel_of
 from huey_otel._emitter import RedisEventEmitter
 from huey_otel._feed import Feed
 from huey_otel._settings import Settings
@@ -30,10 +31,8 @@ class Destinations:
         """Where events go while *storage* is the queue's, and on which channel."""
         own = _emitter.of_storage(storage)
         emitter = None if self._settings.events_off else self._given or own
-        channel = self._settings.channel or (emitter and emitter.channel)
-        if not channel:
-            channel = storage.name if own is not None else self._queue
-        return emitter, channel
+        given = self._settings.channel or (emitter and emitter.channel)
+        return emitter, channel_of(self._queue, storage, given)
 
     def choose(self, emitter: RedisEventEmitter | None, channel: str) -> None:
         """Publish on *channel* of *emitter* from now on; None for nowhere."""
