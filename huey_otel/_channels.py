@@ -11,10 +11,8 @@ def channel_of(queue: str, storage: Any, given: str | None = None) -> str:
     That is what huey makes of the queue's name for its keys. Where nothing is left
     of it, or there are no keys, it is the queue's name.
     """
-    if given:
-        return given
     name = storage.name if isinstance(storage, RedisStorage) else ""
-    return _sendable(name or queue)
+    return _sendable(given or name or queue)
 
 
 def checked_channel(channel: object) -> str:

@@ -53,10 +53,13 @@ class Subscription(PubSub):
         end = None if block else time.monotonic() + timeout
         while True:
             left = _GLANCE if end is None else max(0.0, end - time.monotonic())
-            response = super().parse_response(block=False, timeout=min(left, _GLANCE))
-            if response is None and time.monotonic() >= self._due:
+            response = super().parse_response(  # type: ignore[no-untyped-call]
+                block=False, timeout=min(left, _GLANCE)
+            )
+            connection = self.connection
+            if response is None and connection and time.monotonic() >= self._due:
                 # Only now: what was read no further would be lost by a move.
-                self._look_after()
+                self._look_after(connection)
             if response is not None and not self._is_answer(response):
                 return response
             if end is not None and time.monotonic() >= end:
@@ -72,17 +75,16 @@ class Subscription(PubSub):
             return True
         return False
 
-    def _look_after(self) -> None:
+    def _look_after(self, connection: "AbstractConnection") -> None:
         elsewhere = self._is_elsewhere()
         if elsewhere or (elsewhere is False and self._unanswered):
             # The next read connects, and redis-py subscribes.
-            self.connection.disconnect()
+            connection.disconnect()
             self._interval = min(2 * self._interval, _SELDOM)
         elif elsewhere is False:
             self._interval = _EVERY
             self._unanswered += 1
-            command = "SUBSCRIBE", self._channel
-            self.connection.send_command(*command, check_health=False)
+            connection.send_command("SUBSCRIBE", self._channel, check_health=False)
         self._due = time.monotonic() + self._interval
 
     def _is_elsewhere(self) -> bool | None:
