@@ -10,7 +10,7 @@ from huey.storage import RedisStorage
 
 from huey_otel import EventListener, RedisEventEmitter, instrument
 from huey_otel._channels import channel_of, checked_channel
-from tests.support import wait_until
+from tests.support import ROOT, wait_until
 from tests.support_redis import serving
 
 server = pytest.fixture(serving)
@@ -127,3 +127,23 @@ def test_an_emitters_channel_is_the_readers_as_well():
 
     assert huey.storage._huey_otel_events == (emitter, "news")
     instrumentation.uninstrument()
+
+
+def documented() -> list[tuple[str, str, str, str]]:
+    """The rows of the table in docs/events.md: a queue's name and its channels."""
+    text = (ROOT / "docs" / "events.md").read_text()
+    rows = text.partition("| queue on Redis |")[2].partition("\n\n")[0].splitlines()
+    return [tuple(row.replace("`", "").strip("| ").split(" | ")) for row in rows[2:]]
+
+
+@pytest.mark.parametrize("row", documented(), ids=lambda row: ascii(row[0]))
+def test_the_documented_channels_are_right(row):
+    queue, of_huey_2, of_huey_3, uncleaned = row
+    huey = RedisHuey(queue, url=ADDRESS)
+
+    assert channel_of(queue, huey.storage) == (of_huey_3 if HUEY_3 else of_huey_2)
+    assert uncleaned == queue
+
+
+def test_the_channels_are_documented():
+    assert len(documented()) == 4
