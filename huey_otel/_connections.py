@@ -107,6 +107,7 @@ class Connections:
 
         def tuned(connection: Any) -> None:
             _after_handshake(connection, met, name=connection.client_name)
+            _read_for_subscriptions(connection)
 
         return self._copied(settings, tuned)
 
@@ -241,6 +242,24 @@ def _after_handshake(
         met(connection)
 
     connection.redis_connect_func = connected
+
+
+def _read_for_subscriptions(connection: Any) -> None:
+    """Let *connection* take what redis-py's PubSub asks of it.
+
+    That of a Sentinel's pool does not in redis-py 5.0.0, nor need one of others.
+    """
+    read = connection.read_response
+    parameters = inspect.signature(read).parameters
+    kinds = {parameter.kind for parameter in parameters.values()}
+    if "push_request" in parameters or inspect.Parameter.VAR_KEYWORD in kinds:
+        return
+
+    def read_response(*arguments: Any, push_request: bool = False, **named: Any) -> Any:
+        del push_request
+        return read(*arguments, **named)
+
+    connection.read_response = read_response
 
 
 def _ask_sentinels_apart(pool: Any) -> None:

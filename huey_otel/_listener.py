@@ -86,13 +86,28 @@ class EventListener:
             )
         except (RedisError, OSError) as error:
             self._say_away(error)
-            self._unsubscribe()
+            if self._is_subscribed_again(error):
+                self._closing.wait(_FIRST_PAUSE)
+            else:
+                self._unsubscribe()
             return None
         except ValueError:
             # A connection of the application's own kind could not read it.
             self.skipped += 1
             return None
+        self._away = False
         return None if message is None else message["data"]
+
+    def _is_subscribed_again(self, error: Exception) -> bool:
+        """Whether redis-py, before it raised *error*, made the connection again.
+
+        From some version on it does; to subscribe once more would only leave a gap.
+        """
+        from redis.exceptions import ConnectionError as BrokenError
+
+        connection = cast("Subscription", self._subscription).connection
+        connected = getattr(connection, "is_connected", False)
+        return isinstance(error, BrokenError) and bool(connected)
 
     def _subscribe(self) -> bool:
         """Subscribe, and wait until Redis says so; False when it is away."""

@@ -4,6 +4,7 @@ import ssl
 
 import pytest
 import redis
+import redis.asyncio
 
 from huey_otel import EventListener, RedisEventEmitter, instrument
 from huey_otel._emitter import of_storage
@@ -277,8 +278,13 @@ def test_what_is_shown_of_a_url(url, shown):
         lambda url: EventListener(object(), url),
         lambda url: EventListener([url], "channel"),
         lambda url: RedisEventEmitter(client=[url]),
+        lambda url: RedisEventEmitter(client=redis.asyncio.Redis.from_url(url)),
+        lambda url: EventListener(redis.asyncio.Redis.from_url(url), "channel"),
     ],
-    ids=["client", "pool", "bytes", "an object", "a list", "client as list"],
+    ids=[
+        *("client", "pool", "bytes", "an object", "a list", "client as list"),
+        *("asyncio", "asyncio to a listener"),
+    ],
 )
 def test_what_is_no_redis_is_refused_without_a_password(refused):
     with pytest.raises(TypeError, match="expected") as refusal:

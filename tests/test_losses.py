@@ -176,7 +176,7 @@ def test_a_timeout_of_the_task_in_a_handler_passes(counted, handle):
 
 @pytest.mark.parametrize("say", SAY.values(), ids=SAY)
 def test_a_handler_may_wait_for_a_thread_that_loses_something(counted, handle, say):
-    counted.count("on", 0, why="w")
+    counted.count("on", why="w")
     alive = []
 
     def waits(_entry):

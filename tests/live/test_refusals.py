@@ -142,9 +142,9 @@ ALLOWED = {
     "no scripts of ours": f"{NARROW} -eval",
     "no connection's commands": f"{NARROW} -@connection",
     "a read at a time": (
-        "+lpush +rpop +brpop +bzpopmin +zadd +hdel +hmget +hset +hsetnx +hlen +llen"
-        " +zcard +lindex +zrange +zrangebyscore +publish +evalsha +script|load"
-        " &myapp ~huey.*"
+        "+multi +exec +hexists +hget +lpush +rpop +brpop +bzpopmin +zadd +hdel +hmget"
+        " +hset +hsetnx +hlen +llen +zcard +lindex +zrange +zrangebyscore +publish"
+        " +evalsha +script|load &myapp ~huey.*"
     ),
 }
 

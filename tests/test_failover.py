@@ -27,6 +27,8 @@ from tests.support import missing, wait_until
 from tests.support_forwarder import Forwarder
 from tests.support_redis import RedisServer, server_binary
 
+pytestmark = pytest.mark.live
+
 BOUND = 15.0
 
 

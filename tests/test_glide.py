@@ -15,6 +15,8 @@ from huey_otel._questions import Inquirer
 from tests.support import wait_until
 from tests.support_redis import RedisServer, serving
 
+pytestmark = pytest.mark.live
+
 glide = pytest.importorskip("huey.contrib.valkey_glide", exc_type=ImportError)
 
 redis_server = pytest.fixture(scope="module")(serving)
