@@ -20,6 +20,7 @@ class Forwarder:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._sockets = [self._listener]
+        self._forgotten: set[socket.socket] = set()
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
@@ -40,9 +41,21 @@ class Forwarder:
                 continue
             self._sockets += [client, server]
             for ends in ((client, server, self._hears), (server, client, lambda _: 1)):
-                thread = threading.Thread(target=_pump, args=ends, daemon=True)
+                thread = threading.Thread(target=self._pump, args=ends, daemon=True)
                 self._threads.append(thread)
                 thread.start()
+
+    def forget(self) -> None:
+        """Swallow what comes on the connections there are, and leave them open."""
+        self._forgotten.update(self._sockets[1:])
+
+    def _pump(self, source, sink, hears) -> None:
+        with contextlib.suppress(OSError):
+            while (data := source.recv(65536)) and hears(data):
+                if source not in self._forgotten:
+                    sink.sendall(data)
+        _end(source)
+        _end(sink)
 
     def close(self) -> None:
         for each in self._sockets:
@@ -60,14 +73,6 @@ class Forwarder:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _pump(source, sink, hears) -> None:
-    with contextlib.suppress(OSError):
-        while (data := source.recv(65536)) and hears(data):
-            sink.sendall(data)
-    _end(source)
-    _end(sink)
 
 
 def _end(each: socket.socket) -> None:

@@ -30,6 +30,7 @@ from tests.support_redis import RedisServer, server_binary
 pytestmark = pytest.mark.live
 
 BOUND = 15.0
+MESSAGE = '{"status": "started"}'
 
 
 class Pair:
@@ -270,3 +271,32 @@ def test_a_raw_listener_sees_no_more_of_being_looked_after_than_its_messages(
     huey.storage.pool.disconnect()
 
     assert seen == ["subscribe", b"hello"]
+
+
+def test_a_listener_leaves_a_connection_that_a_router_has_forgotten(pair, hastily):
+    with listening(pair.name.url, "q") as heard:
+        pair.name.forget()
+
+        with redis.Redis.from_url(pair.a.url) as publisher:
+            wait_until(lambda: bool(publisher.publish("q", MESSAGE) and heard))
+
+    assert heard[0] == {"status": "started"}
+
+
+def test_a_listener_that_is_slow_is_not_taken_for_dead(pair, hastily):
+    connections = RedisEventEmitter(url=pair.name.url).connections
+    subscription = Subscription(connections, "q")
+    subscription.get_message(timeout=5)
+    subscription._due = 0.0
+    subscription.get_message(timeout=0)
+    socket = subscription.connection._sock
+    with redis.Redis.from_url(pair.a.url) as publisher:
+        publisher.publish("q", MESSAGE)
+        publisher.publish("q", MESSAGE)
+
+        subscription._due = 0.0
+        messages = [next(subscription.listen())["type"] for _ in range(2)]
+
+    assert messages == ["message", "message"]
+    assert subscription.connection._sock is socket
+    subscription.close()

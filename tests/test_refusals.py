@@ -17,6 +17,8 @@ from tests.support import missing, wait_until
 from tests.support_forwarder import Forwarder
 from tests.support_redis import RedisServer, server_binary
 
+pytestmark = pytest.mark.live
+
 NARROW = (
     "+@read +@write +@blocking +@transaction +eval +evalsha +script|load"
     " +publish +ping &myapp ~huey.*"
