@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import redis
-from huey import PriorityRedisHuey, RedisHuey
+from huey import MemoryHuey, PriorityRedisHuey, RedisHuey
 
 from huey_otel import EventListener, RedisEventEmitter, instrument
 from huey_otel import _names as n
@@ -253,3 +253,20 @@ def test_a_redis_away_is_said_to_have_lost_nothing_until_it_has(losses, caplog):
 
 def said(caplog) -> list[str]:
     return [entry.getMessage() for entry in caplog.records]
+
+
+def test_events_on_a_server_without_hello_need_no_option(losses):
+    """redis-py 8 begins with HELLO unless it is told another protocol."""
+    with serving(*renamed("HELLO")) as server:
+        huey = MemoryHuey("my-app")
+        emitter = RedisEventEmitter(url=server.url)
+        instrumentation = instrument(huey, events=emitter, metrics_port=None)
+        add = huey.task(name="add")(lambda: None)
+
+        with heard(EventListener(server.url, "my-app")) as seen:
+            huey.execute(add.s())
+            assert instrumentation.flush(10.0)
+            wait_until(lambda: len(seen) == 2)
+
+        instrumentation.uninstrument()
+    assert losses.counts() == {}
