@@ -1,6 +1,7 @@
 """Contents: what a storage holds and for how long, as far as it can say so cheaply."""
 
 import datetime
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
@@ -23,8 +24,8 @@ class Contents(NamedTuple):
     `overdue` for how many the first of the schedule is due; None if there is none.
     """
 
-    queue: int
-    schedule: int
+    queue: int | None
+    schedule: int | None
     results: int | None = None
     oldest: float | None = None
     overdue: float | None = None
@@ -47,14 +48,19 @@ class Meaning:
 
 
 def contents(queue: str, storage: Any, meaning: Meaning) -> Contents:
-    """Ask *storage*, of the queue named *queue*; raises what its lengths raise."""
-    lengths = int(storage.queue_size()), int(storage.schedule_size())
+    """Ask *storage*, of the queue named *queue*; raises what its lengths raise.
 
-    def asked(what: str, ask: Callable[[], T]) -> T | None:
+    But a Redis that does not know a command, or does not allow it, has answered:
+    what would be asked by that one is unknown, and nothing else is.
+    """
+
+    def asked(what: str, ask: Callable[[], T], *, vital: bool = False) -> T | None:
         streak = f"{n.LOSS_GAUGES} of {queue}: {what}"
         try:
             answer = ask()
-        except Exception as error:  # noqa: BLE001 - whatever a storage may raise
+        except Exception as error:  # whatever a storage may raise
+            if vital and not _is_refusal(error):
+                raise
             why = f"the storage of {queue!r} does not tell its {what}"
             why = f"{why}: {class_name(error)}: {error}"
             LOSSES.count_streak(n.LOSS_GAUGES, streak=streak, why=why)
@@ -63,11 +69,19 @@ def contents(queue: str, storage: Any, meaning: Meaning) -> Contents:
         return answer
 
     return Contents(
-        *lengths,
+        asked("queue length", lambda: int(storage.queue_size()), vital=True),
+        asked("schedule length", lambda: int(storage.schedule_size()), vital=True),
         asked("results", lambda: _results(storage)),
         asked("oldest message", lambda: _oldest(storage, meaning)),
         asked("schedule", lambda: _overdue(storage, meaning)),
     )
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether *error* is how a Redis says that it answers, but not to that."""
+    # Nobody raises an exception of a module that nobody has imported.
+    kind = getattr(sys.modules.get("redis.exceptions"), "ResponseError", None)
+    return isinstance(kind, type) and isinstance(error, kind)
 
 
 def _results(storage: Any) -> int | None:

@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from huey_otel import _emitter, _sayable
+from huey.storage import RedisStorage
+
+from huey_otel import _emitter
+from huey_otel._channels import channel_of
 from huey_otel._emitter import RedisEventEmitter
 from huey_otel._feed import Feed
 from huey_otel._options.settings import Settings
@@ -24,16 +27,16 @@ class Destinations:
         self._settings = settings
         self._given = given
         self._feeds: dict[tuple[str, str], Feed] = {}
+        self._out_of_reach = False
         self.current: Feed | None = None
 
     def of(self, storage: Any) -> tuple[RedisEventEmitter | None, str]:
         """Where events go while *storage* is the queue's, and on which channel."""
         own = _emitter.of_storage(storage)
+        self._out_of_reach = own is None and isinstance(storage, RedisStorage)
         emitter = None if self._settings.events_off else self._given or own
-        channel = self._settings.channel or (emitter and emitter.channel)
-        if not channel:
-            channel = storage.name if own is not None else self._queue
-        return emitter, _sayable.text(channel)
+        given = self._settings.channel or (emitter.channel if emitter else None)
+        return emitter, channel_of(self._queue, storage, given)
 
     def choose(self, emitter: RedisEventEmitter | None, channel: str) -> None:
         """Publish on *channel* of *emitter* from now on; None for nowhere."""
@@ -57,4 +60,9 @@ class Destinations:
             return f"on channel {self.current.channel!r} of {self.current.server}"
         if self._settings.events_off:
             return "off, events=None"
+        if self._out_of_reach:
+            return (
+                "off, redis-py cannot connect as the queue does:"
+                " pass events=RedisEventEmitter(url=...)"
+            )
         return "off, no Redis is named"

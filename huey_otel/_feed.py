@@ -16,6 +16,7 @@ from huey_otel._losses import LOSSES
 from huey_otel._outbox import Outbox
 from huey_otel._records import Key, Record, Source, Sum
 from huey_otel._spelling import spell
+from huey_otel._watch import Watch
 from huey_otel.mapping import TABLE, Published
 
 _PATIENCE: Final = 2.0
@@ -44,7 +45,8 @@ class Feed:
 
     A Redis that is away, hangs, or refuses holds up nothing but the feed. Each
     event is published once or counted as lost: one whose answer did not come
-    because the connection broke is counted.
+    because the connection broke is counted, as are those that nobody heard because
+    their server had become a replica.
     """
 
     def __init__(self, emitter: RedisEventEmitter, channel: str) -> None:
@@ -57,6 +59,7 @@ class Feed:
     def _begin(self) -> None:
         self._outbox = Outbox()
         self._thread: threading.Thread | None = None
+        self._watch = Watch()
 
     def _after_fork(self) -> None:
         self._hang_up()
@@ -147,11 +150,13 @@ class Feed:
             stay_where_forked(pid)
 
     def _publish_what_waits(self) -> None:
-        link = self._ready_link()
         confirmed = False
+        link = self._ready_link()
         while payloads := self._outbox.take():
             link.send(self.channel, payloads)
             confirmed = self._await_answers(link)
+            if self._watch.is_due():
+                link = self._ready_link()
         if confirmed:
             LOSSES.recovered(
                 self._streak, message=f"events go to {self._emitter.address} again"
@@ -174,6 +179,8 @@ class Feed:
                 refused.append(answer)
             else:
                 self._outbox.answered()
+                if not answer:
+                    self._watch.unheard += 1
         if refused:
             raise RefusedError(str(refused[0]))
         return True
@@ -183,16 +190,30 @@ class Feed:
 
         if self._link is not None:
             try:
-                if not self._link.stale():
+                if not (self._link.stale() or self._watch.is_over(self._link.ask)):
                     return self._link
             except (RedisError, OSError):
                 # Closed while idle, as Redis' own `timeout` does: nothing is lost.
                 pass
             self._hang_up()
-        link = Link(self._emitter)
+        link = Link(self._emitter.connections)
         link.open()
         self._link = link
+        self._say_where_it_leads(self._watch.begin(link.ask))
         return link
+
+    def _say_where_it_leads(self, vain: int | None) -> None:
+        address = self._emitter.address
+        streak = f"{n.LOSS_FEED_REPLICA} {address} {self.channel}"
+        if vain is not None:
+            why = f"{address} had become a replica; events follow to the new master"
+            LOSSES.count(n.LOSS_FEED_REPLICA, vain, streak=f"{streak} left", why=why)
+            LOSSES.recovered(f"{streak} left")
+        if self._watch.master is False:
+            why = f"{address} is a replica; events that reach it go no further"
+            LOSSES.count(n.LOSS_FEED_REPLICA, 0, streak=streak, why=why)
+        else:
+            LOSSES.recovered(streak)
 
     def _ask_again(self, silent: Link, since: float | None) -> float | None:
         """Find out on a second connection whether Redis hangs or only the first one.
@@ -203,7 +224,7 @@ class Feed:
         """
         from redis.exceptions import RedisError
 
-        second = Link(self._emitter)
+        second = Link(self._emitter.connections)
         try:
             second.open()
         except (RefusedError, RedisError, OSError) as error:

@@ -1,12 +1,14 @@
 """Layouts: how huey's own storages keep messages, and what is cheap to ask of each.
 
 A storage is known by its methods, so a subclass that keeps messages in another way
-is not mistaken for its base. No answer reads more than one message.
+is not mistaken for its base. No answer reads more than one message; of a Redis that
+runs no scripts, one for each priority, since its plain commands answer with them.
 """
 
 import datetime
 import os
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, Final, TypeVar
@@ -14,7 +16,10 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 
 LARGEST_READ: Final = 1_048_576
-"""Bytes of a message that is read at most, only to learn how old it is."""
+"""Bytes of a message that is read at most, only to learn how old it is.
+
+A Redis that runs no scripts sends a larger one as well, which is dropped then.
+"""
 
 _MOST_PRIORITIES: Final = 64
 """Past so many, which message is the oldest is not looked for any further."""
@@ -76,20 +81,67 @@ def _known(storage: Any, method: str, ways: Sequence[tuple[str, T]]) -> T | None
 
 
 def _redis_list(storage: Any, since: Since) -> float | None:
-    message = storage.conn.eval(_LIST_OLDEST, 1, storage.queue_key, LARGEST_READ)
+    def plainly() -> Any:
+        message = storage.conn.lindex(storage.queue_key, -1)
+        return message if message and len(message) <= LARGEST_READ else None
+
+    message = _scripted(
+        storage.conn, _LIST_OLDEST, storage.queue_key, LARGEST_READ, plainly=plainly
+    )
     return since(message) if message else None
 
 
 def _redis_sorted_set(storage: Any, _: Since) -> float | None:
-    began = storage.conn.eval(
-        _SORTED_SET_OLDEST, 1, storage.queue_key, _MOST_PRIORITIES
+    def plainly() -> bytes | None:
+        oldest: bytes | None = None
+        above: float | str = "-inf"
+        for _ in range(_MOST_PRIORITIES):
+            found = storage.conn.zrangebyscore(
+                storage.queue_key, above, "+inf", start=0, num=1, withscores=True
+            )
+            if not found:
+                return oldest
+            message, score = found[0]
+            began = message[:8]
+            oldest = began if oldest is None else min(oldest, began)
+            above = f"({score!r}"
+        return None
+
+    began = _scripted(
+        *(storage.conn, _SORTED_SET_OLDEST, storage.queue_key, _MOST_PRIORITIES),
+        plainly=plainly,
     )
     return int.from_bytes(began) / 1e6 if began else None
 
 
 def _redis_due(storage: Any, now: datetime.datetime) -> float | None:
-    score = storage.conn.eval(_FIRST_SCORE, 1, storage.schedule_key)
+    def plainly() -> float | None:
+        found = storage.conn.zrange(storage.schedule_key, 0, 0, withscores=True)
+        return found[0][1] if found else None
+
+    score = _scripted(storage.conn, _FIRST_SCORE, storage.schedule_key, plainly=plainly)
     return None if score is None else storage.convert_ts(now) - float(score)
+
+
+# Clients of a Redis that has refused to run a script.
+_SCRIPTLESS: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+
+
+def _scripted(
+    client: Any, script: str, key: Any, *arguments: int, plainly: Callable[[], Any]
+) -> Any:
+    """What *script* returns, or the same from *plainly* where none is run."""
+    from redis.exceptions import ResponseError
+
+    if client not in _SCRIPTLESS:
+        try:
+            return client.eval(script, 1, key, *arguments)
+        except ResponseError:
+            answer = plainly()
+            # Only now: had the commands themselves been refused, so would these be.
+            _SCRIPTLESS.add(client)
+            return answer
+    return plainly()
 
 
 def _memory(storage: Any, since: Since) -> float | None:
@@ -207,11 +259,13 @@ def _peewee_due(storage: Any, now: datetime.datetime) -> float | None:
 
 
 _HUEYS: Final = "huey.storage."
+_GLIDES: Final = "huey.contrib.valkey_glide.ValkeyGlideStorage"
 _PEEWEES: Final = "huey.contrib.sql_huey.SqlStorage"
 
 _OLDEST: Final[list[tuple[str, Oldest]]] = [
     (f"{_HUEYS}RedisStorage", _redis_list),
     (f"{_HUEYS}RedisPriorityQueue", _redis_sorted_set),
+    (_GLIDES, _redis_list),
     (f"{_HUEYS}MemoryStorage", _memory),
     (f"{_HUEYS}SqliteStorage", _sqlite),
     (f"{_HUEYS}PostgresStorage", _postgres),
@@ -220,6 +274,7 @@ _OLDEST: Final[list[tuple[str, Oldest]]] = [
 ]
 _DUE: Final[list[tuple[str, Due]]] = [
     (f"{_HUEYS}RedisStorage", _redis_due),
+    (_GLIDES, _redis_due),
     (f"{_HUEYS}MemoryStorage", _memory_due),
     (f"{_HUEYS}SqliteStorage", _sqlite_due),
     (f"{_HUEYS}PostgresStorage", _postgres_due),

@@ -1,10 +1,9 @@
 """The link: one connection that events are published on, and its answers."""
 
-import contextlib
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from huey_otel._emitter import RedisEventEmitter
+from huey_otel._connections import Connections, offer
 
 _NO_PAYLOAD: Final = b"$0\r\n\r\n"
 
@@ -16,8 +15,8 @@ class RefusedError(Exception):
 class Link:
     """One connection to publish on. Raises redis' ConnectionError when it breaks."""
 
-    def __init__(self, emitter: RedisEventEmitter) -> None:
-        self._connection = emitter.connection()
+    def __init__(self, connections: Connections) -> None:
+        self._connection = connections.to_publish()
         self.unanswered = 0
         self._channel: str | None = None
         self._begin = b""
@@ -29,21 +28,19 @@ class Link:
 
         self._refusal = exceptions.ResponseError
         try:
-            try:
-                self._connection.connect()
-            except exceptions.NoPermissionError:
-                # The name is a courtesy that an access list may forbid.
-                self._connection.client_name = None
-                self._connection.connect()
-            self._connection.send_command("PING", check_health=False)
-            with contextlib.suppress(exceptions.NoPermissionError):
-                self._connection.read_response()
-        except (exceptions.AuthenticationError, exceptions.NoPermissionError) as error:
+            self._connection.connect()
+            # A refusal is an answer as well.
+            offer(self._connection, "PING")
+        except (exceptions.AuthenticationError, exceptions.ResponseError) as error:
             self.close()
             raise RefusedError(str(error)) from error
         except BaseException:
             self.close()
             raise
+
+    def ask(self, *command: str) -> Any:
+        """The answer to a *command*, while no other is awaited; None if refused."""
+        return offer(self._connection, *command)
 
     def stale(self) -> bool:
         """True when the server has closed it, or sent what nobody asked for."""

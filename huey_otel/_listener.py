@@ -5,14 +5,16 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from huey_otel._emitter import RedisEventEmitter, checked_channel
+from huey_otel._channels import checked_channel
+from huey_otel._emitter import RedisEventEmitter
 from huey_otel._log import warn
 from huey_otel._redaction import shown
 from huey_otel.events import Event
 
 if TYPE_CHECKING:
     from redis import Redis
-    from redis.client import PubSub
+
+    from huey_otel._subscription import Subscription
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
@@ -23,23 +25,26 @@ _ANSWERS = 2.0
 class EventListener:
     """Iterates the events on *channel* of a Redis, as dicts; needs no huey.
 
-    *url_or_client* is a Redis URL or a `redis.Redis`, *channel* usually the
-    queue's name. Subscribes when it is made, so what is published from then on
-    is seen. Waits for Redis when it is away and subscribes again; what was
-    published meanwhile is gone, as always with pub/sub. `skipped` counts
+    *url_or_client* is a Redis URL, a `redis.Redis` or a `RedisEventEmitter`,
+    *channel* what huey made of the queue's name. Subscribes when it is made, so
+    what is published from then on is seen. Waits for Redis when it is away, follows
+    a name that leads to another master, and subscribes again; what was published
+    meanwhile is gone, as always with pub/sub. `skipped` counts
     messages that are not events. Iteration ends with `close`, from any thread.
     """
 
-    def __init__(self, url_or_client: "str | Redis", channel: str) -> None:
+    def __init__(
+        self, url_or_client: "str | Redis | RedisEventEmitter", channel: str
+    ) -> None:
         emitter = _emitter_of(url_or_client)
         self.channel = checked_channel(channel)
         self.skipped = 0
         self._address = emitter.address
         self._away = False
-        self._client = emitter.client()
+        self._connections = emitter.connections
         self._closing = threading.Event()
         self._pause = 0.0
-        self._pubsub: PubSub | None = None
+        self._subscription: Subscription | None = None
         self._subscribe()
 
     def __iter__(self) -> Iterator[Event]:
@@ -71,38 +76,56 @@ class EventListener:
     def _next_message(self) -> bytes | str | None:
         from redis.exceptions import RedisError
 
-        if self._pubsub is None and not self._subscribe():
+        if self._subscription is None and not self._subscribe():
             self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
             self._closing.wait(self._pause)
             return None
         try:
-            message = cast("PubSub", self._pubsub).get_message(
+            message = cast("Subscription", self._subscription).get_message(
                 ignore_subscribe_messages=True, timeout=_LOOK_UP
             )
         except (RedisError, OSError) as error:
             self._say_away(error)
-            self._unsubscribe()
+            if self._is_subscribed_again(error):
+                self._closing.wait(_FIRST_PAUSE)
+            else:
+                self._unsubscribe()
             return None
         except ValueError:
             # A connection of the application's own kind could not read it.
             self.skipped += 1
             return None
+        self._away = False
         return None if message is None else message["data"]
+
+    def _is_subscribed_again(self, error: Exception) -> bool:
+        """Whether redis-py, before it raised *error*, made the connection again.
+
+        From some version on it does; to subscribe once more would only leave a gap.
+        """
+        from redis.exceptions import ConnectionError as BrokenError
+
+        connection = cast("Subscription", self._subscription).connection
+        connected = getattr(connection, "is_connected", False)
+        return isinstance(error, BrokenError) and bool(connected)
 
     def _subscribe(self) -> bool:
         """Subscribe, and wait until Redis says so; False when it is away."""
         from redis.exceptions import RedisError
 
-        pubsub = self._client.pubsub()
+        from huey_otel._subscription import Subscription
+
+        subscription = None
         try:
-            pubsub.subscribe(self.channel)
-            if pubsub.get_message(timeout=_ANSWERS) is None:
+            subscription = Subscription(self._connections, self.channel)
+            if subscription.get_message(timeout=_ANSWERS) is None:
                 raise OSError("no answer")
         except (RedisError, OSError, ValueError) as error:
-            pubsub.close()
+            if subscription is not None:
+                subscription.close()
             self._say_away(error)
             return False
-        self._pubsub = pubsub
+        self._subscription = subscription
         self._pause = 0.0
         self._away = False
         return True
@@ -118,12 +141,14 @@ class EventListener:
         )
 
     def _unsubscribe(self) -> None:
-        pubsub, self._pubsub = self._pubsub, None
-        if pubsub is not None:
-            pubsub.close()
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            subscription.close()
 
 
 def _emitter_of(url_or_client: object) -> RedisEventEmitter:
+    if isinstance(url_or_client, RedisEventEmitter):
+        return url_or_client
     if isinstance(url_or_client, str):
         return RedisEventEmitter(url=url_or_client)
     try:

@@ -23,6 +23,7 @@ class Losses:
         self._lock = threading.RLock()
         self._counts: Counter[str] = Counter()
         self._streaks: set[str] = set()
+        self._lossless: set[str] = set()
         self.pending = False
 
     def count(
@@ -36,17 +37,24 @@ class Losses:
     ) -> None:
         """Add *number* losses; *error* logs the exception being handled as well.
 
-        With 0 nothing is lost yet, and the streak begins all the same.
+        With 0 nothing is lost yet, and the streak begins all the same: that is said,
+        and said again when something is.
         *streak* tells apart the streaks of one reason; the reason by default.
         """
         streak = streak or reason
         with self._lock:
+            news = streak not in self._streaks
+            self._streaks.add(streak)
             if number:
                 self._add(reason, number)
-            first = streak not in self._streaks
-            self._streaks.add(streak)
-        if first:
+                news = news or streak in self._lossless
+                self._lossless.discard(streak)
+            elif news:
+                self._lossless.add(streak)
+        if news and number:
             self._say("%s (counted as %s)", why, reason, error=error)
+        elif news:
+            self._say("%s (nothing is lost so far)", why, error=error)
 
     def count_streak(self, reason: str, *, streak: str, why: str) -> None:
         """Count one loss, and log it, unless *streak* is going on already."""
@@ -69,6 +77,7 @@ class Losses:
             return
         with self._lock:
             self._streaks.discard(reason)
+            self._lossless.discard(reason)
         if message:
             self._say("%s", message)
 

@@ -158,6 +158,7 @@ LOSS_RELAY: Final = "relay"
 LOSS_FEED_FULL: Final = "feed_full"
 LOSS_FEED_UNCONFIRMED: Final = "feed_unconfirmed"
 LOSS_FEED_REFUSED: Final = "feed_refused"
+LOSS_FEED_REPLICA: Final = "feed_replica"
 LOSS_FEED_SHUTDOWN: Final = "feed_shutdown"
 LOSS_CARRIER: Final = "carrier"
 LOSS_GAUGES: Final = "gauges"
@@ -169,6 +170,7 @@ LOSS_REASONS: Final = (
     LOSS_FEED_FULL,
     LOSS_FEED_UNCONFIRMED,
     LOSS_FEED_REFUSED,
+    LOSS_FEED_REPLICA,
     LOSS_FEED_SHUTDOWN,
     LOSS_CARRIER,
     LOSS_GAUGES,

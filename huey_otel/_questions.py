@@ -13,6 +13,7 @@ from huey_otel import _names as n
 from huey_otel._contents import Contents, Meaning, contents
 from huey_otel._emitter import of_storage
 from huey_otel._losses import LOSSES
+from huey_otel._watch import Watch
 
 _PATIENCE: Final = 1.0
 """Seconds that a scrape waits for a storage."""
@@ -42,6 +43,7 @@ class Inquirer:
         self._meaning = meaning
         self._known: Any = None
         self._own: Any = None
+        self._watch: Watch | None = None
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -110,6 +112,8 @@ class Inquirer:
             self._let_go()
             self._known, self._own = storage, _of_our_own(storage)
         own = self._own
+        if own is not storage and of_storage(own) is not None:
+            self._follow(own.conn)
         try:
             return contents(self._queue, own, self._meaning)
         finally:
@@ -119,9 +123,19 @@ class Inquirer:
 
     def _let_go(self) -> None:
         known, own = self._known, self._own
-        self._known = self._own = None
+        self._known = self._own = self._watch = None
         if own is not known and of_storage(own) is not None:
             own.conn.connection_pool.disconnect()
+
+    def _follow(self, client: Any) -> None:
+        """Ask where the name of the server leads now, which may be another master."""
+        if self._watch is None:
+            self._watch = Watch()
+        elif self._watch.is_over(client.execute_command):
+            client.connection_pool.disconnect()
+        else:
+            return
+        self._watch.begin(client.execute_command)
 
     @property
     def _streak(self) -> str:
@@ -140,7 +154,8 @@ def _of_our_own(storage: Any) -> Any:
     emitter = of_storage(storage)
     if emitter is not None:
         own = copy.copy(storage)
-        own.conn = emitter.hasty_client()
+        client = storage.conn if hasattr(storage.conn, "connection_pool") else None
+        own.conn = emitter.connections.to_ask(client)
         return own
     if (
         isinstance(storage, BaseSqlStorage)

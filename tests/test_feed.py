@@ -85,7 +85,7 @@ def test_an_event_whose_thread_cannot_start_waits_for_the_next_one(
     assert losses.counts() == {}
     assert messages(caplog) == [
         "the feed's thread cannot be started, events wait:"
-        " can't start new thread (counted as internal)"
+        " can't start new thread (nothing is lost so far)"
     ]
 
 

@@ -195,7 +195,7 @@ def test_a_fork_does_not_wait_for_ever(losses, monkeypatch, caplog):
     assert (code, after) == (0, 0)
     assert [record.getMessage() for record in caplog.records] == [
         "a collector or sink held up a fork for 0.05 s,"
-        " the child may inherit a lock of it (counted as internal)"
+        " the child may inherit a lock of it (nothing is lost so far)"
     ]
 
 

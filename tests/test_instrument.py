@@ -652,7 +652,7 @@ def test_a_listener_of_the_storage_is_an_event_listener(losses):
     instrument(huey)
     emitter, channel = huey.storage._events()
 
-    listener = EventListener(emitter.client(), channel)
+    listener = EventListener(emitter, channel)
     listener.close()
 
     assert list(listener) == []

@@ -106,7 +106,21 @@ def test_trouble_without_a_loss_is_logged_and_not_counted(counted, caplog):
 
     assert counted.counts() == {}
     assert counted.pending is False
-    assert messages(caplog) == ["Redis is away (counted as feed)"]
+    assert messages(caplog) == ["Redis is away (nothing is lost so far)"]
+
+
+def test_the_first_loss_of_a_streak_without_one_is_said(counted, caplog):
+    for number in (0, 0, 3, 2, 0):
+        counted.count("feed", number, why="Redis is away")
+    counted.recovered("feed")
+    counted.count("feed", 0, why="Redis is away")
+
+    assert counted.counts() == {"feed": 5}
+    assert messages(caplog) == [
+        "Redis is away (nothing is lost so far)",
+        "Redis is away (counted as feed)",
+        "Redis is away (nothing is lost so far)",
+    ]
 
 
 @pytest.fixture
@@ -162,7 +176,7 @@ def test_a_timeout_of_the_task_in_a_handler_passes(counted, handle):
 
 @pytest.mark.parametrize("say", SAY.values(), ids=SAY)
 def test_a_handler_may_wait_for_a_thread_that_loses_something(counted, handle, say):
-    counted.count("on", 0, why="w")
+    counted.count("on", why="w")
     alive = []
 
     def waits(_entry):

@@ -23,14 +23,14 @@ class ObservedStorage(BaseStorage):
 
     def __iter__(self) -> Iterator[Event]:
         emitter, channel = self._events()
-        return _all_of(EventListener(emitter.client(), channel))
+        return _all_of(EventListener(emitter, channel))
 
     def listener(self) -> "PubSub":
         """A `redis.client.PubSub` that is subscribed; `data` of a message is JSON."""
         emitter, channel = self._events()
-        pubsub: PubSub = emitter.client().pubsub()
-        pubsub.subscribe(channel)
-        return pubsub
+        from huey_otel._subscription import Subscription
+
+        return Subscription(emitter.connections, channel)
 
     def _events(self) -> tuple[RedisEventEmitter, str]:
         emitter, channel = self._huey_otel_events

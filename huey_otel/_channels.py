@@ -1,0 +1,33 @@
+"""The channel: the one rule by which a queue's events get theirs."""
+
+from typing import Any
+
+from huey.storage import RedisStorage
+
+from huey_otel import _sayable
+
+
+def channel_of(queue: str, storage: Any, given: str | None = None) -> str:
+    """The channel of *queue* on *storage*: *given*, or the name that Redis knows it by.
+
+    That is what huey makes of the queue's name for its keys. Where nothing is left
+    of it, or there are no keys, it is the queue's name.
+    """
+    name = storage.name if isinstance(storage, RedisStorage) else ""
+    return _sendable(given or name or queue)
+
+
+def checked_channel(channel: object) -> str:
+    """*channel* if it can be one; TypeError or ValueError if not."""
+    expected = "expected the name of a channel, a non-empty str"
+    if not isinstance(channel, str):
+        raise TypeError(f"channel={channel!r}: {expected}")
+    if not channel:
+        raise ValueError(f"channel={channel!r}: {expected}")
+    if _sendable(channel) != channel:
+        raise ValueError(f"channel={channel!r}: {expected} that can be UTF-8")
+    return channel
+
+
+def _sendable(name: str) -> str:
+    return _sayable.text(name) or "huey"

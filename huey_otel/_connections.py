@@ -1,0 +1,279 @@
+"""Connections: all of ours to a Redis, made out of the application's own pool.
+
+Each is made by a copy of that pool, so whatever finds, secures and names the server
+is as the application has it: Sentinel, TLS, credentials, a class of its own, a unix
+socket. None is ever taken from the pool itself.
+"""
+
+import copy
+import inspect
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from huey_otel import _names as n
+
+if TYPE_CHECKING:
+    from redis import ConnectionPool, Redis
+    from redis.connection import AbstractConnection
+
+_TIMEOUT: Final = 2.0
+
+# redis-py 8 puts what belongs to its pool among the settings of a connection.
+_THE_POOLS_OWN: Final = ("maint_notifications_", "oss_cluster_", "orig_", "himport_")
+
+_OF_A_POOL: Final = ("connection_class", "connection_kwargs", "make_connection")
+
+Met = Callable[["AbstractConnection"], None]
+"""What is called with each connection once it is there, before it is used."""
+
+
+def is_pool(thing: object) -> bool:
+    """Whether *thing* is a connection pool, of redis-py or made like it."""
+    if not all(hasattr(thing, name) for name in _OF_A_POOL):
+        return False
+    connect = getattr(thing.connection_class, "connect", None)  # type: ignore[attr-defined]
+    return not inspect.iscoroutinefunction(connect)
+
+
+def offer(connection: "AbstractConnection", *command: str | int) -> Any:
+    """The answer to a *command* that a server need not know or allow, else None."""
+    from redis.exceptions import ResponseError
+
+    connection.send_command(*command, check_health=False)
+    try:
+        return connection.read_response()
+    except ResponseError:
+        return None
+
+
+class Connections:
+    """Makes connections to the Redis that *pool* leads to."""
+
+    def __init__(self, pool: "ConnectionPool") -> None:
+        self._pool = pool
+        # What a server does not take once, it is not offered again.
+        self._named = True
+
+    @property
+    def address(self) -> str:
+        """The server, for people: no password, no user."""
+        settings = self._pool.connection_kwargs
+        if settings.get("path"):
+            return f"unix://{settings['path']}"
+        kinds = inspect.getmro(cast("type", self._pool.connection_class))
+        scheme = "rediss" if "SSLConnection" in (k.__name__ for k in kinds) else "redis"
+        service = getattr(self._pool, "service_name", None)
+        if service and not settings.get("host"):
+            # A sentinel pool has that in place of an address.
+            return f"{scheme} service {service}"
+        # What is not said is as redis-py has it.
+        host, port = settings.get("host"), settings.get("port")
+        return f"{scheme}://{host or 'localhost'}:{port or 6379}"
+
+    def to_publish(self) -> "AbstractConnection":
+        """A new connection that is nobody else's, not yet connected.
+
+        Timeouts of 2 s, no retries: whoever publishes decides what to do.
+        """
+        settings = self._for_events(self._hasty())
+        # The pool that makes it is gone at once, and the connection stays.
+        made: Any = self._copied(settings, self._tuned).make_connection()
+        return cast("AbstractConnection", made)
+
+    def to_ask(self, client: "Redis | None" = None) -> "Redis":
+        """A copy of *client*, or a plain one, that gives up after 2 s."""
+        from redis import Redis
+
+        def tuned(connection: Any) -> None:
+            self._tuned(connection, database_matters=True)
+
+        pool = self._copied(self._hasty(), tuned)
+        if client is None:
+            return Redis(connection_pool=pool)
+        # One of a class of its own may see keys under other names.
+        asking = copy.copy(client)
+        asking.connection_pool, asking.connection = pool, None
+        return asking
+
+    def to_listen(self, met: Met) -> "ConnectionPool":
+        """A pool for a subscription, which is silent for hours and has its patience.
+
+        *met* is called with each connection before it subscribes.
+        """
+        settings = self._for_events(self._settings())
+        # redis-py's check is a PING, which not every server knows.
+        settings["health_check_interval"] = 0
+
+        def tuned(connection: Any) -> None:
+            _after_handshake(connection, met, name=connection.client_name)
+            _read_for_subscriptions(connection)
+
+        return self._copied(settings, tuned)
+
+    def _copied(
+        self, settings: dict[str, Any], tuned: Callable[[Any], None]
+    ) -> "ConnectionPool":
+        """A copy of the pool that makes connections of *settings*, each *tuned*."""
+        pool: Any = self._pool
+        made_by = pool.connection_class
+
+        def connection_class(**settings: Any) -> Any:
+            connection = made_by(**settings)
+            tuned(connection)
+            return connection
+
+        own = copy.copy(pool)
+        state = vars(own)
+        for name in ("_lock", "_fork_lock"):
+            if name in state:
+                state[name] = threading.RLock()
+        for name in ("_available_connections", "_in_use_connections", "_connections"):
+            state.pop(name, None)
+        for name in _OF_REDIS_8:
+            if name in state:
+                state[name] = None
+        own.connection_class = connection_class
+        own.connection_kwargs = settings
+        if getattr(pool, "sentinel_manager", None) is not None:
+            _ask_sentinels_apart(own)
+        own.reset()
+        return cast("ConnectionPool", own)
+
+    def _tuned(self, connection: Any, *, database_matters: bool = False) -> None:
+        # redis-py 5.0 drops the timeout of a unix socket on its way.
+        connection.socket_timeout = _TIMEOUT
+        _after_handshake(
+            connection,
+            self._introduce,
+            name=None,
+            database_matters=database_matters,
+        )
+
+    def _introduce(self, connection: "AbstractConnection") -> None:
+        """Tell *connection*'s server whose it is, if it takes that."""
+        from redis.exceptions import ConnectionError as BrokenError
+
+        if not self._named:
+            return
+        try:
+            self._named = (
+                offer(connection, "CLIENT", "SETNAME", n.REDIS_CLIENT_NAME) is not None
+            )
+        except BrokenError:
+            # Some proxies hang up on what they do not know.
+            connection.disconnect()
+            self._named = False
+            try:
+                connection.connect()
+            except BaseException:
+                self._named = True
+                raise
+
+    def _hasty(self) -> dict[str, Any]:
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        settings = self._settings()
+        settings.update(
+            socket_timeout=_TIMEOUT,
+            socket_connect_timeout=_TIMEOUT,
+            retry=Retry(NoBackoff(), 0),
+            retry_on_error=[],
+            health_check_interval=0,
+            decode_responses=False,
+        )
+        settings.pop("retry_on_timeout", None)
+        if settings.get("path"):
+            # A unix socket connects at once or not at all.
+            settings.pop("socket_connect_timeout")
+        return settings
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            key: value
+            for key, value in self._pool.connection_kwargs.items()
+            if not key.startswith(_THE_POOLS_OWN)
+        }
+
+    @staticmethod
+    def _for_events(settings: dict[str, Any]) -> dict[str, Any]:
+        """*settings* with what events need: bytes, UTF-8, and no HELLO before."""
+        return {
+            **settings,
+            "protocol": 2,
+            "decode_responses": False,
+            "encoding": "utf-8",
+            "encoding_errors": "strict",
+        }
+
+
+_OF_REDIS_8: Final = (
+    *("cache", "_maint_notifications_pool_handler"),
+    "_oss_cluster_maint_notifications_handler",
+)
+
+
+def _after_handshake(
+    connection: Any, met: Met, *, name: str | None, database_matters: bool = False
+) -> None:
+    """Have *connection* do without what its server does not take, then call *met*.
+
+    redis-py ends a handshake in which CLIENT SETNAME or SELECT is refused. Pub/sub
+    knows no databases, so only where *database_matters* a refusal of it counts.
+    """
+    theirs = connection.redis_connect_func
+    database = connection.db
+    connection.client_name = None
+    if not (database_matters and int(database or 0)):
+        connection.db = 0
+
+    def connected(connection: Any) -> None:
+        if theirs is not None:
+            theirs(connection)
+        else:
+            # redis-py 8 itself calls the second, and the classes of others have none.
+            shake = getattr(connection, "on_connect_check_health", None)
+            (shake or connection.on_connect)()
+        if database and not connection.db:
+            offer(connection, "SELECT", database)
+        if name:
+            offer(connection, "CLIENT", "SETNAME", name)
+        met(connection)
+
+    connection.redis_connect_func = connected
+
+
+def _read_for_subscriptions(connection: Any) -> None:
+    """Let *connection* take what redis-py's PubSub asks of it.
+
+    That of a Sentinel's pool does not in redis-py 5.0.0, nor need one of others.
+    """
+    read = connection.read_response
+    parameters = inspect.signature(read).parameters
+    kinds = {parameter.kind for parameter in parameters.values()}
+    if "push_request" in parameters or inspect.Parameter.VAR_KEYWORD in kinds:
+        return
+
+    def read_response(*arguments: Any, push_request: bool = False, **named: Any) -> Any:
+        del push_request
+        return read(*arguments, **named)
+
+    connection.read_response = read_response
+
+
+def _ask_sentinels_apart(pool: Any) -> None:
+    """Let *pool*, a copy, find its server by connections of our own as well."""
+    manager = copy.copy(pool.sentinel_manager)
+    manager.sentinels = [
+        Connections(sentinel.connection_pool).to_ask(sentinel)
+        for sentinel in manager.sentinels
+    ]
+    proxy = copy.copy(pool.proxy)
+    proxy.sentinel_manager = manager
+    # Finding a new master hangs up on the pool's connections: on ours, if on any.
+    proxy.connection_pool_ref = lambda: None
+    # Its PING is not what every server knows; the next answer says as much.
+    proxy.check_connection = False
+    pool.sentinel_manager, pool.proxy = manager, proxy
+    pool.connection_kwargs["connection_pool"] = proxy

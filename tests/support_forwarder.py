@@ -1,0 +1,81 @@
+"""A TCP forwarder: one name for servers that change behind it."""
+
+import contextlib
+import socket
+import threading
+from types import TracebackType
+from typing import Self
+
+
+class Forwarder:
+    """Forwards new connections to `port`, whichever that is then; old ones stay.
+
+    *hears* is called with what a client sends; where it returns False, that client
+    is hung up on, as some proxies do at what they do not know.
+    """
+
+    def __init__(self, port: int, hears=lambda _: True) -> None:
+        self.target = port
+        self._hears = hears
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._sockets = [self._listener]
+        self._forgotten: set[socket.socket] = set()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:
+                client.close()
+                continue
+            self._sockets += [client, server]
+            for ends in ((client, server, self._hears), (server, client, lambda _: 1)):
+                thread = threading.Thread(target=self._pump, args=ends, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def forget(self) -> None:
+        """Swallow what comes on the connections there are, and leave them open."""
+        self._forgotten.update(self._sockets[1:])
+
+    def _pump(self, source, sink, hears) -> None:
+        with contextlib.suppress(OSError):
+            while (data := source.recv(65536)) and hears(data):
+                if source not in self._forgotten:
+                    sink.sendall(data)
+        _end(source)
+        _end(sink)
+
+    def close(self) -> None:
+        for each in self._sockets:
+            _end(each)
+        for thread in self._threads:
+            thread.join(10)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _end(each: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        each.shutdown(socket.SHUT_RDWR)
+    each.close()
