@@ -27,7 +27,8 @@ Start = Callable[..., Consumer]
 
 @pytest.fixture
 def conn(redis_url: str) -> redis.Redis:
-    with redis.Redis.from_url(redis_url) as client:
+    # Longer than a test waits for what it asks.
+    with redis.Redis.from_url(redis_url, socket_timeout=60) as client:
         yield client
 
 
