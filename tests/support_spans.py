@@ -1,11 +1,21 @@
 """The spans that a test makes, kept in memory."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import (
+    ReadableSpan,
+    SpanLimits,
+    SpanProcessor,
+    TracerProvider,
+)
 from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.trace import SpanContext
+
+from huey_otel._provider import Provided
+from huey_otel._resource import ProcessResource
 
 Tree = dict[str, Any]
 
@@ -98,3 +108,19 @@ def plain(context: SpanContext) -> SpanContext:
 
 def traces(spans: Sequence[ReadableSpan]) -> set[int]:
     return {span.context.trace_id for span in spans}
+
+
+@dataclass
+class Built:
+    """What of ours makes the span of another process."""
+
+    processors: tuple[SpanProcessor, ...]
+    resource: ProcessResource
+    limits: SpanLimits = field(default_factory=SpanLimits)
+
+
+def provided_by(spans: Spans, *, ours: bool) -> Provided:
+    processors = spans.provider._active_span_processor._span_processors
+    resource = ProcessResource(lambda: Resource({"service.name": "web"}), frozenset())
+    built: Any = Built(processors, resource) if ours else None
+    return Provided(spans.tracer, spans.provider, "to a test", built)

@@ -12,10 +12,9 @@ from huey_otel import mapping
 from huey_otel._inflight import InFlight
 from huey_otel._losses import Losses
 from huey_otel._lost_spans import LostSpans
-from huey_otel._provider import Provided
 from huey_otel._records import Record, Source
 from tests.support_seen import Drain, Seen
-from tests.support_spans import Spans
+from tests.support_spans import Spans, provided_by
 
 Scene = Callable[[Huey], None]
 
@@ -216,10 +215,7 @@ def killed_after(records: list[Record], status: str) -> tuple[InFlight, int]:
 def spans_of_dead(held: InFlight, pid: int, *, ours: bool = True) -> Spans:
     """What is exported when the worker *pid* is found dead."""
     spans = Spans()
-    processors = spans.provider._active_span_processor._span_processors
-    provided = Provided(
-        spans.tracer, spans.provider, "to a test", processors if ours else ()
-    )
+    provided = provided_by(spans, ours=ours)
     sink = LostSpans(lambda: provided, "task")
     gone = Record(1, mapping.GONE, 2e9, pid, 0, None, None, None, None)
     for record in held.apply(gone):

@@ -3,15 +3,13 @@
 import marshal
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from huey.api import Huey
 from opentelemetry import context as contexts
 from opentelemetry import trace
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import (
     NonRecordingSpan,
@@ -26,11 +24,9 @@ from opentelemetry.trace import (
 from huey_otel._client import CLIENT
 from huey_otel._inflight import InFlight
 from huey_otel._lost_spans import LostSpans
-from huey_otel._provider import Provided
 from huey_otel._records import Record, Source, TaskFacts
-from huey_otel._resource import ProcessResource
 from tests.support_seen import EARLIER, Drain, Seen
-from tests.support_spans import Spans, linked, plain
+from tests.support_spans import Spans, linked, plain, provided_by
 
 SOURCE = Source(queue="my-app", host="here")
 TRACE, SPAN, PARENT = "0" * 31 + "1", "0" * 15 + "2", "0" * 15 + "3"
@@ -51,22 +47,6 @@ ATTRIBUTES = {
     "huey.task.outcome": "lost",
     "error.type": "lost",
 }
-
-
-@dataclass
-class Built:
-    """What of ours makes the span of another process."""
-
-    processors: tuple[SpanProcessor, ...]
-    resource: ProcessResource
-    limits: SpanLimits = field(default_factory=SpanLimits)
-
-
-def provided_by(spans: Spans, *, ours: bool) -> Provided:
-    processors = spans.provider._active_span_processor._span_processors
-    resource = ProcessResource(lambda: Resource({"service.name": "web"}), frozenset())
-    built: Any = Built(processors, resource) if ours else None
-    return Provided(spans.tracer, spans.provider, "to a test", built)
 
 
 def lose(spans: Spans, facts=FACTS, *, ours=True, status="lost", naming="task"):

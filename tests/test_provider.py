@@ -822,9 +822,9 @@ def test_an_exporter_that_could_not_be_made_is_tried_again(losses: Losses, caplo
     late = Away("away", "", {}, ProcessResource(lambda: Resource({}), frozenset()))
     counting = CountingExporter(late)
 
-    results = [counting.export(["span"] * 2)]
+    results = [counting.export([SPAN] * 2)]
     late.away = False
-    results.append(counting.export(["span"]))
+    results.append(counting.export([SPAN]))
 
     assert results == [SpanExportResult.FAILURE, SpanExportResult.SUCCESS]
     assert losses.counts() == {"spans": 2}

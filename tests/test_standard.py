@@ -256,7 +256,7 @@ def test_telemetry_goes_on_with_the_defaults(protocol):
     assert (done.stdout, names) == ("True\n" * 2, ["enqueue __main__.<lambda>"] * 2)
     assert [line for line in lines if "expected" not in line] == []
     assert sorted(line.split("=")[0].split(",")[0] for line in lines) == sorted(
-        f"huey_otel: {name}" for name in {**REFUSED, **headers}
+        f"huey.otel: {name}" for name in {**REFUSED, **headers}
     )
     assert "hunter2" not in done.stderr
 
@@ -280,7 +280,7 @@ def test_a_propagator_that_is_not_there_is_ignored_and_named(given, kept):
 
     assert done.stdout == f"{kept}\n", done.stderr
     assert done.stderr.startswith(
-        "huey_otel: OTEL_PROPAGATORS='pigeon': expected some of "
+        "huey.otel: OTEL_PROPAGATORS='pigeon': expected some of "
     )
     assert done.stderr.count("\n") == 1
 
@@ -327,7 +327,7 @@ def test_an_exporter_that_cannot_be_made_turns_spans_off(environ, why):
     )
 
     assert done.stdout == f"off, {why}\n{{}}\n"
-    assert done.stderr == f"huey_otel: spans are off: {why}\n"
+    assert done.stderr == f"huey.otel: spans are off: {why}\n"
 
 
 @pytest.mark.parametrize("used", [False, True], ids=["unused", "used"])
@@ -347,7 +347,7 @@ def test_a_consumer_finds_out_before_it_says_where_spans_go(used, tmp_path):
         f"""
         if {used}:
             tasks[0]()
-        logging.getLogger("huey.consumer").setLevel(logging.INFO)
+        logging.getLogger("huey.otel").setLevel(logging.INFO)
         consumer = hueys[1].create_consumer(workers=1)
         consumer.start()
         consumer.stop()
@@ -358,7 +358,7 @@ def test_a_consumer_finds_out_before_it_says_where_spans_go(used, tmp_path):
     )
 
     why = "the exporter vendor cannot be made: RuntimeError: no licence"
-    (start,) = [line for line in done.stderr.splitlines() if "huey-otel" in line]
-    assert f"spans off, {why}" in start
-    assert f"huey_otel: spans are off: {why}\n" in done.stderr
+    said = " ".join(done.stderr.split("observes queue")[1].split())
+    assert f" spans: off, {why} propagation:" in said
+    assert f"huey.otel: spans are off: {why}\n" in done.stderr
     assert "Traceback" not in done.stderr

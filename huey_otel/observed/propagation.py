@@ -46,7 +46,7 @@ class Propagation:
 
     def prepare(self) -> None:
         """Use the global propagator once: its first use may take a while."""
-        propagate.extract({}, _ROOT)
+        or_else(lambda: propagate.extract({}, _ROOT), lambda _: _ROOT)
 
     def parent(self, attempt: Attempt) -> tuple[Context, SpanContext, list[Link]]:
         """The context that *attempt*'s span starts in, its parent, and its links."""
