@@ -14,7 +14,7 @@ SOURCES := $(shell find huey_otel -name '*.py' -o -name py.typed)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help check test lint types layers test-latest test-oldest wheel proof format demo
+.PHONY: help check quick-tests test lint types layers test-latest test-oldest wheel proof format demo
 .PHONY: versions matrix soak bench bench-memory scrape dashboards panels trees clean
 
 help:
@@ -41,8 +41,12 @@ test:
 	$(MAKE) --no-print-directory --jobs 3 lint types layers $(ENVIRONMENTS)
 	$(MAKE) --no-print-directory test-latest test-oldest wheel
 
-check: lint types layers .venv/.stamp
-	$(BIN)/pytest -q $(SIDE_BY_SIDE) --ignore tests/live --ignore tests/assets
+check: .venv/.stamp
+	$(MAKE) --no-print-directory --jobs 4 lint types layers quick-tests
+
+quick-tests: .venv/.stamp
+	$(BIN)/pytest -q $(SIDE_BY_SIDE) -m 'not proof and not slow' \
+	  --ignore tests/live --ignore tests/assets
 
 lint: .venv/.stamp
 	$(BIN)/ruff check .

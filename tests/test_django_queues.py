@@ -14,6 +14,8 @@ import pytest
 from huey_otel._instrument import OPTIONS
 from tests.support import ROOT
 
+pytestmark = pytest.mark.slow
+
 OURS = "huey_otel.django"
 DJHUEY = "huey.contrib.djhuey"
 DJANGO_HUEY = "django_huey"

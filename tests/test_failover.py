@@ -27,7 +27,7 @@ from tests.support import missing, wait_until
 from tests.support_forwarder import Forwarder
 from tests.support_redis import RedisServer, server_binary
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 BOUND = 15.0
 MESSAGE = '{"status": "started"}'
