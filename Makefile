@@ -13,7 +13,6 @@ SOURCES := $(shell find huey_otel -name '*.py' -o -name py.typed)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.NOTPARALLEL:
 .PHONY: help check quick-tests test lint types layers test-latest test-oldest wheel proof format demo
 .PHONY: versions matrix soak bench bench-memory scrape dashboards panels trees clean
 
@@ -39,7 +38,8 @@ ENVIRONMENTS := .venv/.stamp .venv-oldest/.stamp .venv-wheel/.stamp \
 
 test:
 	$(MAKE) --no-print-directory --jobs 3 lint types layers $(ENVIRONMENTS)
-	$(MAKE) --no-print-directory test-latest test-oldest wheel
+	$(MAKE) --no-print-directory --jobs 1 test-latest
+	$(MAKE) --no-print-directory --jobs 1 test-oldest wheel
 
 check: .venv/.stamp
 	$(MAKE) --no-print-directory --jobs 4 lint types layers quick-tests
@@ -77,7 +77,8 @@ wheel: .venv-wheel/.stamp
 	.venv-wheel/bin/python -I tests/wheel_smoke.py
 
 # What takes longer than CI may; what it says is kept in docs/proof.
-proof: matrix versions soak
+proof:
+	$(MAKE) --no-print-directory --jobs 1 matrix versions soak
 
 PROOFS := docs/proof
 

@@ -65,4 +65,4 @@ class Destinations:
                 "off, redis-py cannot connect as the queue does:"
                 " pass events=RedisEventEmitter(url=...)"
             )
-        return "off, no Redis is named"
+        return "off, the queue has no Redis; events= or HUEY_OTEL_EVENTS names one"

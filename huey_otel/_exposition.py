@@ -152,9 +152,9 @@ class Page:
     def where(self, exposed: Exposed) -> str:
         """Say to people where the page is."""
         if exposed.port is None:
-            return "off, no port"
+            return "off, metrics_port=None"
         if self.endpoint is None:
-            return "off"
+            return "not served, no consumer runs here"
         return self.endpoint.url or f"not yet, {self.endpoint.trouble}"
 
     def close(self, number: int) -> None:

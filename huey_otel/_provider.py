@@ -40,6 +40,7 @@ _PATIENCE: Final = 1.0
 
 
 _GIVEN: Final = "to the tracer_provider= given"
+_SET: Final = "the application sets a tracer provider"
 _DISABLED: Final = "off, OTEL_SDK_DISABLED is set"
 
 
@@ -150,7 +151,7 @@ def resolve(
             return _provided(current, _DISABLED)
         warn_once(export.ignored, then="; ignored")
         if not export.exporters:
-            return _provided(current, f"off, {export.why_none}")
+            return _provided(current, f"none until {_SET}; {export.why_none}")
         return or_else(
             lambda: _build(export, queue, current, at_once=at_once),
             lambda error: _off(current, f"{class_name(error)}: {message(error)}"),

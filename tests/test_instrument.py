@@ -354,8 +354,9 @@ def test_it_says_what_it_is(huey, monkeypatch):
     monkeypatch.setenv("HUEY_OTEL_DISABLED", "1")
 
     assert [running, undone, repr(instrument(huey))] == [
-        "<Instrumentation of queue 'my-app': metrics off; events on channel 'my-app' of"
-        " redis://127.0.0.1:1; spans not asked for yet>",
+        "<Instrumentation of queue 'my-app': metrics not served, no consumer runs"
+        " here; events on channel 'my-app' of redis://127.0.0.1:1; spans not asked for"
+        " yet>",
         "<Instrumentation of queue 'my-app': undone>",
         "<Instrumentation of queue 'my-app': off, HUEY_OTEL_DISABLED is set>",
     ]

@@ -111,9 +111,10 @@ def test_start_line_says_why_there_is_nothing(start: Start) -> None:
 
     assert start_lines(running) == [
         f"INFO:huey-otel {version()} observes queue live"
-        "\n  metrics: off, no port"
+        "\n  metrics: off, metrics_port=None"
         "\n  events: off, events=None"
-        "\n  spans: off, OTEL_EXPORTER_OTLP_ENDPOINT is not set"
+        "\n  spans: none until the application sets a tracer provider;"
+        "\n    OTEL_EXPORTER_OTLP_ENDPOINT is not set"
         "\n  propagation: link, a task begins a trace with a link to its enqueue"
         "\n  periodic tasks: off"
     ]
