@@ -45,6 +45,12 @@ def alarm() -> Callable[..., Any]:
     return timeout
 
 
+def bare_environment() -> dict[str, str]:
+    """Nothing of the developer's but what measures the coverage of a child."""
+    measured = {k: v for k, v in os.environ.items() if k.startswith("COVERAGE_")}
+    return {"PATH": os.defpath, "PYTHONPATH": str(ROOT), **measured}
+
+
 def snippet(document: str, name: str) -> str:
     """The block of *document* that a comment before it calls *name*."""
     found = re.search(

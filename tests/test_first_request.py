@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 from huey_otel import instrument
 from huey_otel._carrier import decode
 from runtime.demo import otlp
-from tests.support import ROOT, wait_until
+from tests.support import ROOT, bare_environment, wait_until
 from tests.support_seen import LATER, Drain, Seen
 
 PROTOCOLS = pytest.mark.parametrize("protocol", [otlp.HTTP, otlp.GRPC])
@@ -53,7 +53,7 @@ def run(program: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(PROGRAM) + textwrap.dedent(program)],
         cwd=ROOT,
-        env={"PATH": "/usr/bin", "PYTHONPATH": str(ROOT), **environ},
+        env=bare_environment() | environ,
         capture_output=True,
         text=True,
         check=False,

@@ -26,7 +26,7 @@ from huey_otel._losses import Losses
 from huey_otel._resource import ProcessResource
 from huey_otel._span_counts import SPANS, SpanCounts
 from runtime.demo import otlp
-from tests.support import ROOT, wait_until
+from tests.support import ROOT, bare_environment, wait_until
 from tests.support_forks import fork
 from tests.support_spans import Spans
 
@@ -339,7 +339,7 @@ def run(program: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(PROGRAM) + textwrap.dedent(program)],
         cwd=ROOT,
-        env={"PATH": "/usr/bin", "PYTHONPATH": str(ROOT), **environ},
+        env=bare_environment() | environ,
         capture_output=True,
         text=True,
         check=False,

@@ -11,7 +11,7 @@ import pytest
 from huey_otel._export import read_export
 from huey_otel._standard import replaced, unreadable
 from runtime.demo import otlp
-from tests.support import ROOT
+from tests.support import ROOT, bare_environment
 
 HTTP = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://tempo:4318"}
 GRPC = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://tempo:4317"}
@@ -212,7 +212,7 @@ def run(program: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(PROGRAM) + textwrap.dedent(program)],
         cwd=ROOT,
-        env={"PATH": "/usr/bin", "PYTHONPATH": str(ROOT), **environ},
+        env=bare_environment() | environ,
         capture_output=True,
         text=True,
         check=False,

@@ -1,0 +1,98 @@
+"""A consumer that was there before its huey was instrumented."""
+
+from collections.abc import Iterator
+
+import pytest
+from huey.api import Huey
+from huey.constants import WORKER_PROCESS
+from huey.consumer import Consumer
+
+from huey_otel import _process, instrument
+from huey_otel.observed.consumer import ObservedConsumer, existing
+from tests.support import wait_until
+from tests.support_seen import Seen
+
+QUICK = {"initial_delay": 0.01, "max_delay": 0.02}
+
+
+def start(consumer: Consumer) -> None:
+    """Start its threads, without the signal handlers that `start` sets."""
+    consumer.scheduler.start()
+    for _, thread in consumer.worker_threads:
+        thread.start()
+
+
+@pytest.fixture
+def consumer(huey: Huey) -> Iterator[Consumer]:
+    consumer = huey.create_consumer(workers=1, **QUICK)
+    yield consumer
+    consumer.stop_flag.set()
+    for thread in (consumer.scheduler, *(one for _, one in consumer.worker_threads)):
+        if thread.ident is not None:
+            thread.join()
+
+
+def test_one_that_was_made_is_observed(huey: Huey, consumer: Consumer) -> None:
+    instrument(huey)
+
+    assert isinstance(consumer, ObservedConsumer)
+    assert _process.shared().consuming is False
+
+
+def test_one_that_runs_is_observed_from_then_on(huey: Huey, consumer: Consumer) -> None:
+    start(consumer)
+    seen = Seen(huey)
+
+    @huey.task()
+    def send() -> None: ...
+
+    for _ in range(2):
+        send()
+    wait_until(lambda: len(seen.published) == 4)
+
+    assert [event["status"] for event in seen.published] == ["started", "finished"] * 2
+    assert seen.published[-1]["worker"] == "Worker-1"
+    assert _process.shared().consuming is True
+
+
+def test_one_that_nobody_has_asked_the_huey_for_is_found(huey: Huey) -> None:
+    instrument(huey)
+    consumer = Consumer(huey, workers=1, **QUICK)
+    start(consumer)
+    wait_until(lambda: _process.shared().consuming)
+    consumer.stop_flag.set()
+
+    assert isinstance(consumer, ObservedConsumer)
+
+
+@pytest.mark.parametrize("first", ["instrumented", "started"])
+def test_one_whose_workers_are_processes_is_refused_or_complained_of(
+    first: str, huey: Huey, consumer: Consumer, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Threads pass for the processes, which cannot be asked whether they are any.
+    consumer.worker_type = WORKER_PROCESS
+    start(consumer)
+    said = "the consumer of queue 'my-app' has forked its workers already"
+
+    if first == "started":
+        with pytest.raises(RuntimeError, match=said):
+            instrument(huey)
+        assert type(huey).__mro__[0].__name__ == "MemoryHuey"
+        return
+    consumer.stop_flag.set()
+    instrument(huey)
+    consumer.stop_flag.clear()
+    huey.dequeue()
+
+    assert [entry.getMessage()[: len(said)] for entry in caplog.records] == [said]
+
+
+def test_one_that_was_stopped_is_none(huey: Huey, consumer: Consumer) -> None:
+    before = existing(huey)
+    consumer.stop_flag.set()
+
+    assert (before, existing(huey)) == ([consumer], [])
+
+
+def test_a_huey_without_one_has_none(huey: Huey) -> None:
+    assert existing(huey) == []
