@@ -95,13 +95,27 @@ def mappings() -> str:
     )
 
 
+def settings() -> str:
+    """The options as keys of HUEY_OTEL; its document is in the folder of the others."""
+    head = "| key | default | |\n|---|---|---|\n"
+    return head + "\n".join(
+        f"| `{one.name}` | {one.default_text} "
+        f"| {_in_cell(one.purpose.replace('(docs/', '(').replace('[docs/', '['))} |"
+        for one in OPTIONS.values()
+    )
+
+
+def _in_cell(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
 def options() -> str:
     """The options of `instrument`, and the variable that has no argument."""
     head = "| argument of `instrument` | environment | default | |\n|---|---|---|---|\n"
     return head + "\n".join(
         f"| {f'`{one.name}`' if one.name else ''} "
         f"| {f'`{one.variable}`' if one.variable else ''} "
-        f"| {one.default_text} | {one.purpose.replace('|', chr(92) + '|')} |"
+        f"| {one.default_text} | {_in_cell(one.purpose)} |"
         for one in (*OPTIONS.values(), DISABLED)
     )
 
@@ -139,6 +153,7 @@ TABLES = {
     "mapping": mappings,
     "metrics": metrics,
     "options": options,
+    "settings": settings,
 }
 
 

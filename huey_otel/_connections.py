@@ -71,6 +71,19 @@ class Connections:
         host, port = settings.get("host"), settings.get("port")
         return f"{scheme}://{host or 'localhost'}:{port or 6379}"
 
+    def are_like(self, other: "Connections") -> bool:
+        """Whether *other* makes connections of the same class and settings."""
+        ours, theirs = self._pool, other._pool  # noqa: SLF001 - of its own class
+        return ours is theirs or (
+            type(ours) is type(theirs)
+            and ours.connection_class is theirs.connection_class
+            and ours.connection_kwargs.keys() == theirs.connection_kwargs.keys()
+            and all(
+                _is_like(value, theirs.connection_kwargs[key])
+                for key, value in ours.connection_kwargs.items()
+            )
+        )
+
     def to_publish(self) -> "AbstractConnection":
         """A new connection that is nobody else's, not yet connected.
 
@@ -206,6 +219,13 @@ class Connections:
             "encoding": "utf-8",
             "encoding_errors": "strict",
         }
+
+
+def _is_like(one: object, other: object) -> bool:
+    """Whether both are equal, or of a class that cannot say so, as a Retry is."""
+    kind = type(one)
+    cannot_say = kind.__eq__ is object.__eq__ and not isinstance(one, type)
+    return one == other or (kind is type(other) and cannot_say)
 
 
 _OF_REDIS_8: Final = (

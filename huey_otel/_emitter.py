@@ -52,6 +52,16 @@ class RedisEventEmitter:
         """The server, for people: no password, no user."""
         return self.connections.address
 
+    def __eq__(self, other: object) -> bool:
+        """Whether *other* publishes on the same channel of the same Redis, as this."""
+        return (
+            isinstance(other, RedisEventEmitter)
+            and self.channel == other.channel
+            and self.connections.are_like(other.connections)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # its settings may hold what has none
+
     def __repr__(self) -> str:
         return f"<RedisEventEmitter {self.address} channel={self.channel!r}>"
 

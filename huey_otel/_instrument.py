@@ -1,18 +1,22 @@
 """instrument() and uninstrument(): settings in, parts assembled."""
 
 import inspect
+import os
 import re
 import textwrap
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from huey.api import Huey
+from huey.consumer import Consumer
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from huey_otel import _names as n
 from huey_otel._emitter import RedisEventEmitter
+from huey_otel._exposition import is_default
 from huey_otel._forks import look_around
 from huey_otel._instrumentation import Instrumentation, instrumentation_of
 from huey_otel._log import warn_once
@@ -67,14 +71,31 @@ def instrument(huey: Huey, **options: Unpack[Options]) -> Instrumentation:
             " (a MiniHuey has no consumer and no storage to observe)"
         )
     settings = check(options)
-    known = instrumentation_of(huey)
-    if known is not None and not known.automatic:
-        _refuse_others(known.settings, settings, options)
+    # Workers may call it in their start-up hooks, all at once.
+    with _Instrumenting.lock:
+        known = instrumentation_of(huey)
+        if known is None:
+            return begin(huey, settings)
+        if known.automatic or known.settings.disabled is not settings.disabled:
+            # Who asks for it in the code knows better than `opentelemetry-instrument`.
+            known.uninstrument()
+            return begin(huey, settings)
+        _refuse_others(known, settings, options)
         return known
-    if known is not None:
-        # Who asks for it in the code knows better than `opentelemetry-instrument`.
-        known.uninstrument()
-    return begin(huey, settings)
+
+
+class _Instrumenting:
+    """Held by the thread that instruments a huey; a child begins with another lock."""
+
+    lock = threading.RLock()
+
+    @classmethod
+    def renew(cls) -> None:
+        """Begin with a lock that nobody holds."""
+        cls.lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_Instrumenting.renew)
 
 
 def _documented(function: Callable[..., Instrumentation]) -> None:
@@ -121,7 +142,13 @@ def check(options: Mapping[str, Any]) -> Settings:
     settings = merged.read(options)
     events = settings.events
     if isinstance(events, str):
-        events = _emitter_of(events, "events" if "events" in options else n.ENV_EVENTS)
+        given = "events" in options
+        try:
+            events = _emitter_of(events, "events" if given else n.ENV_EVENTS)
+        except ValueError:
+            if given or not settings.disabled:
+                raise
+            events = False
     if not isinstance(events, bool | RedisEventEmitter):
         raise TypeError(
             f"events={shown(events)}: expected {OPTIONS['events'].kind.accepted}"
@@ -145,21 +172,25 @@ def _emitter_of(url: str, name: str) -> RedisEventEmitter:
         raise ValueError(f"{name}: {error}") from None
 
 
-def _refuse_others(known: Settings, wanted: Settings, given: Mapping[str, Any]) -> None:
+def _refuse_others(
+    known: Instrumentation, wanted: Settings, given: Mapping[str, Any]
+) -> None:
     """ValueError if one of the options *given* is not what *known* has in effect."""
     for name in given:
-        before, now = _in_effect(known, name), _in_effect(wanted, name)
-        # Two emitters of one URL are the same.
-        if before != now and (type(before), repr(before)) != (type(now), repr(now)):
-            raise ValueError(
-                f"{name}={shown(given[name])}: this huey is instrumented already, with"
-                f" {name}={shown(before)}; expected the same, or"
-                " uninstrument(huey) first"
-            )
+        before, now = _in_effect(known.settings, name), _in_effect(wanted, name)
+        if before == now or (name == "channel" and now == known.channel):
+            continue
+        raise ValueError(
+            f"{name}={shown(given[name])}: this huey is instrumented already, with"
+            f" {name}={shown(before)}; expected the same, or"
+            " uninstrument(huey) first"
+        )
 
 
 def _in_effect(settings: Settings, name: str) -> object:
     """What option *name* is in *settings*."""
+    if name == "registry":
+        return None if is_default(settings.registry) else settings.registry
     if hasattr(settings, name):
         return getattr(settings, name)
     return getattr(settings.exposed, name.removeprefix("metrics_"))
@@ -173,7 +204,7 @@ def begin(
     Raises RuntimeError where its consumer has forked its workers already.
     """
     warn_once(settings.warnings)
-    consumers = []
+    consumers: list[Consumer] = []
     if not settings.disabled:
         look_around()
         consumers = existing(huey)

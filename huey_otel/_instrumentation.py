@@ -1,6 +1,7 @@
 """The Instrumentation: the parts of one instrumented huey, begun and ended."""
 
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from huey_otel._client import CLIENT
 from huey_otel._consumers import RunningConsumer
 from huey_otel._contents import Meaning
 from huey_otel._exposition import Exposition
+from huey_otel._log import logger, warn
 from huey_otel._losses import LOSSES
 from huey_otel._options.settings import Settings
 from huey_otel._options.values import checked_seconds
@@ -82,6 +84,8 @@ class Instrumentation:
             meter_provider=settings.meter_provider,
         )
         self._observation: Observation | None = None
+        # huey's consumers begin to log once they have imported the application.
+        self._unheard = () if logger.hasHandlers() else settings.warnings
         self._limit = min(settings.flush_timeout, _PRODUCERS_EXIT)
 
     def begin(self, consumers: Sequence[Consumer] = ()) -> None:
@@ -92,6 +96,7 @@ class Instrumentation:
         if self.settings.disabled:
             # Events of others may be read here all the same.
             self._outputs.offer_events()
+            _INERT[self._huey] = self
             return
         recorder = Recorder(
             self._huey,
@@ -137,7 +142,8 @@ class Instrumentation:
         """Put huey's own classes back; what was seen until now is still delivered."""
         observation, self._observation = self._observation, None
         if observation is None:
-            if self.settings.disabled:
+            if _INERT.get(self._huey) is self:
+                del _INERT[self._huey]
                 self._outputs.release()
             return
         observation.release_consumers()
@@ -147,6 +153,12 @@ class Instrumentation:
         self._outputs.flush(self.settings.flush_timeout)
         self._shared.remove(self._number)
         self._outputs.destinations.close()
+
+    @property
+    def channel(self) -> str:
+        """The channel of the queue's events, whether or not any are published."""
+        _, channel = self._outputs.destinations.of(self._huey.storage)
+        return channel
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -215,6 +227,9 @@ class Instrumentation:
         storage = lambda: self._huey.storage  # noqa: E731 - it may be exchanged
         self._exposition.add(self._number, shown, storage, meaning)
         self._health = Health(consumer)
+        for warning in self._unheard:
+            warn("%s", warning)
+        self._unheard = ()
         self._shared.page.open(
             self._number, self._exposition, self.settings.exposed, self._health
         )
@@ -261,4 +276,10 @@ class Instrumentation:
 def instrumentation_of(huey: Huey) -> Instrumentation | None:
     """The Instrumentation of *huey*, None if it has none."""
     observation = hueys.observation_of(huey)
-    return None if observation is None else observation.owner
+    return _INERT.get(huey) if observation is None else observation.owner
+
+
+_INERT: Final[weakref.WeakKeyDictionary[Huey, Instrumentation]] = (
+    weakref.WeakKeyDictionary()
+)
+"""Those that only let events be read, while HUEY_OTEL_DISABLED is set."""

@@ -16,6 +16,7 @@ from wrapt import wrap_function_wrapper
 from huey_otel._guard import guarded
 from huey_otel._instrument import begin, check
 from huey_otel._instrumentation import Instrumentation, instrumentation_of
+from huey_otel._log import warn
 
 _INSTRUMENTS: Final = ("huey >= 2.5.3, < 4",)
 
@@ -39,9 +40,19 @@ class HueyInstrumentor(BaseInstrumentor):
         return _INSTRUMENTS
 
     def _instrument(self, **options: Any) -> None:
-        """Begin; raises TypeError or ValueError for what is not accepted."""
-        check(options)
+        """Begin; raises TypeError or ValueError for *options* that are not accepted.
+
+        A wrong variable turns this off, and says so: what is raised here would turn
+        off all other instrumentations too (opentelemetry-distro 0.66b0).
+        """
         self._begun = weakref.WeakSet()
+        try:
+            check(options)
+        except ValueError as error:
+            if options:
+                raise
+            warn("huey-otel is off: %s", error)
+            return
 
         def made(
             init: Callable[..., None],

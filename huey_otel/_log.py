@@ -1,4 +1,4 @@
-"""The log: lines to `huey_otel`, of which no handler's exception reaches a task."""
+"""The log: lines to `huey.otel`, of which no handler's exception reaches a task."""
 
 import logging
 import sys

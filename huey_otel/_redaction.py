@@ -9,7 +9,9 @@ def shown(value: object) -> str:
         return repr(masked(value))
     if isinstance(value, bytes | bytearray | list | tuple | dict | set):
         return f"<{type(value).__name__}>"
-    return repr(value)
+    said = repr(value)
+    # Some classes of URLs show all of it, and so does a container of them.
+    return f"<{type(value).__name__}>" if "://" in said or "@" in said else said
 
 
 def masked(url: str) -> str:

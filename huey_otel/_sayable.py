@@ -31,6 +31,16 @@ def text(value: str) -> str:
     return value
 
 
+def printable(value: str) -> str:
+    """*value* for a log: what breaks a line or steers a terminal is escaped."""
+    if value.isprintable():
+        return value
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode()
+        for one in value
+    )
+
+
 def name(value: object) -> str:
     """*value* as a text of bounded length; one that is no text may not have any."""
     if type(value) is str and value.isascii() and len(value) <= LONGEST:

@@ -7,6 +7,7 @@ from typing import Final
 
 from huey_otel import _names as n
 from huey_otel._options.settings import Propagation
+from huey_otel._sayable import printable
 from huey_otel._version import version
 
 logger: Final = logging.getLogger(n.LOGGER)
@@ -47,10 +48,10 @@ def log(
 
 def text(queue: str, parts: Mapping[str, str]) -> str:
     """The lines, none of which is wider than a terminal unless a word is."""
-    lines = [f"huey-otel {version()} observes queue {queue}"]
-    for name, said in parts.items():
+    lines = [f"huey-otel {version()} observes"]
+    for name, said in {"queue": queue, **parts}.items():
         lines += textwrap.wrap(
-            f"{name}: {said}",
+            printable(f"{name}: {said}"),
             _WIDTH,
             initial_indent="  ",
             subsequent_indent="    ",

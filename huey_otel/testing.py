@@ -100,11 +100,10 @@ def capture(huey: Huey) -> Iterator[Telemetry]:
     with ExitStack() as stack:
         instrumentation = instrumentation_of(huey)
         if instrumentation is None:
-            instrument(huey, events=None, metrics_port=None)
-            instrumentation = instrumentation_of(huey)
-            if instrumentation is None:
-                raise RuntimeError("HUEY_OTEL_DISABLED is set: nothing to capture")
+            instrumentation = instrument(huey, events=None, metrics_port=None)
             stack.enter_context(instrumentation)
+        if instrumentation.settings.disabled:
+            raise RuntimeError("HUEY_OTEL_DISABLED is set: nothing to capture")
         telemetry = Telemetry(instrumentation.flush)
         provided = _provider.given_one(telemetry.tracer_provider)
         if isinstance(provided.tracer, NoOpTracer):

@@ -51,12 +51,17 @@ ARGUMENTS = ", ".join(OPTIONS)
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"PORT": 1}, f"HUEY_OTEL has 'PORT'; accepted are {ARGUMENTS}, queues"),
+        (
+            {"PORT": 1},
+            "HUEY_OTEL has 'PORT' (did you mean metrics_port?);"
+            f" accepted are {ARGUMENTS}, queues",
+        ),
         ({"huey": 1}, f"HUEY_OTEL has 'huey'; accepted are {ARGUMENTS}, queues"),
         ({1: 2}, f"HUEY_OTEL has 1; accepted are {ARGUMENTS}, queues"),
         (
             {"queues": {"email": {}}},
-            "HUEY_OTEL['queues'] has 'email'; accepted are emails, reports",
+            "HUEY_OTEL['queues'] has 'email' (did you mean emails?);"
+            " accepted are emails, reports",
         ),
         (
             {"queues": {"emails": {"queues": {}}}},

@@ -327,10 +327,10 @@ IMPROPER = "django.core.exceptions.ImproperlyConfigured: "
             " expected one of task, queue",
         ),
         (
-            {"HUEY_OTEL": {"flush_timeout": "5"}},
+            {"HUEY_OTEL": {"flush_timeout": [5]}},
             {},
-            "huey_otel.django, queue 'bread': flush_timeout='5': expected a number of"
-            " seconds, 0 or more",
+            "huey_otel.django, queue 'bread': flush_timeout=<list>: expected a number"
+            " of seconds from 0 to 1,000,000,000",
         ),
         (
             {},

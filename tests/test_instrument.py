@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import threading
 
 import pytest
 from huey import FileHuey, MemoryHuey, RedisHuey, SqliteHuey
@@ -10,6 +11,7 @@ from huey.consumer import Consumer, Worker
 from huey.exceptions import ConfigurationError
 from huey.serializer import Serializer, SignedSerializer
 from huey.storage import MemoryStorage
+from prometheus_client import REGISTRY
 
 from huey_otel import (
     EventListener,
@@ -30,6 +32,13 @@ ADDRESS = "redis://127.0.0.1:1/0"
 
 class MiniHuey:
     """As huey's own of that name, which needs gevent: it shares nothing with Huey."""
+
+
+class SecretURL:
+    """As a URL of another library, which shows all of it."""
+
+    def __repr__(self):
+        return "URL('redis://user:secret@host')"
 
 
 class OwnHuey(MemoryHuey):
@@ -841,3 +850,77 @@ def test_a_users_own_serializer_works_and_is_put_back(kind):
     assert value == 7
     assert [step[0] for step in seen.steps] == ["started", "finished"]
     assert type(serializer) is kind
+
+
+# Several at a time, and what is off.
+
+
+def test_threads_that_instrument_at_once_get_the_same(huey):
+    together = threading.Barrier(8)
+    got = []
+
+    def begin():
+        together.wait()
+        got.append(instrument(huey))
+
+    threads = [threading.Thread(target=begin) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [one is got[0] for one in got] == [True] * 8
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"events": "redis://u:a@h"}, {"events": "redis://v:b@h"}),
+        ({"events": ADDRESS}, {"events": f"{ADDRESS}?socket_timeout=1"}),
+    ],
+)
+def test_a_second_emitter_that_differs_in_anything_is_refused(huey, first, second):
+    instrument(huey, **first)
+
+    with pytest.raises(ValueError, match="instrumented already") as refusal:
+        instrument(huey, **second)
+
+    assert "b@" not in str(refusal.value)
+
+
+def test_what_a_second_call_names_may_be_what_is_so_by_default(huey):
+    first = instrument(huey)
+
+    again = instrument(huey, channel="my-app", registry=REGISTRY)
+
+    assert again is first
+
+
+def test_disabled_a_wrong_url_in_the_environment_stops_nobody(huey, monkeypatch):
+    monkeypatch.setenv("HUEY_OTEL_DISABLED", "1")
+    monkeypatch.setenv("HUEY_OTEL_EVENTS", "redis://host:99999/0")
+
+    assert repr(instrument(huey)).endswith(": off, HUEY_OTEL_DISABLED is set>")
+
+
+def test_disabled_a_second_call_returns_the_same_until_it_is_undone(huey, monkeypatch):
+    monkeypatch.setenv("HUEY_OTEL_DISABLED", "1")
+    first, second = instrument(huey), instrument(huey)
+    monkeypatch.delenv("HUEY_OTEL_DISABLED")
+    live = instrument(huey)
+    first.uninstrument()
+
+    assert second is first
+    assert live is not first
+    assert isinstance(huey.storage, ObservedStorage)
+    assert instrument(huey) is live
+
+
+@pytest.mark.parametrize(
+    "value", [SecretURL(), [SecretURL()], frozenset([SecretURL()])]
+)
+def test_no_password_of_a_value_is_in_an_error(huey, value):
+    with pytest.raises(TypeError, match="events=<") as refusal:
+        instrument(huey, events=value)
+
+    assert "secret" not in str(refusal.value)

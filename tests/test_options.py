@@ -1,11 +1,13 @@
 """Options: argument beats environment beats default, and a wrong value says so."""
 
+import atexit
 import dataclasses
 import inspect
 import pydoc
 
 import pytest
 from huey import MemoryHuey
+from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import CollectorRegistry
@@ -105,6 +107,10 @@ def spoken(value):
         ({"metrics_port": False}, NO_PAGE),
         ({"metrics_port": "none"}, NO_PAGE),
         ({"metrics_port": "on"}, {}),
+        ({"metrics_port": "9464"}, {}),
+        ({"flush_timeout": "2.5"}, {"flush_timeout": 2.5}),
+        ({"span_naming": "Queue"}, {"span_naming": "queue"}),
+        ({"events": "REDIS://r:1/0"}, {"events": "redis://r:1/0"}),
     ],
     ids=spoken,
 )
@@ -206,15 +212,16 @@ def test_the_process_environment_is_read_at_the_call(monkeypatch):
 
 
 WORDS = "one of on, yes, true, 1, off, no, false, 0, none"
-SECONDS = "expected a number of seconds, 0 or more"
+SECONDS = "expected a number of seconds from 0 to 1,000,000,000"
 PORT = "expected a port from 0 (a free one) to 65535, or off (None) for no metrics page"
 CHANNEL = (
     "expected the name of a channel, a str that is not empty,"
     " or None for the name of the queue"
 )
-HOST = "expected a host name or an address to listen on"
+HOST = "expected a host name or an address to listen on, without a port"
 BUCKETS = "expected increasing numbers of seconds above 0, at most 100"
 PROVIDER = "expected an opentelemetry.trace.TracerProvider, or None"
+REGISTRY = "expected a prometheus_client.CollectorRegistry, or None"
 
 
 @pytest.mark.parametrize(
@@ -226,13 +233,17 @@ PROVIDER = "expected an opentelemetry.trace.TracerProvider, or None"
             f"publish_enqueued=1: expected True or False, or {WORDS}",
         ),
         ({"tracebacks": None}, f"tracebacks=None: expected True or False, or {WORDS}"),
-        ({"flush_timeout": "5"}, f"flush_timeout='5': {SECONDS}"),
         ({"flush_timeout": True}, f"flush_timeout=True: {SECONDS}"),
         ({"flush_timeout": None}, f"flush_timeout=None: {SECONDS}"),
         ({"metrics_host": None}, f"metrics_host=None: {HOST}"),
         ({"metrics_port": 1.0}, f"metrics_port=1.0: {PORT}"),
         ({"duration_buckets": None}, f"duration_buckets=None: {BUCKETS}"),
-        ({"duration_buckets": "1,2"}, f"duration_buckets='1,2': {BUCKETS}"),
+        (
+            {"duration_buckets": ["redis://u:secret@h"]},
+            f"duration_buckets=<list>: {BUCKETS}; 'redis://h' is no number",
+        ),
+        ({"registry": atexit}, f"registry={atexit!r}: {REGISTRY}"),
+        ({"tracer_provider": trace}, f"tracer_provider={trace!r}: {PROVIDER}"),
         (
             {"wait_buckets": [True]},
             f"wait_buckets=<list>: {BUCKETS}; True is no number",
@@ -276,8 +287,17 @@ def test_an_argument_of_a_wrong_type_is_refused(given, message):
         ({"metrics_host": ""}, f"metrics_host='': {HOST}"),
         ({"metrics_port": -1}, f"metrics_port=-1: {PORT}"),
         ({"metrics_port": 99999}, f"metrics_port=99999: {PORT}"),
-        ({"metrics_port": "9464"}, f"metrics_port='9464': {PORT}"),
-        ({"metrics_port": "0"}, f"metrics_port='0': {PORT}"),
+        ({"metrics_port": "http"}, f"metrics_port='http': {PORT}"),
+        ({"metrics_host": "http://h"}, f"metrics_host='http://h': {HOST}"),
+        ({"metrics_host": "h:9464"}, f"metrics_host='h:9464': {HOST}"),
+        ({"metrics_host": "  "}, f"metrics_host='  ': {HOST}"),
+        ({"channel": "\ud800"}, f"channel='\\ud800': {CHANNEL}; this is no UTF-8"),
+        ({"flush_timeout": 10**400}, f"flush_timeout={10**400}: {SECONDS}"),
+        ({"link_after": 2e9}, f"link_after=2000000000.0: {SECONDS}"),
+        (
+            {"duration_buckets": [2**53, 2**53 + 1]},
+            f"duration_buckets=<list>: {BUCKETS}",
+        ),
         ({"duration_buckets": []}, f"duration_buckets=<list>: {BUCKETS}"),
         ({"duration_buckets": (1, 1)}, f"duration_buckets=<tuple>: {BUCKETS}"),
         (
@@ -322,7 +342,7 @@ def test_a_wrong_argument_is_refused(given, message):
         ("HUEY_OTEL_METRICS_PORT", "9²", PORT),
         ("HUEY_OTEL_WAIT_BUCKETS", "1;2", BUCKETS),
         ("HUEY_OTEL_WAIT_BUCKETS", "2,1", BUCKETS),
-        ("HUEY_OTEL_SPAN_NAMING", "Queue", "expected one of task, queue"),
+        ("HUEY_OTEL_SPAN_NAMING", "Queues", "expected one of task, queue"),
     ],
 )
 def test_a_wrong_variable_is_refused_by_its_name(variable, raw, expected):
@@ -340,6 +360,20 @@ def test_a_wrong_variable_is_refused_by_its_name(variable, raw, expected):
             {"HUEY_OTEL_METRICS_PRT": "9"},
             "HUEY_OTEL_METRICS_PRT is no setting of huey-otel and has no effect"
             " (did you mean HUEY_OTEL_METRICS_PORT?)",
+        ),
+        (
+            {"HUEY_OTEL_PORT": "9"},
+            "HUEY_OTEL_PORT is no setting of huey-otel and has no effect"
+            " (did you mean HUEY_OTEL_METRICS_PORT?)",
+        ),
+        (
+            {"huey_otel_events": "off"},
+            "huey_otel_events is no setting of huey-otel and has no effect"
+            " (did you mean HUEY_OTEL_EVENTS?)",
+        ),
+        (
+            {"HUEY_OTEL_\x1b[31m": "9"},
+            "HUEY_OTEL_\\x1b[31m is no setting of huey-otel and has no effect",
         ),
         (
             {"HUEY_OTEL_QUUX": "9"},
@@ -414,7 +448,7 @@ def test_the_signature_has_each_option_with_its_default():
     assert list(parameters) == ["huey", *OPTIONS]
     assert str(parameters["flush_timeout"]) == "flush_timeout: float = 5"
     assert str(parameters["metrics_port"]) == "metrics_port: int | str | None = 9464"
-    assert str(parameters["tracebacks"]) == "tracebacks: bool = on"
+    assert str(parameters["tracebacks"]) == "tracebacks: bool | str = on"
 
 
 def test_the_help_text_says_what_each_option_is_for():

@@ -26,7 +26,8 @@ def test_each_part_has_a_line(caplog):
 
     (record,) = caplog.records
     assert record.getMessage() == (
-        f"huey-otel {version()} observes queue shop\n"
+        f"huey-otel {version()} observes\n"
+        "  queue: shop\n"
         "  metrics: http://localhost:9464/metrics\n"
         "  events: off, events=None\n"
         "  spans: off\n"
@@ -57,7 +58,13 @@ def test_what_is_wider_than_a_terminal_goes_on_in_the_next_line():
     lines = _start_line.text("shop", {"metrics": f"not yet, {words}"}).splitlines()
 
     assert max(map(len, lines)) <= 79
-    assert " ".join(" ".join(lines[1:]).split()) == f"metrics: not yet, {words}"
+    assert " ".join(" ".join(lines[2:]).split()) == f"metrics: not yet, {words}"
+
+
+def test_a_name_neither_breaks_a_line_nor_steers_a_terminal():
+    lines = _start_line.text("a\nERROR: \x1b[31m\u202e", {}).splitlines()
+
+    assert lines[1:] == ["  queue: a\\nERROR: \\x1b[31m\\u202e"]
 
 
 def test_an_address_is_not_broken():

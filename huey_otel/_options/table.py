@@ -1,5 +1,6 @@
 """The table: every option, with its variable, its default and what it is for."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -9,6 +10,7 @@ from huey_otel import _names as n
 from huey_otel._options import values
 from huey_otel._options.values import Kind
 from huey_otel._redaction import shown
+from huey_otel._sayable import printable
 
 METRICS_PORT: Final = 9464
 """What OpenTelemetry's own exporter for Prometheus listens on by default."""
@@ -44,7 +46,12 @@ class Option:
         return f"{self.default:g}" if isinstance(self.default, float) else self.default
 
     def argument(self, value: object) -> Any:
-        """The setting that the argument *value* means; TypeError or ValueError."""
+        """The setting that the argument *value* means; TypeError or ValueError.
+
+        A text means what it means in the environment.
+        """
+        if isinstance(value, str) and self.variable:
+            return self.text(value, self.name)
         return self._checked(value, f"{self.name}={shown(value)}")
 
     def text(self, text: str, variable: str) -> Any:
@@ -94,7 +101,7 @@ _ROWS: Final = (
         variable=n.ENV_PUBLISH_ENQUEUED,
         kind=values.FLAG,
         default=False,
-        types="bool",
+        types="bool | str",
         purpose="an event `enqueued` for each task put on the queue, too",
     ),
     Option(
@@ -102,7 +109,7 @@ _ROWS: Final = (
         variable=n.ENV_TRACEBACKS,
         kind=values.FLAG,
         default=True,
-        types="bool",
+        types="bool | str",
         purpose="`off`: nothing of an exception but its class leaves the process",
     ),
     Option(
@@ -156,7 +163,7 @@ _ROWS: Final = (
         variable=n.ENV_ENVELOPE,
         kind=values.FLAG,
         default=False,
-        types="bool",
+        types="bool | str",
         purpose="context also in messages that are not pickle's:"
         " [docs/traces.md](docs/traces.md#serializers)",
     ),
@@ -165,7 +172,7 @@ _ROWS: Final = (
         variable=n.ENV_SEMCONV_METRICS,
         kind=values.FLAG,
         default=False,
-        types="bool",
+        types="bool | str",
         purpose="the conventions' own metrics as well:"
         " [docs/traces.md](docs/traces.md#the-conventions-metrics)",
     ),
@@ -182,7 +189,8 @@ _ROWS: Final = (
     Option(
         name="registry",
         kind=values.instance(
-            "a prometheus_client.CollectorRegistry, or None", "register"
+            "a prometheus_client.CollectorRegistry, or None",
+            *("register", "unregister", "collect"),
         ),
         default=None,
         shown_default="prometheus_client's own",
@@ -246,7 +254,7 @@ VARIABLES: Final = tuple(row.variable for row in (*_ROWS, DISABLED) if row.varia
 def unknown(names: Iterable[object]) -> str:
     """Say that none of *names* is an option, and which there are."""
     said = ", ".join(
-        f"{name}{_nearest(str(name), OPTIONS)}" for name in sorted(map(str, names))
+        f"{name}{nearest(name, OPTIONS)}" for name in sorted(map(str, names))
     )
     return f"instrument() does not know {said}; accepted are {', '.join(OPTIONS)}"
 
@@ -254,19 +262,32 @@ def unknown(names: Iterable[object]) -> str:
 def unknown_variables(env: Mapping[str, str]) -> list[str]:
     """Warnings of the variables in *env* that look like ours and are none."""
     return [
-        f"{name} is no setting of huey-otel and has no effect{_nearest_variable(name)}"
+        f"{printable(name)} is no setting of huey-otel and has no effect"
+        f"{_nearest_variable(name)}"
         for name in sorted(env)
-        if name.startswith(n.ENV_PREFIX) and name not in VARIABLES
+        if _bare(name) != name and name not in VARIABLES
     ]
 
 
 def _nearest_variable(name: str) -> str:
     # By what parts them: the prefix makes all of them alike.
-    known = {one.removeprefix(n.ENV_PREFIX): one for one in VARIABLES}
-    found = get_close_matches(name.removeprefix(n.ENV_PREFIX), known, n=1)
-    return f" (did you mean {known[found[0]]}?)" if found else ""
+    known = {_bare(one).lower(): one for one in VARIABLES}
+    found = _like(_bare(name), known)
+    return f" (did you mean {known[found]}?)" if found else ""
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    found = get_close_matches(name, list(known), n=1)
-    return f" (did you mean {found[0]}?)" if found else ""
+def _bare(name: str) -> str:
+    """What is left of a variable's name without our prefix, however it is spelled."""
+    return re.sub("^huey_?otel_", "", name, flags=re.IGNORECASE)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A question whether the one of *known* was meant that is most like *name*."""
+    found = _like(name, known)
+    return f" (did you mean {found}?)" if found else ""
+
+
+def _like(name: str, known: Iterable[str]) -> str | None:
+    known, name = list(known), name.lower()
+    ending = [one for one in known if name and one.endswith(f"_{name}")]
+    return next(iter([*ending, *get_close_matches(name, known, n=1)]), None)

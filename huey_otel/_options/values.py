@@ -1,15 +1,23 @@
 """Values: what an argument or the text of a variable says, and what is accepted."""
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Final
+
+from huey_otel import _sayable
+from huey_otel._redaction import shown
 
 ON: Final = ("on", "yes", "true", "1")
 OFF: Final = ("off", "no", "false", "0", "none")
 """The words that mean on and off, for every option that can be either."""
 
 _HIGHEST_PORT: Final = 65_535
+_LONGEST: Final = 1e9
+"""Seconds; Python's own waits raise OverflowError past some nine times as many."""
+
 _MOST_BUCKETS: Final = 100
 
 
@@ -67,13 +75,15 @@ FLAG: Final = Kind(
 def _seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RefusedError(wrong_type=True)
-    if not 0 <= value < math.inf:
+    if not 0 <= value <= _LONGEST:
         raise RefusedError
     return float(value)
 
 
 SECONDS: Final = Kind(
-    accepted="a number of seconds, 0 or more", check=_seconds, read=float
+    accepted=f"a number of seconds from 0 to {_LONGEST:,.0f}",
+    check=_seconds,
+    read=float,
 )
 
 
@@ -97,14 +107,13 @@ def choice(*accepted: str, call: str = "") -> Kind:
             return value
         if not isinstance(value, str):
             raise RefusedError(wrong_type=True)
-        if value not in accepted:
+        said = value.strip().lower()
+        if said not in accepted:
             raise RefusedError
-        return value
+        return said
 
     also = f", or {call}" if call else ""
-    return Kind(
-        accepted=f"one of {', '.join(accepted)}{also}", check=check, read=str.strip
-    )
+    return Kind(accepted=f"one of {', '.join(accepted)}{also}", check=check)
 
 
 def _name(value: object) -> str | None:
@@ -112,6 +121,8 @@ def _name(value: object) -> str | None:
         raise RefusedError(wrong_type=True)
     if value == "":
         raise RefusedError
+    if value is not None and _sayable.text(value) != value:
+        raise RefusedError("this is no UTF-8")
     return value
 
 
@@ -125,13 +136,17 @@ CHANNEL: Final = Kind(
 def _host(value: object) -> str:
     if not isinstance(value, str):
         raise RefusedError(wrong_type=True)
-    if not value:
+    host = value.strip()
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    # One colon parts a host from a port, IPv6 has more of them.
+    if not host or re.search(r"[\s/\[\]]", host) or host.count(":") == 1:
         raise RefusedError
-    return value
+    return host
 
 
 HOST: Final = Kind(
-    accepted="a host name or an address to listen on", check=_host, read=str.strip
+    accepted="a host name or an address to listen on, without a port", check=_host
 )
 
 
@@ -166,10 +181,12 @@ def port(default: int) -> Kind:
 def _buckets(value: object) -> tuple[float, ...]:
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise RefusedError(wrong_type=True)
-    bounds = tuple(value)
-    for bound in bounds:
+    given = tuple(value)
+    for bound in given:
         if isinstance(bound, bool) or not isinstance(bound, int | float):
-            raise RefusedError(f"{bound!r} is no number", wrong_type=True)
+            raise RefusedError(f"{shown(bound)} is no number", wrong_type=True)
+    # Two whole numbers may be one float.
+    bounds = tuple(float(bound) if bound <= _LONGEST else math.inf for bound in given)
     if bounds and bounds[-1] == math.inf:
         # Infinity is always there.
         bounds = bounds[:-1]
@@ -178,7 +195,7 @@ def _buckets(value: object) -> tuple[float, ...]:
         raise RefusedError
     if len(bounds) > _MOST_BUCKETS:
         raise RefusedError(f"these are {len(bounds)}")
-    return tuple(float(bound) for bound in bounds)
+    return bounds
 
 
 BUCKETS: Final = Kind(
@@ -198,7 +215,8 @@ def _destination(value: Any) -> Any:
     if isinstance(value, str):
         if "://" not in value:
             raise RefusedError
-        return value.strip()
+        scheme, separator, rest = value.strip().partition("://")
+        return f"{scheme.lower()}{separator}{rest}"
     return value
 
 
@@ -209,15 +227,16 @@ EVENTS: Final = Kind(
 )
 
 
-def instance(accepted: str, method: str) -> Kind:
-    """An object with *method*, or None; a class that has it is none."""
+def instance(accepted: str, *methods: str) -> Kind:
+    """An object with *methods*, or None; a class or a module that has them is none."""
 
     def check(value: Any) -> Any:
         if value is None:
             return None
         if isinstance(value, type):
             raise RefusedError("this is the class, not an instance", wrong_type=True)
-        if not callable(getattr(value, method, None)):
+        known = all(callable(getattr(value, method, None)) for method in methods)
+        if not known or isinstance(value, ModuleType):
             raise RefusedError(wrong_type=True)
         return value
 

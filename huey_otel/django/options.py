@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
 
-from huey_otel._options.table import OPTIONS
+from huey_otel._options.table import OPTIONS, nearest
 from huey_otel._redaction import shown
 
 SETTING: Final = "HUEY_OTEL"
@@ -38,7 +38,9 @@ def _checked(
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{where}={shown(given)}: expected a dict")
     accepted = [*accepted, also] if also else accepted
-    unknown = [repr(key) for key in given if key not in accepted]
+    unknown = [
+        f"{key!r}{nearest(str(key), accepted)}" for key in given if key not in accepted
+    ]
     if unknown:
         raise ImproperlyConfigured(
             f"{where} has {', '.join(unknown)}; accepted are"

@@ -199,7 +199,7 @@ def test_what_we_log_is_where_run_huey_logs(manage: Manage) -> None:
     queue.wait_until_started()
     queue.program.stop(signal.SIGINT)
 
-    (line,) = [one for one in queue.program.log.splitlines() if "observes queue" in one]
+    (line,) = [one for one in queue.program.log.splitlines() if " observes" in one]
     assert re.match(r"\[\d{4}-.*?\] INFO:huey\.otel:MainThread:huey-otel ", line)
 
 

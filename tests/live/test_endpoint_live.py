@@ -60,7 +60,7 @@ def said(running: Consumer) -> list[str]:
 
 def start_lines(running: Consumer) -> list[str]:
     """What it said of itself when it started."""
-    return [text for text in said(running) if "observes queue" in text]
+    return [text for text in said(running) if "observes" in text]
 
 
 def warnings(running: Consumer) -> list[str]:
@@ -89,7 +89,8 @@ def test_start_line_says_once_where_everything_goes(
         where = receiver.endpoint.removeprefix("http://")
     assert SECRET not in running.log
     assert start_lines(running) == [
-        f"INFO:huey-otel {version()} observes queue live"
+        f"INFO:huey-otel {version()} observes"
+        "\n  queue: live"
         f"\n  metrics: http://localhost:{port}/metrics"
         f"\n  events: on channel 'live' of redis://127.0.0.1:{redis_server.port}"
         f"\n  spans: over OTLP/HTTP to {where}"
@@ -110,7 +111,8 @@ def test_start_line_says_why_there_is_nothing(start: Start) -> None:
     running.stop()
 
     assert start_lines(running) == [
-        f"INFO:huey-otel {version()} observes queue live"
+        f"INFO:huey-otel {version()} observes"
+        "\n  queue: live"
         "\n  metrics: off, metrics_port=None"
         "\n  events: off, events=None"
         "\n  spans: none until the application sets a tracer provider;"

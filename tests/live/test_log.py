@@ -11,7 +11,7 @@ import pytest
 from tests.live.processes import Consumer, Program
 from tests.support import wait_until
 
-STARTED = "observes queue live"
+STARTED = " observes"
 TAKEN = "is taken, tried again every 15 s"
 
 
@@ -85,7 +85,7 @@ def test_greenlets_without_patches_are_warned_of(
         LIVE_PATCH="never",
         HUEY_OTEL_METRICS_PORT="0",
     )
-    wait_until(lambda: "observes queue" in running.log)
+    wait_until(lambda: STARTED in running.log)
     running.clean_up()
 
     (line,) = lines(running.log, "gevent has not patched")
