@@ -176,3 +176,23 @@ from huey_otel import instrument
 instrument(MemoryHuey())
 """
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=30)
+
+
+def test_a_wrong_variable_turns_off_us_and_nothing_else(monkeypatch, caplog):
+    monkeypatch.setenv("HUEY_OTEL_METRICS_PORT", "http")
+    instrumentor = HueyInstrumentor()
+
+    instrumentor.instrument()
+    huey = MemoryHuey("my-app")
+    instrumentor.uninstrument()
+
+    assert type(huey) is MemoryHuey
+    assert caplog.messages == [
+        "huey-otel is off: HUEY_OTEL_METRICS_PORT='http': expected a port from 0"
+        " (a free one) to 65535, or off (None) for no metrics page"
+    ]
+
+
+def test_wrong_options_of_a_program_raise(monkeypatch):
+    with pytest.raises(ValueError, match="metrics_port"):
+        HueyInstrumentor().instrument(metrics_port=-1)

@@ -12,6 +12,7 @@ from tests.live.processes import Consumer, Program
 from tests.support import wait_until
 
 STARTED = " observes"
+UNKNOWN = "HUEY_OTEL_CHANEL is no setting of huey-otel and has no effect"
 TAKEN = "is taken, tried again every 15 s"
 
 
@@ -31,13 +32,18 @@ def test_it_is_in_the_file_that_the_consumer_logs_to(
     kind: str, consumer: Callable[..., Consumer], taken_port: int, tmp_path: Path
 ) -> None:
     file = tmp_path / "consumer.log"
-    running = consumer(kind, "-l", str(file), HUEY_OTEL_METRICS_PORT=str(taken_port))
+    running = consumer(
+        *(kind, "-l", str(file)),
+        HUEY_OTEL_METRICS_PORT=str(taken_port),
+        HUEY_OTEL_CHANEL="other",
+    )
     wait_until(lambda: file.exists() and STARTED in file.read_text())
     running.wait_until_started()
     running.stop()
 
-    assert running.log == ""
-    for said, level in ((STARTED, "INFO"), (TAKEN, "WARNING")):
+    # What is said while the application is imported, before the log, comes twice.
+    assert running.log == f"{UNKNOWN} (did you mean HUEY_OTEL_CHANNEL?)\n"
+    for said, level in ((STARTED, "INFO"), (TAKEN, "WARNING"), (UNKNOWN, "WARNING")):
         (line,) = lines(file.read_text(), said)
         assert re.match(rf"\[\d{{4}}-.*?\] {level}:huey\.otel:\w+:", line)
 
