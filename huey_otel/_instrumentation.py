@@ -159,7 +159,7 @@ class Instrumentation:
             return f"{queue}: off, {n.ENV_DISABLED} is set>"
         if self._observation is None:
             return f"{queue}: undone>"
-        page = self._shared.page.where(self.settings.exposed)
+        page = self._shared.page.where(self._exposition, self.settings.exposed)
         events = self._outputs.destinations
         return f"{queue}: metrics {page}; events {events}; {self._outputs}>"
 
@@ -216,11 +216,15 @@ class Instrumentation:
         self._exposition.add(self._number, shown, storage, meaning)
         self._health = Health(consumer)
         self._shared.page.open(
-            self._number, self._exposition, self.settings.exposed, self._health
+            self._number,
+            self._queue,
+            self._exposition,
+            self.settings.exposed,
+            self._health,
         )
         _start_line.log(
             queue=self._queue,
-            page=self._shared.page.where(self.settings.exposed),
+            page=self._shared.page.where(self._exposition, self.settings.exposed),
             events=str(self._outputs.destinations),
             spans=self._outputs.provided().where,
             propagation=self.settings.propagation,
