@@ -16,6 +16,7 @@ from huey_otel._client import CLIENT
 from huey_otel._consumers import RunningConsumer
 from huey_otel._contents import Meaning
 from huey_otel._exposition import Exposition
+from huey_otel._log import RETICENT
 from huey_otel._losses import LOSSES
 from huey_otel._options.settings import Settings
 from huey_otel._options.values import checked_seconds
@@ -93,6 +94,8 @@ class Instrumentation:
             # Events of others may be read here all the same.
             self._outputs.offer_events()
             return
+        if not self.settings.tracebacks:
+            RETICENT.add(self)
         recorder = Recorder(
             self._huey,
             self._number,
@@ -147,6 +150,7 @@ class Instrumentation:
         self._outputs.flush(self.settings.flush_timeout)
         self._shared.remove(self._number)
         self._outputs.destinations.close()
+        RETICENT.discard(self)
 
     @property
     def dropped(self) -> Mapping[str, int]:
