@@ -250,9 +250,7 @@ def test_host_that_is_not_ours_is_said_and_tried_again(serve, caplog):
 @pytest.mark.parametrize(
     "host", [".example.com", "a" * 64, ".", "\ud800", "a\0b"], ids=ascii
 )
-def test_host_that_is_no_name_is_said_and_tried_again(
-    serve, caplog, monkeypatch, host
-):
+def test_host_that_is_no_name_is_said_and_tried_again(serve, caplog, monkeypatch, host):
     endpoint = serve(host=host, port=0, retry=0.02)
     address, said = endpoint.address, caplog.messages[0]
     shown = host.replace("\ud800", "\\ud800")
