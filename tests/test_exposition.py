@@ -248,6 +248,20 @@ def test_a_second_registry_is_said_not_to_be_served(
     ]
 
 
+def test_the_start_line_of_a_second_registry_gives_no_page(
+    consuming: Consuming, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", n.LOGGER)
+    for name in ("a", "b"):
+        huey = MemoryHuey(name)
+        instrumentation = consuming(huey, registry=CollectorRegistry())
+        instrumentation.consumer_started(huey.create_consumer(workers=1))
+
+    first, _, second = (" ".join(message.split()) for message in caplog.messages)
+    assert " metrics: http://localhost:" in first
+    assert " metrics: not served: this process serves the registry of queue a" in second
+
+
 @pytest.mark.parametrize(
     ("changes", "unused"),
     [
