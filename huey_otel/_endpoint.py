@@ -1,29 +1,30 @@
 """The endpoint: `/metrics` and `/healthz` of a consumer, over HTTP."""
 
 import errno
-import logging
 import math
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from huey_otel import _names as n
+from huey_otel import _sayable
 from huey_otel._clients import Clients
 from huey_otel._forks import EXCLUSION, in_child
 from huey_otel._greenlets import stay_where_forked
+from huey_otel._log import warn
 from huey_otel._pages import Pages
 from huey_otel._waker import Waker
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-logger = logging.getLogger(n.LOGGER)
-
 _BACKLOG: Final = 128
+
+_NOT_HAD: Final = (OSError, ValueError)
+"""What a host raises that cannot be had: one that is no name at all, a ValueError."""
 
 
 class Endpoint:
@@ -46,7 +47,8 @@ class Endpoint:
         retry: float = 15.0,
     ) -> None:
         self._pages = Pages(registry, health, prepare)
-        self._host = host
+        # As it is written in a URL.
+        self._host = host[1:-1] if host[:1] + host[-1:] == "[]" else host
         self._port = port
         self._retry = retry
         self._listener: socket.socket | None = None
@@ -78,7 +80,7 @@ class Endpoint:
         """Listen now if the port is free, and serve from a thread of its own."""
         try:
             self._listen()
-        except OSError as error:
+        except _NOT_HAD as error:
             self._not_listening(error)
         self._waker = Waker()
         self._thread = threading.Thread(
@@ -121,10 +123,12 @@ class Endpoint:
     def _try_again(self) -> None:
         if self._closed:
             return
-        with suppress(OSError):
+        try:
             self._listen()
-            # A warning, as the one before it: both or none are read.
-            logger.warning("metrics are served on %s now", self.url)
+        except _NOT_HAD:
+            return
+        # A warning, as the one before it: both or none are read.
+        warn("metrics are served on %s now", self.url)
 
     def _listen(self) -> None:
         family, address = _resolved(self._host, self._port)
@@ -132,11 +136,12 @@ class Endpoint:
         with EXCLUSION:
             self._listener = _listening(family, address)
 
-    def _not_listening(self, error: OSError) -> None:
-        taken = error.errno == errno.EADDRINUSE
+    def _not_listening(self, error: OSError | ValueError) -> None:
+        taken = getattr(error, "errno", None) == errno.EADDRINUSE
         how = "is taken" if taken else f"cannot be had ({error})"
-        self.trouble = f"port {_written(self._host, self._port)} {how}"
-        logger.warning(
+        where = _written(self._host, self._port)
+        self.trouble = _sayable.text(f"port {where} {how}")
+        warn(
             "metrics %s, tried again every %g s; %s or metrics_port= sets"
             " another port, %s or metrics_host= another host",
             self.trouble,

@@ -1,13 +1,15 @@
 """What a process shows of itself: metrics in a registry, and the page they are on."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from huey_otel._consumers import RunningConsumer
 from huey_otel._contents import Meaning
 from huey_otel._forks import in_child
+from huey_otel._log import warn
 from huey_otel._metrics import Metrics
 from huey_otel._options.settings import Exposed
+from huey_otel._options.table import METRICS_HOST, METRICS_PORT
 from huey_otel._producer import ProducerCounter
 from huey_otel._queues import Queues
 from huey_otel._unclaimed import Unclaimed, hide, show
@@ -113,33 +115,48 @@ class Exposition:
             self.metrics.foresee()
 
 
+class Shown(NamedTuple):
+    """What a page shows, and by the wish of which queue."""
+
+    queue: str
+    exposition: Exposition
+    exposed: Exposed
+
+
 class Page:
     """The one endpoint of a process: it serves its first consumer's registry."""
 
     def __init__(self) -> None:
         self.endpoint: Endpoint | None = None
+        self._shown: Shown | None = None
         self._checks: dict[int, Callable[[], str | None]] = {}
         in_child(self._after_fork)
 
     def _after_fork(self) -> None:
         # The endpoint itself has closed its socket.
-        self.endpoint = None
+        self.endpoint = self._shown = None
         self._checks = {}
 
     def open(
         self,
         number: int,
+        queue: str,
         exposition: Exposition,
         exposed: Exposed,
         health: Callable[[], str | None],
     ) -> None:
         """Serve, if a port is wanted and nothing is served yet."""
         self._checks[number] = health
-        if exposed.port is None or self.endpoint is not None:
+        if exposed.port is None:
+            return
+        wanted = Shown(queue, exposition, exposed)
+        if self._shown is not None:
+            self._warn_of_unused(wanted, self._shown)
             return
         # A process that runs no consumer needs no HTTP server.
         from huey_otel._endpoint import Endpoint
 
+        self._shown = wanted
         self.endpoint = Endpoint(
             exposition.registry,
             host=exposed.host,
@@ -149,12 +166,44 @@ class Page:
         )
         self.endpoint.start()
 
-    def where(self, exposed: Exposed) -> str:
-        """Say to people where the page is."""
+    def _warn_of_unused(self, wanted: Shown, shown: Shown) -> None:
+        """Say what was asked for, other than by default, and is not had."""
+        unused = []
+        if wanted.exposition is not shown.exposition:
+            unused.append("registry=")
+        if wanted.exposed.host not in (shown.exposed.host, METRICS_HOST):
+            unused.append(f"metrics_host={wanted.exposed.host!r}")
+        if wanted.exposed.port not in (shown.exposed.port, METRICS_PORT):
+            unused.append(f"metrics_port={wanted.exposed.port}")
+        if unused:
+            warn(
+                "queue %s: %s is not served; a process has one page, and this one's"
+                " is that of queue %s (%s)",
+                wanted.queue,
+                " with ".join(unused),
+                shown.queue,
+                self._address(),
+            )
+
+    def where(self, exposition: Exposition, exposed: Exposed) -> str:
+        """Say to people where the page with *exposition* is."""
+        if self._shown is None:
+            if exposed.port is None:
+                return "off, metrics_port=None"
+            return "not served, no consumer runs here"
+        if exposition is self._shown.exposition:
+            return self._address()
         if exposed.port is None:
             return "off, metrics_port=None"
+        return (
+            "not served: this process serves the registry of queue"
+            f" {self._shown.queue} ({self._address()}); serve registry= yourself, or"
+            " give both queues the same"
+        )
+
+    def _address(self) -> str:
         if self.endpoint is None:
-            return "not served, no consumer runs here"
+            return "closed"
         return self.endpoint.url or f"not yet, {self.endpoint.trouble}"
 
     def close(self, number: int) -> None:
@@ -162,7 +211,7 @@ class Page:
         self._checks.pop(number, None)
         if not self._checks and self.endpoint is not None:
             self.endpoint.close()
-            self.endpoint = None
+            self.endpoint = self._shown = None
 
     def _health(self) -> str | None:
         reasons = [check() for check in list(self._checks.values())]

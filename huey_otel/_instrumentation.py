@@ -17,7 +17,7 @@ from huey_otel._client import CLIENT
 from huey_otel._consumers import RunningConsumer
 from huey_otel._contents import Meaning
 from huey_otel._exposition import Exposition
-from huey_otel._log import logger, warn
+from huey_otel._log import RETICENT, logger, warn
 from huey_otel._losses import LOSSES
 from huey_otel._options.settings import Settings
 from huey_otel._options.values import checked_seconds
@@ -98,6 +98,8 @@ class Instrumentation:
             self._outputs.offer_events()
             _INERT[self._huey] = self
             return
+        if not self.settings.tracebacks:
+            RETICENT.add(self)
         recorder = Recorder(
             self._huey,
             self._number,
@@ -153,6 +155,7 @@ class Instrumentation:
         self._outputs.flush(self.settings.flush_timeout)
         self._shared.remove(self._number)
         self._outputs.destinations.close()
+        RETICENT.discard(self)
 
     @property
     def channel(self) -> str:
@@ -171,7 +174,7 @@ class Instrumentation:
             return f"{queue}: off, {n.ENV_DISABLED} is set>"
         if self._observation is None:
             return f"{queue}: undone>"
-        page = self._shared.page.where(self.settings.exposed)
+        page = self._shared.page.where(self._exposition, self.settings.exposed)
         events = self._outputs.destinations
         return f"{queue}: metrics {page}; events {events}; {self._outputs}>"
 
@@ -231,11 +234,15 @@ class Instrumentation:
             warn("%s", warning)
         self._unheard = ()
         self._shared.page.open(
-            self._number, self._exposition, self.settings.exposed, self._health
+            self._number,
+            self._queue,
+            self._exposition,
+            self.settings.exposed,
+            self._health,
         )
         _start_line.log(
             queue=self._queue,
-            page=self._shared.page.where(self.settings.exposed),
+            page=self._shared.page.where(self._exposition, self.settings.exposed),
             events=str(self._outputs.destinations),
             spans=self._outputs.provided().where,
             propagation=self.settings.propagation,

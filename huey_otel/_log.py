@@ -5,26 +5,38 @@ import sys
 import traceback
 from collections.abc import Iterable
 from typing import Final
+from weakref import WeakSet
 
 from huey_otel import _names as n
 from huey_otel import _sayable
+from huey_otel._failures import class_name, message
 from huey_otel._interrupts import is_the_applications, or_else
 
 logger = logging.getLogger(n.LOGGER)
 
+RETICENT: Final[WeakSet[object]] = WeakSet()
+"""Who has `tracebacks=False`; while anybody has, the log says of what was raised
+at work its class and the lines that it came through, for the whole process."""
 
-def warn(message: str, *values: object, error: bool = False) -> bool:
+
+def described(error: BaseException) -> str:
+    """The class of *error*, and what it says unless that is withheld."""
+    kind = class_name(error)
+    return kind if RETICENT else f"{kind}: {message(error)}"
+
+
+def warn(text: str, *values: object, error: bool = False) -> bool:
     """Log a warning; False if a handler or filter of the application raised.
 
     *error* logs the exception being handled as well. Call it with no lock held:
     a handler may enqueue, or wait for a thread that does.
     """
     values = tuple(map(_said, values))
-    trace = or_else(_unwritable, lambda _: None) if error else None
+    trace = or_else(_trace, lambda _: None) if error else None
     if trace is not None:
-        message, values, error = f"{message}\n%s", (*values, trace), False
+        text, values = f"{text}\n%s", (*values, trace)
     try:
-        logger.warning(message, *values, exc_info=error)
+        logger.warning(text, *values, exc_info=error and trace is None and not RETICENT)
     except Exception as failure:
         if is_the_applications(failure):
             raise
@@ -36,9 +48,15 @@ def _said(value: object) -> object:
     return _sayable.text(value) if isinstance(value, str) else value
 
 
-def _unwritable() -> str | None:
-    """The traceback of the exception being handled, if no handler could write it."""
-    whole = "".join(traceback.format_exception(sys.exception())).rstrip()
+def _trace() -> str | None:
+    """The traceback of the exception being handled, if logging is not to write it."""
+    error = sys.exception()
+    if error is not None and RETICENT:
+        # Not what it came of either: that may be the exception of a task.
+        lines = traceback.format_tb(error.__traceback__)
+        whole = "".join(["Traceback (most recent call last):\n", *lines])
+        return _sayable.text(whole + class_name(error))
+    whole = "".join(traceback.format_exception(error)).rstrip()
     said = _sayable.text(whole)
     return None if said is whole else said
 

@@ -12,6 +12,7 @@ from opentelemetry import context as contexts
 from huey_otel import _names as n
 from huey_otel._contents import Contents, Meaning, contents
 from huey_otel._emitter import of_storage
+from huey_otel._log import described
 from huey_otel._losses import LOSSES
 from huey_otel._watch import Watch
 
@@ -98,7 +99,7 @@ class Inquirer:
             answer.contents = self._contents()
         except Exception as error:  # noqa: BLE001 - whatever a storage may raise
             self._let_go()
-            self._missing(f"raised {type(error).__name__}: {error}")
+            self._missing(f"raised {described(error)}")
         else:
             LOSSES.recovered(
                 self._streak, message=f"the storage of {self._queue!r} answers again"

@@ -200,8 +200,9 @@ def test_name_that_means_both_is_ipv4(serve):
     assert endpoint.url == f"http://localhost:{endpoint.address[1]}/metrics"
 
 
-def test_ipv6_host_is_served(serve):
-    endpoint = serve(host="::1")
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_ipv6_host_is_served(serve, host):
+    endpoint = serve(host=host)
     if endpoint.address is None:
         pytest.skip("this machine has no IPv6")
 
@@ -244,6 +245,28 @@ def test_host_that_is_not_ours_is_said_and_tried_again(serve, caplog):
     assert endpoint.address is None
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith("metrics port 192.0.2.1:9464 cannot be had (")
+
+
+@pytest.mark.parametrize(
+    "host", [".example.com", "a" * 64, ".", "\ud800", "a\0b"], ids=ascii
+)
+def test_host_that_is_no_name_is_said_and_tried_again(serve, caplog, monkeypatch, host):
+    endpoint = serve(host=host, port=0, retry=0.02)
+    address, said = endpoint.address, caplog.messages[0]
+    shown = host.replace("\ud800", "\\ud800")
+    trouble = endpoint.trouble
+
+    monkeypatch.setattr(endpoint, "_host", "127.0.0.1")
+    wait_until(lambda: endpoint.address is not None)
+
+    assert address is None
+    assert trouble.startswith(f"port {shown}:0 cannot be had (")
+    assert said == (
+        f"metrics {trouble}, tried again every 0.02 s;"
+        " HUEY_OTEL_METRICS_PORT or metrics_port= sets another port,"
+        " HUEY_OTEL_METRICS_HOST or metrics_host= another host"
+    )
+    assert ask(endpoint, "/metrics")[2] == PAGE
 
 
 def test_waiting_for_a_port_ends_with_close(serve):

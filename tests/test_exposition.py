@@ -202,14 +202,96 @@ def test_storages_are_asked_in_nobodys_trace(consuming: Consuming) -> None:
     assert suppressed == [True]
 
 
-def test_a_page_that_cannot_be_had_says_why() -> None:
-    exposed = Exposed(
-        host="192.0.2.1", port=9464, duration_buckets=(1.0,), wait_buckets=(1.0,)
-    )
+def exposed(**changes: object) -> Exposed:
+    parts: dict[str, object] = {"host": "localhost", "port": 0}
+    buckets = {"duration_buckets": (1.0,), "wait_buckets": (1.0,)}
+    return Exposed(**(parts | buckets | changes))  # type: ignore[arg-type]  # of a test
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
     page = Page()
-
-    page.open(1, Exposition(CollectorRegistry(), exposed), exposed, lambda: None)
-    where = page.where(exposed)
+    yield page
     page.close(1)
+    page.close(2)
 
+
+def test_a_page_that_cannot_be_had_says_why(page: Page) -> None:
+    wish = exposed(host="192.0.2.1", port=9464)
+    exposition = Exposition(CollectorRegistry(), wish)
+
+    page.open(1, "a", exposition, wish, lambda: None)
+
+    where = page.where(exposition, wish)
     assert where.startswith("not yet, port 192.0.2.1:9464 cannot be had (")
+
+
+def test_a_second_registry_is_said_not_to_be_served(
+    page: Page, caplog: pytest.LogCaptureFixture
+) -> None:
+    wish = exposed()
+    first = Exposition(CollectorRegistry(), wish)
+    second = Exposition(CollectorRegistry(), wish)
+
+    page.open(1, "a", first, wish, lambda: None)
+    page.open(2, "b", second, wish, lambda: None)
+
+    url = page.where(first, wish)
+    assert url.startswith("http://localhost:")
+    assert page.where(second, wish) == (
+        f"not served: this process serves the registry of queue a ({url});"
+        " serve registry= yourself, or give both queues the same"
+    )
+    assert caplog.messages == [
+        "queue b: registry= is not served; a process has one page, and this one's"
+        f" is that of queue a ({url})"
+    ]
+
+
+def test_the_start_line_of_a_second_registry_gives_no_page(
+    consuming: Consuming, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", n.LOGGER)
+    for name in ("a", "b"):
+        huey = MemoryHuey(name)
+        instrumentation = consuming(huey, registry=CollectorRegistry())
+        instrumentation.consumer_started(huey.create_consumer(workers=1))
+
+    first, _, second = (" ".join(message.split()) for message in caplog.messages)
+    assert " metrics: http://localhost:" in first
+    assert " metrics: not served: this process serves the registry of queue a" in second
+
+
+@pytest.mark.parametrize(
+    ("changes", "unused"),
+    [
+        ({"port": 9465}, ["metrics_port=9465"]),
+        ({"host": "127.0.0.1"}, ["metrics_host='127.0.0.1'"]),
+        (
+            {"host": "127.0.0.1", "port": 9465},
+            ["metrics_host='127.0.0.1' with metrics_port=9465"],
+        ),
+        ({"port": 9464}, []),
+        ({"port": None}, []),
+    ],
+    ids=["port", "host", "both", "the default", "none"],
+)
+def test_a_second_address_is_said_not_to_be_served(
+    page: Page,
+    caplog: pytest.LogCaptureFixture,
+    changes: dict[str, object],
+    unused: list[str],
+) -> None:
+    wish, other = exposed(), exposed(**changes)
+    exposition = Exposition(CollectorRegistry(), wish)
+
+    page.open(1, "a", exposition, wish, lambda: None)
+    page.open(2, "b", exposition, other, lambda: None)
+
+    url = page.where(exposition, wish)
+    assert page.where(exposition, other) == url
+    assert caplog.messages == [
+        f"queue b: {what} is not served; a process has one page, and this one's is"
+        f" that of queue a ({url})"
+        for what in unused
+    ]

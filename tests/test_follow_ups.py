@@ -106,6 +106,21 @@ def _receiver_of_retries(huey: Huey) -> None:
     huey.task(name="poll")(poll)()
 
 
+def _receiver_of_the_requeue(huey: Huey) -> None:
+    more = huey.task(name="more")(lambda: None)
+
+    @huey.signal(signals.SIGNAL_SCHEDULED, signals.SIGNAL_ENQUEUED)
+    def on_requeue(_signal: str, task: api.Task) -> None:
+        if task.name.endswith("again") and task.retries < 2:
+            more()
+
+    def fail() -> None:
+        raise ValueError
+
+    huey.task(name="again", retries=2)(fail)()
+    huey.task(name="later_again", retries=2, retry_delay=1)(fail)()
+
+
 def _hook_of_a_failure(huey: Huey) -> None:
     more = huey.task(name="more")(lambda: None)
 
@@ -128,17 +143,17 @@ def _needs(what: str) -> None:
 SCENES = [
     *(_pipeline, _error_handler, _error_handler_and_retries, _chord),
     *(_chord_of_failures, _group, _receiver, _receiver_of_retries),
-    _hook_of_a_failure,
+    *(_receiver_of_the_requeue, _hook_of_a_failure),
 ]
 
 
 def late(spans: Spans) -> list[tuple[str, str]]:
-    """Each enqueue that goes beyond the end of what it is inside of."""
+    """Each enqueue and command that goes beyond the end of what it is inside of."""
     known = {span.context.span_id: span for span in spans.all}
     found = []
     for span in spans.all:
         above = known.get(span.parent.span_id) if span.parent else None
-        if above is None or not span.name.startswith("enqueue"):
+        if above is None or span.name.startswith("process"):
             continue
         if above.end_time < span.end_time:
             found.append((above.name, span.name))
@@ -178,15 +193,48 @@ def _seconds(span: ReadableSpan) -> float:
     return (span.end_time - span.start_time) / 1e9
 
 
-def test_a_task_that_nothing_follows_ends_with_its_run(spans):
+def traced(huey: Huey, spans: Spans, *names: str) -> None:
+    """Give each call of the storage a span, as an instrumented client would."""
+
+    def within_a_span(name: str, call: Callable[..., object]) -> Callable[..., object]:
+        def inner(*args: object, **kwargs: object) -> object:
+            with spans.tracer.start_as_current_span(name):
+                return call(*args, **kwargs)
+
+        return inner
+
+    for name in names:
+        setattr(huey.storage, name, within_a_span(name, getattr(huey.storage, name)))
+
+
+def test_no_command_goes_beyond_the_end_of_an_attempt_that_failed(spans):
     huey = MemoryHuey("my-app")
     seen = Seen(huey, tracer_provider=spans.provider)
+    traced(huey, spans, "enqueue", "add_to_schedule", "put_data")
 
     def fail() -> None:
         raise ValueError
 
+    huey.task(name="at_once", retries=1)(fail)()
+    huey.task(name="later", retries=1, retry_delay=1)(fail)()
+    Drain(huey)()
+
+    inside = {one.context.span_id: one.name for one in spans.all}
+    of_attempts = {
+        one.name
+        for one in spans.all
+        if one.parent and inside[one.parent.span_id].startswith("process")
+    }
+    assert of_attempts == {"add_to_schedule", "enqueue", "put_data"}
+    assert late(spans) == []
+    assert seen.each_message_has_one_end()
+
+
+def test_a_success_that_nothing_follows_ends_with_its_run(spans):
+    huey = MemoryHuey("my-app")
+    seen = Seen(huey, tracer_provider=spans.provider)
+
     huey.task(name="add")(lambda: None)()
-    huey.task(retries=1)(fail)()
     Drain(huey)()
 
     ends = {
@@ -194,7 +242,7 @@ def test_a_task_that_nothing_follows_ends_with_its_run(spans):
         for event in seen.published
         if event.get("duration") is not None
     }
-    assert len(ends) == 3
+    assert len(ends) == 1
     assert {
         f"{span.context.span_id:016x}": span.end_time
         for span in spans.all
@@ -259,14 +307,10 @@ def test_a_worker_that_dies_in_what_follows_leaves_the_span_of_its_run(
 def test_a_worker_that_dies_after_its_span_has_ended_leaves_no_second_one():
     huey, spans = MemoryHuey("my-app"), Spans()
     seen = Seen(huey, tracer_provider=spans.provider, semconv_metrics=True)
-
-    def fail() -> None:
-        raise ValueError
-
-    huey.task(retries=1)(fail)()
+    huey.task(name="add")(lambda: None)()
     huey.execute(huey.dequeue())
 
-    left = spans_of_dead(*killed_after(seen.records, e.EVENT_ERROR_TASK))
+    left = spans_of_dead(*killed_after(seen.records, e.EVENT_FINISHED))
 
     assert left.all == []
 

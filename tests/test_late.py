@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
+from huey import MemoryHuey
 from huey.api import Huey
 from huey.constants import WORKER_PROCESS
 from huey.consumer import Consumer
 
 from huey_otel import _process, instrument
-from huey_otel.observed.consumer import ObservedConsumer, existing
+from huey_otel.observed.consumer import ObservedConsumer, ObservedWorker, existing
+from huey_otel.observed.huey import ObservedHuey
 from tests.support import wait_until
 from tests.support_seen import Seen
 
@@ -55,7 +57,11 @@ def test_one_that_runs_is_observed_from_then_on(huey: Huey, consumer: Consumer) 
     assert _process.shared().consuming is True
 
 
-def test_one_that_nobody_has_asked_the_huey_for_is_found(huey: Huey) -> None:
+def test_one_that_nobody_has_asked_the_huey_for_is_found(
+    huey: Huey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As with huey 2, whose consumer sets nothing on it.
+    monkeypatch.delattr(ObservedHuey, "__setattr__")
     instrument(huey)
     consumer = Consumer(huey, workers=1, **QUICK)
     start(consumer)
@@ -65,12 +71,32 @@ def test_one_that_nobody_has_asked_the_huey_for_is_found(huey: Huey) -> None:
     assert isinstance(consumer, ObservedConsumer)
 
 
+@pytest.mark.skipif(
+    not hasattr(MemoryHuey(), "_timeout_handler"),
+    reason="huey 2 does not say that one is made",
+)
+@pytest.mark.parametrize("worker_type", ["thread", "process"])
+def test_one_that_is_made_by_hand_is_observed_before_it_starts(
+    huey: Huey, worker_type: str
+) -> None:
+    class Mine(Consumer):
+        """The application's own."""
+
+    instrument(huey)
+    consumer = Mine(huey, workers=2, worker_type=worker_type)
+
+    workers = [type(worker) for worker, _ in consumer.worker_threads]
+    assert isinstance(consumer, ObservedConsumer)
+    assert [issubclass(kind, ObservedWorker) for kind in workers] == [True, True]
+
+
 @pytest.mark.parametrize("first", ["instrumented", "started"])
 def test_one_whose_workers_are_processes_is_refused_or_complained_of(
     first: str, huey: Huey, consumer: Consumer, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Threads pass for the processes, which cannot be asked whether they are any.
     consumer.worker_type = WORKER_PROCESS
+    consumer._set_child_signal_handlers = lambda: None
     start(consumer)
     said = "the consumer of queue 'my-app' has forked its workers already"
 

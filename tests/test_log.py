@@ -5,8 +5,11 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from huey import MemoryHuey
+from prometheus_client import CollectorRegistry
 
 from huey_otel import _names as n
+from huey_otel import instrument
 from huey_otel._guard import guarded
 from huey_otel._log import warn
 from huey_otel._losses import LOSSES, Losses
@@ -73,3 +76,62 @@ def test_a_traceback_that_can_be_written_is_that_of_logging(
     assert record.exc_info[0] is ValueError
     assert handler.text.splitlines()[-1] == "ValueError: no"
     assert losses.counts() == {"internal": 1}
+
+
+@guarded
+def fail_in_an_except(secret: Exception) -> None:
+    try:
+        raise secret
+    except ValueError as error:
+        raise KeyError("ours, of " + str(error)) from error
+
+
+def test_without_tracebacks_a_line_has_only_classes_and_where(
+    handler, losses: Losses, caplog
+):
+    with instrument(MemoryHuey("a"), tracebacks=False):
+        try:
+            raise ValueError("the task's secret")
+        except ValueError as secret:
+            fail_in_an_except(secret)
+
+    (record,) = caplog.records
+    lines = handler.text.splitlines()
+    assert not record.exc_info
+    assert "secret" not in handler.text
+    assert lines[:2] == [
+        "KeyError in fail_in_an_except, telemetry was lost (counted as internal)",
+        "Traceback (most recent call last):",
+    ]
+    assert [line for line in lines if "in fail_in_an_except" in line[1:]]
+    assert lines[-1] == "KeyError"
+    assert losses.counts() == {"internal": 1}
+
+
+def test_tracebacks_are_back_once_nobody_is_without(handler, losses: Losses, caplog):
+    instrument(MemoryHuey("a"), tracebacks=False).uninstrument()
+
+    fail("no")
+
+    assert handler.text.splitlines()[-1] == "ValueError: no"
+
+
+def test_what_a_storage_raised_is_named_by_its_class(handler, losses: Losses):
+    huey, registry = MemoryHuey("a"), CollectorRegistry()
+    with instrument(huey, tracebacks=False, registry=registry) as instrumentation:
+        consumer = huey.create_consumer(workers=1)
+        instrumentation.consumer_starts(consumer)
+        instrumentation.consumer_started(consumer)
+
+        def refuse() -> int:
+            raise ValueError("secret")
+
+        huey.storage.queue_size = refuse
+        list(registry.collect())
+        instrumentation._shared.consuming = False
+
+    assert handler.text == (
+        "the storage of 'a' raised ValueError, its gauges are absent"
+        " (counted as gauges)\n"
+    )
+    assert losses.counts() == {"gauges": 1}

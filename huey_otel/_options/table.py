@@ -12,6 +12,7 @@ from huey_otel._options.values import Kind
 from huey_otel._redaction import shown
 from huey_otel._sayable import printable
 
+METRICS_HOST: Final = "localhost"
 METRICS_PORT: Final = 9464
 """What OpenTelemetry's own exporter for Prometheus listens on by default."""
 
@@ -202,7 +203,7 @@ _ROWS: Final = (
         variable=n.ENV_METRICS_HOST,
         standard=n.ENV_OTEL_HOST,
         kind=values.HOST,
-        default="localhost",
+        default=METRICS_HOST,
         types="str",
         purpose="where the consumer serves its metrics",
     ),

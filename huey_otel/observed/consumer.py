@@ -103,8 +103,13 @@ def workers_of(instrumented: Any) -> Workers:
 def observe(consumer: Consumer) -> None:
     """Swap the class of *consumer* and of the workers it has made already."""
     swap(consumer, ObservedConsumer)
-    for number, (worker, _) in enumerate(consumer.worker_threads, 1):
+    for number, (worker, _) in enumerate(_made(consumer), 1):
         _observe_worker(worker, worker_name(number))
+
+
+def _made(consumer: Consumer) -> list[tuple[Any, Any]]:
+    """The workers of *consumer* with their threads; none yet while it is made."""
+    return getattr(consumer, "worker_threads", [])
 
 
 def existing(huey: Huey) -> list[Consumer]:
@@ -137,7 +142,7 @@ def has_started(consumer: Consumer) -> bool:
 
 def release(consumer: Consumer) -> None:
     """Put the classes of *consumer* and its workers back."""
-    for thing in (consumer, *(worker for worker, _ in consumer.worker_threads)):
+    for thing in (consumer, *(worker for worker, _ in _made(consumer))):
         put_back(thing)
 
 

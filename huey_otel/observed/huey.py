@@ -13,6 +13,7 @@ from huey_otel.observed.naming import put_back, swap
 from huey_otel.observed.observation import Observation
 
 _DJHUEY: Final = "huey.contrib.djhuey"
+_SET_BY_A_CONSUMER: Final = "_timeout_handler"
 
 
 class ObservedHuey(EnqueueingHuey, ExecutingHuey):
@@ -32,6 +33,13 @@ class ObservedHuey(EnqueueingHuey, ExecutingHuey):
         storage = below.create_storage(*args, **kwargs)
         seen.storage_made(storage)
         return storage
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == _SET_BY_A_CONSUMER:
+            # Its __init__ does, in huey 3: nothing else tells of one that is made
+            # without `create_consumer` before it forks.
+            self._huey_otel.consumer_begins(sys._getframe(1).f_locals.get("self"))
 
     def create_consumer(self, *args: Any, **options: Any) -> Any:
         below: Any = super()

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import huey.api
 from huey.api import Huey, Task
-from huey.signals import SIGNAL_COMPLETE, SIGNAL_RETRYING
+from huey.signals import SIGNAL_COMPLETE
 
 from huey_otel.observed.naming import class_below
 
@@ -19,22 +19,6 @@ def is_last_word(huey: Huey, task: Task) -> bool:
     if task.on_complete is not None or getattr(task, "chord_config", None):
         return False
     return not _is_heard(huey, SIGNAL_COMPLETE) and _is_hueys_own(huey)
-
-
-def is_followed(huey: Huey, task: Task, signal: str) -> bool:
-    """Whether huey or the application may enqueue more once *signal* has told an end.
-
-    For what is no success: an error handler, the callback of a chord, and whatever
-    a hook or a receiver does.
-    """
-    return (
-        task.on_error is not None
-        or in_chord(task)
-        or bool(huey._post_execute)
-        or _is_heard(huey, signal)
-        or _is_heard(huey, SIGNAL_RETRYING)
-        or not _is_hueys_own(huey)
-    )
 
 
 def in_chord(task: Task | None) -> bool:

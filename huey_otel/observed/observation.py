@@ -56,6 +56,12 @@ class Observation:
         """Huey has made *consumer*, which has not started yet."""
         self._see(consumer)
 
+    @guarded
+    def consumer_begins(self, consumer: object) -> None:
+        """*consumer* is being made, if it is one, and has no workers yet."""
+        if isinstance(consumer, Consumer):
+            self._see(consumer)
+
     def _see(self, consumer: Consumer) -> None:
         self.alone = False
         consumers.observe(consumer)

@@ -4,7 +4,6 @@ import sys
 from typing import Any
 
 from huey.api import Task
-from huey.signals import SIGNAL_COMPLETE
 
 from huey_otel import _names as n
 from huey_otel import _sayable, mapping
@@ -15,7 +14,7 @@ from huey_otel._guard import guarded
 from huey_otel._span_start import SpanStart
 from huey_otel.mapping import Row
 from huey_otel.observed.errors import Errors
-from huey_otel.observed.last_word import is_followed, is_last_word
+from huey_otel.observed.last_word import is_last_word
 from huey_otel.observed.recorder import Recorder
 from huey_otel.observed.tracing import Tracing
 
@@ -63,7 +62,7 @@ class Runs:
             # A RetryTask has no signal of its own: the run is over by now.
             start = None
             if attempt.end(n.OUTCOME_RETRY_REQUESTED):
-                goes_on = self._goes_on(attempt, signal)
+                goes_on = _goes_on(attempt)
                 self._tracing.end(attempt, None, None, open_until_left=goes_on)
                 start = _start_of_open(attempt) if goes_on else None
             attempt.retrying = True
@@ -71,7 +70,7 @@ class Runs:
             left = None if left is None else left - 1
             self._recorder.tell(attempt, row.status, retries=left, start=start)
         elif row.outcome is not None:
-            self._end(attempt, row, row.outcome, signal)
+            self._end(attempt, row, row.outcome)
         elif row.final is not None:
             attempt.final = row.final
             self._tracing.short(attempt, row.final)
@@ -93,26 +92,20 @@ class Runs:
             must=before,
         )
 
-    def _end(
-        self, attempt: Attempt, row: Row, outcome: str, signal: str | None = None
-    ) -> None:
+    def _end(self, attempt: Attempt, row: Row, outcome: str) -> None:
         if outcome == n.OUTCOME_SUCCESS:
             # Before the end: an interrupt in between would make it a failure.
             attempt.stored = True
         if not attempt.end(outcome):
             return
         error = sys.exception() if row.error else None
-        self._tell_end(attempt, row, error, signal)
+        self._tell_end(attempt, row, error)
         if outcome == n.OUTCOME_INTERRUPTED and attempt not in HERE.doing.attempts:
             # Said by the main thread of a worker's: it may never come back to say more.
             self._close(attempt)
 
     def _tell_end(
-        self,
-        attempt: Attempt,
-        row: Row,
-        error: BaseException | None,
-        signal: str | None,
+        self, attempt: Attempt, row: Row, error: BaseException | None
     ) -> None:
         extra: dict[str, Any] = {"duration": attempt.duration}
         failure = self._recorder.failure(error) if row.error else None
@@ -121,7 +114,7 @@ class Runs:
         last = row.status == e.EVENT_FINISHED and is_last_word(
             self._recorder.huey, attempt.task
         )
-        goes_on = not last and signal is not None and self._goes_on(attempt, signal)
+        goes_on = not last and _goes_on(attempt)
         self._tracing.end(attempt, failure, error, open_until_left=goes_on)
         if last:
             attempt.kept = extra
@@ -132,16 +125,6 @@ class Runs:
             extra=extra,
             timestamp=attempt.stopped,
             start=_start_of_open(attempt) if goes_on else None,
-        )
-
-    def _goes_on(self, attempt: Attempt, signal: str) -> bool:
-        """Whether more may be enqueued in its name before this thread leaves it."""
-        attempts = HERE.doing.attempts
-        if not attempts or attempts[-1] is not attempt:
-            return False
-        # Not asked of a success unless there is more to come, see `is_last_word`.
-        return signal == SIGNAL_COMPLETE or is_followed(
-            self._recorder.huey, attempt.task, signal
         )
 
     @guarded
@@ -248,6 +231,16 @@ class Runs:
             # The end of the process may empty it at any time.
             running.pop(id(attempt.task), None)
         self._recorder.ended(attempt)
+
+
+def _goes_on(attempt: Attempt) -> bool:
+    """Whether huey goes on with *attempt* on this thread, after its run.
+
+    Of what is no success it stores errors, enqueues again and calls receivers, each
+    of which may make a span inside of the attempt's.
+    """
+    attempts = HERE.doing.attempts
+    return bool(attempts) and attempts[-1] is attempt
 
 
 def _start_of_open(attempt: Attempt) -> tuple[Any, ...] | None:
