@@ -8,7 +8,6 @@ from typing import Any, Final
 from huey_otel._forks import in_child
 from huey_otel._guard import guarded
 
-
 _THREAD: Final = "huey-otel-flush"
 
 

@@ -62,9 +62,10 @@ class Provided:
     @property
     def silent(self) -> bool:
         """Whether there is no provider yet, so that nothing is made of a span."""
+        # `get_tracer_provider` reads the environment each time, on a task's path.
         return (
             type(self.provider) is ProxyTracerProvider
-            and self._current() is self.provider
+            and getattr(trace, "_TRACER_PROVIDER", self) is None
         )
 
     def _current(self) -> TracerProvider:

@@ -28,7 +28,7 @@ _PAST: Final = 2**64
 _NOBODY: Final = Resource({})
 
 
-class Unencodable(Exception):
+class UnencodableError(Exception):
     """An attribute of a span cannot be encoded."""
 
 
@@ -41,23 +41,23 @@ class _Strict(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self.here = threading.local()
-        encoder = logging.getLogger(_ENCODER)
-        # Ahead of a filter that would not let the same line through twice.
-        encoder.filters.insert(0, self)
 
     def filter(self, record: logging.LogRecord) -> bool:
         if getattr(self.here, "strict", False):
-            raise Unencodable(record.getMessage())
+            raise UnencodableError(record.getMessage())
         return True
 
 
 _ENCODER: Final = "opentelemetry.exporter.otlp.proto.common._internal"
 _STRICT: Final = _Strict()
+logging.getLogger(_ENCODER).addFilter(_STRICT)
 
 
 @contextmanager
 def strictly() -> Iterator[None]:
     """On this thread OTLP's encoder raises, and leaves no attribute out."""
+    # Loggers that there are when an application sets up logging are often disabled.
+    logging.getLogger(_ENCODER).disabled = False
     _STRICT.here.strict = True
     try:
         yield

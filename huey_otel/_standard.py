@@ -180,7 +180,8 @@ class Checked:
     """What is wrong in *env* for *signal* and its *exporters*.
 
     Without *exporters* only what the API itself reads. `ignored` says it to people,
-    without headers or passwords, `instead` to OpenTelemetry. `timeout` is that of OTLP in seconds, None for its default.
+    without headers or passwords, `instead` to OpenTelemetry. `timeout`
+    is that of OTLP in seconds, None for its default.
     """
 
     def __init__(
