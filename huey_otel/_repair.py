@@ -44,7 +44,8 @@ class _Strict(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if getattr(self.here, "strict", False):
-            raise UnencodableError(record.getMessage())
+            # Without its text, which no log may be able to write.
+            raise UnencodableError("an attribute cannot be encoded")
         return True
 
 
