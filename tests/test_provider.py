@@ -367,6 +367,20 @@ def test_a_producer_without_provider_imports_no_sdk_and_starts_no_thread():
     assert done.stdout.splitlines() == [where, "[]", "[]"]
 
 
+def test_propagators_that_are_set_to_nothing_are_those_by_default():
+    done = run(
+        """
+        from opentelemetry import propagate
+        add()
+        print(sorted(propagate.get_global_textmap().fields))
+        """,
+        OTEL_PROPAGATORS=" ",
+    )
+
+    assert done.stdout == "['baggage', 'traceparent', 'tracestate']\n"
+    assert (done.returncode, "OTEL_PROPAGATORS" in done.stderr) == (0, False)
+
+
 @pytest.mark.parametrize("named", ["", "nope"])
 def test_a_global_provider_that_is_not_to_be_had_costs_nothing(named):
     done = run(
