@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import Final
+from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from huey_otel import _names as n
@@ -17,7 +17,9 @@ from huey_otel._standard import (
     Checked,
     Instead,
     attributes_in,
+    blank,
     files,
+    halves,
     of_otlp,
     unreadable,
 )
@@ -50,7 +52,9 @@ class Export:
     `why_none` says to people why there are none. `ignored` are values that nobody
     can use: a warning, once they would have been of use, as the specification
     says. Others may know them. `instead` is what OpenTelemetry is to read there.
-    `files` are those for TLS, by variable; `tls` whether they are needed.
+    `files` are those for TLS, by variable; `tls` whether they are needed; `halves`
+    are those of a pair that has no other half, and why that is wrong. `timeout` is
+    OTLP's in seconds, None for its default.
     `attributes` names what is said of the resource, `detectors` what finds more.
     `id_generator` and `credentials` name entry points, empty for what there is
     without.
@@ -64,6 +68,8 @@ class Export:
     instead: Instead = field(default_factory=dict)
     files: tuple[tuple[str, str], ...] = ()
     tls: bool = False
+    halves: Mapping[str, str] = field(default_factory=dict)
+    timeout: float | None = None
     attributes: frozenset[str] = frozenset()
     detectors: tuple[str, ...] = ()
     id_generator: str = ""
@@ -74,8 +80,14 @@ class Export:
         return {} if n.SERVICE_NAME in self.attributes else {n.SERVICE_NAME: queue}
 
     def unread(self) -> dict[str, str]:
-        """The files for TLS that cannot be read now, and why, by variable."""
-        return unreadable(self.files)
+        """The files for TLS that cannot be used now, and why, by variable."""
+        return {**unreadable(self.files), **self.halves}
+
+    def asked(self, exporter: str) -> dict[str, Any]:
+        """What to call the entry point *exporter* with."""
+        if self.timeout is None or exporter not in (GRPC, HTTP):
+            return {}
+        return {"timeout": self.timeout}
 
     @property
     def where(self) -> str:
@@ -117,12 +129,11 @@ def read_export(env: Mapping[str, str], signal: str = TRACES) -> Export:
             f"{variable}={raw}" if raw else "OTEL_EXPORTER_OTLP_ENDPOINT is not set"
         )
     id_generator = ""
-    instead: Instead = {}
     if exporters:
         id_generator = _id_generator(env, ignored)
-        checked = Checked(env, signal, exporters)
-        ignored += checked.ignored
-        instead = checked.instead
+    checked = Checked(env, signal, exporters)
+    ignored += checked.ignored
+    instead = blank() | checked.instead
     credentials = [env.get(name, "").strip() for name in _CREDENTIALS]
     detectors = instead.get(DETECTORS, env.get(DETECTORS)) or ""
     return Export(
@@ -135,6 +146,8 @@ def read_export(env: Mapping[str, str], signal: str = TRACES) -> Export:
         instead=instead,
         files=files(env, signal),
         tls=_is_secure(env, signal, exporters, endpoint),
+        halves=halves(env, signal, exporters),
+        timeout=checked.timeout,
         credentials=next(filter(None, credentials), ""),
         attributes=attributes_in(env),
         detectors=tuple(filter(None, map(str.strip, detectors.split(",")))),

@@ -37,7 +37,7 @@ from huey_otel._forks import COLLECTING, in_child
 from huey_otel._grpc import BetweenForks, wait_in_greenlets
 from huey_otel._interrupts import or_else
 from huey_otel._losses import LOSSES
-from huey_otel._repair import repaired
+from huey_otel._repair import repaired, strictly
 from huey_otel._resource import ProcessResource, resource_of
 from huey_otel._span_counts import SPANS
 from huey_otel._standard import GRPC, HTTP, Instead, replaced
@@ -121,7 +121,8 @@ class Built:
             _named(CREDENTIALS, credentials)
         if name == GRPC:
             wait_in_greenlets()
-        late = LateExporter(name, credentials, self._instead, self.resource)
+        asked = self._export.asked(name)
+        late = LateExporter(name, asked, credentials, self._instead, self.resource)
         if self._at_once:
             late.start()
         for logger in _TALKATIVE:
@@ -159,9 +160,15 @@ class LateExporter(SpanExporter):
     """
 
     def __init__(
-        self, name: str, credentials: str, instead: Instead, resource: ProcessResource
+        self,
+        name: str,
+        asked: dict[str, Any],
+        credentials: str,
+        instead: Instead,
+        resource: ProcessResource,
     ) -> None:
         self._name = name
+        self._asked = asked
         self._credentials = credentials
         self._instead = instead
         self._resource = resource
@@ -171,11 +178,11 @@ class LateExporter(SpanExporter):
         """Make it, if it is not."""
         made = self._made
         if made is None:
+            # A detector of it may ask the network, and no fork is to wait for that.
+            _ = self._resource.attributes
             with COLLECTING:
                 made = self._made
                 if made is None:
-                    # A detector of it may ask the network.
-                    _ = self._resource.attributes
                     with replaced(self._instead):
                         made = self._made = self._new()
         return made
@@ -191,8 +198,8 @@ class LateExporter(SpanExporter):
     def _new(self) -> SpanExporter:
         make: Callable[..., SpanExporter] = _named(EXPORTERS, self._name)
         if self._name == HTTP:
-            return make(session=_session(self._credentials))
-        return make()
+            return make(session=_session(self._credentials), **self._asked)
+        return make(**self._asked)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Hand *spans* on."""
@@ -279,7 +286,8 @@ class CountingExporter(SpanExporter):
     def _tried(self, spans: Sequence[ReadableSpan]) -> tuple[SpanExportResult, str]:
         _HELD_BACK.begin()
         try:
-            result = self._export(spans)
+            with strictly():
+                result = self._export(spans)
         finally:
             reason = _HELD_BACK.end()
         return result, reason

@@ -1,14 +1,22 @@
 """Flushes of providers that take no longer than they may."""
 
+import logging
 import queue
 import threading
 from typing import Any, Final
 
-from opentelemetry import trace
-from opentelemetry.trace import ProxyTracerProvider
-
 from huey_otel._forks import in_child
 from huey_otel._guard import guarded
+
+_THREAD: Final = "huey-otel-flush"
+
+
+def _is_heard(record: logging.LogRecord) -> bool:
+    """Not that there is nothing to flush, where the SDK has shut down before us.
+
+    Up to some version (opentelemetry-sdk 1.30 does) it logs that at each such end.
+    """
+    return record.threadName != _THREAD or "Already shutdown" not in str(record.msg)
 
 
 class Flusher:
@@ -22,6 +30,7 @@ class Flusher:
     def __init__(self) -> None:
         self._begin()
         in_child(self._begin)
+        logging.getLogger("opentelemetry.sdk.trace.export").addFilter(_is_heard)
 
     def _begin(self) -> None:
         # By its module: gevent may replace it before this process flushes anything.
@@ -33,21 +42,20 @@ class Flusher:
         """Be ready to flush while the interpreter goes down."""
         if self._prepared is None:
             self._prepared = threading.Thread(
-                target=self._serve, name="huey-otel-flush", daemon=True
+                target=self._serve, name=_THREAD, daemon=True
             )
             self._prepared.start()
 
     def flush(self, provider: object) -> threading.Event:
         """Begin to export what waits in *provider*; the event says when it is out."""
-        if isinstance(provider, ProxyTracerProvider):
-            # The application may have set its own since.
-            provider = trace.get_tracer_provider()
         done = threading.Event()
         if not hasattr(provider, "force_flush"):
             done.set()
             return done
         try:
-            threading.Thread(target=_flush, args=(provider, done), daemon=True).start()
+            threading.Thread(
+                target=_flush, args=(provider, done), name=_THREAD, daemon=True
+            ).start()
         except RuntimeError:
             self._asked.put((provider, done))
         return done

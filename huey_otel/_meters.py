@@ -79,7 +79,8 @@ def resolve(
             warn_once(export.ignored, then="; ignored")
             if export.exporters:
                 _BUILT.provider = _build(export, queue, registry)
-        return _BUILT.provider or metrics.get_meter_provider()
+        with replaced(export.instead):
+            return _BUILT.provider or metrics.get_meter_provider()
 
 
 def _build(
@@ -92,7 +93,8 @@ def _build(
         for name in export.exporters:
             if unread and export.tls and name in (GRPC, HTTP):
                 continue
-            reader = or_else(partial(_reader, name, registry), _not_made(name))
+            asked = export.asked(name)
+            reader = or_else(partial(_reader, name, asked, registry), _not_made(name))
             if reader is not None:
                 readers.append(reader)
         if not readers:
@@ -124,14 +126,16 @@ def _not_made(name: str) -> "Callable[[Exception], MetricReader | None]":
 
 
 @cache
-def _named(name: str) -> Callable[[], Any]:
+def _named(name: str) -> Callable[..., Any]:
     """Load what makes the exporter *name*, or a reader."""
     point = next(iter(entry_points(group=group_of(METRICS), name=name)))
-    loaded: Callable[[], Any] = point.load()
+    loaded: Callable[..., Any] = point.load()
     return loaded
 
 
-def _reader(name: str, registry: "CollectorRegistry") -> "MetricReader":
+def _reader(
+    name: str, asked: dict[str, Any], registry: "CollectorRegistry"
+) -> "MetricReader":
     from opentelemetry.sdk.metrics.export import (
         MetricExportResult,
         MetricReader,
@@ -142,7 +146,7 @@ def _reader(name: str, registry: "CollectorRegistry") -> "MetricReader":
         from huey_otel._prometheus_reader import ReaderOnPage
 
         return ReaderOnPage(registry)
-    made: Any = _named(name)()
+    made: Any = _named(name)(**asked)
     if isinstance(made, MetricReader):
         return made
     here, export = os.getpid(), made.export

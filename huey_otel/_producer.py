@@ -129,7 +129,7 @@ class ProducerCounter:
             self._counter = self._made()
         while self._waiting:
             labels = self._waiting.popleft()
-            if self._gives_way():
+            if self._sharing and self._gives_way():
                 continue
             child = self._children.get(labels)
             if child is None and self._counter is not None:

@@ -7,6 +7,8 @@ from typing import Any
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from prometheus_client import REGISTRY, CollectorRegistry, Metric
 
+from huey_otel import _unclaimed
+
 
 class ReaderOnPage(PrometheusMetricReader):
     """Its metrics are in *registry*, and it listens on no port of its own."""
@@ -16,7 +18,7 @@ class ReaderOnPage(PrometheusMetricReader):
         super().__init__()
         collector = self._collector
         REGISTRY.unregister(collector)
-        registry.register(_InThisProcess(collector))
+        _unclaimed.show(_InThisProcess(collector), registry)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Nothing: what it collects here would be on the next page a second time."""
@@ -29,10 +31,6 @@ class _InThisProcess:
     def __init__(self, collector: Any) -> None:
         self._collector = collector
         self._pid = os.getpid()
-
-    def describe(self) -> list[Metric]:
-        """Nothing is known before there is a provider."""
-        return []
 
     def collect(self) -> Iterator[Metric]:
         """What the reader collects."""

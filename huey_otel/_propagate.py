@@ -8,7 +8,7 @@ from opentelemetry.propagators.composite import CompositePropagator
 
 from huey_otel._failures import class_name, message
 from huey_otel._interrupts import or_else
-from huey_otel._standard import names, replaced, some_of
+from huey_otel._standard import blank, names, replaced, some_of
 
 _VARIABLE: Final = "OTEL_PROPAGATORS"
 _NONE: Final = "none"
@@ -19,7 +19,8 @@ wrong: list[str] = []
 
 
 def _imported() -> ModuleType:
-    from opentelemetry import propagate
+    with replaced(blank()):
+        from opentelemetry import propagate
 
     return propagate
 

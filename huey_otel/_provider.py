@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing import util
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +24,7 @@ from huey_otel._forks import in_child
 from huey_otel._guard import guarded
 from huey_otel._interrupts import or_else
 from huey_otel._log import warn_once
-from huey_otel._standard import replaced
+from huey_otel._standard import TRACER_PROVIDER, Instead, replaced
 from huey_otel._version import version
 
 if TYPE_CHECKING:
@@ -49,21 +49,31 @@ class Provided:
     """A tracer, and what is behind it.
 
     `provider` is flushed at the end; `built` is only there when we built it.
-    `where` says to people where spans go, or why they do not.
+    `where` says to people where spans go, or why they do not; `instead` is what the
+    API is to read when it is asked for the global provider.
     """
 
     tracer: Tracer
     provider: TracerProvider
     where: str
     built: "Built | None" = None
+    instead: Instead = field(default_factory=dict)
 
     @property
     def silent(self) -> bool:
         """Whether there is no provider yet, so that nothing is made of a span."""
+        # `get_tracer_provider` reads the environment each time, on a task's path.
         return (
             type(self.provider) is ProxyTracerProvider
-            and trace.get_tracer_provider() is self.provider
+            and getattr(trace, "_TRACER_PROVIDER", self) is None
         )
+
+    def _current(self) -> TracerProvider:
+        """The global provider, which the application may have set since."""
+        if not self.instead:
+            return trace.get_tracer_provider()
+        with replaced(self.instead):
+            return trace.get_tracer_provider()
 
     def prepare(self) -> None:
         """Be ready to flush whenever this process ends."""
@@ -72,7 +82,8 @@ class Provided:
 
     def flush(self) -> threading.Event:
         """Begin to export what waits; the event says when it is out."""
-        return FLUSHER.flush(self.provider)
+        later = isinstance(self.provider, ProxyTracerProvider)
+        return FLUSHER.flush(self._current() if later else self.provider)
 
     def give_up(self) -> None:
         """The process ends: count as lost what of ours was not exported by now."""
@@ -147,15 +158,24 @@ def resolve(
             # One of the SDK's; another vendor's may not care.
             off = export.disabled and isinstance(applications.tracer, NoOpTracer)
             return replace(applications, where=_DISABLED) if off else applications
-        if export.disabled:
-            return _provided(current, _DISABLED)
-        warn_once(export.ignored, then="; ignored")
-        if not export.exporters:
-            return _provided(current, f"none until {_SET}; {export.why_none}")
-        return or_else(
-            lambda: _build(export, queue, current, at_once=at_once),
-            lambda error: _off(current, f"{class_name(error)}: {message(error)}"),
-        )
+        found = _own(export, queue, current, at_once=at_once)
+        if TRACER_PROVIDER not in export.instead:
+            return found
+        return replace(found, instead={TRACER_PROVIDER: None})
+
+
+def _own(
+    export: Export, queue: str, current: TracerProvider, *, at_once: bool
+) -> Provided:
+    if export.disabled:
+        return _provided(current, _DISABLED)
+    warn_once(export.ignored, then="; ignored")
+    if not export.exporters:
+        return _provided(current, f"none until {_SET}; {export.why_none}")
+    return or_else(
+        lambda: _build(export, queue, current, at_once=at_once),
+        lambda error: _off(current, f"{class_name(error)}: {message(error)}"),
+    )
 
 
 def _provided(

@@ -4,7 +4,10 @@ An application's own spans leave through our exporter too, and OTLP's encoder gi
 up a whole batch for a name that is not UTF-8, or a time before 1970.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -23,6 +26,44 @@ from huey_otel._span_counts import SPANS
 
 _PAST: Final = 2**64
 _NOBODY: Final = Resource({})
+
+
+class UnencodableError(Exception):
+    """An attribute of a span cannot be encoded."""
+
+
+class _Strict(logging.Filter):
+    """Raises where the encoder logs that it leaves an attribute out.
+
+    It logs nothing else, and so an attribute that it can encode costs nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if getattr(self.here, "strict", False):
+            # Without its text, which no log may be able to write.
+            raise UnencodableError("an attribute cannot be encoded")
+        return True
+
+
+_ENCODER: Final = "opentelemetry.exporter.otlp.proto.common._internal"
+_STRICT: Final = _Strict()
+logging.getLogger(_ENCODER).addFilter(_STRICT)
+
+
+@contextmanager
+def strictly() -> Iterator[None]:
+    """On this thread OTLP's encoder raises, and leaves no attribute out."""
+    # Loggers that there are when an application sets up logging are often disabled.
+    logging.getLogger(_ENCODER).disabled = False
+    _STRICT.here.strict = True
+    try:
+        yield
+    finally:
+        _STRICT.here.strict = False
 
 
 def repaired(spans: Sequence[ReadableSpan]) -> list[ReadableSpan] | None:
@@ -49,30 +90,29 @@ def repaired(spans: Sequence[ReadableSpan]) -> list[ReadableSpan] | None:
 
 
 def _why_not(span: ReadableSpan) -> str | None:
-    """The class of what keeps *span* from being encoded, None if nothing does.
-
-    Of an attribute that it cannot encode the encoder makes a line in the log, and
-    goes on without: so it is asked for the rest.
-    """
+    """The class of what keeps *span* from being encoded, None if nothing does."""
 
     def failed(error: Exception) -> str | None:
         return class_name(error)
 
     def tried() -> str | None:
-        encode_spans([_without_attributes(span)])
+        with strictly():
+            encode_spans([_alone(span)])
         return None
 
     return or_else(tried, failed)
 
 
-def _without_attributes(span: ReadableSpan) -> ReadableSpan:
+def _alone(span: ReadableSpan) -> ReadableSpan:
+    """*span* without its resource, which is the same for all."""
     return ReadableSpan(
         name=span.name,
         context=span.context,
         parent=span.parent,
         resource=_NOBODY,
-        events=[Event(one.name, None, one.timestamp) for one in span.events],
-        links=[Link(one.context) for one in span.links],
+        attributes=span.attributes,
+        events=span.events,
+        links=span.links,
         kind=span.kind,
         instrumentation_scope=span.instrumentation_scope,
         status=span.status,

@@ -27,6 +27,7 @@ HTTP: Final = "otlp_proto_http"
 Instead = dict[str, str | None]
 """By name, what a variable is to be while OpenTelemetry reads it; None is unset."""
 
+TRACER_PROVIDER: Final = "OTEL_PYTHON_TRACER_PROVIDER"
 DETECTORS: Final = "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"
 _LARGEST: Final = 2**31 - 1
 """What every queue and every wait of Python's takes."""
@@ -43,8 +44,34 @@ _SAMPLERS: Final = (
     "parentbased_traceidratio",
     "traceidratio",
 )
-_HEADER: Final = re.compile(r"[!#-'*+.0-9A-Z^-z|~-]+")
-_PRINTABLE: Final = re.compile(r"[\t -~]*")
+
+
+class _Header(NamedTuple):
+    """What name and value of a header may be, decoded; *form* says it to people."""
+
+    form: str
+    name: re.Pattern[str]
+    value: re.Pattern[str]
+
+    def accepts(self, item: str) -> bool:
+        name, equals, value = item.partition("=")
+        known = self.name.fullmatch(unquote(name).strip())
+        return bool(equals and known and self.value.fullmatch(unquote(value)))
+
+
+_HEADERS: Final = {
+    GRPC: _Header(
+        "name=value as gRPC takes it, with the value URL-encoded",
+        # The value of a name in -bin would be bytes, which no variable has.
+        re.compile(r"(?!.*-bin$)(?!grpc-)[.0-9a-z_-]+", re.IGNORECASE | re.ASCII),
+        re.compile(r"[ -~]*"),
+    ),
+    HTTP: _Header(
+        "name=value with the value URL-encoded",
+        re.compile(r"[!#-'*+.0-9A-Z^-z|~-]+"),
+        re.compile(r"[\t -~]*"),
+    ),
+}
 
 
 class _Rule(NamedTuple):
@@ -152,8 +179,9 @@ def of_otlp(what: str, signal: str) -> tuple[str, str]:
 class Checked:
     """What is wrong in *env* for *signal* and its *exporters*.
 
-    `ignored` says it to people, without headers or passwords, `instead` to
-    OpenTelemetry.
+    Without *exporters* only what the API itself reads. `ignored` says it to people,
+    without headers or passwords, `instead` to OpenTelemetry. `timeout`
+    is that of OTLP in seconds, None for its default.
     """
 
     def __init__(
@@ -162,6 +190,10 @@ class Checked:
         self._env = env
         self.ignored: list[str] = []
         self.instead: Instead = {}
+        self.timeout: float | None = None
+        self._providers()
+        if not exporters:
+            return
         self._resource()
         self._each({"OTEL_SDK_DISABLED": _BOOLEAN})
         self._each(_OF_SPANS if signal == TRACES else _OF_METRICS)
@@ -203,6 +235,8 @@ class Checked:
         name = "OTEL_RESOURCE_ATTRIBUTES"
         self._items(name, "key=value", lambda item: "=" in item)
         self._named(DETECTORS, "opentelemetry_resource_detector", "*")
+
+    def _providers(self) -> None:
         for signal in ("tracer", "meter"):
             # The API looks for it whenever it is asked for one and has none.
             name = f"OTEL_PYTHON_{signal.upper()}_PROVIDER"
@@ -217,7 +251,7 @@ class Checked:
 
     def _items(self, name: str, form: str, accepts: Callable[[str], bool]) -> None:
         """Without the wrong ones; says which, and nothing of what is in them."""
-        items = self._env.get(name, "").split(",")
+        items = (self.instead.get(name, self._env.get(name)) or "").split(",")
         wrong = [
             str(place)
             for place, item in enumerate(items, 1)
@@ -237,13 +271,22 @@ class Checked:
             self._each({_RETRYABLE: _STATUS_CODES})
         for what, rule in rules.items():
             self._each(dict.fromkeys(of_otlp(what, signal), rule))
+        header = _HEADERS[exporter]
         for name in of_otlp("HEADERS", signal):
-            self._items(name, "name=value with the value URL-encoded", _is_header)
+            self._items(name, header.form, header.accepts)
+        self._timeout(signal)
         if exporter == GRPC:
             for name in of_otlp("COMPRESSION", signal):
                 if self._env.get(name, "").strip().lower() == "none":
                     # What the specification has for it, the exporter raises for.
                     self.instead[name] = None
+
+    def _timeout(self, signal: str) -> None:
+        """Leave it to who makes the exporter: that of 1.30 reads whole seconds only."""
+        for name in reversed(of_otlp("TIMEOUT", signal)):
+            if name in self._env and name not in self.instead:
+                self.timeout = float(self._env[name])
+                self.instead[name] = None
 
 
 def some_of(name: str, raw: str, known: set[str]) -> tuple[str, str | None] | None:
@@ -261,12 +304,6 @@ def some_of(name: str, raw: str, known: set[str]) -> tuple[str, str | None] | No
 def names(group: str) -> set[str]:
     """The names of the entry points of *group*."""
     return {point.name for point in entry_points(group=group)}
-
-
-def _is_header(item: str) -> bool:
-    name, equals, value = item.partition("=")
-    known = _HEADER.fullmatch(unquote(name).strip())
-    return bool(equals and known and _PRINTABLE.fullmatch(unquote(value)))
 
 
 def attributes_in(env: Mapping[str, str]) -> frozenset[str]:
@@ -289,6 +326,45 @@ def files(env: Mapping[str, str], signal: str) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
+def halves(
+    env: Mapping[str, str], signal: str, exporters: Sequence[str]
+) -> dict[str, str]:
+    """By variable, why a certificate or a key of a client is of no use alone.
+
+    gRPC ends the process for it (grpcio 1.85), where it is given a certificate of
+    the server's as well. What HTTP has in its certificate may have a key in it.
+    """
+    certificates, keys, pairs = (
+        of_otlp(what, signal)
+        for what in ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE")
+    )
+    why = {}
+    if GRPC in exporters:
+        for certificate, *pair in zip(certificates, keys, pairs, strict=True):
+            given = [name for name in pair if env.get(name)]
+            if env.get(certificate) and len(given) == 1:
+                (other,) = set(pair).difference(given)
+                why[given[0]] = f"{given[0]}: expected {other} with it"
+    if HTTP in exporters and not any(env.get(name) for name in pairs):
+        for key, other in zip(keys, pairs, strict=True):
+            if env.get(key):
+                why[key] = f"{key}: expected {other} with it"
+    return why
+
+
+def blank() -> Instead:
+    """The standard variables that are set to nothing, to be unset instead.
+
+    The specification says that they are as if unset; some of OpenTelemetry's parts
+    raise for them.
+    """
+    return {
+        name: None
+        for name, value in os.environ.items()
+        if name.startswith("OTEL_") and not value.strip()
+    }
+
+
 def unreadable(given: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Which of those files are not to be read, and why, by variable."""
     return {
@@ -299,13 +375,18 @@ def unreadable(given: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 
 class _Environment:
-    """Held while variables are not what they are."""
+    """Held while variables are not what they are; `before` is what they are."""
 
     def __init__(self) -> None:
-        self.renew()
-        in_child(self.renew)
+        self.before: list[Instead] = []
+        self.lock = threading.RLock()
+        in_child(self._renew)
 
-    def renew(self) -> None:
+    def _renew(self) -> None:
+        # The thread that would put them back may be none of the child's.
+        for before in reversed(self.before):
+            _set(before)
+        self.before.clear()
         self.lock = threading.RLock()
 
 
@@ -320,11 +401,14 @@ def replaced(instead: Mapping[str, str | None]) -> Iterator[None]:
         return
     with _ENVIRONMENT.lock:
         before = {name: os.environ.get(name) for name in instead}
+        _ENVIRONMENT.before.append(before)
         _set(instead)
         try:
             yield
         finally:
             _set(before)
+            if before in _ENVIRONMENT.before:
+                _ENVIRONMENT.before.remove(before)
 
 
 def _set(values: Mapping[str, str | None]) -> None:

@@ -22,6 +22,7 @@ from huey_otel import _exporters, _forks, instrument
 from huey_otel._export import read_export
 from huey_otel._exporters import CountingExporter, CountingProcessor, LateExporter
 from huey_otel._flusher import Flusher
+from huey_otel._forks import COLLECTING
 from huey_otel._losses import Losses
 from huey_otel._resource import ProcessResource
 from huey_otel._span_counts import SPANS, SpanCounts
@@ -364,6 +365,36 @@ def test_a_producer_without_provider_imports_no_sdk_and_starts_no_thread():
 
     where = NONE_YET.format("OTEL_EXPORTER_OTLP_ENDPOINT is not set")
     assert done.stdout.splitlines() == [where, "[]", "[]"]
+
+
+def test_propagators_that_are_set_to_nothing_are_those_by_default():
+    done = run(
+        """
+        from opentelemetry import propagate
+        add()
+        print(sorted(propagate.get_global_textmap().fields))
+        """,
+        OTEL_PROPAGATORS=" ",
+    )
+
+    assert done.stdout == "['baggage', 'traceparent', 'tracestate']\n"
+    assert (done.returncode, "OTEL_PROPAGATORS" in done.stderr) == (0, False)
+
+
+@pytest.mark.parametrize("named", ["", "nope"])
+def test_a_global_provider_that_is_not_to_be_had_costs_nothing(named):
+    done = run(
+        """
+        add()
+        huey.execute(huey.dequeue())
+        print(instrumentation.flush(), dict(instrumentation.dropped))
+        """,
+        OTEL_PYTHON_TRACER_PROVIDER=named,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "True {}\n")
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("OTEL_PYTHON_TRACER_PROVIDER='nope'") == bool(named)
 
 
 @pytest.mark.parametrize(
@@ -793,7 +824,7 @@ def test_a_child_makes_its_own_while_its_parent_is_still_at_it(monkeypatch):
             return Failing()
 
     parent = os.getpid()
-    late = Slow("slow", "", {}, ProcessResource(lambda: Resource({}), frozenset()))
+    late = Slow("slow", {}, "", {}, ProcessResource(lambda: Resource({}), frozenset()))
     making = threading.Thread(target=late.start)
     making.start()
     assert begun.wait(5)
@@ -811,6 +842,32 @@ def test_a_child_makes_its_own_while_its_parent_is_still_at_it(monkeypatch):
     assert (code, made) == (0, [parent])
 
 
+def test_no_fork_waits_for_a_resource_detector():
+    begun, go_on = threading.Event(), threading.Event()
+
+    def find() -> Resource:
+        begun.set()
+        go_on.wait(30)
+        return Resource({})
+
+    class Quick(LateExporter):
+        def _new(self):
+            return Failing()
+
+    late = Quick("quick", {}, "", {}, ProcessResource(find, frozenset()))
+    making = threading.Thread(target=late.start)
+    making.start()
+    assert begun.wait(5)
+
+    free = COLLECTING.take(5)
+    if free:
+        COLLECTING.release()
+    go_on.set()
+    making.join()
+
+    assert free
+
+
 def test_an_exporter_that_could_not_be_made_is_tried_again(losses: Losses, caplog):
     class Away(LateExporter):
         away = True
@@ -822,7 +879,7 @@ def test_an_exporter_that_could_not_be_made_is_tried_again(losses: Losses, caplo
             exporter.fails = False
             return exporter
 
-    late = Away("away", "", {}, ProcessResource(lambda: Resource({}), frozenset()))
+    late = Away("away", {}, "", {}, ProcessResource(lambda: Resource({}), frozenset()))
     counting = CountingExporter(late)
 
     results = [counting.export([SPAN] * 2)]
@@ -851,6 +908,21 @@ def test_a_flush_needs_no_new_thread_once_it_is_prepared(stuck, monkeypatch):
 
     assert done.wait(5)
     assert calls == [provider]
+
+
+def test_that_there_is_nothing_left_to_flush_is_not_logged(caplog):
+    class ShutDown:
+        def force_flush(self) -> None:
+            # As opentelemetry-sdk 1.30 does.
+            sdk.warning("Already shutdown, ignoring call to force_flush().")
+            sdk.warning("something else")
+
+    sdk = logging.getLogger("opentelemetry.sdk.trace.export")
+
+    assert Flusher().flush(ShutDown()).wait(5)
+    sdk.warning("Already shutdown, dropping span.")
+
+    assert caplog.messages == ["something else", "Already shutdown, dropping span."]
 
 
 def test_a_provider_without_flush_has_nothing_to_wait_for():

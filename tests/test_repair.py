@@ -49,12 +49,6 @@ def span(
     return made
 
 
-@pytest.fixture(autouse=True)
-def encoder_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It logs the attributes that it leaves out, and pytest-xdist sends only UTF-8."""
-    monkeypatch.setattr(logging.getLogger(ENCODER), "disabled", True)
-
-
 ENCODER = "opentelemetry.exporter.otlp.proto.common._internal"
 
 Make = Callable[[], ReadableSpan]
@@ -68,6 +62,13 @@ MENDED = [
     ),
     pytest.param(lambda: span("bad", start=-5, end=-1), id="before 1970"),
     pytest.param(lambda: span("bad", end=2**64), id="after 2554"),
+    pytest.param(lambda: span("bad", attributes={"file": ODD}), id="attribute"),
+    pytest.param(lambda: span("bad", attributes={ODD: 1}), id="attribute's name"),
+    pytest.param(lambda: span("bad", attributes={"n": 2**64}), id="large number"),
+    pytest.param(
+        lambda: span("bad", event="odd", event_attributes={"what": ODD}),
+        id="event's attribute",
+    ),
 ]
 
 
@@ -139,6 +140,22 @@ def test_what_is_mended_says_the_same_as_far_as_it_can_be_said(exporter):
     assert [one.attributes for one in arrived.links] == [said]
 
 
+@pytest.mark.parametrize("disabled", [False, True])
+def test_an_odd_attribute_of_a_good_span_arrives_mended_and_is_not_logged(
+    exporter, losses: Losses, caplog, monkeypatch, disabled
+):
+    exports, receiver = exporter
+    # As `logging.config` leaves loggers that it does not know.
+    monkeypatch.setattr(logging.getLogger(ENCODER), "disabled", disabled)
+
+    exports.export([span(attributes={"file": "caf\udce9", "n": 2**64, "size": 3})])
+
+    (arrived,) = receiver.spans
+    assert arrived.attributes == {"file": "caf\\udce9", "size": 3}
+    assert losses.counts() == {}
+    assert [one for one in caplog.records if one.name == ENCODER] == []
+
+
 def test_a_span_that_cannot_be_mended_is_lost_alone(exporter, counts, losses: Losses):
     exports, receiver = exporter
     bad = span("bad")
@@ -173,7 +190,7 @@ def test_spans_that_cannot_be_mended_are_logged_once_a_streak(
 
 
 def test_a_batch_that_can_be_encoded_has_nothing_to_repair():
-    assert repaired([span(), span("ü", attributes={"odd": ODD})]) is None
+    assert repaired([span(), span("ü", attributes={"good": "ü"})]) is None
 
 
 def test_a_collector_that_is_away_is_no_matter_of_repair(losses: Losses, monkeypatch):

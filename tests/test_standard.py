@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from huey_otel._export import read_export
 from huey_otel._standard import replaced, unreadable
 from runtime.demo import otlp
 from tests.support import ROOT, bare_environment
+from tests.support_forks import fork
 
 HTTP = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://tempo:4318"}
 GRPC = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://tempo:4317"}
@@ -81,7 +83,6 @@ def test_a_value_that_is_refused_is_named_and_unset(place, name, value, accepted
     [
         {"OTEL_BSP_MAX_QUEUE_SIZE": "600", BATCH: "600"},
         {"OTEL_SPAN_EVENT_COUNT_LIMIT": "0"},
-        {"OTEL_EXPORTER_OTLP_TIMEOUT": "0.5"},
         {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20x, b=c=d,"},
         {"OTEL_TRACES_SAMPLER": "TraceIdRatio", "OTEL_TRACES_SAMPLER_ARG": "1e-3"},
         {"OTEL_TRACES_SAMPLER_ARG": "not read"},
@@ -96,6 +97,137 @@ def test_what_is_accepted_stays(place, given):
     export = read_export({**place, **given})
 
     assert (export.ignored, export.instead) == ((), {})
+
+
+@pytest.mark.parametrize("place", [HTTP, GRPC], ids=["HTTP", "gRPC"])
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ({"OTEL_EXPORTER_OTLP_TIMEOUT": "0.5"}, 0.5),
+        ({"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "1e3"}, 1000.0),
+        (
+            {
+                "OTEL_EXPORTER_OTLP_TIMEOUT": "9",
+                "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "2.5",
+            },
+            2.5,
+        ),
+    ],
+    ids=["both signals", "traces", "traces first"],
+)
+def test_a_timeout_is_an_argument_of_the_exporter(place, given, seconds):
+    export = read_export({**place, **given})
+
+    assert (export.ignored, export.instead) == ((), dict.fromkeys(given))
+    (exporter,) = export.exporters
+    assert export.asked(exporter) == {"timeout": seconds}
+    assert export.asked("console") == {}
+
+
+@pytest.mark.parametrize("place", [{}, HTTP, GRPC], ids=["off", "HTTP", "gRPC"])
+def test_a_variable_that_is_empty_is_unset(monkeypatch, place):
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "")
+    monkeypatch.setenv("OTEL_PYTHON_TRACER_PROVIDER", " ")
+
+    export = read_export(place)
+
+    assert export.ignored == ()
+    assert export.instead == {
+        "OTEL_BSP_SCHEDULE_DELAY": None,
+        "OTEL_PYTHON_TRACER_PROVIDER": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "item",
+    ["x-bin=a", "X-Bin=a", "x!y=a", "a=b%09c", "grpc-timeout=a"],
+)
+def test_a_header_that_grpc_refuses_is_left_out(item):
+    name = "OTEL_EXPORTER_OTLP_HEADERS"
+    env = {name: f"a=1,{item}"}
+
+    assert read_export({**GRPC, **env}).instead == {name: "a=1"}
+    assert read_export({**HTTP, **env}).instead == {}
+
+
+def test_a_header_for_both_protocols_is_as_both_take_it():
+    name = "OTEL_EXPORTER_OTLP_HEADERS"
+    both = {"OTEL_TRACES_EXPORTER": "otlp_proto_http,otlp_proto_grpc"}
+
+    export = read_export({**HTTP, **both, name: "x-bin=a,b=%0A,c=2"})
+
+    assert export.instead == {name: "c=2"}
+
+
+OF_BOTH, OF_TRACES = "OTEL_EXPORTER_OTLP_", "OTEL_EXPORTER_OTLP_TRACES_"
+
+
+@pytest.mark.parametrize(
+    ("place", "given", "expected"),
+    [
+        (GRPC, (OF_BOTH + "CERTIFICATE", OF_BOTH + "CLIENT_KEY"), "CLIENT_CERTIFICATE"),
+        (GRPC, (OF_BOTH + "CERTIFICATE", OF_BOTH + "CLIENT_CERTIFICATE"), "CLIENT_KEY"),
+        (
+            GRPC,
+            (
+                OF_TRACES + "CERTIFICATE",
+                OF_BOTH + "CLIENT_KEY",
+                OF_TRACES + "CLIENT_CERTIFICATE",
+            ),
+            "CLIENT_KEY",
+        ),
+        (HTTP, (OF_BOTH + "CLIENT_KEY",), "CLIENT_CERTIFICATE"),
+    ],
+    ids=["key", "certificate", "certificate of traces", "key over HTTP"],
+)
+def test_half_of_a_pair_for_tls_is_no_use_and_names_the_other(place, given, expected):
+    export = read_export({**place, **dict.fromkeys(given, __file__)})
+
+    half = given[-1]
+    other = half.rpartition("CLIENT_")[0] + expected
+    assert export.unread() == {half: f"{half}: expected {other} with it"}
+
+
+@pytest.mark.parametrize(
+    ("place", "given"),
+    [
+        (GRPC, ("CERTIFICATE",)),
+        (GRPC, ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE")),
+        # Without that of a server gRPC asks for no other file.
+        (GRPC, ("CLIENT_KEY",)),
+        # One file may have both.
+        (HTTP, ("CERTIFICATE", "CLIENT_CERTIFICATE")),
+    ],
+    ids=str,
+)
+def test_what_no_exporter_misses_is_no_half(place, given):
+    files = {OF_BOTH + name: __file__ for name in given}
+
+    assert read_export({**place, **files}).unread() == {}
+
+
+def test_a_child_has_what_was_set_before_it_was_replaced(monkeypatch):
+    monkeypatch.setenv("HUEY_OTEL_TESTS", "set")
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with replaced({"HUEY_OTEL_TESTS": "replaced"}):
+            begun.set()
+            go_on.wait(30)
+
+    holding = threading.Thread(target=hold)
+    holding.start()
+    assert begun.wait(5)
+
+    def check() -> None:
+        if os.environ.get("HUEY_OTEL_TESTS") != "set":
+            os._exit(9)
+
+    code = fork(check).join()
+    go_on.set()
+    holding.join()
+
+    assert (code, os.environ["HUEY_OTEL_TESTS"]) == (0, "set")
 
 
 @pytest.mark.parametrize(
