@@ -11,6 +11,7 @@ from huey_otel import _names as n
 from huey_otel._carrier import Carrier, decode
 from huey_otel._failures import class_name
 from huey_otel._losses import LOSSES
+from huey_otel._redaction import said
 
 T = TypeVar("T")
 
@@ -62,7 +63,7 @@ def contents(queue: str, storage: Any, meaning: Meaning) -> Contents:
             if vital and not _is_refusal(error):
                 raise
             why = f"the storage of {queue!r} does not tell its {what}"
-            why = f"{why}: {class_name(error)}: {error}"
+            why = f"{why}: {class_name(error)}: {said(error)}"
             LOSSES.count_streak(n.LOSS_GAUGES, streak=streak, why=why)
             return None
         LOSSES.recovered(streak)

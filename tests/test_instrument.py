@@ -564,7 +564,7 @@ def test_without_a_redis_the_storage_says_what_to_pass(huey):
         with pytest.raises(ConfigurationError) as refusal:
             listen()
         assert str(refusal.value) == (
-            "MemoryStorage has no Redis that carries events: pass"
+            "no Redis carries the events of MemoryStorage: pass"
             " events=RedisEventEmitter(url=...) to instrument(), or set"
             " HUEY_OTEL_EVENTS=redis://..."
         )
