@@ -128,6 +128,9 @@ class Connections:
                 state[name] = threading.RLock()
         for name in ("_available_connections", "_in_use_connections", "_connections"):
             state.pop(name, None)
+        for name in ("get_connection", "release"):
+            # Those that somebody wrapped for a while are the other pool's.
+            state.pop(name, None)
         for name in _OF_REDIS_8:
             if name in state:
                 state[name] = None

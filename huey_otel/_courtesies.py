@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 TIMEOUT: Final = 2.0
 """Seconds that an answer may take."""
 
-_AGAIN: Final = 600.0
+_AGAIN: Final = 3_600.0
 """Seconds after which a command is offered again that was taken ill.
 
 A server that hung at the first command looks like a proxy that swallows it.
@@ -23,17 +23,15 @@ A server that hung at the first command looks like a proxy that swallows it.
 class Courtesies:
     """What one Redis makes of the courtesies it is offered.
 
-    One that breaks the connection, or is not answered, is not offered for ten
-    minutes. But one that was answered before is not to blame: the server is away.
+    One that breaks the connection, or is not answered, is not offered for an
+    hour. But one that was answered before is not to blame: the server is away.
     """
 
     def __init__(self) -> None:
         self._answered: set[str] = set()
         self._ill: dict[str, float] = {}
 
-    def offer(
-        self, connection: "AbstractConnection", *command: str | int | bytes
-    ) -> Any:
+    def offer(self, connection: "AbstractConnection", *command: str | int) -> Any:
         """The answer to *command*, None if refused; may make *connection* again."""
 
         def renew() -> None:
@@ -42,7 +40,7 @@ class Courtesies:
 
         return self._offered(command, lambda: _ask(connection, *command), renew)
 
-    def offer_by(self, client: Any, *command: str | int | bytes) -> Any:
+    def offer_by(self, client: Any, *command: str | int) -> Any:
         """The same over *client*, which makes its connections again itself."""
         return self._offered(
             command, lambda: client.execute_command(*command), lambda: None
@@ -54,7 +52,7 @@ class Courtesies:
 
     def _offered(
         self,
-        command: tuple[str | int | bytes, ...],
+        command: tuple[str | int, ...],
         ask: Callable[[], Any],
         renew: Callable[[], None],
     ) -> Any:
@@ -84,7 +82,7 @@ class Courtesies:
         return answer
 
 
-def _ask(connection: "AbstractConnection", *command: str | int | bytes) -> Any:
+def _ask(connection: "AbstractConnection", *command: str | int) -> Any:
     """The answer to *command*; a subscription's connection has no timeout itself."""
     from redis.exceptions import TimeoutError as NoAnswerError
 

@@ -23,11 +23,8 @@ class Link:
         self._begin = b""
         self._refusal: type[Exception] = Exception
 
-    def open(self) -> bool:
-        """Connect and see that the server answers; RefusedError if it refuses.
-
-        False where it is not to be seen, as a proxy takes a PING ill.
-        """
+    def open(self) -> None:
+        """Connect and see that the server answers; RefusedError if it refuses."""
         from redis import exceptions
 
         self._refusal = exceptions.ResponseError
@@ -41,7 +38,6 @@ class Link:
         except BaseException:
             self.close()
             raise
-        return self._courtesies.takes("PING")
 
     def ask(self, *command: str) -> Any:
         """The answer to a *command*, while no other is awaited; None if refused."""

@@ -110,7 +110,7 @@ class Subscription(PubSub):
                 if server:
                     return master and server != self._server
             if self._is_told_numbers:
-                found = offer(beside, "PUBSUB", "NUMSUB", channel)
+                found = offer(beside, "PUBSUB", "NUMSUB", channel.decode())
                 self._is_told_numbers = isinstance(found, list)
                 return self._is_told_numbers and found[-1] == 0
         except (RedisError, OSError):
