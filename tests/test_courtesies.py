@@ -229,9 +229,11 @@ class Tickets(CredentialProvider):
 
     def __init__(self) -> None:
         self.away = False
+        self.asked_by: set[str] = set()
 
     def get_credentials(self) -> tuple[str, str]:
         if self.away:
+            self.asked_by.add(threading.current_thread().name)
             raise RuntimeError("no tickets today")
         return "default", "any"
 
@@ -255,7 +257,8 @@ def test_a_provider_of_credentials_that_raises_is_waited_for(
     instrumentation = instrument(huey, metrics_port=None)
     add = huey.task(name="add")(lambda: None)
     heard: list[Any] = []
-    listener = EventListener(*huey.storage._huey_otel_events)
+    emitter, channel = huey.storage._huey_otel_events
+    listener = EventListener(emitter, channel)
     thread = threading.Thread(target=lambda: heard.extend(listener), daemon=True)
     thread.start()
 
@@ -272,7 +275,7 @@ def test_a_provider_of_credentials_that_raises_is_waited_for(
         if client["name"] == "huey-otel" or int(client["sub"]):
             admin.client_kill_filter(_id=client["id"])
     run()
-    wait_until(lambda: len(lines(caplog)) == 2)
+    wait_until(lambda: tickets.asked_by >= {"huey-otel-feed", thread.name})
     tickets.away = False
     wait_until(lambda: admin.pubsub_numsub("myapp") == [(b"myapp", 1)])
     assert instrumentation.flush(20.0)
@@ -284,9 +287,13 @@ def test_a_provider_of_credentials_that_raises_is_waited_for(
     instrumentation.uninstrument()
     pool.disconnect()
     admin.close()
+    (line,) = [one for one in messages(caplog) if "is away" in one]
+    assert line == (
+        f"{emitter.address} is away: RuntimeError: no tickets today;"
+        " events wait for it (nothing is lost so far)"
+    )
     assert losses.counts() == {}
 
 
-def lines(caplog: Any) -> list[str]:
-    said = [entry.getMessage() for entry in caplog.records]
-    return [line for line in said if "RuntimeError: no tickets today" in line]
+def messages(caplog: Any) -> list[str]:
+    return [entry.getMessage() for entry in caplog.records]
