@@ -29,5 +29,11 @@ def checked_channel(channel: object) -> str:
     return channel
 
 
-def _sendable(name: str) -> str:
-    return _sayable.text(name) or "huey"
+def _sendable(name: object) -> str:
+    """*name* as a text that is not empty; huey takes any object for one."""
+    if isinstance(name, bytes):
+        name = name.decode(errors="backslashreplace")
+    if not isinstance(name, str):
+        return _sayable.name(name) or "huey"
+    # One of a class of its own, as of an enum, writes itself as it likes.
+    return _sayable.text(str.__str__(name)) or "huey"

@@ -6,18 +6,20 @@ socket. None is ever taken from the pool itself.
 """
 
 import copy
+import functools
 import inspect
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from huey_otel import _names as n
+from huey_otel._courtesies import TIMEOUT, Courtesies
+from huey_otel._failures import class_name, message
+from huey_otel._interrupts import is_the_applications
 
 if TYPE_CHECKING:
     from redis import ConnectionPool, Redis
     from redis.connection import AbstractConnection
-
-_TIMEOUT: Final = 2.0
 
 # redis-py 8 puts what belongs to its pool among the settings of a connection.
 _THE_POOLS_OWN: Final = ("maint_notifications_", "oss_cluster_", "orig_", "himport_")
@@ -32,19 +34,8 @@ def is_pool(thing: object) -> bool:
     """Whether *thing* is a connection pool, of redis-py or made like it."""
     if not all(hasattr(thing, name) for name in _OF_A_POOL):
         return False
-    connect = getattr(thing.connection_class, "connect", None)  # type: ignore[attr-defined]
-    return not inspect.iscoroutinefunction(connect)
-
-
-def offer(connection: "AbstractConnection", *command: str | int) -> Any:
-    """The answer to a *command* that a server need not know or allow, else None."""
-    from redis.exceptions import ResponseError
-
-    connection.send_command(*command, check_health=False)
-    try:
-        return connection.read_response()
-    except ResponseError:
-        return None
+    connect = getattr(_kind_of(thing), "connect", None)
+    return _is_of_redis_py(thing) and not inspect.iscoroutinefunction(connect)
 
 
 class Connections:
@@ -52,7 +43,8 @@ class Connections:
 
     def __init__(self, pool: "ConnectionPool") -> None:
         self._pool = pool
-        # What a server does not take once, it is not offered again.
+        self.courtesies = Courtesies()
+        # A server that refuses to call us by our name once, is not asked again.
         self._named = True
 
     @property
@@ -61,7 +53,7 @@ class Connections:
         settings = self._pool.connection_kwargs
         if settings.get("path"):
             return f"unix://{settings['path']}"
-        kinds = inspect.getmro(cast("type", self._pool.connection_class))
+        kinds = getattr(_kind_of(self._pool), "__mro__", ())
         scheme = "rediss" if "SSLConnection" in (k.__name__ for k in kinds) else "redis"
         service = getattr(self._pool, "service_name", None)
         if service and not settings.get("host"):
@@ -95,31 +87,35 @@ class Connections:
         return cast("AbstractConnection", made)
 
     def to_ask(self, client: "Redis | None" = None) -> "Redis":
-        """A copy of *client*, or a plain one, that gives up after 2 s."""
+        """A copy of *client*, or a plain one, that gives up after 2 s.
+
+        A client that is more than a Redis, as one that wraps another, is not copied.
+        """
         from redis import Redis
 
         def tuned(connection: Any) -> None:
             self._tuned(connection, database_matters=True)
 
         pool = self._copied(self._hasty(), tuned)
-        if client is None:
+        if client is None or not _can_be_copied(client):
             return Redis(connection_pool=pool)
         # One of a class of its own may see keys under other names.
         asking = copy.copy(client)
         asking.connection_pool, asking.connection = pool, None
         return asking
 
-    def to_listen(self, met: Met) -> "ConnectionPool":
-        """A pool for a subscription, which is silent for hours and has its patience.
+    def to_listen(self, met: Met, *, hasty: bool = False) -> "ConnectionPool":
+        """A pool for a subscription, which is silent for hours.
 
-        *met* is called with each connection before it subscribes.
+        Its patience is the application's, or where *hasty* one try of 2 s. *met* is
+        called with each connection before it subscribes.
         """
-        settings = self._for_events(self._settings())
+        settings = self._for_events(self._hasty() if hasty else self._settings())
         # redis-py's check is a PING, which not every server knows.
         settings["health_check_interval"] = 0
 
         def tuned(connection: Any) -> None:
-            _after_handshake(connection, met, name=connection.client_name)
+            self._after_handshake(connection, met, name=connection.client_name)
             _read_for_subscriptions(connection)
 
         return self._copied(settings, tuned)
@@ -132,8 +128,10 @@ class Connections:
         made_by = pool.connection_class
 
         def connection_class(**settings: Any) -> Any:
-            connection = made_by(**settings)
+            connection = _or_away(lambda: made_by(**settings))
             tuned(connection)
+            connect = connection.connect
+            connection.connect = lambda: _or_away(connect)
             return connection
 
         own = copy.copy(pool)
@@ -142,6 +140,9 @@ class Connections:
             if name in state:
                 state[name] = threading.RLock()
         for name in ("_available_connections", "_in_use_connections", "_connections"):
+            state.pop(name, None)
+        for name in ("get_connection", "release"):
+            # Those that somebody wrapped for a while are the other pool's.
             state.pop(name, None)
         for name in _OF_REDIS_8:
             if name in state:
@@ -155,8 +156,8 @@ class Connections:
 
     def _tuned(self, connection: Any, *, database_matters: bool = False) -> None:
         # redis-py 5.0 drops the timeout of a unix socket on its way.
-        connection.socket_timeout = _TIMEOUT
-        _after_handshake(
+        connection.socket_timeout = TIMEOUT
+        self._after_handshake(
             connection,
             self._introduce,
             name=None,
@@ -165,23 +166,43 @@ class Connections:
 
     def _introduce(self, connection: "AbstractConnection") -> None:
         """Tell *connection*'s server whose it is, if it takes that."""
-        from redis.exceptions import ConnectionError as BrokenError
+        if self._named and self.courtesies.takes("CLIENT"):
+            name = ("CLIENT", "SETNAME", n.REDIS_CLIENT_NAME)
+            self._named = self.courtesies.offer(connection, *name) is not None
 
-        if not self._named:
-            return
-        try:
-            self._named = (
-                offer(connection, "CLIENT", "SETNAME", n.REDIS_CLIENT_NAME) is not None
-            )
-        except BrokenError:
-            # Some proxies hang up on what they do not know.
-            connection.disconnect()
-            self._named = False
-            try:
-                connection.connect()
-            except BaseException:
-                self._named = True
-                raise
+    def _after_handshake(
+        self,
+        connection: Any,
+        met: Met,
+        *,
+        name: str | None,
+        database_matters: bool = False,
+    ) -> None:
+        """Have *connection* do without what its server does not take, then call *met*.
+
+        redis-py ends a handshake in which CLIENT SETNAME or SELECT is refused. Pub/sub
+        knows no databases, so only where *database_matters* a refusal of it counts.
+        """
+        theirs = connection.redis_connect_func
+        database = connection.db
+        connection.client_name = None
+        if not (database_matters and int(database or 0)):
+            connection.db = 0
+
+        def connected(connection: Any) -> None:
+            if theirs is not None:
+                theirs(connection)
+            else:
+                # redis-py 8 itself calls the first, and classes of others have none.
+                shake = getattr(connection, "on_connect_check_health", None)
+                (shake or connection.on_connect)()
+            if database and not connection.db:
+                self.courtesies.offer(connection, "SELECT", database)
+            if name:
+                self.courtesies.offer(connection, "CLIENT", "SETNAME", name)
+            met(connection)
+
+        connection.redis_connect_func = connected
 
     def _hasty(self) -> dict[str, Any]:
         from redis.backoff import NoBackoff
@@ -189,8 +210,8 @@ class Connections:
 
         settings = self._settings()
         settings.update(
-            socket_timeout=_TIMEOUT,
-            socket_connect_timeout=_TIMEOUT,
+            socket_timeout=TIMEOUT,
+            socket_connect_timeout=TIMEOUT,
             retry=Retry(NoBackoff(), 0),
             retry_on_error=[],
             health_check_interval=0,
@@ -234,34 +255,59 @@ _OF_REDIS_8: Final = (
 )
 
 
-def _after_handshake(
-    connection: Any, met: Met, *, name: str | None, database_matters: bool = False
-) -> None:
-    """Have *connection* do without what its server does not take, then call *met*.
+def _or_away(make: Callable[[], Any]) -> Any:
+    """What *make* returns; a ConnectionError where code of others raises what it likes.
 
-    redis-py ends a handshake in which CLIENT SETNAME or SELECT is refused. Pub/sub
-    knows no databases, so only where *database_matters* a refusal of it counts.
+    A provider of credentials, say, that has none now: those who wait for a server
+    that is away, wait for that.
     """
-    theirs = connection.redis_connect_func
-    database = connection.db
-    connection.client_name = None
-    if not (database_matters and int(database or 0)):
-        connection.db = 0
+    from redis.exceptions import ConnectionError as BrokenError
+    from redis.exceptions import RedisError
 
-    def connected(connection: Any) -> None:
-        if theirs is not None:
-            theirs(connection)
-        else:
-            # redis-py 8 itself calls the second, and the classes of others have none.
-            shake = getattr(connection, "on_connect_check_health", None)
-            (shake or connection.on_connect)()
-        if database and not connection.db:
-            offer(connection, "SELECT", database)
-        if name:
-            offer(connection, "CLIENT", "SETNAME", name)
-        met(connection)
+    try:
+        return make()
+    except (RedisError, OSError):
+        raise
+    except Exception as error:
+        if is_the_applications(error):
+            raise
+        raise BrokenError(f"{class_name(error)}: {message(error)}") from error
 
-    connection.redis_connect_func = connected
+
+def _kind_of(pool: Any) -> Any:
+    """The class of the connections of *pool*, or the factory that hides it."""
+    made_by = pool.connection_class
+    while isinstance(made_by, functools.partial):
+        made_by = made_by.func
+    return made_by
+
+
+def _is_of_redis_py(pool: Any) -> bool:
+    """Whether *pool* or its connections are redis-py's, also by inheritance.
+
+    Those of a fork of it, as valkey-py, raise exceptions that nobody here knows.
+    """
+    kinds = (type(pool), _kind_of(pool))
+    return any(
+        base.__module__.partition(".")[0] == "redis"
+        for kind in kinds
+        for base in getattr(kind, "__mro__", ())
+    )
+
+
+def _can_be_copied(client: object) -> bool:
+    """Whether a copy of *client* has attributes of its own, and asks by them."""
+    from redis import Redis
+
+    kind = type(client)
+    return (
+        issubclass(kind, Redis)
+        and kind.__setattr__ is object.__setattr__
+        and kind.__getattribute__ is object.__getattribute__
+        and "connection_pool" in vars(client)
+        and not hasattr(kind, "connection_pool")
+        and not any(isinstance(value, Redis) for value in vars(client).values())
+    )
 
 
 def _read_for_subscriptions(connection: Any) -> None:

@@ -62,7 +62,7 @@ class Destinations:
             return "off, events=None"
         if self._out_of_reach:
             return (
-                "off, redis-py cannot connect as the queue does:"
+                "off, how the queue reaches its Redis cannot be taken over:"
                 " pass events=RedisEventEmitter(url=...)"
             )
         return "off, the queue has no Redis; events= or HUEY_OTEL_EVENTS names one"

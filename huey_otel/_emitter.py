@@ -40,11 +40,9 @@ class RedisEventEmitter:
         if url is not None:
             pool = _pool_of_url(url)
         elif client is not None:
-            pool = _pool_of(client, "connection_pool", f"client={shown(client)}")
+            pool = _checked(getattr(client, "connection_pool", None), client=client)
         else:
-            pool = _checked(
-                connection_pool, f"connection_pool={shown(connection_pool)}"
-            )
+            pool = _checked(connection_pool, connection_pool=connection_pool)
         self.connections = Connections(pool)
 
     @property
@@ -95,14 +93,12 @@ def _reason(error: Exception, url: str) -> str:
     return f" ({error})"
 
 
-def _pool_of(thing: object, attribute: str, shown: str) -> "ConnectionPool":
-    return _checked(getattr(thing, attribute, None), shown)
-
-
-def _checked(pool: Any, shown: str) -> "ConnectionPool":
+def _checked(pool: Any, **given: object) -> "ConnectionPool":
     if not is_pool(pool):
+        # Only now: not every pool that works can be shown.
+        ((name, value),) = given.items()
         raise TypeError(
-            f"{shown}: expected redis.Redis for client=,"
+            f"{name}={shown(value)}: expected redis.Redis for client=,"
             " redis.ConnectionPool for connection_pool="
         )
     return pool  # type: ignore[no-any-return]  # known by its attributes, of any package

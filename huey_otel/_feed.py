@@ -15,6 +15,7 @@ from huey_otel._link import Link, RefusedError
 from huey_otel._losses import LOSSES
 from huey_otel._outbox import Outbox
 from huey_otel._records import Key, Record, Source, Sum
+from huey_otel._redaction import said
 from huey_otel._spelling import spell
 from huey_otel._watch import Watch
 from huey_otel.mapping import TABLE, Published
@@ -133,10 +134,10 @@ class Feed:
         try:
             self._publish()
         except RefusedError as refusal:
-            self._give_up(n.LOSS_FEED_REFUSED, f"refuses events: {refusal}")
+            self._give_up(n.LOSS_FEED_REFUSED, f"refuses events: {said(refusal)}")
             return _REFUSED_PAUSE
         except (RedisError, OSError) as error:
-            self._give_up(n.LOSS_FEED_UNCONFIRMED, f"is away: {error}")
+            self._give_up(n.LOSS_FEED_UNCONFIRMED, f"is away: {said(error)}")
             return min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE)
         return 0.0
 
@@ -228,7 +229,7 @@ class Feed:
         try:
             second.open()
         except (RefusedError, RedisError, OSError) as error:
-            self._away(f"does not answer: {error}")
+            self._away(f"does not answer: {said(error)}")
             return None
         second.close()
         if silent.stale():
@@ -251,7 +252,10 @@ class Feed:
     def _away(
         self, what: str, reason: str = n.LOSS_FEED_UNCONFIRMED, lost: int = 0
     ) -> None:
-        why = f"{self._emitter.address} {what}; events wait for it"
+        then = "events wait for it"
+        if lost:
+            then = "new events wait, and what it was sent and did not confirm is lost"
+        why = f"{self._emitter.address} {what}; {then}"
         LOSSES.count(reason, lost, streak=self._streak, why=why)
 
     def _hang_up(self) -> None:

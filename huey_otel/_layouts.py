@@ -131,14 +131,18 @@ def _scripted(
     client: Any, script: str, key: Any, *arguments: int, plainly: Callable[[], Any]
 ) -> Any:
     """What *script* returns, or the same from *plainly* where none is run."""
-    from redis.exceptions import ResponseError
+    from redis import exceptions
 
     if client not in _SCRIPTLESS:
         try:
             return client.eval(script, 1, key, *arguments)
-        except ResponseError:
+        except (
+            *(exceptions.ResponseError, exceptions.ConnectionError),
+            *(exceptions.TimeoutError, OSError),
+        ):
+            # Some proxies hang up on a script, or never answer.
             answer = plainly()
-            # Only now: had the commands themselves been refused, so would these be.
+            # Only now: were Redis away, or refused all, so would it these.
             _SCRIPTLESS.add(client)
             return answer
     return plainly()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from huey_otel._connections import Connections, offer
+from huey_otel._connections import Connections
 
 _NO_PAYLOAD: Final = b"$0\r\n\r\n"
 
@@ -17,6 +17,7 @@ class Link:
 
     def __init__(self, connections: Connections) -> None:
         self._connection = connections.to_publish()
+        self._courtesies = connections.courtesies
         self.unanswered = 0
         self._channel: str | None = None
         self._begin = b""
@@ -30,7 +31,7 @@ class Link:
         try:
             self._connection.connect()
             # A refusal is an answer as well.
-            offer(self._connection, "PING")
+            self._courtesies.offer(self._connection, "PING")
         except (exceptions.AuthenticationError, exceptions.ResponseError) as error:
             self.close()
             raise RefusedError(str(error)) from error
@@ -40,7 +41,7 @@ class Link:
 
     def ask(self, *command: str) -> Any:
         """The answer to a *command*, while no other is awaited; None if refused."""
-        return offer(self._connection, *command)
+        return self._courtesies.offer(self._connection, *command)
 
     def stale(self) -> bool:
         """True when the server has closed it, or sent what nobody asked for."""
@@ -61,7 +62,10 @@ class Link:
         return self._begin
 
     def answer(self, timeout: float) -> int | Exception | None:
-        """The next answer: how many heard it, a refusal, or None after *timeout*."""
+        """The next answer: how many heard it, a refusal, or None after *timeout*.
+
+        A proxy may answer without a number: then somebody may have heard it.
+        """
         if not self._connection.can_read(timeout=timeout):
             return None
         try:
@@ -70,7 +74,7 @@ class Link:
             self.unanswered -= 1
             return error
         self.unanswered -= 1
-        return int(answer)
+        return answer if isinstance(answer, int) else 1
 
     def close(self) -> None:
         """Close it; in a forked child without a word to the server."""

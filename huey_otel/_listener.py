@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from huey_otel._channels import checked_channel
 from huey_otel._emitter import RedisEventEmitter
 from huey_otel._log import warn
-from huey_otel._redaction import shown
+from huey_otel._redaction import said, shown
 from huey_otel.events import Event
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ class EventListener:
 
     *url_or_client* is a Redis URL, a `redis.Redis` or a `RedisEventEmitter`,
     *channel* what huey made of the queue's name. Subscribes when it is made, so
-    what is published from then on is seen. Waits for Redis when it is away, follows
+    what is published from then on is seen; where Redis does not answer, that takes
+    some seconds, and iterating tries again. Waits for Redis when it is away, follows
     a name that leads to another master, and subscribes again; what was published
     meanwhile is gone, as always with pub/sub. `skipped` counts
     messages that are not events. Iteration ends with `close`, from any thread.
@@ -117,7 +118,7 @@ class EventListener:
 
         subscription = None
         try:
-            subscription = Subscription(self._connections, self.channel)
+            subscription = Subscription(self._connections, self.channel, hasty=True)
             if subscription.get_message(timeout=_ANSWERS) is None:
                 raise OSError("no answer")
         except (RedisError, OSError, ValueError) as error:
@@ -137,7 +138,7 @@ class EventListener:
         self._away = True
         warn(
             "no events can be heard on %r at %s, trying again: %s",
-            *(self.channel, self._address, error),
+            *(self.channel, self._address, said(error)),
         )
 
     def _unsubscribe(self) -> None:

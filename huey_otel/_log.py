@@ -9,8 +9,9 @@ from weakref import WeakSet
 
 from huey_otel import _names as n
 from huey_otel import _sayable
-from huey_otel._failures import class_name, message
+from huey_otel._failures import class_name
 from huey_otel._interrupts import is_the_applications, or_else
+from huey_otel._redaction import said
 
 logger = logging.getLogger(n.LOGGER)
 
@@ -22,7 +23,7 @@ at work its class and the lines that it came through, for the whole process."""
 def described(error: BaseException) -> str:
     """The class of *error*, and what it says unless that is withheld."""
     kind = class_name(error)
-    return kind if RETICENT else f"{kind}: {message(error)}"
+    return kind if RETICENT else f"{kind}: {said(error)}"
 
 
 def warn(text: str, *values: object, error: bool = False) -> bool:
@@ -57,8 +58,8 @@ def _trace() -> str | None:
         whole = "".join(["Traceback (most recent call last):\n", *lines])
         return _sayable.text(whole + class_name(error))
     whole = "".join(traceback.format_exception(error)).rstrip()
-    said = _sayable.text(whole)
-    return None if said is whole else said
+    mended = _sayable.text(whole)
+    return None if mended is whole else mended
 
 
 def warn_once(problems: Iterable[str], *, then: str = "") -> None:

@@ -4,6 +4,7 @@ import copy
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from huey.storage import BaseSqlStorage
@@ -11,10 +12,12 @@ from opentelemetry import context as contexts
 
 from huey_otel import _names as n
 from huey_otel._contents import Contents, Meaning, contents
+from huey_otel._courtesies import Courtesies
 from huey_otel._emitter import of_storage
+from huey_otel._interrupts import or_else
 from huey_otel._log import described
 from huey_otel._losses import LOSSES
-from huey_otel._watch import Watch
+from huey_otel._watch import Ask, Watch
 
 _PATIENCE: Final = 1.0
 """Seconds that a scrape waits for a storage."""
@@ -44,6 +47,7 @@ class Inquirer:
         self._meaning = meaning
         self._known: Any = None
         self._own: Any = None
+        self._courtesies: Courtesies | None = None
         self._watch: Watch | None = None
         self.begin_anew()
 
@@ -60,7 +64,7 @@ class Inquirer:
             if self._answer is not None and not self._answer.given.is_set():
                 return self._answer
             self._answer = Answer()
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(
                     target=self._run, name="huey-otel-queues", daemon=True
                 )
@@ -98,7 +102,7 @@ class Inquirer:
         try:
             answer.contents = self._contents()
         except Exception as error:  # noqa: BLE001 - whatever a storage may raise
-            self._let_go()
+            or_else(self._let_go, lambda _: None)
             self._missing(f"raised {described(error)}")
         else:
             LOSSES.recovered(
@@ -111,10 +115,11 @@ class Inquirer:
         storage = self._storage()
         if storage is not self._known:
             self._let_go()
-            self._known, self._own = storage, _of_our_own(storage)
+            self._own, self._courtesies = _of_our_own(storage)
+            self._known = storage
         own = self._own
-        if own is not storage and of_storage(own) is not None:
-            self._follow(own.conn)
+        if self._courtesies is not None:
+            self._follow(partial(self._courtesies.offer_by, own.conn))
         try:
             return contents(self._queue, own, self._meaning)
         finally:
@@ -123,20 +128,20 @@ class Inquirer:
                 own.close()
 
     def _let_go(self) -> None:
-        known, own = self._known, self._own
-        self._known = self._own = self._watch = None
-        if own is not known and of_storage(own) is not None:
+        own, is_redis = self._own, self._courtesies is not None
+        self._known = self._own = self._watch = self._courtesies = None
+        if is_redis:
             own.conn.connection_pool.disconnect()
 
-    def _follow(self, client: Any) -> None:
+    def _follow(self, ask: Ask) -> None:
         """Ask where the name of the server leads now, which may be another master."""
         if self._watch is None:
             self._watch = Watch()
-        elif self._watch.is_over(client.execute_command):
-            client.connection_pool.disconnect()
+        elif self._watch.is_over(ask):
+            self._own.conn.connection_pool.disconnect()
         else:
             return
-        self._watch.begin(client.execute_command)
+        self._watch.begin(ask)
 
     @property
     def _streak(self) -> str:
@@ -150,19 +155,22 @@ class Inquirer:
         )
 
 
-def _of_our_own(storage: Any) -> Any:
-    """A copy of *storage* that shares no connection and no lock with it."""
+def _of_our_own(storage: Any) -> tuple[Any, Courtesies | None]:
+    """A copy of *storage* that shares no connection and no lock with it.
+
+    Of a Redis also what that makes of courtesies.
+    """
     emitter = of_storage(storage)
     if emitter is not None:
         own = copy.copy(storage)
         client = storage.conn if hasattr(storage.conn, "connection_pool") else None
         own.conn = emitter.connections.to_ask(client)
-        return own
+        return own, emitter.connections.courtesies
     if (
         isinstance(storage, BaseSqlStorage)
         and {"lock", "_conn"} <= vars(storage).keys()
     ):
         own = copy.copy(storage)
         vars(own).update(lock=threading.Lock(), _conn=None)
-        return own
-    return storage
+        return own, None
+    return storage, None

@@ -1,6 +1,13 @@
 """Redaction: what a message shows of a value, without its passwords."""
 
 import re
+from typing import Final
+
+from huey_otel._failures import class_name, message
+from huey_otel._interrupts import or_else
+
+_LONGEST: Final = 300
+"""Characters of what an error of others says."""
 
 
 def shown(value: object) -> str:
@@ -9,9 +16,23 @@ def shown(value: object) -> str:
         return repr(masked(value))
     if isinstance(value, bytes | bytearray | list | tuple | dict | set):
         return f"<{type(value).__name__}>"
-    said = repr(value)
+    kind = f"<{type(value).__name__}>"
+    text = or_else(lambda: repr(value), lambda _: kind)
     # Some classes of URLs show all of it, and so does a container of them.
-    return f"<{type(value).__name__}>" if "://" in said or "@" in said else said
+    return kind if "://" in text or "@" in text else text
+
+
+def said(error: BaseException) -> str:
+    """What *error* says, on one line of bounded length, to be followed by more.
+
+    redis-py puts whole pools in angle brackets in there.
+    """
+    text, before = " ".join(message(error).split()), ""
+    while text != before:
+        before, text = text, re.sub(r" ?: ?<[^<>]*>|<[^<>]*>", "", text)
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}..."
+    return text.rstrip(" .:") or class_name(error)
 
 
 def masked(url: str) -> str:

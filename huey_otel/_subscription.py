@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.client import PubSub
 from redis.exceptions import RedisError
 
-from huey_otel._connections import Connections, offer
+from huey_otel._connections import Connections
 
 if TYPE_CHECKING:
     from redis.connection import AbstractConnection
@@ -33,15 +33,16 @@ class Subscription(PubSub):
     the moment in which it moves is gone, as always with pub/sub.
     """
 
-    def __init__(self, connections: Connections, channel: str) -> None:
+    def __init__(
+        self, connections: Connections, channel: str, *, hasty: bool = False
+    ) -> None:
         self._connections = connections
-        self._channel = channel
         self._server: bytes | None = None
         self._is_told_numbers = True
-        self._unanswered = 0
+        self._probed: list[bytes] = []
         self._interval = _EVERY
         self._due = time.monotonic() + _EVERY
-        super().__init__(connections.to_listen(self._met))
+        super().__init__(connections.to_listen(self._met, hasty=hasty))
         try:
             self.subscribe(channel)
         except BaseException:
@@ -66,30 +67,42 @@ class Subscription(PubSub):
                 return None
 
     def _met(self, connection: "AbstractConnection") -> None:
-        self._server, _ = _told(offer(connection, "INFO"))
-        self._unanswered = 0
+        self._server, _ = _told(self._connections.courtesies.offer(connection, "INFO"))
+        self._probed = []
 
     def _is_answer(self, response: Any) -> bool:
-        if self._unanswered and response[0] in (b"subscribe", "subscribe"):
-            self._unanswered -= 1
+        """Whether *response* is to a SUBSCRIBE that the user knows nothing of."""
+        if response[0] in (b"subscribe", "subscribe") and response[1] in self._probed:
+            self._probed.remove(response[1])
             return True
         return False
 
     def _look_after(self, connection: "AbstractConnection") -> None:
-        elsewhere = self._is_elsewhere()
-        if elsewhere or (elsewhere is False and self._unanswered):
+        self._due = time.monotonic() + self._interval
+        # What the user has left is none of ours.
+        channel = next(
+            iter(self.channels.keys() - self.pending_unsubscribe_channels), None
+        )
+        if channel is None:
+            return
+        elsewhere = self._is_elsewhere(channel)
+        if elsewhere or (elsewhere is False and self._probed):
             # The next read connects, and redis-py subscribes.
             connection.disconnect()
             self._interval = min(2 * self._interval, _SELDOM)
         elif elsewhere is False:
             self._interval = _EVERY
-            self._unanswered += 1
-            connection.send_command("SUBSCRIBE", self._channel, check_health=False)
+            self._probed.append(channel)
+            connection.send_command("SUBSCRIBE", channel, check_health=False)
         self._due = time.monotonic() + self._interval
 
-    def _is_elsewhere(self) -> bool | None:
-        """Whether events are published on another server; None if none answers."""
+    def _is_elsewhere(self, channel: bytes) -> bool | None:
+        """Whether *channel* is published on by another server.
+
+        None if none answers.
+        """
         beside = self._connections.to_publish()
+        offer = self._connections.courtesies.offer
         try:
             beside.connect()
             if self._server:
@@ -97,7 +110,7 @@ class Subscription(PubSub):
                 if server:
                     return master and server != self._server
             if self._is_told_numbers:
-                found = offer(beside, "PUBSUB", "NUMSUB", self._channel)
+                found = offer(beside, "PUBSUB", "NUMSUB", channel.decode())
                 self._is_told_numbers = isinstance(found, list)
                 return self._is_told_numbers and found[-1] == 0
         except (RedisError, OSError):

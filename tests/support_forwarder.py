@@ -11,7 +11,7 @@ class Forwarder:
     """Forwards new connections to `port`, whichever that is then; old ones stay.
 
     *hears* is called with what a client sends; where it returns False, that client
-    is hung up on, as some proxies do at what they do not know.
+    is hung up on, as some proxies do at what they do not know; None swallows it.
     """
 
     def __init__(self, port: int, hears=lambda _: True) -> None:
@@ -51,9 +51,13 @@ class Forwarder:
 
     def _pump(self, source, sink, hears) -> None:
         with contextlib.suppress(OSError):
-            while (data := source.recv(65536)) and hears(data):
-                if source not in self._forgotten:
-                    sink.sendall(data)
+            while data := source.recv(65536):
+                heard = hears(data)
+                if heard is None or source in self._forgotten:
+                    continue
+                if not heard:
+                    break
+                sink.sendall(data)
         _end(source)
         _end(sink)
 

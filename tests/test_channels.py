@@ -1,5 +1,6 @@
 """The channel: one rule, for those who write and for those who read."""
 
+import enum
 import inspect
 import threading
 
@@ -52,6 +53,23 @@ def test_another_queue_has_its_own_name(tmp_path, kind):
 
     assert channel_of("my-app", huey.storage) == "my-app"
     huey.storage.close()
+
+
+class Name(str, enum.Enum):  # noqa: UP042 - `str()` of a StrEnum is its value
+    JOBS = "jobs"
+
+
+@pytest.mark.parametrize(
+    ("name", "channel"), [(7, "7"), (b"jobs", "jobs"), (Name.JOBS, "jobs")], ids=repr
+)
+def test_a_name_that_is_no_text_is_written_as_one(name, channel):
+    huey = MemoryHuey(name)
+
+    instrumentation = instrument(huey, metrics_port=None)
+
+    instrumentation.uninstrument()
+    assert channel_of(name, huey.storage) == channel
+    assert type(channel_of(name, huey.storage)) is str
 
 
 def test_what_is_given_comes_first():

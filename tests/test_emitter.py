@@ -1,14 +1,16 @@
 """The emitter: every way to name a Redis, and no password in what is said of it."""
 
+import functools
 import ssl
 
 import pytest
 import redis
 import redis.asyncio
+from huey import RedisHuey
 
 from huey_otel import EventListener, RedisEventEmitter, instrument
 from huey_otel._emitter import of_storage
-from huey_otel._redaction import masked, shown
+from huey_otel._redaction import masked, said, shown
 
 URL = "redis://user:secret@host1:7001/2"
 
@@ -97,6 +99,127 @@ def test_tls_is_kept():
     )
     assert {type(connection) for connection in connections} == {redis.SSLConnection}
     assert {connection.cert_reqs for connection in connections} == {ssl.CERT_NONE}
+
+
+class Wrapper:
+    """A client that measures another; what is set on it is set on the other."""
+
+    def __init__(self, client):
+        vars(self)["client"] = client
+
+    def __getattr__(self, name):
+        return getattr(self.client, name)
+
+    def __setattr__(self, name, value):
+        setattr(self.client, name, value)
+
+
+class Inheriting(redis.Redis):
+    """The same as a subclass."""
+
+    def __init__(self, client):
+        super().__init__(connection_pool=client.connection_pool)
+        self.client = client
+
+    def execute_command(self, *arguments, **options):
+        return self.client.execute_command(*arguments, **options)
+
+
+@pytest.mark.parametrize("kind", [Wrapper, Inheriting])
+def test_a_client_that_wraps_another_is_not_asked_with(kind):
+    client = redis.Redis.from_url(URL)
+    pool = client.connection_pool
+
+    asking = RedisEventEmitter(client=client).connections.to_ask(kind(client))
+
+    assert type(asking) is redis.Redis
+    assert asking.connection_pool is not pool
+    assert client.connection_pool is pool
+
+
+def test_a_client_of_a_class_of_its_own_is_asked_with():
+    own = type("Own", (redis.Redis,), {})
+    client = own.from_url(URL)
+
+    asking = RedisEventEmitter(client=client).connections.to_ask(client)
+
+    assert type(asking) is own
+    assert asking.connection_pool is not client.connection_pool
+
+
+def test_a_pool_whose_method_is_wrapped_lends_no_connection():
+    pool = redis.ConnectionPool.from_url(URL)
+    lent, get = [], pool.get_connection
+    pool.get_connection = lambda *_: lent.append(1) or get()
+    connections = RedisEventEmitter(connection_pool=pool).connections
+
+    with pytest.raises(redis.ConnectionError):
+        connections.to_ask().ping()
+
+    assert lent == []
+
+
+@pytest.mark.parametrize(
+    "kind", [lambda **s: redis.SSLConnection(**s), functools.partial(redis.Connection)]
+)
+def test_a_pool_whose_connections_are_made_by_a_factory_is_one(kind):
+    pool = redis.ConnectionPool(kind, host="host1")
+
+    emitter = RedisEventEmitter(connection_pool=pool)
+
+    assert emitter.address == "redis://host1:6379"
+
+
+class Connecting:
+    """A connection of a package that is like redis-py, and none of it."""
+
+    def connect(self):
+        raise AssertionError
+
+
+class Pool:
+    connection_class = Connecting
+    connection_kwargs = None
+
+    def make_connection(self):
+        raise AssertionError
+
+
+def test_a_pool_of_a_fork_of_redis_py_is_refused():
+    with pytest.raises(TypeError, match=r"expected redis.Redis for client="):
+        RedisEventEmitter(connection_pool=Pool())
+
+
+def test_a_queue_on_a_fork_of_redis_py_says_what_to_pass():
+    huey = RedisHuey("my-app", url=URL)
+    huey.storage.conn = type("Client", (), {"connection_pool": Pool()})()
+
+    instrumentation = instrument(huey, metrics_port=None)
+
+    assert str(instrumentation._outputs.destinations) == (
+        "off, how the queue reaches its Redis cannot be taken over:"
+        " pass events=RedisEventEmitter(url=...)"
+    )
+    instrumentation.uninstrument()
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (redis.ConnectionError("Connection refused."), "Connection refused"),
+        (
+            redis.ConnectionError(
+                "No master for 'a' : <Redis(<Pool(<Connection(port=1)>)>)> - away"
+            ),
+            "No master for 'a' - away",
+        ),
+        (ValueError("two\n lines"), "two lines"),
+        (ValueError(), "ValueError"),
+        (ValueError("x" * 301), "x" * 300),
+    ],
+)
+def test_what_is_said_of_an_error(error, text):
+    assert said(error) == text
 
 
 def test_a_clients_pool_is_left_alone():

@@ -114,7 +114,7 @@ def test_a_pause_of_writes_loses_nothing(feed, admin, heard, losses, monkeypatch
 
 
 def test_a_connection_that_is_silent_for_long_is_given_up(
-    feed, admin, heard, losses, monkeypatch
+    feed, admin, heard, losses, monkeypatch, caplog
 ):
     monkeypatch.setattr(_feed, "_PATIENCE", 0.1)
     monkeypatch.setattr(_feed, "_LONGEST_SILENCE", 0.3)
@@ -125,6 +125,12 @@ def test_a_connection_that_is_silent_for_long_is_given_up(
     feed(record(1), SOURCE)
 
     wait_until(lambda: losses.counts() == {"feed_unconfirmed": 1})
+    wait_until(lambda: len(messages(caplog)) == 2)
+    assert messages(caplog)[1] == (
+        f"{feed.server} is away: the connection is dead, its answers never came;"
+        " new events wait, and what it was sent and did not confirm is lost"
+        " (counted as feed_unconfirmed)"
+    )
     admin.execute_command("CLIENT", "UNPAUSE")
 
 

@@ -114,7 +114,7 @@ def test_a_glide_huey_out_of_reach_says_what_to_pass(huey, monkeypatch):
     instrumentation = instrument(huey, metrics_port=None)
 
     assert str(instrumentation._outputs.destinations) == (
-        "off, redis-py cannot connect as the queue does:"
+        "off, how the queue reaches its Redis cannot be taken over:"
         " pass events=RedisEventEmitter(url=...)"
     )
     with pytest.raises(ConfigurationError, match=r"pass events=RedisEventEmitter\(url"):

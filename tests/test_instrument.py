@@ -473,7 +473,9 @@ def test_disabled_a_storage_without_redis_says_what_to_pass(huey, monkeypatch):
     monkeypatch.setenv("HUEY_OTEL_DISABLED", "1")
     instrument(huey)
 
-    with pytest.raises(ConfigurationError, match="MemoryStorage has no Redis"):
+    with pytest.raises(
+        ConfigurationError, match="no Redis carries the events of Memory"
+    ):
         iter(huey.storage)
 
 
@@ -573,7 +575,7 @@ def test_without_a_redis_the_storage_says_what_to_pass(huey):
         with pytest.raises(ConfigurationError) as refusal:
             listen()
         assert str(refusal.value) == (
-            "MemoryStorage has no Redis that carries events: pass"
+            "no Redis carries the events of MemoryStorage: pass"
             " events=RedisEventEmitter(url=...) to instrument(), or set"
             " HUEY_OTEL_EVENTS=redis://..."
         )
@@ -583,7 +585,9 @@ def test_with_events_off_the_storage_of_a_redis_huey_says_what_to_pass():
     huey = RedisHuey("my-app", url=ADDRESS)
     instrument(huey, events=None)
 
-    with pytest.raises(ConfigurationError, match="RedisStorage has no Redis"):
+    with pytest.raises(
+        ConfigurationError, match="no Redis carries the events of Redis"
+    ):
         iter(huey.storage)
 
 

@@ -5,6 +5,8 @@ import threading
 
 import pytest
 import redis
+import redis.backoff
+import redis.retry
 
 from huey_otel import EventListener
 from tests.support import wait_until
@@ -105,3 +107,16 @@ def test_a_redis_that_is_away_is_said_once_per_streak(server, admin, listening, 
         wait_until(lambda: admin.pubsub_numsub("q") == [(b"q", 1)])
 
     assert len(warnings(caplog)) == 2
+
+
+def test_a_listener_of_a_redis_that_hangs_is_made_all_the_same(server, caplog):
+    retry = redis.retry.Retry(redis.backoff.ConstantBackoff(60), 10)
+    client = redis.Redis.from_url(server.url, retry=retry, username="default")
+    server.pause()
+
+    listener = EventListener(client, "q")
+
+    server.resume()
+    listener.close()
+    client.close()
+    assert len(warnings(caplog)) == 1

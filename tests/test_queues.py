@@ -68,7 +68,7 @@ class Slow:
 
     def __init__(self) -> None:
         self.may_answer = threading.Event()
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.asked = 0
 
     def queue_size(self) -> int:
@@ -200,6 +200,22 @@ def test_storage_that_raises_is_one_error_per_streak(queues, registry, slow, los
 
     assert (raised, answered) == ([{}] * 4, FIVE_AND_TWO)
     assert losses.counts() == {n.LOSS_GAUGES: 2}
+
+
+class FatalError(BaseException):
+    """As gevent's Timeout: no Exception."""
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_queue_is_back_after_its_storage_has_ended_the_thread(queues, registry, slow):
+    slow.may_answer.set()
+    queues.add(1, "shop", lambda: slow)
+    slow.error = FatalError()
+    raised = page(registry)
+    slow.error = None
+
+    wait_until(lambda: threads() == 0)
+    assert (raised, page(registry)) == ({}, FIVE_AND_TWO)
 
 
 def test_redis_that_hangs_holds_a_scrape_up_once_and_is_asked_again(

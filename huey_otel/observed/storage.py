@@ -37,7 +37,7 @@ class ObservedStorage(BaseStorage):
         if emitter is None:
             kind = type(self).__name__
             raise ConfigurationError(
-                f"{kind} has no Redis that carries events: pass"
+                f"no Redis carries the events of {kind}: pass"
                 " events=RedisEventEmitter(url=...) to instrument(), or set"
                 " HUEY_OTEL_EVENTS=redis://..."
             )
