@@ -61,7 +61,8 @@ class Connections:
             return f"{scheme} service {service}"
         # What is not said is as redis-py has it.
         host, port = settings.get("host"), settings.get("port")
-        return f"{scheme}://{host or 'localhost'}:{port or 6379}"
+        host = f"[{host}]" if ":" in str(host) else host or "localhost"
+        return f"{scheme}://{host}:{port or 6379}"
 
     def are_like(self, other: "Connections") -> bool:
         """Whether *other* makes connections of the same class and settings."""

@@ -88,7 +88,9 @@ def _pool_of_url(url: str) -> "ConnectionPool":
 
 def _reason(error: Exception, url: str) -> str:
     """What is wrong with *url*, unless that may quote a password of it."""
-    if "@" in url or "pass" in url.lower() or "***" in shown(url):
+    quotes_nothing = str(error).startswith("Port out of range")
+    hides = "@" in url or "pass" in url.lower() or "***" in shown(url)
+    if hides and not quotes_nothing:
         return ""
     return f" ({error})"
 

@@ -928,3 +928,17 @@ def test_no_password_of_a_value_is_in_an_error(huey, value):
         instrument(huey, events=value)
 
     assert "secret" not in str(refusal.value)
+
+
+def test_a_wrong_port_is_said_beside_a_password(huey):
+    with pytest.raises(ValueError, match="Port out of range 0-65535") as refusal:
+        instrument(huey, events="redis://user:secret@host:99999/0")
+
+    assert "secret" not in str(refusal.value)
+
+
+def test_an_address_of_ipv6_is_shown_as_it_can_be_used():
+    emitter = RedisEventEmitter(url="redis://[::1]:6380/0")
+
+    assert emitter.address == "redis://[::1]:6380"
+    assert RedisEventEmitter(url=emitter.address).address == emitter.address
