@@ -15,6 +15,7 @@ from huey_otel._queues import Queues
 from huey_otel._unclaimed import Unclaimed, hide, show
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricReader
     from prometheus_client import CollectorRegistry
 
     from huey_otel._endpoint import Endpoint
@@ -51,6 +52,17 @@ class Exposition:
         from prometheus_client import REGISTRY
 
         return self._given or REGISTRY
+
+    @staticmethod
+    def load_reader() -> None:
+        """Import what `reader` needs."""
+        from huey_otel import _prometheus_reader  # noqa: F401
+
+    def reader(self) -> "MetricReader":
+        """OpenTelemetry's reader for Prometheus, in this registry."""
+        from huey_otel._prometheus_reader import ReaderOnPage
+
+        return ReaderOnPage(self.registry)
 
     def join(self, number: int, exposed: Exposed) -> None:
         """Show source *number* here; ValueError if it wants other buckets."""

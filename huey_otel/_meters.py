@@ -20,7 +20,6 @@ from huey_otel._standard import GRPC, HTTP, METRICS, replaced
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricReader
-    from prometheus_client import CollectorRegistry
 
 _PROMETHEUS: Final = "prometheus"
 _OFF: Final = "metrics of the semantic conventions are off: no exporter can be made"
@@ -42,19 +41,24 @@ class _Built:
 _BUILT: Final = _Built()
 
 
-def load(given: MeterProvider | None, export: Export) -> None:
-    """Import what the first record needs, if the environment asks for metrics."""
+def load(
+    given: MeterProvider | None, export: Export, load_page: Callable[[], None]
+) -> None:
+    """Import what the first record needs, if the environment asks for metrics.
+
+    *load_page* imports what Prometheus' reader needs.
+    """
     if given is None and export.exporters:
-        or_else(lambda: _load(export), lambda _: None)
+        or_else(lambda: _load(export, load_page), lambda _: None)
 
 
-def _load(export: Export) -> None:
+def _load(export: Export, load_page: Callable[[], None]) -> None:
     with replaced(export.instead):
         from huey_otel import _resource
 
         for name in export.exporters:
             if name == _PROMETHEUS:
-                from huey_otel import _prometheus_reader  # noqa: F401
+                load_page()
             else:
                 _named(name)
         _resource.load(export.detectors)
@@ -64,13 +68,13 @@ def resolve(
     given: MeterProvider | None,
     export: Export,
     queue: str,
-    registry: "CollectorRegistry",
+    on_page: "Callable[[], MetricReader]",
 ) -> MeterProvider:
     """Find it; called in a process that handles records, so in no worker.
 
     Not the application's if the environment names an exporter: a worker that is
     forked late inherits what was counted, and the SDK would export that again.
-    What Prometheus is to see goes into *registry*.
+    *on_page* makes the reader of what Prometheus is to see.
     """
     if given is not None:
         return given
@@ -78,13 +82,13 @@ def resolve(
         if _BUILT.provider is None and not export.disabled:
             warn_once(export.ignored, then="; ignored")
             if export.exporters:
-                _BUILT.provider = _build(export, queue, registry)
+                _BUILT.provider = _build(export, queue, on_page)
         with replaced(export.instead):
             return _BUILT.provider or metrics.get_meter_provider()
 
 
 def _build(
-    export: Export, queue: str, registry: "CollectorRegistry"
+    export: Export, queue: str, on_page: "Callable[[], MetricReader]"
 ) -> MeterProvider | None:
     unread = {} if {GRPC, HTTP}.isdisjoint(export.exporters) else export.unread()
     warn_once(unread.values())
@@ -93,8 +97,8 @@ def _build(
         for name in export.exporters:
             if unread and export.tls and name in (GRPC, HTTP):
                 continue
-            asked = export.asked(name)
-            reader = or_else(partial(_reader, name, asked, registry), _not_made(name))
+            make = partial(_reader, name, export.asked(name))
+            reader = or_else(on_page if name == _PROMETHEUS else make, _not_made(name))
             if reader is not None:
                 readers.append(reader)
         if not readers:
@@ -133,19 +137,13 @@ def _named(name: str) -> Callable[..., Any]:
     return loaded
 
 
-def _reader(
-    name: str, asked: dict[str, Any], registry: "CollectorRegistry"
-) -> "MetricReader":
+def _reader(name: str, asked: dict[str, Any]) -> "MetricReader":
     from opentelemetry.sdk.metrics.export import (
         MetricExportResult,
         MetricReader,
         PeriodicExportingMetricReader,
     )
 
-    if name == _PROMETHEUS:
-        from huey_otel._prometheus_reader import ReaderOnPage
-
-        return ReaderOnPage(registry)
     made: Any = _named(name)(**asked)
     if isinstance(made, MetricReader):
         return made

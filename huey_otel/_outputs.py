@@ -61,7 +61,7 @@ class Outputs:
                     meter_provider,
                     settings.metrics_export,
                     _sayable.name(huey.name),
-                    exposition.registry,
+                    exposition.reader,
                 )
             )
             if settings.semconv_metrics
@@ -82,7 +82,11 @@ class Outputs:
         _provider.load(self._given_provider, self._settings.export)
         self._exposition.producer.load()
         if self._settings.semconv_metrics:
-            _meters.load(self._given_meters, self._settings.metrics_export)
+            _meters.load(
+                self._given_meters,
+                self._settings.metrics_export,
+                self._exposition.load_reader,
+            )
         self.storage_is(self._huey.storage)
         self._look_again()
 
