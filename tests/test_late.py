@@ -9,6 +9,7 @@ from huey.constants import WORKER_PROCESS
 from huey.consumer import Consumer
 
 from huey_otel import _process, instrument
+from huey_otel._span_counts import SPANS
 from huey_otel.observed.consumer import ObservedConsumer, ObservedWorker, existing
 from huey_otel.observed.huey import ObservedHuey
 from tests.support import wait_until
@@ -86,6 +87,8 @@ def test_one_that_is_made_by_hand_is_observed_before_it_starts(
     consumer = Mine(huey, workers=2, worker_type=worker_type)
 
     workers = [type(worker) for worker, _ in consumer.worker_threads]
+    # It never starts, so nothing of these processes ever ends.
+    SPANS._workers.clear()
     assert isinstance(consumer, ObservedConsumer)
     assert [issubclass(kind, ObservedWorker) for kind in workers] == [True, True]
 
