@@ -322,7 +322,7 @@ def test_retries_of_a_task_that_was_put_off_stay_in_its_own_trace(
     token = contexts.attach(baggage.set_baggage("user", "me", contexts.Context()))
     remind.schedule(delay=0.05)
     contexts.detach(token)
-    drain()
+    drain(at=EARLIER)
     wait_until(lambda: [huey.enqueue(task) for task in huey.read_schedule()])
     drain()
 
@@ -791,7 +791,7 @@ def test_the_callback_of_a_late_member_that_was_retried_is_in_the_chords_trace(
 
     numbers: list[int] = []
     huey.enqueue(api.chord([number.s(delay=0.05)], total.s()))
-    drain()
+    drain(at=EARLIER)
     wait_until(lambda: [huey.enqueue(task) for task in huey.read_schedule()])
     drain()
 
