@@ -19,7 +19,7 @@ SOURCES := $(shell find huey_otel -name '*.py' -o -name py.typed)
 help:
 	@echo "make check   style, types, layers and unit tests: under two minutes"
 	@echo "make test    every check: these, live tests, both ends of each dependency,"
-	@echo "             the wheel; about ten minutes on two cores"
+	@echo "             the wheel; about 17 minutes on two cores"
 	@echo "make proof   what takes longer, its output kept in docs/proof:"
 	@echo "             make matrix, make versions and make soak"
 	@echo "make demo    a consumer, its load and what a listener sees"
