@@ -78,9 +78,9 @@ class Connections:
         )
 
     def to_publish(self) -> "AbstractConnection":
-        """A new connection that is nobody else's, not yet connected.
+        """A new connection of the caller's own, not yet connected.
 
-        Timeouts of 2 s, no retries: whoever publishes decides what to do.
+        Timeouts of 2 s, no retries: the caller decides what to do after a failure.
         """
         settings = self._for_events(self._hasty())
         # The pool that makes it is gone at once, and the connection stays.
@@ -143,7 +143,8 @@ class Connections:
         for name in ("_available_connections", "_in_use_connections", "_connections"):
             state.pop(name, None)
         for name in ("get_connection", "release"):
-            # Those that somebody wrapped for a while are the other pool's.
+            # An instrumentation may have set wrappers on the pool: they would call
+            # the methods of that pool, not of the copy.
             state.pop(name, None)
         for name in _OF_REDIS_8:
             if name in state:
@@ -286,7 +287,8 @@ def _kind_of(pool: Any) -> Any:
 def _is_of_redis_py(pool: Any) -> bool:
     """Whether *pool* or its connections are redis-py's, also by inheritance.
 
-    Those of a fork of it, as valkey-py, raise exceptions that nobody here knows.
+    A fork of redis-py, as valkey-py, raises exceptions that this package does not
+    catch.
     """
     kinds = (type(pool), _kind_of(pool))
     return any(

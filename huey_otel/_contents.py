@@ -79,7 +79,7 @@ def contents(queue: str, storage: Any, meaning: Meaning) -> Contents:
 
 def _is_refusal(error: Exception) -> bool:
     """Whether *error* is how a Redis says that it answers, but not to that."""
-    # Nobody raises an exception of a module that nobody has imported.
+    # No exception can be of a module that is not imported.
     kind = getattr(sys.modules.get("redis.exceptions"), "ResponseError", None)
     return isinstance(kind, type) and isinstance(error, kind)
 

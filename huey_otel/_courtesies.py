@@ -1,6 +1,7 @@
-"""Courtesies: commands that a server need not know or allow, and who takes them ill.
+"""Courtesies: commands that help where a server takes them, and are not needed.
 
-Some proxies refuse what they do not know, some hang up on it, and some never answer.
+Some proxies refuse a command that they do not know, some close the connection, and
+some never answer.
 """
 
 import time
@@ -14,17 +15,18 @@ TIMEOUT: Final = 2.0
 """Seconds that an answer may take."""
 
 _AGAIN: Final = 3_600.0
-"""Seconds after which a command is offered again that was taken ill.
+"""Seconds after which a command that broke a connection is offered again.
 
-A server that hung at the first command looks like a proxy that swallows it.
+A server that hung at the first command looks like a proxy that never answers it.
 """
 
 
 class Courtesies:
-    """What one Redis makes of the courtesies it is offered.
+    """Sends the courtesies to one Redis, and remembers which it does not take.
 
-    One that breaks the connection, or is not answered, is not offered for an
-    hour. But one that was answered before is not to blame: the server is away.
+    A command that breaks the connection, or gets no answer, is not sent again for
+    an hour. If the server has answered that command before, the server is away,
+    and the error is raised.
     """
 
     def __init__(self) -> None:
@@ -93,7 +95,7 @@ def _ask(connection: "AbstractConnection", *command: str | int) -> Any:
 
 
 def _turns_away(error: Exception) -> bool:
-    """Whether *error* is an answer by which a server has nobody, or not yet."""
+    """Whether by *error* the server refuses the client as such, or is still loading."""
     from redis import exceptions
 
     kinds = (

@@ -49,8 +49,8 @@ class Export:
     """What the environment says of where spans go, or metrics.
 
     `exporters` are names of OpenTelemetry's entry points, `endpoint` is OTLP's,
-    `why_none` says to people why there are none. `ignored` are values that nobody
-    can use: a warning, once they would have been of use, as the specification
+    `why_none` says to people why there are none. `ignored` are values that cannot be
+    used: a warning, once they would have been of use, as the specification
     says. Others may know them. `instead` is what OpenTelemetry is to read there.
     `files` are those for TLS, by variable; `tls` whether they are needed; `halves`
     are those of a pair that has no other half, and why that is wrong. `timeout` is

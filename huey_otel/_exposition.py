@@ -106,7 +106,7 @@ class Exposition:
             self.metrics.remove(number)
 
     def leave(self, number: int) -> bool:
-        """Show source *number* no more; True if nobody is left."""
+        """Stop showing source *number*; True if it was the last one."""
         if number not in self._members:
             return False
         self._members.discard(number)

@@ -46,8 +46,8 @@ class Feed:
 
     A Redis that is away, hangs, or refuses holds up nothing but the feed. Each
     event is published once or counted as lost: one whose answer did not come
-    because the connection broke is counted, as are those that nobody heard because
-    their server had become a replica.
+    because the connection broke is counted, and so is one that reached no subscriber
+    because its server had become a replica.
     """
 
     def __init__(self, emitter: RedisEventEmitter, channel: str) -> None:

@@ -11,7 +11,7 @@ _MODULE: Final = "glide_sync"
 
 def is_glide(client: object) -> bool:
     """Whether *client* is one of Valkey GLIDE, as huey's contrib has a storage for."""
-    # Nobody's client is of a module that nobody has imported.
+    # No client can be of a module that is not imported.
     kind = getattr(sys.modules.get(_MODULE), "GlideClient", None)
     return isinstance(kind, type) and isinstance(client, kind)
 

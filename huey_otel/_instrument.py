@@ -77,7 +77,8 @@ def instrument(huey: Huey, **options: Unpack[Options]) -> Instrumentation:
         if known is None:
             return begin(huey, settings)
         if known.automatic or known.settings.disabled is not settings.disabled:
-            # Who asks for it in the code knows better than `opentelemetry-instrument`.
+            # A call in the code replaces what `opentelemetry-instrument` did, and one
+            # after a change of HUEY_OTEL_DISABLED takes the new value.
             known.uninstrument()
             return begin(huey, settings)
         _refuse_others(known, settings, options)
@@ -91,7 +92,7 @@ class _Instrumenting:
 
     @classmethod
     def renew(cls) -> None:
-        """Begin with a lock that nobody holds."""
+        """Begin with a lock that no thread holds."""
         cls.lock = threading.RLock()
 
 
@@ -199,7 +200,7 @@ def _in_effect(settings: Settings, name: str) -> object:
 def begin(
     huey: Huey, settings: Settings, *, automatic: bool = False
 ) -> Instrumentation:
-    """Instrument *huey*, which is not; *automatic* when nobody named it.
+    """Instrument *huey*, which is not yet; *automatic* if the code does not call it.
 
     Raises RuntimeError where its consumer has forked its workers already.
     """

@@ -73,7 +73,7 @@ def _known(storage: Any, method: str, ways: Sequence[tuple[str, T]]) -> T | None
     theirs = getattr(type(storage), method, None)
     for path, way in ways:
         module, _, name = path.rpartition(".")
-        # Nobody's storage is of a module that nobody has imported.
+        # No storage can be of a module that is not imported.
         kind = getattr(sys.modules.get(module), name, None)
         if theirs is not None and theirs is getattr(kind, method, None):
             return way

@@ -44,7 +44,7 @@ class Link:
         return self._courtesies.offer(self._connection, *command)
 
     def stale(self) -> bool:
-        """True when the server has closed it, or sent what nobody asked for."""
+        """True when the server has closed it, or sent what was not asked for."""
         return bool(self._connection.can_read(timeout=0))
 
     def send(self, channel: str, payloads: Sequence[bytes]) -> None:
@@ -55,16 +55,16 @@ class Link:
         self._connection.send_packed_command([b"".join(packed)], check_health=False)
 
     def _begin_of(self, channel: str) -> bytes:
-        """A PUBLISH up to its payload, which redis-py would pack anew for each."""
+        """A PUBLISH up to its payload, which redis-py would pack again for each."""
         if channel != self._channel:
             packed = b"".join(self._connection.pack_command("PUBLISH", channel, b""))
             self._channel, self._begin = channel, packed.removesuffix(_NO_PAYLOAD)
         return self._begin
 
     def answer(self, timeout: float) -> int | Exception | None:
-        """The next answer: how many heard it, a refusal, or None after *timeout*.
+        """How many subscribers got the next one, a refusal, or None after *timeout*.
 
-        A proxy may answer without a number: then somebody may have heard it.
+        A proxy may answer without a number: that counts as one subscriber.
         """
         if not self._connection.can_read(timeout=timeout):
             return None

@@ -16,8 +16,10 @@ from huey_otel._redaction import said
 logger = logging.getLogger(n.LOGGER)
 
 RETICENT: Final[WeakSet[object]] = WeakSet()
-"""Who has `tracebacks=False`; while anybody has, the log says of what was raised
-at work its class and the lines that it came through, for the whole process."""
+"""The instrumentations that have `tracebacks=False`.
+
+While there is one, the log of the whole process shows of an exception only its class
+and the lines of code that it came through, not what it says."""
 
 
 def described(error: BaseException) -> str:

@@ -43,7 +43,7 @@ class _Counting:
 
     @classmethod
     def after_fork_in_child(cls) -> None:
-        """Begin with a lock that nobody holds."""
+        """Begin with a lock that no thread holds."""
         cls.lock = threading.RLock()
 
 

@@ -77,7 +77,7 @@ class ProcessResource(Resource):
     def of(self, pid: int) -> Resource:
         """That of the process *pid*, which was forked from this one.
 
-        Without a `service.instance.id`, unless it was given: nobody else knows it.
+        Without a `service.instance.id`, unless it was given: only *pid* knows its own.
         """
         here = self._here()
         attributes = dict(here.resource.attributes)

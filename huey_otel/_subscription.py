@@ -27,10 +27,10 @@ _GLANCE: Final = 1.0
 class Subscription(PubSub):
     """Subscribed to *channel*; looks now and then whether it still hears all.
 
-    That is a SUBSCRIBE to what it is subscribed to, whose answer it keeps to itself,
-    and a short connection beside it: if that leads to a master which is another
-    server, or where nobody is subscribed, so must this one. What is published in
-    the moment in which it moves is gone, as always with pub/sub.
+    It sends SUBSCRIBE again for the same channel, and does not hand on the answer.
+    It also opens a short second connection by name. If that leads to a master which
+    is another server, or has no subscriber on the channel, this one connects again.
+    What is published meanwhile is lost to it, as always with pub/sub.
     """
 
     def __init__(

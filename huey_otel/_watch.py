@@ -1,7 +1,7 @@
 """The watch: whether a connection still leads to where its name leads now.
 
 A planned failover behind one name demotes a server and leaves its connections open.
-What is published there then reaches nobody, and what is read there grows old.
+What is published there then reaches no subscriber, and what is read there is old.
 """
 
 import time
@@ -54,8 +54,8 @@ class Watch:
 
     Only that shows where a name leads: so the connection to a replica, or to a
     server that may not say what it is, lives for ten seconds while it is used.
-    `master` is None where it is not known. The user adds to `unheard` what it sent
-    and nobody received, and may look whether to ask from time to time by `is_due`.
+    `master` is None where it is not known. The user adds to `unheard` how many events
+    reached no subscriber, and sees by `is_due` whether it is time to ask.
     """
 
     def __init__(self) -> None:

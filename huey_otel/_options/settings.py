@@ -84,7 +84,7 @@ def read(given: Mapping[str, Any], env: Mapping[str, str] | None = None) -> Sett
     try:
         return _read(given, env, disabled=True)
     except ValueError:
-        # Whoever turns it off at night must not be stopped by another variable.
+        # HUEY_OTEL_DISABLED must work even if another variable is invalid.
         return _read(given, {}, disabled=True)
 
 

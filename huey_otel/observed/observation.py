@@ -23,8 +23,9 @@ from huey_otel.observed.workers import Lifecycle, Workers
 class Observation:
     """What the mixin of a huey calls, by what it is about.
 
-    *owner* is whoever made it. *storage_is* is called with each storage that
-    the huey makes. `alone` until a consumer of the huey is known, or was looked for.
+    *owner* is the Instrumentation that made it. *storage_is* is called with each
+    storage that the huey makes. `alone` until a consumer of the huey is known, or was
+    looked for.
     """
 
     def __init__(
@@ -69,9 +70,9 @@ class Observation:
 
     @guarded
     def find_consumer(self, huey: Huey) -> None:
-        """Somebody pops from *huey*; its consumer may not be made by `create_consumer`.
+        """Look for a consumer of *huey* that was not made by `create_consumer`.
 
-        Looked for once, at the first message.
+        Called once, when the first message is popped.
         """
         self.alone = False
         for consumer in consumers.existing(huey):
