@@ -4,7 +4,9 @@ import contextlib
 import os
 import re
 import socket
+import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -49,6 +51,19 @@ def bare_environment() -> dict[str, str]:
     """Nothing of the developer's but what measures the coverage of a child."""
     measured = {k: v for k, v in os.environ.items() if k.startswith("COVERAGE_")}
     return {"PATH": os.defpath, "PYTHONPATH": str(ROOT), **measured}
+
+
+def run_program(*parts: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run *parts* as one program, with only *environ* in its environment."""
+    return subprocess.run(
+        [sys.executable, "-c", "".join(map(textwrap.dedent, parts))],
+        cwd=ROOT,
+        env=bare_environment() | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
 def snippet(document: str, name: str) -> str:

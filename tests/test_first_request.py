@@ -1,7 +1,6 @@
 """The first enqueue of a process: what it finds done, and what it leaves to others."""
 
-import subprocess
-import sys
+import functools
 import textwrap
 import time
 from typing import Any
@@ -16,7 +15,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 from huey_otel import instrument
 from huey_otel._carrier import decode
 from runtime.demo import otlp
-from tests.support import ROOT, bare_environment, wait_until
+from tests.support import ROOT, run_program, wait_until
 from tests.support_seen import LATER, Drain, Seen
 
 PROTOCOLS = pytest.mark.parametrize("protocol", [otlp.HTTP, otlp.GRPC])
@@ -48,17 +47,7 @@ PROGRAM = """
     instrumentation = instrument(huey)
 """
 
-
-def run(program: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(PROGRAM) + textwrap.dedent(program)],
-        cwd=ROOT,
-        env=bare_environment() | environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+run = functools.partial(run_program, PROGRAM)
 
 
 @PROTOCOLS

@@ -1,9 +1,6 @@
 """gRPC and forks: none happens while it calls, unless a call takes long."""
 
 import os
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 
@@ -13,7 +10,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from huey_otel import _grpc
 from huey_otel._grpc import BetweenForks
 from runtime.demo import otlp
-from tests.support import ROOT
+from tests.support import run_program
 from tests.support_forks import fork
 
 
@@ -125,21 +122,11 @@ os._exit(0)
 def test_children_that_are_forked_while_their_parent_sends_deliver(protocol):
     with otlp.receiver(protocol) as receiver:
         environ = {
-            "PATH": "/usr/bin",
-            "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
             "OTEL_BSP_SCHEDULE_DELAY": "1",
             "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "8",
             **receiver.environ,
         }
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(FORKING)],
-            cwd=ROOT,
-            env=environ,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        done = run_program(FORKING, **environ)
 
     assert done.stdout == "{0} {}\n", done.stderr[-3000:]

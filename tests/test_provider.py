@@ -1,11 +1,10 @@
 """Where spans go: the argument, the application's provider, or the environment."""
 
+import functools
 import itertools
 import logging
 import os
 import re
-import subprocess
-import sys
 import textwrap
 import threading
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from huey_otel._losses import Losses
 from huey_otel._resource import ProcessResource
 from huey_otel._span_counts import SPANS, SpanCounts
 from runtime.demo import otlp
-from tests.support import ROOT, bare_environment, wait_until
+from tests.support import ROOT, run_program, wait_until
 from tests.support_forks import fork
 from tests.support_spans import Spans
 
@@ -334,18 +333,7 @@ PROGRAM = """
         pass
 """
 
-
-def run(program: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run `PROGRAM` and then *program*; only it can set a global provider."""
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(PROGRAM) + textwrap.dedent(program)],
-        cwd=ROOT,
-        env=bare_environment() | environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+run = functools.partial(run_program, PROGRAM)
 
 
 def test_a_producer_without_provider_imports_no_sdk_and_starts_no_thread():

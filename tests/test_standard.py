@@ -1,9 +1,7 @@
 """Standard variables that OpenTelemetry refuses: named once, and as if unset."""
 
+import functools
 import os
-import subprocess
-import sys
-import textwrap
 import threading
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import pytest
 from huey_otel._export import read_export
 from huey_otel._standard import replaced, unreadable
 from runtime.demo import otlp
-from tests.support import ROOT, bare_environment
+from tests.support import ROOT, run_program
 from tests.support_forks import fork
 
 HTTP = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://tempo:4318"}
@@ -339,17 +337,7 @@ PROGRAM = """
         tasks.append(huey.task()(lambda: None))
 """
 
-
-def run(program: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(PROGRAM) + textwrap.dedent(program)],
-        cwd=ROOT,
-        env=bare_environment() | environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+run = functools.partial(run_program, PROGRAM)
 
 
 REFUSED = {

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from huey_otel._pages import Pages
 from huey_otel._producer import ProducerCounter
 from huey_otel._unclaimed import hide, show
 from tests.live.scraping import samples
-from tests.support import ROOT, missing
+from tests.support import missing, run_program
 from tests.support_metrics import TASK, consumer, run
 
 OPENMETRICS = "application/openmetrics-text"
@@ -253,14 +252,8 @@ counter = ProducerCounter(registry)
 
 def of_files(directory: Path, program: str) -> dict[Any, float]:
     """What is on the page that *program* prints in multi-process mode."""
-    done = subprocess.run(
-        [sys.executable, "-c", FILES + program],
-        env={"PROMETHEUS_MULTIPROC_DIR": str(directory)},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run_program(FILES, program, PROMETHEUS_MULTIPROC_DIR=str(directory))
+    assert done.returncode == 0, done.stderr
     assert promtool_takes(done.stdout)
     return samples(done.stdout)
 
