@@ -14,9 +14,9 @@ def shown(value: object) -> str:
     """*value* for a message, without what may be a password in it."""
     if isinstance(value, str):
         return repr(masked(value))
-    if isinstance(value, bytes | bytearray | list | tuple | dict | set):
-        return f"<{type(value).__name__}>"
     kind = f"<{type(value).__name__}>"
+    if isinstance(value, bytes | bytearray | list | tuple | dict | set):
+        return kind
     text = or_else(lambda: repr(value), lambda _: kind)
     # Some classes of URLs show all of it, and so does a container of them.
     return kind if "://" in text or "@" in text else text
