@@ -153,7 +153,8 @@ class Instrumentation:
             hueys.release(self._huey)
         self._outputs.release()
         self._outputs.flush(self.settings.flush_timeout)
-        self._shared.remove(self._number)
+        with self._shared.showing:
+            self._shared.remove(self._number)
         self._outputs.destinations.close()
         RETICENT.discard(self)
 
@@ -201,6 +202,11 @@ class Instrumentation:
 
     def consumer_starts(self, consumer: Consumer) -> None:
         """Be ready for its workers, before they are forked."""
+        with self._shared.showing:
+            if self._observation is not None:
+                self._prepare(consumer)
+
+    def _prepare(self, consumer: Consumer) -> None:
         self._limit = self.settings.flush_timeout
         self._shared.patience.begin()
         if consumer.worker_type == WORKER_PROCESS:
@@ -214,6 +220,11 @@ class Instrumentation:
 
     def consumer_started(self, consumer: Consumer) -> None:
         """Show its metrics, and say so."""
+        with self._shared.showing:
+            if self._observation is not None:
+                self._show(consumer)
+
+    def _show(self, consumer: Consumer) -> None:
         shown = RunningConsumer(
             queue=self._queue,
             worker_type=consumer.worker_type,

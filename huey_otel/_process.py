@@ -1,6 +1,7 @@
 """What all instrumented hueys of a process share: relay, routes, and the exit."""
 
 import itertools
+import threading
 import weakref
 from multiprocessing import util
 from typing import TYPE_CHECKING, Final, Protocol
@@ -40,10 +41,17 @@ class Shared:
         self.consuming = False
         self._expositions: dict[int, Exposition] = {}
         self._members: dict[int, weakref.ref[Member]] = {}
+        self._begin()
         in_child(self._after_fork)
         # A child of multiprocessing forgets all finalizers once it has been forked.
         util.register_after_fork(self, Shared._finalize)
         self._finalize()
+
+    def _begin(self) -> None:
+        # Held while a consumer is shown, or an instrumentation is undone: a consumer
+        # that is found late is shown by a worker's thread, and would open the page
+        # that another thread has just closed.
+        self.showing = threading.RLock()
 
     def number(self) -> int:
         """A number for one more instrumented huey."""
@@ -87,6 +95,7 @@ class Shared:
             member.renew_sinks()
 
     def _after_fork(self) -> None:
+        self._begin()
         self.routes.forget_in_flight()
         self._finalize()
 

@@ -7,6 +7,7 @@ from huey import MemoryHuey
 from huey.api import Huey
 from huey.constants import WORKER_PROCESS
 from huey.consumer import Consumer
+from prometheus_client import CollectorRegistry
 
 from huey_otel import _process, instrument
 from huey_otel._span_counts import SPANS
@@ -114,6 +115,23 @@ def test_one_whose_workers_are_processes_is_refused_or_complained_of(
     huey.dequeue()
 
     assert [entry.getMessage()[: len(said)] for entry in caplog.records] == [said]
+
+
+def test_one_that_starts_once_all_is_undone_is_not_shown(
+    huey: Huey, consumer: Consumer
+) -> None:
+    registry = CollectorRegistry()
+    instrumentation = instrument(huey, registry=registry)
+    observation = instrumentation._observation
+    assert observation is not None
+    instrumentation.uninstrument()
+
+    observation.workers.consumer_starts(consumer)
+    observation.workers.consumer_started(consumer)
+
+    shared = _process.shared()
+    assert (shared.consuming, shared.page.endpoint) == (False, None)
+    assert list(registry.collect()) == []
 
 
 def test_one_that_was_stopped_is_none(huey: Huey, consumer: Consumer) -> None:
