@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # redis-py 8 puts what belongs to its pool among the settings of a connection.
 _THE_POOLS_OWN: Final = ("maint_notifications_", "oss_cluster_", "orig_", "himport_")
 
+_LEVELS: Final = 3
+"""How deep settings without an equality of their own are compared."""
+
 _OF_A_POOL: Final = ("connection_class", "connection_kwargs", "make_connection")
 
 Met = Callable[["AbstractConnection"], None]
@@ -70,11 +73,7 @@ class Connections:
         return ours is theirs or (
             type(ours) is type(theirs)
             and ours.connection_class is theirs.connection_class
-            and ours.connection_kwargs.keys() == theirs.connection_kwargs.keys()
-            and all(
-                _is_like(value, theirs.connection_kwargs[key])
-                for key, value in ours.connection_kwargs.items()
-            )
+            and _are_like(self._settings(), other._settings())  # noqa: SLF001
         )
 
     def to_publish(self) -> "AbstractConnection":
@@ -244,11 +243,33 @@ class Connections:
         }
 
 
-def _is_like(one: object, other: object) -> bool:
-    """Whether both are equal, or of a class that cannot say so, as a Retry is."""
+def _is_like(one: object, other: object, levels: int) -> bool:
+    """Whether both are equal, or hold what is, where their class has no equality.
+
+    A Backoff of redis-py 5.0 has none, nor has a provider of credentials.
+    """
+    if one == other:
+        return True
     kind = type(one)
-    cannot_say = kind.__eq__ is object.__eq__ and not isinstance(one, type)
-    return one == other or (kind is type(other) and cannot_say)
+    if (
+        kind is not type(other)
+        or kind.__eq__ is not object.__eq__
+        or isinstance(one, type)
+    ):
+        return False
+    return not levels or _are_like(_held_by(one), _held_by(other), levels - 1)
+
+
+def _are_like(
+    ours: dict[str, Any], theirs: dict[str, Any], levels: int = _LEVELS
+) -> bool:
+    return ours.keys() == theirs.keys() and all(
+        _is_like(value, theirs[key], levels) for key, value in ours.items()
+    )
+
+
+def _held_by(thing: object) -> dict[str, Any]:
+    return getattr(thing, "__dict__", {})
 
 
 _OF_REDIS_8: Final = (

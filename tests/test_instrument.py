@@ -12,6 +12,9 @@ from huey.exceptions import ConfigurationError
 from huey.serializer import Serializer, SignedSerializer
 from huey.storage import MemoryStorage
 from prometheus_client import REGISTRY
+from redis import ConnectionPool, Redis, UsernamePasswordCredentialProvider
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
 
 from huey_otel import (
     EventListener,
@@ -890,6 +893,31 @@ def test_a_second_emitter_that_differs_in_anything_is_refused(huey, first, secon
         instrument(huey, **second)
 
     assert "b@" not in str(refusal.value)
+
+
+def held(retries: int, password: str) -> RedisEventEmitter:
+    """An emitter with settings whose classes have no equality of their own."""
+    pool = ConnectionPool(
+        retry=Retry(ExponentialBackoff(), retries),
+        credential_provider=UsernamePasswordCredentialProvider("u", password),
+    )
+    return RedisEventEmitter(client=Redis(connection_pool=pool))
+
+
+def test_a_second_emitter_whose_settings_hold_the_same_is_alike(huey):
+    first = instrument(huey, events=held(3, "a"))
+
+    assert instrument(huey, events=held(3, "a")) is first
+
+
+@pytest.mark.parametrize(("retries", "password"), [(4, "a"), (3, "b")])
+def test_a_second_emitter_whose_settings_hold_another_is_refused(
+    huey, retries, password
+):
+    instrument(huey, events=held(3, "a"))
+
+    with pytest.raises(ValueError, match="instrumented already"):
+        instrument(huey, events=held(retries, password))
 
 
 def test_what_a_second_call_names_may_be_what_is_so_by_default(huey):
