@@ -73,7 +73,7 @@ class Connections:
         return ours is theirs or (
             type(ours) is type(theirs)
             and ours.connection_class is theirs.connection_class
-            and _are_like(self._settings(), other._settings())  # noqa: SLF001
+            and _are_like(_identity_of(ours), _identity_of(theirs))
         )
 
     def to_publish(self) -> "AbstractConnection":
@@ -225,11 +225,7 @@ class Connections:
         return settings
 
     def _settings(self) -> dict[str, Any]:
-        return {
-            key: value
-            for key, value in self._pool.connection_kwargs.items()
-            if not key.startswith(_THE_POOLS_OWN)
-        }
+        return _settings_of(self._pool)
 
     @staticmethod
     def _for_events(settings: dict[str, Any]) -> dict[str, Any]:
@@ -241,6 +237,27 @@ class Connections:
             "encoding": "utf-8",
             "encoding_errors": "strict",
         }
+
+
+def _settings_of(pool: Any) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in pool.connection_kwargs.items()
+        if not key.startswith(_THE_POOLS_OWN)
+    }
+
+
+def _identity_of(pool: Any) -> dict[str, Any]:
+    """What *pool* connects to, and how, without what refers to *pool* itself."""
+    identity = _settings_of(pool)
+    manager = getattr(pool, "sentinel_manager", None)
+    if manager is not None:
+        del identity["connection_pool"]
+        identity["service"] = pool.service_name, pool.is_master
+        for number, sentinel in enumerate(manager.sentinels):
+            for key, value in _settings_of(sentinel.connection_pool).items():
+                identity[f"sentinel {number} {key}"] = value
+    return identity
 
 
 def _is_like(one: object, other: object, levels: int) -> bool:

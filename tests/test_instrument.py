@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY
 from redis import ConnectionPool, Redis, UsernamePasswordCredentialProvider
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
 from huey_otel import (
     EventListener,
@@ -918,6 +919,25 @@ def test_a_second_emitter_whose_settings_hold_another_is_refused(
 
     with pytest.raises(ValueError, match="instrumented already"):
         instrument(huey, events=held(retries, password))
+
+
+def of_a_sentinel(port: int, service: str) -> RedisEventEmitter:
+    sentinel = Sentinel([("127.0.0.1", 1), ("127.0.0.1", port)])
+    return RedisEventEmitter(client=sentinel.master_for(service))
+
+
+def test_a_second_emitter_of_the_same_sentinels_service_is_alike(huey):
+    first = instrument(huey, events=of_a_sentinel(2, "jobs"))
+
+    assert instrument(huey, events=of_a_sentinel(2, "jobs")) is first
+
+
+@pytest.mark.parametrize(("port", "service"), [(3, "jobs"), (2, "mail")])
+def test_a_second_emitter_of_another_sentinels_service_is_refused(huey, port, service):
+    instrument(huey, events=of_a_sentinel(2, "jobs"))
+
+    with pytest.raises(ValueError, match="instrumented already"):
+        instrument(huey, events=of_a_sentinel(port, service))
 
 
 def test_what_a_second_call_names_may_be_what_is_so_by_default(huey):
