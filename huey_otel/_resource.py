@@ -35,7 +35,7 @@ class _Here(NamedTuple):
 
 
 class ProcessResource(Resource):
-    """What *find* returns, with `host.name` and the `process.pid` of who asks.
+    """What *find* returns, with `host.name` and the `process.pid` of this process.
 
     *find* is called when an attribute is first read, which an exporter does and
     no task: a detector may ask the network. What is *given* by the environment
@@ -135,7 +135,7 @@ def resource_of(export: Export, queue: str) -> ProcessResource:
 def _found(names: Sequence[str]) -> Resource:
     """What `Resource.create` finds, without the threads that it asks on.
 
-    There are none any more where a script ends that has enqueued once.
+    While a script ends that has enqueued once, no thread can be started.
     """
     found = Resource(
         {

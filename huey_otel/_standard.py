@@ -1,7 +1,7 @@
-"""Standard variables: what OpenTelemetry's own parts accept of them.
+"""Standard variables: which values OpenTelemetry's own parts accept.
 
-They raise for what they do not, some of them when they are imported. The
-specification says that it is ignored with a warning, as if it were not set.
+They raise for any other value, some of them when they are imported. The
+specification says that such a value is ignored with a warning, as if it were not set.
 """
 
 import math
@@ -282,7 +282,10 @@ class Checked:
                     self.instead[name] = None
 
     def _timeout(self, signal: str) -> None:
-        """Leave it to who makes the exporter: that of 1.30 reads whole seconds only."""
+        """Hand OTLP's timeout to the exporter as an argument.
+
+        opentelemetry-exporter-otlp 1.30 reads only whole seconds from the variable.
+        """
         for name in reversed(of_otlp("TIMEOUT", signal)):
             if name in self._env and name not in self.instead:
                 self.timeout = float(self._env[name])
