@@ -93,7 +93,7 @@ SHOWN := gevent|grpcio|gunicorn|huey|opentelemetry-sdk|prometheus_client|pyuwsgi
 PROVEN := tests/live/test_proof_matrix.py tests/live/test_greenlets.py \
   tests/live/test_forking_producers.py tests/live/test_forking_tasks.py \
   tests/live/test_several_hueys.py tests/live/test_neighbours.py \
-  tests/live/test_restarts.py tests/test_observed_timeouts.py
+  tests/live/test_restarts.py tests/tasks/test_timeouts.py
 
 # All that is left to this, and what belongs to it though it is always run.
 matrix:
@@ -102,9 +102,9 @@ matrix:
 	  $(BIN)/pytest -q -m 'not proof' $(PROVEN) || failed=1; \
 	  test -z "$$failed"; } 2>&1 | tee $(PROOFS)/matrix.txt
 
-SLICE := tests/test_mapping.py tests/test_instrument.py tests/test_forks.py \
-  tests/test_relay.py tests/test_tracing.py tests/test_metrics.py \
-  tests/test_observed_*.py tests/live/test_greenlets.py tests/live/test_restarts.py \
+SLICE := tests/test_mapping.py tests/setup/test_instrument.py tests/safety/test_forks.py \
+  tests/relay/test_relay.py tests/tasks/test_tracing.py tests/prometheus/test_metrics.py \
+  tests/tasks tests/live/test_greenlets.py tests/live/test_restarts.py \
   tests/live/test_proof_matrix.py tests/live/test_several_hueys.py \
   tests/live/test_forking_tasks.py
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from benchmarks.turns import Spread, in_turns, table
-from huey_otel._forks import EXCLUSION
-from huey_otel._metrics import Metrics
 from huey_otel._names import TASK_ATTEMPTS_FINISHED_TOTAL
-from huey_otel._records import Key, Record, Source, Sum
-from huey_otel._relay import Relay
-from huey_otel._routes import Route, Routes
-from huey_otel._spelling import spell
+from huey_otel._prometheus.collector import Metrics
+from huey_otel._relay.relay import Relay
+from huey_otel._relay.routes import Route, Routes
+from huey_otel._safety.forks import EXCLUSION
+from huey_otel._wire.event import spell
+from huey_otel._wire.record import Key, Record, Source, Sum
 from huey_otel.mapping import DEQUEUED, TABLE, Published
 
 EVENTS: Final = 5_000

@@ -15,12 +15,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from benchmarks.turns import table
-from huey_otel import _forks
-from huey_otel._forks import Exclusion
-from huey_otel._metrics import Metrics
-from huey_otel._pages import Pages
-from huey_otel._unclaimed import show
-from tests.support_metrics import live_tasks
+from huey_otel._prometheus.collector import Metrics
+from huey_otel._prometheus.pages import Pages
+from huey_otel._prometheus.unclaimed import show
+from huey_otel._safety import forks
+from huey_otel._safety.forks import Exclusion
+from tests.support.metrics import live_tasks
 
 RUNS = 7
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
@@ -113,7 +113,7 @@ SIZES = ((10, 10), (100, 20), (100, 100), (1000, 1000))
 
 def rows() -> list[list[str]]:
     """Measure each size."""
-    exclusion, collecting = Held(_forks.EXCLUSION), Held(_forks.COLLECTING)
+    exclusion, collecting = Held(forks.EXCLUSION), Held(forks.COLLECTING)
     return [measure(all_, ran, exclusion, collecting) for all_, ran in SIZES]
 
 

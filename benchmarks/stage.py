@@ -13,7 +13,7 @@ import redis
 from benchmarks import variants
 from benchmarks.children import Child, cpu
 from benchmarks.gates import DONE, GO, READY
-from tests.support_redis import RedisServer
+from tests.support.redis_server import RedisServer
 
 _PATIENCE: Final = 60
 """Seconds for one round, at most."""

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from huey_otel import _names as n
 from huey_otel import mapping
-from huey_otel._catalog import CATALOG
 from huey_otel._options.table import DISABLED, OPTIONS
+from huey_otel._prometheus.catalog import CATALOG
 from huey_otel.events import CONSTANTS
 from huey_otel.mapping import Published, Row, Span
 

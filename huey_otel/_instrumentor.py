@@ -13,10 +13,10 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.instrumentation.utils import unwrap
 from wrapt import wrap_function_wrapper
 
-from huey_otel._guard import guarded
-from huey_otel._instrument import begin, check
-from huey_otel._instrumentation import Instrumentation, instrumentation_of
-from huey_otel._log import warn
+from huey_otel._safety.guard import guarded
+from huey_otel._safety.log import warn
+from huey_otel._setup.instrument import begin, check
+from huey_otel._setup.instrumentation import Instrumentation, instrumentation_of
 
 _INSTRUMENTS: Final = ("huey >= 2.5.3, < 4",)
 

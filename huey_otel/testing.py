@@ -10,11 +10,11 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import NoOpTracer
 
-from huey_otel import _provider
-from huey_otel._instrument import instrument
-from huey_otel._instrumentation import instrumentation_of
-from huey_otel._records import Key, Record, Source, Sum
-from huey_otel._spelling import to_event
+from huey_otel._otel import provider
+from huey_otel._setup.instrument import instrument
+from huey_otel._setup.instrumentation import instrumentation_of
+from huey_otel._wire.event import to_event
+from huey_otel._wire.record import Key, Record, Source, Sum
 from huey_otel.events import Event
 from huey_otel.mapping import TABLE, Published
 
@@ -105,7 +105,7 @@ def capture(huey: Huey) -> Iterator[Telemetry]:
         if instrumentation.settings.disabled:
             raise RuntimeError("HUEY_OTEL_DISABLED is set: nothing to capture")
         telemetry = Telemetry(instrumentation.flush)
-        provided = _provider.given_one(telemetry.tracer_provider)
+        provided = provider.given_one(telemetry.tracer_provider)
         if isinstance(provided.tracer, NoOpTracer):
             raise RuntimeError("OTEL_SDK_DISABLED is set: no spans to capture")
         stack.enter_context(instrumentation.diverted(provided, telemetry))

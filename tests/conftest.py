@@ -7,12 +7,13 @@ import pytest
 from huey import MemoryHuey
 from huey.api import Huey
 
-from huey_otel import Instrumentation, _process
+from huey_otel import Instrumentation
 from huey_otel import _names as n
-from huey_otel._attempts import running
-from huey_otel._doing import HERE, begin_anew
-from huey_otel._losses import LOSSES, Losses
-from tests.support_seen import Drain, Seen
+from huey_otel._safety.losses import LOSSES, Losses
+from huey_otel._setup import process
+from huey_otel._tasks.attempt import running
+from huey_otel._tasks.context import HERE, begin_anew
+from tests.support.seen import Drain, Seen
 
 SETTINGS = tuple(
     name
@@ -44,19 +45,19 @@ def nothing_is_left(
     for instrumentation in instrumentations():
         instrumentation.uninstrument()
     # Consumers of tests end, those of a process do not.
-    _process.shared().consuming = False
+    process.shared().consuming = False
     # What our guard swallowed, unless the test is about that.
     expected = "losses" in request.fixturenames or "live" in request.keywords
     lost = {} if expected else dict(LOSSES.counts())
     left = [attempt.facts.name for attempt in (*running.values(), *HERE.doing.attempts)]
     begin_anew()
-    served = _process.shared().page.endpoint
+    served = process.shared().page.endpoint
     assert (left, lost, served) == ([], {}, None)
 
 
 def instrumentations() -> list[Instrumentation]:
     """All that are active in this process."""
-    members = _process.shared().members()
+    members = process.shared().members()
     return [member for member in members if isinstance(member, Instrumentation)]
 
 

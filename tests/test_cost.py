@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from benchmarks.floor import Spans
 from huey_otel import instrument
-from tests.support_instructions import instructions
+from tests.support.instructions import instructions
 
 
 @pytest.fixture

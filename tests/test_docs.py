@@ -11,10 +11,10 @@ from types import ModuleType
 import pytest
 
 from huey_otel import _names as n
-from huey_otel._catalog import CATALOG
 from huey_otel._options.table import OPTIONS, VARIABLES
+from huey_otel._prometheus.catalog import CATALOG
 from tests.live.hearing import ALWAYS, FAILED
-from tests.support import ROOT, missing, snippet
+from tests.support.programs import ROOT, missing, snippet
 
 TABLES = runpy.run_path(str(ROOT / "docs" / "tables.py"))
 DOCUMENTS = TABLES["documents"]()

@@ -10,11 +10,11 @@ from huey.serializer import Serializer
 from huey.storage import MemoryStorage
 
 from huey_otel import Instrumentation, instrument
-from huey_otel._instrument import instrumentation_of
 from huey_otel._instrumentor import HueyInstrumentor
-from huey_otel._losses import Losses
-from tests.support_seen import Drain
-from tests.support_spans import Spans
+from huey_otel._safety.losses import Losses
+from huey_otel._setup.instrument import instrumentation_of
+from tests.support.seen import Drain
+from tests.support.spans import Spans
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import huey.signals
 import pytest
 
 from huey_otel import events, mapping
-from huey_otel._records import Record, Source, TaskFacts
-from huey_otel._spelling import to_event
+from huey_otel._wire.event import to_event
+from huey_otel._wire.record import Record, Source, TaskFacts
 from huey_otel.mapping import TABLE, Published, Row
 
 SIGNALS = {

@@ -16,8 +16,8 @@ from opentelemetry.trace import (
 )
 
 from huey_otel.sampling import LinksBased, linked
-from tests.support_seen import Drain, Seen
-from tests.support_spans import Spans
+from tests.support.seen import Drain, Seen
+from tests.support.spans import Spans
 
 TASKS = 5_000
 ONE_PERCENT = ParentBased(TraceIdRatioBased(0.01))

@@ -6,10 +6,10 @@ from huey.api import Huey
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 
 from huey_otel import instrument
-from huey_otel._instrument import instrumentation_of
+from huey_otel._setup.instrument import instrumentation_of
 from huey_otel.testing import Telemetry, capture
-from tests.support_seen import Drain, Seen
-from tests.support_spans import Spans, short
+from tests.support.seen import Drain, Seen
+from tests.support.spans import Spans, short
 
 
 def add_to(huey: Huey):

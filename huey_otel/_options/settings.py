@@ -9,10 +9,10 @@ from huey.api import Task
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from huey_otel._export import Export, read_export
 from huey_otel._options import table
+from huey_otel._options.otel import Export, read_export
+from huey_otel._options.standard import METRICS
 from huey_otel._options.table import OPTIONS, Option
-from huey_otel._standard import METRICS
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry

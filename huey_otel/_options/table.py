@@ -9,8 +9,8 @@ from typing import Any, Final
 from huey_otel import _names as n
 from huey_otel._options import values
 from huey_otel._options.values import Kind
-from huey_otel._redaction import shown
-from huey_otel._sayable import printable
+from huey_otel._safety.encodable import printable
+from huey_otel._safety.redaction import shown
 
 METRICS_HOST: Final = "localhost"
 METRICS_PORT: Final = 9464

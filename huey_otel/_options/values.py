@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
 
-from huey_otel import _sayable
-from huey_otel._redaction import shown
+from huey_otel._safety import encodable
+from huey_otel._safety.redaction import shown
 
 ON: Final = ("on", "yes", "true", "1")
 OFF: Final = ("off", "no", "false", "0", "none")
@@ -121,7 +121,7 @@ def _name(value: object) -> str | None:
         raise RefusedError(wrong_type=True)
     if value == "":
         raise RefusedError
-    if value is not None and _sayable.text(value) != value:
+    if value is not None and encodable.text(value) != value:
         raise RefusedError("this is no UTF-8")
     return value
 

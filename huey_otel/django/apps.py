@@ -6,7 +6,7 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from huey_otel._instrument import instrument
+from huey_otel._setup.instrument import instrument
 from huey_otel.django import options, queues
 
 

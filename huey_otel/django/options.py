@@ -6,7 +6,7 @@ from typing import Any, Final
 from django.core.exceptions import ImproperlyConfigured
 
 from huey_otel._options.table import OPTIONS, nearest
-from huey_otel._redaction import shown
+from huey_otel._safety.redaction import shown
 
 SETTING: Final = "HUEY_OTEL"
 _QUEUES: Final = "queues"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from huey_otel._catalog import CATALOG
+from huey_otel._prometheus.catalog import CATALOG
 from tests.live.scraping import installed
-from tests.support import ROOT
+from tests.support.programs import ROOT
 
 PROMETHEUS = ROOT / "runtime" / "prometheus"
 RULES = [

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from runtime.__main__ import COMMANDS
-from tests.support import ROOT
-from tests.support_image import command, environment, final
+from tests.support.image import command, environment, final
+from tests.support.programs import ROOT
 
 PINNED = re.compile(r"[a-z/]+:v?\d+\.\d+\.\d+(-[a-z]+)?")
 OURS = "huey-otel-shop:dev"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from huey_otel._catalog import CATALOG
+from huey_otel._prometheus.catalog import CATALOG
 from tests.live.scraping import installed
-from tests.support import ROOT
+from tests.support.programs import ROOT
 
 BUILD = runpy.run_path(str(ROOT / "grafana" / "build.py"))
 DASHBOARD: dict[str, Any] = json.loads(BUILD["PATH"].read_text())

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tests.support import ROOT
-from tests.support_image import command, environment, final, stages
+from tests.support.image import command, environment, final, stages
+from tests.support.programs import ROOT
 
 
 def test_there_are_two_stages_of_one_pinned_slim_image() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.live.hearing import Hearing
 from tests.live.processes import Consumer, Program
-from tests.support_redis import RedisServer, serving
+from tests.support.redis_server import RedisServer, serving
 
 HERE = Path(__file__).parent
 

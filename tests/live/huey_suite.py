@@ -14,7 +14,7 @@ import struct
 import sys
 import unittest
 
-from tests.support_redis import RedisServer
+from tests.support.redis_server import RedisServer
 
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 0x1

@@ -13,7 +13,7 @@ from huey_otel import events as e
 from runtime.demo.page import quantile
 from runtime.load.ledger import Ledger
 from tests.live.scraping import Prometheus, Values
-from tests.support import ROOT
+from tests.support.programs import ROOT
 
 DASHBOARD = json.loads((ROOT / "grafana/dashboards/huey.json").read_text())
 QUERIES = {

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import huey.consumer
 
-from tests.support import ROOT, wait_until
+from tests.support.programs import ROOT
+from tests.support.waiting import wait_until
 
 # What huey's console script `huey_consumer` runs.
 HUEY_CONSUMER = ("-m", "huey.bin.huey_consumer")

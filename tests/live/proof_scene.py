@@ -11,7 +11,7 @@ from huey.consumer_options import ConsumerConfig
 from runtime.demo.otlp import Receiver
 from tests.live.processes import Consumer, alive
 from tests.live.proof import Books
-from tests.support import wait_until
+from tests.support.waiting import wait_until
 
 QUEUE: Final = "huey.redis.live"
 TASKS: Final = 150

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.live.processes import Program
-from tests.support import free_port, missing, wait_until
+from tests.support.programs import free_port, missing
+from tests.support.waiting import wait_until
 
 Values = dict[tuple[str, ...], float]
 

@@ -20,8 +20,9 @@ from huey_otel import EventListener
 from huey_otel import _names as n
 from tests.live.processes import Consumer, Program
 from tests.live.scraping import metrics, samples
-from tests.support import free_port, wait_until
-from tests.support_redis import RedisServer
+from tests.support.programs import free_port
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
 
 QUEUE = "huey.redis.live"
 WORKERS = 4

@@ -7,7 +7,8 @@ import pytest
 from runtime.demo import otlp
 from tests.live.processes import Consumer, Program, listening
 from tests.live.scraping import metrics, samples, serves, value
-from tests.support import free_port, wait_until
+from tests.support.programs import free_port
+from tests.support.waiting import wait_until
 
 QUICK = ("-d", "0.02", "-m", "0.1")
 TASKS = 5

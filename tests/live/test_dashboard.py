@@ -15,7 +15,8 @@ from runtime.load.mix import weights
 from tests.live.panels import QUERIES, Ask, Books, Reported
 from tests.live.processes import Program
 from tests.live.scraping import Prometheus, metrics, samples, serves, value
-from tests.support import free_port, wait_until
+from tests.support.programs import free_port
+from tests.support.waiting import wait_until
 
 FAILURES = ("failure", "timeout", "lost")
 TIMED = (e.EVENT_FINISHED, e.EVENT_ERROR_TASK, e.EVENT_TIMEOUT)

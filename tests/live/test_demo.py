@@ -19,7 +19,8 @@ from runtime.demo.books import Books
 from runtime.demo.forwarding import forwarding
 from runtime.demo.page import quantile, read
 from runtime.load.ledger import Expected
-from tests.support import ROOT, wait_until
+from tests.support.programs import ROOT
+from tests.support.waiting import wait_until
 
 SECONDS = 50
 

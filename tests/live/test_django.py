@@ -22,7 +22,8 @@ from runtime.demo import otlp
 from runtime.demo.otlp import Receiver, Span
 from tests.live.processes import Program, listening
 from tests.live.scraping import fetch, metrics, serves, value
-from tests.support import ROOT, free_port, wait_until
+from tests.support.programs import ROOT, free_port
+from tests.support.waiting import wait_until
 
 BAKERY = "tests.live.apps.bakery"
 MANAGE = str(ROOT / "tests" / "live" / "apps" / "bakery" / "manage.py")

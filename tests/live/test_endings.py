@@ -20,7 +20,7 @@ from tests.live.hearing import (
     steps,
 )
 from tests.live.processes import Consumer
-from tests.support_redis import RedisServer, serving
+from tests.support.redis_server import RedisServer, serving
 
 NOT_STORED = step("error-storing-result", "duration", *FAILED)
 NOT_ENQUEUED = step("error-enqueueing", *FAILED)

@@ -13,13 +13,14 @@ import pytest
 import redis
 from huey.consumer_options import ConsumerConfig
 
-from huey_otel._version import version
+from huey_otel._safety.version import version
 from runtime.demo import otlp
 from tests.live.hearing import Hearing
 from tests.live.processes import Consumer, alive, listening
 from tests.live.scraping import fetch, metrics, serves, url_of, value
-from tests.support import free_port, wait_until
-from tests.support_redis import RedisServer
+from tests.support.programs import free_port
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
 
 KINDS = ("thread", "process")
 QUICK = ("-d", "0.02", "-m", "0.1")

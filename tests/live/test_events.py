@@ -21,7 +21,7 @@ from tests.live.hearing import (
     steps,
 )
 from tests.live.processes import Consumer
-from tests.support import wait_until
+from tests.support.waiting import wait_until
 
 KINDS = ("thread", "process")
 

@@ -15,7 +15,8 @@ from runtime.demo import otlp
 from runtime.demo.otlp import GRPC, HTTP, Receiver, Span
 from tests.live.processes import Consumer, Program
 from tests.live.scraping import metrics, value
-from tests.support import free_port, wait_until
+from tests.support.programs import free_port
+from tests.support.waiting import wait_until
 
 TASKS = 500
 QUICK = ("-d", "0.02", "-m", "0.1")

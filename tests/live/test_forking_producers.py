@@ -16,7 +16,8 @@ from runtime.demo import otlp
 from runtime.demo.otlp import Receiver
 from tests.live.processes import Program
 from tests.live.scraping import fetch, serves_anything, url_of
-from tests.support import free_port, wait_until
+from tests.support.programs import free_port
+from tests.support.waiting import wait_until
 
 REQUESTS = 60
 BIN = Path(sys.executable).parent

@@ -11,7 +11,8 @@ from huey_otel import _names as n
 from tests.live.hearing import Hearing
 from tests.live.processes import Consumer, losses
 from tests.live.scraping import metrics, value
-from tests.support import free_port, wait_until
+from tests.support.programs import free_port
+from tests.support.waiting import wait_until
 
 KINDS = ("thread", "process")
 EACH = 10

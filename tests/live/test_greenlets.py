@@ -11,7 +11,7 @@ import pytest
 from runtime.demo import otlp
 from tests.live.hearing import Hearing
 from tests.live.processes import Consumer, Program, losses
-from tests.support import wait_until
+from tests.support.waiting import wait_until
 
 WORKERS = 8
 PATCHES = ("first", "after the import")

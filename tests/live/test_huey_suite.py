@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support import ROOT, missing, other_huey
-from tests.support_redis import server_binary
+from tests.support.programs import ROOT, missing, other_huey
+from tests.support.redis_server import server_binary
 
 INSTALLED = importlib.metadata.version("huey")
 VERSIONS = [INSTALLED] if INSTALLED.startswith("2.") else [INSTALLED, "2.6.0"]

@@ -12,8 +12,9 @@ import pytest
 
 from tests.live.processes import Program
 from tests.live.scraping import fetch, url_of
-from tests.support import free_port, wait_until
-from tests.support_image import Image, command, final
+from tests.support.image import Image, command, final
+from tests.support.programs import free_port
+from tests.support.waiting import wait_until
 
 ENQUEUE = "from runtime.shop.tasks import resize_photo; resize_photo('photo', 320, 2)"
 

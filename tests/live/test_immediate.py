@@ -4,7 +4,7 @@ from huey import RedisHuey
 
 from huey_otel import instrument
 from tests.live.hearing import Hearing
-from tests.support import wait_until
+from tests.support.waiting import wait_until
 
 
 def test_switching_immediate_mode_loses_no_event(

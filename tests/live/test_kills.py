@@ -14,7 +14,7 @@ from huey.consumer_options import ConsumerConfig
 
 from tests.live.hearing import Hearing
 from tests.live.processes import Consumer, alive, losses
-from tests.support import wait_until
+from tests.support.waiting import wait_until
 
 KINDS = ("thread", "process")
 ENDS = ("finished", "error-task", "lost", "interrupted")

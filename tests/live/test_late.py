@@ -9,7 +9,7 @@ from huey import MemoryHuey
 
 from tests.live.hearing import Hearing
 from tests.live.processes import Program
-from tests.support import wait_until
+from tests.support.waiting import wait_until
 
 MADE = "made, then instrumented"
 RUNNING = "running, then instrumented"

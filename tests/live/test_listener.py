@@ -11,8 +11,8 @@ import redis
 from huey_otel import EventListener
 from tests.live.hearing import FINISHED, STARTED, Hearing, steps
 from tests.live.processes import Consumer
-from tests.support import wait_until
-from tests.support_redis import RedisServer
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
 
 EVENT = {"status": "finished", "id": "an-id", "error": False}
 NO_EVENTS = (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.processes import Consumer, Program
-from tests.support import wait_until
+from tests.support.waiting import wait_until
 
 STARTED = " observes"
 UNKNOWN = "HUEY_OTEL_CHANEL is no setting of huey-otel and has no effect"

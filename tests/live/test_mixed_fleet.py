@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import pytest
 
-from huey_otel._carrier import Carrier, encode
+from huey_otel._wire.carrier import Carrier, encode
 from huey_otel.events import Event
 from tests.live.hearing import FINISHED, STARTED, Hearing, steps
 from tests.live.processes import Consumer, Program, losses
-from tests.support import other_huey
+from tests.support.programs import other_huey
 
 INSTALLED = importlib.metadata.version("huey")
 OLDER = [version for version in ("2.6.0", "2.5.3") if version != INSTALLED]

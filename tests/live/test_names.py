@@ -11,7 +11,8 @@ import pytest
 from tests.live.hearing import Hearing
 from tests.live.processes import Consumer, Program
 from tests.live.scraping import fetch, metrics, samples, serves, url_of
-from tests.support import free_port, missing, wait_until
+from tests.support.programs import free_port, missing
+from tests.support.waiting import wait_until
 
 OPENMETRICS = "application/openmetrics-text"
 NOT_SHOWN = "of huey-otel is not shown; give instrument() a registry="

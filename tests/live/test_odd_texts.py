@@ -12,8 +12,9 @@ import redis
 from runtime.demo import otlp
 from runtime.demo.otlp import GRPC, HTTP, Receiver
 from tests.live.scraping import fetch, url_of
-from tests.support import free_port, wait_until
-from tests.support_strict import labels_of, read_json
+from tests.support.programs import free_port
+from tests.support.strict_redis import labels_of, read_json
+from tests.support.waiting import wait_until
 
 GOOD = 21
 SAID = "party \\ud83c"

@@ -14,7 +14,8 @@ from runtime.demo import otlp
 from runtime.demo.otlp import Receiver, Span
 from tests.live.processes import Program
 from tests.live.scraping import fetch, serves_anything, url_of
-from tests.support import free_port, snippet, wait_until
+from tests.support.programs import free_port, snippet
+from tests.support.waiting import wait_until
 
 BIN = Path(sys.executable).parent
 SETTINGS = """

@@ -11,8 +11,8 @@ from runtime.demo import otlp
 from tests.live.hearing import FINISHED, STARTED, Hearing, steps
 from tests.live.processes import Consumer, cpu_seconds
 from tests.live.proof import of_kind
-from tests.support import wait_until
-from tests.support_redis import RedisServer
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
 
 KINDS = ("thread", "process")
 WHILE = 3.0

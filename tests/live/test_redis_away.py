@@ -12,8 +12,8 @@ import redis
 
 from tests.live.hearing import Hearing
 from tests.live.processes import Consumer, losses
-from tests.support import wait_until
-from tests.support_redis import RedisServer
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
 
 OUTAGE = 10.0
 BEFORE = 3.0

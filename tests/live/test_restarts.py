@@ -12,7 +12,8 @@ from huey_otel import _names as n
 from tests.live.hearing import Hearing
 from tests.live.processes import Consumer
 from tests.live.scraping import metrics, serves, value
-from tests.support import free_port, wait_until
+from tests.support.programs import free_port
+from tests.support.waiting import wait_until
 
 
 @pytest.mark.timeout(400)

@@ -11,7 +11,8 @@ import pytest
 from tests.live.panels import QUERIES
 from tests.live.processes import Program
 from tests.live.scraping import Prometheus, serves
-from tests.support import ROOT, free_port, wait_until
+from tests.support.programs import ROOT, free_port
+from tests.support.waiting import wait_until
 
 Alert = tuple[str, ...]
 

@@ -11,7 +11,8 @@ import pytest
 
 from runtime.demo import otlp
 from tests.live.processes import Program, alive, handles
-from tests.support import ROOT, wait_until
+from tests.support.programs import ROOT
+from tests.support.waiting import wait_until
 
 ENQUEUE = "from runtime.shop.tasks import resize_photo; resize_photo('photo', 320, 1.5)"
 EXECUTING = "Executing runtime.shop.tasks.resize_photo"

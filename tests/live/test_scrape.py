@@ -18,7 +18,7 @@ import pytest
 import redis
 from huey.consumer_options import ConsumerConfig
 
-from huey_otel._catalog import CATALOG
+from huey_otel._prometheus.catalog import CATALOG
 from runtime.demo import otlp
 from tests.live.processes import Consumer, Program, alive
 from tests.live.scraping import (
@@ -31,8 +31,9 @@ from tests.live.scraping import (
     serves,
     value,
 )
-from tests.support import ROOT, free_port, snippet, wait_until
-from tests.support_redis import RedisServer
+from tests.support.programs import ROOT, free_port, snippet
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
 
 WORKER_KINDS = ("thread", "process")
 QUICK = ("-d", "0.02", "-m", "0.1", "-n")

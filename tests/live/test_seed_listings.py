@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from tests.live.processes import HUEY_CONSUMER, Program
-from tests.support import wait_until
+from tests.support.waiting import wait_until
 
 ITERATING = """\
 from runtime.shop import huey

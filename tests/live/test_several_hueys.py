@@ -14,7 +14,7 @@ from huey_otel import _names as n
 from tests.live.hearing import Hearing
 from tests.live.processes import Program
 from tests.live.scraping import samples
-from tests.support_seen import Drain, Seen
+from tests.support.seen import Drain, Seen
 
 
 @pytest.mark.parametrize("kind", ["thread", "process"])

@@ -17,7 +17,8 @@ import redis
 from runtime.demo import otlp
 from runtime.demo.otlp import Receiver
 from tests.live.processes import Program
-from tests.support import ROOT, free_port, wait_until
+from tests.support.programs import ROOT, free_port
+from tests.support.waiting import wait_until
 
 Start = Callable[..., Program]
 

@@ -18,10 +18,11 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from huey_otel import EventListener, RedisEventEmitter, instrument
-from huey_otel._contents import Contents, Meaning
-from huey_otel._questions import Inquirer
-from tests.support import free_port, missing, wait_until
-from tests.support_redis import RedisServer, server_binary, serving
+from huey_otel._prometheus.poller import Inquirer
+from huey_otel._storage.contents import Contents, Meaning
+from tests.support.programs import free_port, missing
+from tests.support.redis_server import RedisServer, server_binary, serving
+from tests.support.waiting import wait_until
 
 redis_server = pytest.fixture(scope="module")(serving)
 

@@ -11,7 +11,8 @@ import redis
 from runtime.demo import otlp
 from tests.live.processes import HUEY_CONSUMER, Program
 from tests.live.scraping import serves
-from tests.support import free_port, wait_until
+from tests.support.programs import free_port
+from tests.support.waiting import wait_until
 
 COMMAND = str(Path(sys.executable).with_name("opentelemetry-instrument"))
 APPLICATION = "tests.live.apps.untouched"

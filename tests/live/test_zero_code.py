@@ -12,7 +12,8 @@ from runtime.demo import otlp
 from runtime.demo.otlp import GRPC, HTTP, Receiver, Span
 from tests.live.processes import HUEY_CONSUMER, Program
 from tests.live.scraping import metrics, value
-from tests.support import free_port, wait_until
+from tests.support.programs import free_port
+from tests.support.waiting import wait_until
 
 COMMAND = str(Path(sys.executable).with_name("opentelemetry-instrument"))
 APPLICATION = "tests.live.apps.untouched"

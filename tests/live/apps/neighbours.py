@@ -10,7 +10,7 @@ import sys
 from huey import CancelExecution, MemoryHuey
 from huey.signals import SIGNAL_ERROR
 
-from tests.support_seen import Drain, Seen
+from tests.support.seen import Drain, Seen
 
 logging.getLogger("huey").disabled = True
 huey = MemoryHuey("neighbours")

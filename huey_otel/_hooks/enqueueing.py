@@ -1,0 +1,89 @@
+"""Enqueues: the calls of huey's by which a message goes out."""
+
+from typing import Any, Final
+
+from huey.api import Huey, Task
+
+from huey_otel import _names as n
+from huey_otel._hooks.observation import Observation
+from huey_otel._safety.forks import look_around
+from huey_otel._safety.guard import guarded
+from huey_otel._tasks.context import HERE
+
+_look_around: Final = guarded(look_around)
+
+
+class EnqueueingHuey(Huey):
+    """What of an ObservedHuey writes to the queue and to the schedule."""
+
+    _huey_otel: Observation
+
+    def enqueue(self, task: Any, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
+        seen = self._huey_otel
+        if not isinstance(task, Task):
+            # A group or chord, which huey takes apart and enqueues one by one.
+            return self._enqueue_batch(task, *args, **kwargs)
+        # First: it may put another HERE in the place of this one.
+        _look_around()
+        here = HERE.doing
+        caller, outgoing = here.caller, here.outgoing
+        try:
+            seen.outward.enqueueing(task)
+            here.caller = n.ORIGIN_CALL
+            result = below.enqueue(task, *args, **kwargs)
+        except BaseException as error:
+            seen.runs.not_enqueued(task, error)
+            raise
+        else:
+            seen.runs.enqueued(task)
+            return result
+        finally:
+            mine = here.outgoing
+            here.caller, here.outgoing = caller, outgoing
+            if mine is not outgoing:
+                seen.outward.left(mine)
+
+    def _enqueue_batch(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
+        seen = self._huey_otel
+        begun = seen.outward.batch(batch)
+        error: BaseException | None = None
+        try:
+            return below.enqueue(batch, *args, **kwargs)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            seen.outward.batch_left(begun, error)
+
+    def add_schedule(self, task: Task, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
+        seen = self._huey_otel
+        here = HERE.doing
+        outgoing = here.outgoing
+        try:
+            seen.outward.scheduling(task)
+            result = below.add_schedule(task, *args, **kwargs)
+        except Exception as error:
+            seen.errors.not_scheduled(error)
+            raise
+        else:
+            seen.runs.scheduled(task)
+            return result
+        finally:
+            here.outgoing = outgoing
+
+    def serialize_task(self, task: Task, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
+        seen = self._huey_otel
+        here = HERE.doing
+        try:
+            here.trailer = trailer = seen.outward.trailer(task)
+            here.written = False
+            data = below.serialize_task(task, *args, **kwargs)
+            if trailer is not None and not here.written:
+                return seen.outward.enveloped(data, trailer) or data
+            return data
+        finally:
+            here.trailer = None

@@ -1,0 +1,165 @@
+"""Executions: the calls of huey's by which a message comes in, and is run."""
+
+from typing import Any
+
+from huey.api import Huey, Task
+from huey.signals import SIGNAL_ENQUEUED
+
+from huey_otel import _names as n
+from huey_otel import events as e
+from huey_otel._hooks.observation import Observation
+from huey_otel._hooks.serializer import is_hueys
+from huey_otel._tasks.context import HERE
+from huey_otel._tasks.dequeue import Reading
+
+
+class ExecutingHuey(Huey):
+    """What of an ObservedHuey reads the queue and the schedule, and runs tasks."""
+
+    _huey_otel: Observation
+
+    def deserialize_task(self, data: Any, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
+        seen = self._huey_otel
+        here = HERE.doing
+        here.incoming = None
+        opened = None if is_hueys(self.serializer) else seen.inward.opened(data)
+        if opened is not None:
+            data = opened[0]
+        try:
+            task = below.deserialize_task(data, *args, **kwargs)
+        except Exception as error:
+            seen.inward.undecodable(error)
+            raise
+        if opened is not None:
+            here.incoming = opened[1]
+        if here.reading is Reading.SCHEDULE:
+            seen.inward.ripe(task)
+        return task
+
+    def dequeue(self, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
+        seen = self._huey_otel
+        here = HERE.doing
+        if seen.alone:
+            seen.find_consumer(self)
+        try:
+            if here.dequeue_errors:
+                seen.inward.still_failing()
+            here.reading = Reading.QUEUE
+            task = below.dequeue(*args, **kwargs)
+        except Exception as error:
+            seen.inward.not_dequeued(error)
+            raise
+        finally:
+            here.reading = None
+        if task is not None:
+            seen.inward.dequeued(task)
+        return task
+
+    def read_schedule(self, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
+        seen = self._huey_otel
+        try:
+            seen.inward.reading_schedule()
+            return below.read_schedule(*args, **kwargs)
+        except Exception as error:
+            seen.errors.failed(e.EVENT_ERROR_INTERNAL, error)
+            raise
+        finally:
+            HERE.doing.reading = None
+
+    def read_periodic(self, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
+        seen = self._huey_otel
+        seen.inward.checking_periodic()
+        try:
+            tasks = below.read_periodic(*args, **kwargs)
+        except Exception as error:
+            seen.errors.failed(e.EVENT_ERROR_INTERNAL, error)
+            raise
+        seen.inward.due(tasks)
+        return tasks
+
+    def execute(self, task: Task, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
+        seen = self._huey_otel
+        here = HERE.doing
+        caller, outgoing = here.caller, here.outgoing
+        depth = len(here.attempts)
+        try:
+            seen.runs.taken(task)
+            here.caller = n.ORIGIN_PIPELINE
+            return below.execute(task, *args, **kwargs)
+        except BaseException as error:
+            seen.runs.escaped(error, depth)
+            raise
+        finally:
+            seen.runs.done(depth)
+            here.caller, here.outgoing = caller, outgoing
+
+    def put_result(self, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
+        seen = self._huey_otel
+        try:
+            return below.put_result(*args, **kwargs)
+        except Exception as error:
+            seen.errors.result_not_stored(error)
+            raise
+
+    def _emit(self, signal: str, task: Task, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
+        seen = self._huey_otel
+        here = HERE.doing
+        caller = here.caller
+        try:
+            if signal == SIGNAL_ENQUEUED:
+                seen.outward.signaled(task)
+            else:
+                seen.runs.signaled(signal, task)
+            here.caller = n.ORIGIN_CALL
+            return below._emit(signal, task, *args, **kwargs)
+        finally:
+            here.caller = caller
+
+    def _run_pre_execute(self, task: Task, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
+        here = HERE.doing
+        try:
+            here.caller = n.ORIGIN_CALL
+            return below._run_pre_execute(task, *args, **kwargs)
+        finally:
+            here.caller = n.ORIGIN_PIPELINE
+
+    def _run_post_execute(self, task: Task, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
+        if not self._post_execute:
+            return below._run_post_execute(task, *args, **kwargs)
+        here = HERE.doing
+        try:
+            here.caller = n.ORIGIN_CALL
+            return below._run_post_execute(task, *args, **kwargs)
+        finally:
+            here.caller = n.ORIGIN_PIPELINE
+
+    def _check_chord(self, cc: Any, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
+        seen = self._huey_otel
+        try:
+            seen.outward.member_done(cc)
+            return below._check_chord(cc, *args, **kwargs)
+        finally:
+            HERE.doing.chord = None
+
+    def _requeue_task(self, task: Task, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
+        seen = self._huey_otel
+        here = HERE.doing
+        caller = here.caller
+        try:
+            here.caller = n.ORIGIN_RETRY
+            result = below._requeue_task(task, *args, **kwargs)
+        finally:
+            here.caller = caller
+        seen.runs.requeued(task)
+        return result

@@ -1,0 +1,156 @@
+"""The semantic conventions' own metrics: a sink that tells an OpenTelemetry meter."""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from opentelemetry import metrics
+from opentelemetry.metrics import Counter, Histogram, MeterProvider
+
+from huey_otel import _names as n
+from huey_otel import mapping
+from huey_otel._otel.flusher import FLUSHER
+from huey_otel._safety.forks import in_child
+from huey_otel._safety.version import version
+from huey_otel._wire.record import KEYED, Key, Record, Source, Sum, TaskFacts, Total
+from huey_otel.events import EVENT_LOST
+
+_FAILURES: Final = (n.OUTCOME_ERROR, n.OUTCOME_TIMEOUT, n.OUTCOME_LOST)
+_MOST_TASKS: Final = 500
+_SCHEDULER: Final = "Scheduler"
+
+Attributes = dict[str, str]
+
+
+class SemconvMetrics:
+    """Counts what is sent and consumed, and how long that and processing takes.
+
+    Runs where the relay hands records over, so never in a worker process.
+    *provider* is asked for at the first record.
+    """
+
+    def __init__(self, provider: Callable[[], MeterProvider]) -> None:
+        self._provider = provider
+        self._tasks: set[str] = set()
+        self._renew()
+        in_child(self._renew)
+
+    def _renew(self) -> None:
+        self._made: _Instruments | None = None
+
+    def __call__(self, record: Record, source: Source) -> None:
+        """Tell what *record* says, if the conventions have a metric for it."""
+        if record.status == mapping.DEQUEUED and record.worker == _SCHEDULER:
+            # Not delivered: the scheduler puts it on the queue.
+            return
+        name = None if record.facts is None else TaskFacts(*record.facts).name
+        extra = record.extra or {}
+        seconds = extra.get("duration")
+        values = {} if seconds is None else {seconds: 1}
+        self._tell(record.status, source.queue, name, extra, 1, values)
+
+    def add_sum(self, key: Key, total: Sum, source: Source) -> None:
+        """Tell as many as *total* says."""
+        _, status, name, *keyed = key
+        extra = dict(zip(KEYED, keyed, strict=True))
+        summed = Total(*total)
+        self._tell(status, source.queue, name, extra, summed.number, summed.values)
+
+    def _tell(
+        self,
+        status: str,
+        queue: str,
+        task: str | None,
+        extra: Mapping[str, Any],
+        number: int,
+        values: Mapping[float, int],
+    ) -> None:
+        if status == mapping.SENT:
+            attributes = self._attributes(queue, task, n.ENQUEUE, n.TYPE_SEND)
+            if extra.get("exception") is not None:
+                attributes[n.ERROR_TYPE] = extra["exception"]
+            self._instruments.sent.add(number, attributes)
+            _record(self._instruments.operation, values, attributes)
+        elif status == mapping.DEQUEUED:
+            attributes = self._attributes(queue, task, n.DEQUEUE, n.TYPE_RECEIVE)
+            self._instruments.consumed.add(number, attributes)
+        elif values and (status == EVENT_LOST or mapping.closes(extra)):
+            outcome = n.OUTCOME_LOST if status == EVENT_LOST else extra["outcome"]
+            attributes = self._attributes(queue, task, n.PROCESS, n.TYPE_PROCESS)
+            if outcome in _FAILURES:
+                attributes[n.ERROR_TYPE] = extra.get("exception") or outcome
+            _record(self._instruments.process, values, attributes)
+
+    def _attributes(
+        self, queue: str, task: str | None, operation: str, kind: str
+    ) -> Attributes:
+        return {
+            n.MESSAGING_SYSTEM: n.SYSTEM,
+            n.MESSAGING_OPERATION_NAME: operation,
+            n.MESSAGING_OPERATION_TYPE: kind,
+            n.MESSAGING_DESTINATION_NAME: queue,
+            n.TASK_NAME: self._task(task),
+        }
+
+    def _task(self, name: str | None) -> str:
+        """*name*, of which there is a bounded number."""
+        if name is None or (
+            name not in self._tasks and len(self._tasks) >= _MOST_TASKS
+        ):
+            return n.OTHER_TASK
+        self._tasks.add(name)
+        return name
+
+    def flush(self) -> threading.Event | None:
+        """Begin to export what was told, if anything was."""
+        return None if self._made is None else FLUSHER.flush(self._made.provider)
+
+    @property
+    def _instruments(self) -> "_Instruments":
+        if self._made is None:
+            self._made = _Instruments(self._provider())
+        return self._made
+
+
+class _Instruments:
+    """As messaging-metrics.md has them, v1.44."""
+
+    def __init__(self, provider: MeterProvider) -> None:
+        self.provider = provider
+        meter = metrics.get_meter(n.DISTRIBUTION, version(), meter_provider=provider)
+
+        def histogram(name: str, description: str) -> Histogram:
+            return meter.create_histogram(
+                name,
+                unit="s",
+                description=description,
+                explicit_bucket_boundaries_advisory=n.SEMCONV_BUCKETS,
+            )
+
+        def counter(name: str, description: str) -> Counter:
+            return meter.create_counter(name, unit="{message}", description=description)
+
+        self.operation = histogram(
+            n.CLIENT_OPERATION_DURATION,
+            "Duration of messaging operation initiated by a producer or consumer"
+            " client.",
+        )
+        self.process = histogram(
+            n.PROCESS_DURATION, "Duration of processing operation."
+        )
+        self.sent = counter(
+            n.CLIENT_SENT_MESSAGES,
+            "Number of messages producer attempted to send to the broker.",
+        )
+        self.consumed = counter(
+            n.CLIENT_CONSUMED_MESSAGES,
+            "Number of messages that were delivered to the application.",
+        )
+
+
+def _record(
+    histogram: Histogram, values: Mapping[float, int], attributes: Attributes
+) -> None:
+    for seconds, number in values.items():
+        for _ in range(number):
+            histogram.record(seconds, attributes)

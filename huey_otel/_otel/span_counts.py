@@ -1,0 +1,140 @@
+"""Span counts: what a worker ended and did not deliver, known when it was killed."""
+
+import mmap
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import count, islice, repeat
+from multiprocessing import current_process, util
+from multiprocessing.process import BaseProcess
+from operator import setitem
+from typing import Any, Final
+
+from huey_otel import _names as n
+from huey_otel._safety.forks import in_child
+from huey_otel._safety.guard import guarded
+from huey_otel._safety.losses import LOSSES
+
+_ENDED, _EXPORTED, _COUNTED = range(3)
+_SIZE: Final = 3 * 8
+_STREAK: Final = "spans of dead workers"
+_MOST_EARLY: Final = 100
+_SET: Final[Callable[[Any, int, int], None]] = setitem
+
+
+class SpanCounts:
+    """Counts the spans of one process, in *memory* that another one may read.
+
+    `next(ended)` counts a span that ended. That is a single call into C: no
+    thread and no signal handler comes between its two steps, a kill leaves a
+    whole number, and there is no lock. `told` is the reader's own: what the
+    process itself has reported as lost.
+    """
+
+    def __init__(self, memory: Any = None) -> None:
+        memory = bytearray(_SIZE) if memory is None else memory
+        self._cells = memoryview(memory)[:_SIZE].cast("Q")
+        self.ended = self._counter(_ENDED)
+        self._exported = self._counter(_EXPORTED)
+        self._counted = self._counter(_COUNTED)
+        self.told = 0
+
+    def _counter(self, cell: int) -> Iterator[None]:
+        return map(_SET, repeat(self._cells), repeat(cell), count(1))
+
+    def exported(self, number: int) -> None:
+        """*number* more have arrived."""
+        _advance(self._exported, number)
+
+    def counted(self, number: int) -> None:
+        """*number* more are lost, and counted as that by the process itself."""
+        _advance(self._counted, number)
+
+    @property
+    def left(self) -> int:
+        """Those that may still be exported, as the process itself sees it."""
+        return max(0, self._missing - self._cells[_COUNTED])
+
+    @property
+    def lost(self) -> int:
+        """Those that nobody knows of yet, now that the process is dead."""
+        return max(0, self._missing - self.told)
+
+    @property
+    def delivers(self) -> bool:
+        """Whether any have arrived."""
+        return self._cells[_EXPORTED] > 0
+
+    @property
+    def _missing(self) -> int:
+        return self._cells[_ENDED] - self._cells[_EXPORTED]
+
+
+def _advance(counter: Iterator[None], number: int) -> None:
+    deque(islice(counter, number), maxlen=0)
+
+
+class _Processes:
+    """The counts of this process, and of the workers that are its children.
+
+    A worker has a page of memory of its own, made before it is forked. All
+    other children count in memory that nobody else sees.
+    """
+
+    def __init__(self) -> None:
+        self.here = SpanCounts()
+        self._workers: dict[BaseProcess, SpanCounts] = {}
+        self._early: dict[int, int] = {}
+        self._inherited = self._workers
+        in_child(self._after_fork)
+        util.register_after_fork(self, _Processes._adopt)
+
+    def prepare(self, worker: BaseProcess) -> None:
+        """Share the counts of *worker*, which is not started yet."""
+        if worker not in self._workers:
+            self._workers[worker] = SpanCounts(mmap.mmap(-1, _SIZE))
+
+    @guarded
+    def told(self, pid: int, number: int) -> None:
+        """The process *pid* has reported *number* spans as lost."""
+        if not number:
+            return
+        for worker, counts in list(self._workers.items()):
+            if worker.pid == pid:
+                counts.told += number
+                return
+        # No worker, or one that is so new that multiprocessing knows no pid of it.
+        self._early[pid] = self._early.get(pid, 0) + number
+        if len(self._early) > _MOST_EARLY:
+            del self._early[next(iter(self._early))]
+
+    @guarded
+    def gone(self, pid: int) -> None:
+        """The worker *pid* is dead, and all that it reported has been read."""
+        for worker, counts in list(self._workers.items()):
+            if worker.pid == pid:
+                del self._workers[worker]
+                counts.told += self._early.pop(pid, 0)
+                _count(counts)
+
+    def _after_fork(self) -> None:
+        self.here = SpanCounts()
+        self._early = {}
+        self._inherited, self._workers = self._workers, {}
+
+    def _adopt(self) -> None:
+        """Called later than `_after_fork`, when a child knows which process it is."""
+        inherited, self._inherited = self._inherited, {}
+        self.here = inherited.get(current_process(), self.here)
+
+
+def _count(counts: SpanCounts) -> None:
+    lost = counts.lost
+    if counts.delivers or not lost:
+        # One that dies again and again before it delivers anything is one streak.
+        LOSSES.recovered(_STREAK)
+    if lost:
+        why = f"a worker died before it had delivered {lost} spans"
+        LOSSES.count(n.LOSS_SPANS, lost, streak=_STREAK, why=why)
+
+
+SPANS: Final = _Processes()

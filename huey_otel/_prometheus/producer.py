@@ -1,0 +1,182 @@
+"""The producer's counter: what a process enqueues that runs no consumer."""
+
+import os
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from huey_otel import _names as n
+from huey_otel._prometheus.catalog import CATALOG
+from huey_otel._prometheus.series import Labels
+from huey_otel._prometheus.unclaimed import Unclaimed, claimed_in, hide, is_free, show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client import CollectorRegistry, Counter, Metric
+
+_PATIENCE: Final = 1.0
+_TOTAL: Final = CATALOG[n.TASKS_ENQUEUED_TOTAL]
+
+
+class _Counting:
+    """Held while a counter moves, so that no fork happens meanwhile.
+
+    A child would inherit prometheus_client's own lock taken. Not EXCLUSION: a
+    task's timeout may come at any bytecode here, which only `with` and a lock
+    of the interpreter's own survive.
+    """
+
+    lock = threading.RLock()
+    held = threading.local()
+
+    @classmethod
+    def before_fork(cls) -> None:
+        """Wait until no counter moves; for a second at most."""
+        cls.held.taken = cls.lock.acquire(timeout=_PATIENCE)
+
+    @classmethod
+    def after_fork_in_parent(cls) -> None:
+        """Let counters move again."""
+        if cls.held.taken:
+            cls.lock.release()
+
+    @classmethod
+    def after_fork_in_child(cls) -> None:
+        """Begin with a lock that no thread holds."""
+        cls.lock = threading.RLock()
+
+
+os.register_at_fork(
+    before=_Counting.before_fork,
+    after_in_parent=_Counting.after_fork_in_parent,
+    after_in_child=_Counting.after_fork_in_child,
+)
+
+
+class _Uncreated:
+    """Shows a counter without when it was created, another series for each of its.
+
+    Where *registry* collects files, these have it already.
+    """
+
+    def __init__(self, counter: "Counter", registry: "CollectorRegistry") -> None:
+        self._counter = counter
+        self._registry = registry
+
+    def collect(self) -> "Iterator[Metric]":
+        """What it has counted."""
+        if not _collects_files(self._registry):
+            yield from self.counted()
+
+    def counted(self) -> "Iterator[Metric]":
+        """What it has counted, whether or not files have it."""
+        for metric in self._counter.collect():
+            metric.samples = [one for one in metric.samples if one.name == _TOTAL.name]
+            yield metric
+
+
+def _collects_files(registry: "CollectorRegistry") -> bool:
+    """Whether *registry* shows what all processes have counted in files."""
+    if not _in_files():
+        return False
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    there = list(getattr(registry, "_collector_to_names", ()))
+    return any(isinstance(one, MultiProcessCollector) for one in there)
+
+
+def _in_files() -> bool:
+    return "PROMETHEUS_MULTIPROC_DIR" in os.environ
+
+
+class ProducerCounter:
+    """huey_tasks_enqueued_total as a Counter of prometheus_client's.
+
+    So it is right in prometheus_client's multi-process mode too. *registry*
+    None is the default one. Made at the first `inc`; nothing is imported before.
+    """
+
+    def __init__(self, registry: "CollectorRegistry | None" = None) -> None:
+        self._registry = registry
+        self._counter: Counter | None = None
+        self._children: dict[Labels, Counter] = {}
+        self._shown: Unclaimed | None = None
+        self._sharing: set[CollectorRegistry] = set()
+        self._over = False
+        self._counting = False
+        self._waiting: deque[Labels] = deque()
+
+    def inc(self, queue: str, task: str, origin: str) -> None:
+        """Count one message that the storage has taken."""
+        # A signal handler that enqueues in the middle leaves its own for us to count.
+        with _Counting.lock:
+            self._waiting.append((queue, task, origin))
+            if self._counting:
+                return
+            self._counting = True
+            try:
+                self._count()
+            finally:
+                self._counting = False
+
+    def load(self) -> None:
+        """Import what the first count needs, which a request may be waiting for."""
+        import prometheus_client  # noqa: F401
+
+    def _count(self) -> None:
+        if self._counter is None and not self._over:
+            self._counter = self._made()
+        while self._waiting:
+            labels = self._waiting.popleft()
+            if self._sharing and self._gives_way():
+                continue
+            child = self._children.get(labels)
+            if child is None and self._counter is not None:
+                # `labels` takes a lock and twice as long as the count itself.
+                child = self._children[labels] = self._counter.labels(*labels)
+            if child is not None:
+                child.inc()
+
+    def _made(self) -> "Counter":
+        from prometheus_client import REGISTRY, Counter
+
+        name, _, labels, text = _TOTAL
+        counter = Counter(name, text, labels, registry=None)
+        registry = self._registry or REGISTRY
+        self._shown = show(_Uncreated(counter, registry), registry)
+        if _in_files():
+            self._sharing = {registry, REGISTRY}
+        return counter
+
+    def _gives_way(self) -> bool:
+        """Whether its counts would get into the application's metric of this name.
+
+        In multi-process mode all of one name is in one file, whatever the registry.
+        """
+        return self._counter is not None and not all(
+            is_free(metric, claimed_in(registry))
+            for registry in self._sharing
+            for metric in self._counter.describe()
+        )
+
+    def retired(self) -> dict[Labels, float]:
+        """Leave the registry to a consumer's metrics, and say what was counted.
+
+        From then on `inc` does nothing.
+        """
+        from prometheus_client import REGISTRY
+
+        with _Counting.lock:
+            self._over = True
+            counter, self._counter = self._counter, None
+            self._children.clear()
+            if counter is None or self._shown is None:
+                return {}
+            registry = self._registry or REGISTRY
+            hide(self._shown, registry)
+            return {
+                tuple(sample.labels[label] for label in _TOTAL.labels): sample.value
+                for metric in _Uncreated(counter, registry).counted()
+                for sample in metric.samples
+            }

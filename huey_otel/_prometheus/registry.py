@@ -1,0 +1,230 @@
+"""What a process shows of itself: metrics in a registry, and the page they are on."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from huey_otel._options.settings import Exposed
+from huey_otel._options.table import METRICS_HOST, METRICS_PORT
+from huey_otel._prometheus.collector import Metrics
+from huey_otel._prometheus.consumers import RunningConsumer
+from huey_otel._prometheus.producer import ProducerCounter
+from huey_otel._prometheus.queue_gauges import Queues
+from huey_otel._prometheus.unclaimed import Unclaimed, hide, show
+from huey_otel._safety.forks import in_child
+from huey_otel._safety.log import warn
+from huey_otel._storage.contents import Meaning
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricReader
+    from prometheus_client import CollectorRegistry
+
+    from huey_otel._prometheus.endpoint import Endpoint
+
+
+def is_default(registry: "CollectorRegistry | None") -> bool:
+    """Whether *registry* is prometheus_client's own, by name or as None."""
+    if registry is None:
+        return True
+    from prometheus_client import REGISTRY
+
+    return registry is REGISTRY
+
+
+class Exposition:
+    """The metrics of all hueys of one registry; None is the default registry.
+
+    Until a consumer starts, a process only counts what it enqueues. `metrics`
+    is None until then.
+    """
+
+    def __init__(self, registry: "CollectorRegistry | None", exposed: Exposed) -> None:
+        self._given = registry
+        self._exposed = exposed
+        self.producer = ProducerCounter(registry)
+        self.metrics: Metrics | None = None
+        self._queues = Queues()
+        self._registered: list[Unclaimed] = []
+        self._members: set[int] = set()
+
+    @property
+    def registry(self) -> "CollectorRegistry":
+        """The registry, the default one where none was given."""
+        from prometheus_client import REGISTRY
+
+        return self._given or REGISTRY
+
+    @staticmethod
+    def load_reader() -> None:
+        """Import what `reader` needs."""
+        from huey_otel._prometheus import otel_reader  # noqa: F401
+
+    def reader(self) -> "MetricReader":
+        """OpenTelemetry's reader for Prometheus, in this registry."""
+        from huey_otel._prometheus.otel_reader import ReaderOnPage
+
+        return ReaderOnPage(self.registry)
+
+    def join(self, number: int, exposed: Exposed) -> None:
+        """Show source *number* here; ValueError if it wants other buckets."""
+        for name in ("duration_buckets", "wait_buckets"):
+            theirs, ours = getattr(exposed, name), getattr(self._exposed, name)
+            if theirs != ours:
+                raise ValueError(
+                    f"{name}={theirs}: another huey of this registry has {ours};"
+                    " expected the same, or a registry= of its own"
+                )
+        self._members.add(number)
+
+    def begin(self) -> None:
+        """Show a consumer's metrics from now on."""
+        if self.metrics is None:
+            metrics = Metrics(
+                duration_buckets=self._exposed.duration_buckets,
+                wait_buckets=self._exposed.wait_buckets,
+            )
+            metrics.seed(self.producer.retired())
+            for collector in (metrics, self._queues):
+                self._registered.append(show(collector, self.registry))
+            self.metrics = metrics
+
+    def add(
+        self,
+        number: int,
+        consumer: RunningConsumer,
+        storage: Callable[[], Any],
+        meaning: Meaning,
+    ) -> None:
+        """Show *consumer*, and what is in the *storage* of its queue."""
+        if self.metrics is not None:
+            self.metrics.add_consumer(number, consumer)
+            self._queues.add(number, consumer.queue, storage, meaning)
+
+    def stop(self, number: int) -> None:
+        """Source *number* runs no consumer any more; what it has counted stays."""
+        self._queues.remove(number)
+        if self.metrics is not None:
+            self.metrics.remove(number)
+
+    def leave(self, number: int) -> bool:
+        """Stop showing source *number*; True if it was the last one."""
+        if number not in self._members:
+            return False
+        self._members.discard(number)
+        self.stop(number)
+        if self._members:
+            return False
+        self.producer.retired()
+        for shown in self._registered:
+            hide(shown, self.registry)
+        self._registered.clear()
+        self.metrics = None
+        return True
+
+    def prepare(self) -> None:
+        """Find out before a scrape what would take too long during one."""
+        self._queues.ask()
+        if self.metrics is not None:
+            self.metrics.foresee()
+
+
+class Shown(NamedTuple):
+    """What a page shows, and by the wish of which queue."""
+
+    queue: str
+    exposition: Exposition
+    exposed: Exposed
+
+
+class Page:
+    """The one endpoint of a process: it serves its first consumer's registry."""
+
+    def __init__(self) -> None:
+        self.endpoint: Endpoint | None = None
+        self._shown: Shown | None = None
+        self._checks: dict[int, Callable[[], str | None]] = {}
+        in_child(self._after_fork)
+
+    def _after_fork(self) -> None:
+        # The endpoint itself has closed its socket.
+        self.endpoint = self._shown = None
+        self._checks = {}
+
+    def open(
+        self,
+        number: int,
+        queue: str,
+        exposition: Exposition,
+        exposed: Exposed,
+        health: Callable[[], str | None],
+    ) -> None:
+        """Serve, if a port is wanted and nothing is served yet."""
+        self._checks[number] = health
+        if exposed.port is None:
+            return
+        wanted = Shown(queue, exposition, exposed)
+        if self._shown is not None:
+            self._warn_of_unused(wanted, self._shown)
+            return
+        # A process that runs no consumer needs no HTTP server.
+        from huey_otel._prometheus.endpoint import Endpoint
+
+        self._shown = wanted
+        self.endpoint = Endpoint(
+            exposition.registry,
+            host=exposed.host,
+            port=exposed.port,
+            health=self._health,
+            prepare=exposition.prepare,
+        )
+        self.endpoint.start()
+
+    def _warn_of_unused(self, wanted: Shown, shown: Shown) -> None:
+        """Say what was asked for, other than by default, and is not had."""
+        unused = []
+        if wanted.exposition is not shown.exposition:
+            unused.append("registry=")
+        if wanted.exposed.host not in (shown.exposed.host, METRICS_HOST):
+            unused.append(f"metrics_host={wanted.exposed.host!r}")
+        if wanted.exposed.port not in (shown.exposed.port, METRICS_PORT):
+            unused.append(f"metrics_port={wanted.exposed.port}")
+        if unused:
+            warn(
+                "queue %s: %s is not served; a process has one page, and this one's"
+                " is that of queue %s (%s)",
+                wanted.queue,
+                " with ".join(unused),
+                shown.queue,
+                self._address(),
+            )
+
+    def where(self, exposition: Exposition, exposed: Exposed) -> str:
+        """Say to people where the page with *exposition* is."""
+        if self._shown is None:
+            if exposed.port is None:
+                return "off, metrics_port=None"
+            return "not served, no consumer runs here"
+        if exposition is self._shown.exposition:
+            return self._address()
+        if exposed.port is None:
+            return "off, metrics_port=None"
+        return (
+            "not served: this process serves the registry of queue"
+            f" {self._shown.queue} ({self._address()}); serve registry= yourself, or"
+            " give both queues the same"
+        )
+
+    def _address(self) -> str:
+        if self.endpoint is None:
+            return "closed"
+        return self.endpoint.url or f"not yet, {self.endpoint.trouble}"
+
+    def close(self, number: int) -> None:
+        """Serve source *number* no more; the last one closes the endpoint."""
+        self._checks.pop(number, None)
+        if not self._checks and self.endpoint is not None:
+            self.endpoint.close()
+            self.endpoint = self._shown = None
+
+    def _health(self) -> str | None:
+        reasons = [check() for check in list(self._checks.values())]
+        return "; ".join(reason for reason in reasons if reason) or None

@@ -1,0 +1,106 @@
+"""Unclaimed: our metrics in a registry, under names that stay the application's."""
+
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from huey_otel import _names as n
+from huey_otel._safety.losses import LOSSES
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Metric
+
+_SUFFIXES: Final = {
+    "counter": ("_total", "_created"),
+    "summary": ("_sum", "_count", "_created"),
+    "histogram": ("_bucket", "_sum", "_count", "_created"),
+    "gaugehistogram": ("_bucket", "_gsum", "_gcount"),
+    "info": ("_info",),
+}
+"""What a registry of prometheus_client's adds to the name of a metric of a type."""
+
+
+class Collecting(Protocol):
+    """What gives metrics to a registry."""
+
+    def collect(self) -> "Iterable[Metric]": ...
+
+
+class Unclaimed:
+    """Shows *collector* in *registry* and claims none of its names there.
+
+    A name that is claimed cannot be declared by the application any more: its
+    `Gauge(...)` would raise. A metric of ours is left out, and said to be, for as
+    long as the application has one of its name.
+    """
+
+    def __init__(self, collector: Collecting, registry: "CollectorRegistry") -> None:
+        self._collector = collector
+        self._claimed = claimed_in(registry)
+
+    def describe(self) -> "list[Metric]":
+        """Nothing: this is what a registry takes the names from that it claims."""
+        return []
+
+    def collect(self) -> "Iterator[Metric]":
+        """All that is shown, with its values."""
+        return (one for one in self._collector.collect() if is_free(one, self._claimed))
+
+
+def claimed_in(registry: "CollectorRegistry") -> Container[str]:
+    """The names that *registry* refuses to register again, now and later."""
+    # The public way, to register and to unregister, takes a name meanwhile.
+    claimed: Container[str] = getattr(registry, "_names_to_collectors", ())
+    return claimed
+
+
+def names_of(metric: "Metric") -> list[str]:
+    """All names that are taken on a page where *metric* is."""
+    suffixes = _SUFFIXES.get(metric.type, ())
+    return [metric.name, *(f"{metric.name}{suffix}" for suffix in suffixes)]
+
+
+def is_free(metric: "Metric", taken: Container[str]) -> bool:
+    """Whether none of *metric*'s names is among those *taken*; if one is, say so."""
+    for name in names_of(metric):
+        if name in taken:
+            LOSSES.count_streak(
+                n.LOSS_INTERNAL,
+                streak=f"metric {metric.name}",
+                why=f"the application has a metric {name} of its own in the registry,"
+                f" so {metric.name} of huey-otel is not shown; give instrument()"
+                " a registry= of its own to have both",
+            )
+            return False
+    return True
+
+
+def show(collector: Collecting, registry: "CollectorRegistry") -> Unclaimed:
+    """Put *collector* into *registry* so that it claims no names there."""
+    shown = Unclaimed(collector, registry)
+    registry.register(shown)
+    # So `name[]` finds it, from prometheus_client 0.25 on.
+    nameless = getattr(registry, "_collectors_without_names", None)
+    if nameless is not None and shown not in nameless:
+        nameless.append(shown)
+    return shown
+
+
+def hide(shown: Unclaimed, registry: "CollectorRegistry") -> None:
+    """Take *shown* out of *registry*, unless the application has done so."""
+    with suppress(KeyError):
+        registry.unregister(shown)
+
+
+def restricted(registry: "CollectorRegistry", names: Sequence[str]) -> "list[Metric]":
+    """The metrics of *registry* that have samples of these *names*."""
+    found: list[Metric] = list(registry.restricted_registry(names).collect())
+    if hasattr(registry, "_collectors_without_names"):
+        return found
+    # prometheus_client 0.24 and older find what has claimed a name, and nothing else.
+    for shown in list(getattr(registry, "_collector_to_names", ())):
+        if isinstance(shown, Unclaimed):
+            ours: Iterator[Any] = shown.collect()
+            parts = (one._restricted_metric(names) for one in ours)  # noqa: SLF001 - as there
+            found += [part for part in parts if part]
+    return found

@@ -1,0 +1,72 @@
+"""Routes: which sinks take the records of which instrumented huey."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from huey_otel._relay.inflight import InFlight
+from huey_otel._safety.guard import guarded
+from huey_otel._wire.record import Key, Record, Sink, Source, Sum
+
+
+@dataclass(slots=True)
+class Route:
+    """Where the records of one instrumented huey go."""
+
+    source: Source
+    sinks: Sequence[Sink]
+
+
+class Routes:
+    """Hands each record to the sinks of its huey, and the lost tasks it reveals."""
+
+    def __init__(self) -> None:
+        self._routes: dict[int, Route] = {}
+        self._inflight = InFlight()
+
+    def add(self, number: int, route: Route) -> None:
+        """Send what is recorded under *number* to *route*."""
+        self._routes[number] = route
+
+    def remove(self, number: int) -> None:
+        """Forget a route; what is still on its way is nobody's any more."""
+        self._routes.pop(number, None)
+
+    def get(self, number: int) -> Route | None:
+        """The route of *number*, None once removed."""
+        return self._routes.get(number)
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+    def deliver(self, record: Record) -> None:
+        """Hand *record*, and what it shows to be lost, to their sinks in order."""
+        self._hand_over(record)
+        for lost in self._inflight.apply(record):
+            self._hand_over(lost)
+
+    def deliver_sum(self, key: Key, total: Sum) -> None:
+        """Hand over a sum of records that did not fit."""
+        route = self._routes.get(key[0])
+        if route is not None:
+            for sink in route.sinks:
+                _give_sum(sink, key, total, route.source)
+
+    def forget_in_flight(self) -> None:
+        """Start with nothing in flight, as a forked child does."""
+        self._inflight = InFlight()
+
+    def _hand_over(self, record: Record) -> None:
+        route = self._routes.get(record.source)
+        if route is not None:
+            for sink in route.sinks:
+                _give(sink, record, route.source)
+
+
+@guarded
+def _give_sum(sink: Sink, key: Key, total: Sum, source: Source) -> None:
+    sink.add_sum(key, total, source)
+
+
+@guarded
+def _give(sink: Sink, record: Record, source: Source) -> None:
+    sink(record, source)

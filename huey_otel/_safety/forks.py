@@ -1,0 +1,183 @@
+"""Forks: what a child must make anew, and what must not go on while one happens.
+
+Also what must be made anew when gevent puts greenlets in the place of threads.
+"""
+
+import contextlib
+
+# Python imports it when a host is first looked up, by whichever thread: who is
+# forked meanwhile would wait for it for ever (CPython 3.11 to 3.13).
+import encodings.idna  # noqa: F401
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from huey_otel import _names as n
+from huey_otel._safety.guard import guarded
+from huey_otel._safety.losses import LOSSES
+
+_PATIENCE: Final = 1.0
+"""Seconds that a fork waits for a sink or a collector, before it goes on."""
+
+
+class Exclusion:
+    """What takes foreign locks holds this, so that no fork happens meanwhile.
+
+    A child would inherit such a lock taken, for ever: prometheus_client has no
+    handling of forks. A fork waits at most a second.
+    """
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin with locks that nobody holds, as a forked child must."""
+        self._lock = threading.Lock()
+        # Whoever takes the lock again and again must queue up behind a fork:
+        # Python's locks are not fair.
+        self._turnstile = threading.Lock()
+        self._owner: int | None = None
+        self._depth = 0
+
+    def __enter__(self) -> None:
+        self.take(-1.0)
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def hold(self) -> bool:
+        """Take it for a fork; False, and a log line, if that took too long."""
+        if self.take(_PATIENCE):
+            LOSSES.recovered("fork")
+            return True
+        LOSSES.count(
+            n.LOSS_INTERNAL,
+            0,
+            streak="fork",
+            why=f"a collector or sink held up a fork for {_PATIENCE:g} s,"
+            " the child may inherit a lock of it",
+        )
+        return False
+
+    def release(self) -> None:
+        """Let the others go on."""
+        self._depth -= 1
+        if not self._depth:
+            self._owner = None
+            self._lock.release()
+
+    def take(self, timeout: float) -> bool:
+        """Take it, or once more; False after *timeout* seconds, -1 for no limit."""
+        if self._owner != threading.get_ident():
+            if not self._turnstile.acquire(timeout=timeout):
+                return False
+            try:
+                if not self._lock.acquire(timeout=timeout):
+                    return False
+            finally:
+                self._turnstile.release()
+            self._owner = threading.get_ident()
+        self._depth += 1
+        return True
+
+
+COLLECTING: Final = Exclusion()
+"""For collectors that are not ours, and may take long. Taken before EXCLUSION."""
+
+EXCLUSION: Final = Exclusion()
+"""For the sinks, and whatever else takes no time."""
+
+_BOTH: Final = (COLLECTING, EXCLUSION)
+
+
+_held: Final[dict[int, list[list[Exclusion]]]] = {}
+"""What the forks hold that each thread, or greenlet, is in the middle of."""
+
+_renewals: list[tuple[weakref.ref[Any], Callable[[Any], Any]]] = []
+_registered: list[bool] = []
+
+
+def in_child(renew: Callable[[], Any]) -> None:
+    """Call the bound method *renew* in each child forked while its object lives."""
+    if not _registered:
+        _registered.append(True)
+        os.register_at_fork(
+            before=_before, after_in_parent=_in_parent, after_in_child=_in_child
+        )
+    for gone in [known for known in _renewals if known[0]() is None]:
+        # One by one: a thread that exports adds its own meanwhile.
+        with contextlib.suppress(ValueError):
+            _renewals.remove(gone)
+    # No WeakMethod: its callback, in Python, would swallow a task's timeout.
+    method: Any = renew
+    _renewals.append((weakref.ref(method.__self__), method.__func__))
+
+
+def _before() -> None:
+    held: list[Exclusion] = []
+    _held.setdefault(threading.get_ident(), []).append(held)
+    for one in _BOTH:
+        if one.hold():
+            held.append(one)
+
+
+@contextlib.contextmanager
+def several_forks() -> Iterator[None]:
+    """Hold from the first of several forks to the last what each of them holds.
+
+    What the first child tells must set nothing to work here before the last
+    one: it would import modules, and who is forked meanwhile waits for ever for
+    one that nobody goes on to import there (CPython 3.11 to 3.13).
+    """
+    _before()
+    try:
+        yield
+    finally:
+        _in_parent()
+
+
+def _in_parent() -> None:
+    me = threading.get_ident()
+    for one in _held[me].pop():
+        one.release()
+    if not _held[me]:
+        del _held[me]
+
+
+def _in_child() -> None:
+    _Seen.pid = os.getpid()
+    LOSSES.reset()
+    _begin_anew()
+
+
+def _begin_anew() -> None:
+    _held.clear()
+    for one in _BOTH:
+        one.renew()
+    for known, renew in _renewals:
+        owner = known()
+        if owner is not None:
+            guarded(renew)(owner)
+
+
+class _Seen:
+    """The process, and the kind of threads, for which all was made."""
+
+    pid = os.getpid()
+    local = threading.local
+
+
+def look_around() -> None:
+    """Make all anew after what nobody was told of: gevent's patches, uWSGI's forks.
+
+    Locks and thread-locals made before gevent patches would be shared by all
+    greenlets; nothing may be at work yet, which holds until a consumer starts.
+    uWSGI forks without Python's hooks, but for `py-call-osafterfork` (2.0.30).
+    """
+    if os.getpid() != _Seen.pid:
+        _in_child()
+    if threading.local is not _Seen.local:
+        _Seen.local = threading.local
+        _begin_anew()

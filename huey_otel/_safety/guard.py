@@ -1,0 +1,43 @@
+"""The guard: no exception of ours reaches a task, a producer or the consumer."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from huey_otel import _names as n
+from huey_otel._safety.failures import class_name
+from huey_otel._safety.losses import LOSSES
+from huey_otel._safety.timeout import is_the_applications
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def guarded(function: Callable[P, T]) -> Callable[P, T | None]:
+    """Make *function* return None instead of raising, and count what was raised.
+
+    A task's timeout, what a signal handler raised, and every BaseException
+    pass: they are meant for the task that we happened to be called by.
+    """
+
+    @wraps(function)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> T | None:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            if is_the_applications(error):
+                raise
+            swallow(error, function)
+            return None
+
+    return inner
+
+
+def swallow(error: Exception, where: Callable[..., Any]) -> None:
+    """Count *error*, raised by our own code in *where*, and log it once per streak."""
+    LOSSES.count(
+        n.LOSS_INTERNAL,
+        streak=where.__qualname__,
+        why=f"{class_name(error)} in {where.__qualname__}, telemetry was lost",
+        error=True,
+    )

@@ -1,0 +1,221 @@
+"""instrument() and uninstrument(): settings in, parts assembled."""
+
+import inspect
+import os
+import re
+import textwrap
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from huey.api import Huey
+from huey.consumer import Consumer
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
+from huey_otel import _names as n
+from huey_otel._hooks.consumer import existing, offer_constants
+from huey_otel._options import settings as merged
+from huey_otel._options.settings import Propagation, Settings
+from huey_otel._options.table import OPTIONS
+from huey_otel._prometheus.registry import is_default
+from huey_otel._safety.forks import look_around
+from huey_otel._safety.log import warn_once
+from huey_otel._safety.redaction import shown
+from huey_otel._setup.instrumentation import Instrumentation, instrumentation_of
+from huey_otel._storage.emitter import RedisEventEmitter
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+offer_constants()
+
+
+class Options(TypedDict, total=False):
+    """The options of `instrument` for type checkers; the table has what they mean."""
+
+    events: RedisEventEmitter | str | bool | None
+    channel: str | None
+    publish_enqueued: bool | str
+    tracebacks: bool | str
+    flush_timeout: float
+    tracer_provider: TracerProvider | None
+    propagation: Propagation
+    link_after: float
+    span_naming: str
+    envelope: bool | str
+    semconv_metrics: bool | str
+    meter_provider: MeterProvider | None
+    registry: "CollectorRegistry | None"
+    metrics_host: str
+    metrics_port: int | str | None
+    duration_buckets: Iterable[float]
+    wait_buckets: Iterable[float]
+
+
+def instrument(huey: Huey, **options: Unpack[Options]) -> Instrumentation:
+    """Make *huey* observable; all that is needed, once, where the queue is defined.
+
+    Its consumer publishes events, exports spans and serves metrics from then on, also
+    where it runs already. What is not given comes from the environment, else it has
+    its default. A second call for one huey returns the same Instrumentation. Raises
+    TypeError or ValueError for what is not accepted, ValueError for a second call
+    with other options, and RuntimeError where the huey's consumer has forked its
+    workers already.
+    """
+    if not isinstance(huey, Huey):
+        raise TypeError(
+            f"instrument({shown(huey)}): expected a huey.Huey, such as"
+            " RedisHuey('my-app')"
+            " (a MiniHuey has no consumer and no storage to observe)"
+        )
+    settings = check(options)
+    # Workers may call it in their start-up hooks, all at once.
+    with _Instrumenting.lock:
+        known = instrumentation_of(huey)
+        if known is None:
+            return begin(huey, settings)
+        if known.automatic or known.settings.disabled is not settings.disabled:
+            # A call in the code replaces what `opentelemetry-instrument` did, and one
+            # after a change of HUEY_OTEL_DISABLED takes the new value.
+            known.uninstrument()
+            return begin(huey, settings)
+        _refuse_others(known, settings, options)
+        return known
+
+
+class _Instrumenting:
+    """Held by the thread that instruments a huey; a child begins with another lock."""
+
+    lock = threading.RLock()
+
+    @classmethod
+    def renew(cls) -> None:
+        """Begin with a lock that no thread holds."""
+        cls.lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_Instrumenting.renew)
+
+
+def _documented(function: Callable[..., Instrumentation]) -> None:
+    """Give *function* the signature and the help text that the table makes."""
+    positional, keyword = (
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.KEYWORD_ONLY,
+    )
+    parameters = [inspect.Parameter("huey", positional, annotation=_Plain("Huey"))]
+    lines = [inspect.cleandoc(function.__doc__ or ""), "", "Options:"]
+    for option in OPTIONS.values():
+        default, kind = _Plain(option.default_text), _Plain(option.types)
+        parameters.append(
+            inspect.Parameter(option.name, keyword, default=default, annotation=kind)
+        )
+        variable = f", {option.variable}" if option.variable else ""
+        lines.append(f"  {option.name} ({option.default_text}{variable})")
+        # A help text has no links.
+        purpose = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", option.purpose)
+        lines += textwrap.wrap(
+            purpose, 72, initial_indent="    ", subsequent_indent="    "
+        )
+    function.__doc__ = "\n".join(lines)
+    vars(function)["__signature__"] = inspect.Signature(
+        parameters, return_annotation=_Plain(Instrumentation.__name__)
+    )
+
+
+class _Plain:
+    """What a signature shows as it is, without quotes."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+_documented(instrument)
+
+
+def check(options: Mapping[str, Any]) -> Settings:
+    """Merge options of `instrument` with the environment; raises as it does."""
+    settings = merged.read(options)
+    events = settings.events
+    if isinstance(events, str):
+        given = "events" in options
+        try:
+            events = _emitter_of(events, "events" if given else n.ENV_EVENTS)
+        except ValueError:
+            if given or not settings.disabled:
+                raise
+            events = False
+    if not isinstance(events, bool | RedisEventEmitter):
+        raise TypeError(
+            f"events={shown(events)}: expected {OPTIONS['events'].kind.accepted}"
+        )
+    channel = settings.channel
+    own = getattr(events, "channel", None)
+    if own is not None:
+        if options.get("channel") not in (None, own):
+            raise ValueError(
+                f"channel={channel!r}: events= has the channel {own!r};"
+                " expected the same, or one of the two"
+            )
+        channel = own
+    return replace(settings, events=events, channel=channel)
+
+
+def _emitter_of(url: str, name: str) -> RedisEventEmitter:
+    try:
+        return RedisEventEmitter(url=url)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _refuse_others(
+    known: Instrumentation, wanted: Settings, given: Mapping[str, Any]
+) -> None:
+    """ValueError if one of the options *given* is not what *known* has in effect."""
+    for name in given:
+        before, now = _in_effect(known.settings, name), _in_effect(wanted, name)
+        if before == now or (name == "channel" and now == known.channel):
+            continue
+        raise ValueError(
+            f"{name}={shown(given[name])}: this huey is instrumented already, with"
+            f" {name}={shown(before)}; expected the same, or"
+            " uninstrument(huey) first"
+        )
+
+
+def _in_effect(settings: Settings, name: str) -> object:
+    """What option *name* is in *settings*."""
+    if name == "registry":
+        return None if is_default(settings.registry) else settings.registry
+    if hasattr(settings, name):
+        return getattr(settings, name)
+    return getattr(settings.exposed, name.removeprefix("metrics_"))
+
+
+def begin(
+    huey: Huey, settings: Settings, *, automatic: bool = False
+) -> Instrumentation:
+    """Instrument *huey*, which is not yet; *automatic* if the code does not call it.
+
+    Raises RuntimeError where its consumer has forked its workers already.
+    """
+    warn_once(settings.warnings)
+    consumers: list[Consumer] = []
+    if not settings.disabled:
+        look_around()
+        consumers = existing(huey)
+    instrumentation = Instrumentation(huey, settings, automatic=automatic)
+    instrumentation.begin(consumers)
+    return instrumentation
+
+
+def uninstrument(huey: Huey) -> None:
+    """Undo `instrument`; harmless for a huey that is not instrumented."""
+    known = instrumentation_of(huey)
+    if known is not None:
+        known.uninstrument()

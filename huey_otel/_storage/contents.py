@@ -1,0 +1,113 @@
+"""Contents: what a storage holds and for how long, as far as it can say so cheaply."""
+
+import datetime
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, TypeVar
+
+from huey_otel import _names as n
+from huey_otel._safety.log import described
+from huey_otel._safety.losses import LOSSES
+from huey_otel._storage import layouts
+from huey_otel._wire.carrier import Carrier, decode
+
+T = TypeVar("T")
+
+_FIFTY_YEARS: Final = 50 * 365 * 86_400.0
+
+
+class Contents(NamedTuple):
+    """How much there is; None for what the storage cannot say.
+
+    `oldest` is for how many seconds the oldest message of the queue waits,
+    `overdue` for how many the first of the schedule is due; None if there is none.
+    """
+
+    queue: int | None
+    schedule: int | None
+    results: int | None = None
+    oldest: float | None = None
+    overdue: float | None = None
+
+
+def _utcnow() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meaning:
+    """What bytes and times in a storage mean to its huey.
+
+    *carrier* reads that of a message, None where it has none; *now* is the naive
+    time that the schedule is written in.
+    """
+
+    carrier: Callable[[bytes], Carrier | None] = decode
+    now: Callable[[], datetime.datetime] = _utcnow
+
+
+def contents(queue: str, storage: Any, meaning: Meaning) -> Contents:
+    """Ask *storage*, of the queue named *queue*; raises what its lengths raise.
+
+    But a Redis that does not know a command, or does not allow it, has answered:
+    what would be asked by that one is unknown, and nothing else is.
+    """
+
+    def asked(what: str, ask: Callable[[], T], *, vital: bool = False) -> T | None:
+        streak = f"{n.LOSS_GAUGES} of {queue}: {what}"
+        try:
+            answer = ask()
+        except Exception as error:  # whatever a storage may raise
+            if vital and not _is_refusal(error):
+                raise
+            why = f"the storage of {queue!r} does not tell its {what}"
+            why = f"{why}: {described(error)}"
+            LOSSES.count_streak(n.LOSS_GAUGES, streak=streak, why=why)
+            return None
+        LOSSES.recovered(streak)
+        return answer
+
+    return Contents(
+        asked("queue length", lambda: int(storage.queue_size()), vital=True),
+        asked("schedule length", lambda: int(storage.schedule_size()), vital=True),
+        asked("results", lambda: _results(storage)),
+        asked("oldest message", lambda: _oldest(storage, meaning)),
+        asked("schedule", lambda: _overdue(storage, meaning)),
+    )
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether *error* is how a Redis says that it answers, but not to that."""
+    # No exception can be of a module that is not imported.
+    kind = getattr(sys.modules.get("redis.exceptions"), "ResponseError", None)
+    return isinstance(kind, type) and isinstance(error, kind)
+
+
+def _results(storage: Any) -> int | None:
+    if not layouts.counts_results(storage):
+        return None
+    return int(storage.result_store_size())
+
+
+def _oldest(storage: Any, meaning: Meaning) -> float | None:
+    oldest = layouts.oldest_of(storage)
+    now = datetime.datetime.now(datetime.UTC).timestamp()
+
+    def since(message: bytes) -> float | None:
+        carrier = meaning.carrier(message)
+        if carrier is None:
+            return None
+        # One that is put off is on the queue until a worker has seen it.
+        due = carrier.eta is not None and carrier.enqueued < carrier.eta <= now
+        return carrier.eta if due else carrier.enqueued
+
+    began = None if oldest is None else oldest(storage, since)
+    return None if began is None else max(0.0, now - began)
+
+
+def _overdue(storage: Any, meaning: Meaning) -> float | None:
+    due = layouts.due_of(storage)
+    seconds = None if due is None else due(storage, meaning.now())
+    # Where huey puts what has no ETA, it writes 1970.
+    return seconds if seconds is not None and 0 < seconds < _FIFTY_YEARS else None

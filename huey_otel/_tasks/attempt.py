@@ -1,0 +1,180 @@
+"""Attempts: a popped message and the run it comes to, ended exactly once."""
+
+import itertools
+import time
+from typing import Any, Final
+
+from huey.api import Task
+from huey.exceptions import RetryTask
+from opentelemetry.context import Context
+from opentelemetry.trace import Span
+
+from huey_otel import _names as n
+from huey_otel._safety import encodable
+from huey_otel._wire.carrier import Carrier
+from huey_otel._wire.record import TaskFacts
+
+_keys = itertools.count(1)
+
+
+class Attempt:
+    """A message that was popped, and the run it came to, if it came to one.
+
+    Keyed by process and sequence, never by task id, which repeats. `outcome`
+    is how the run ended, None until then; `wait` and `span_start` what its span
+    says of the start; `raised` what the task's function
+    raised; `final` what that makes of the task, set early where a signal says it.
+    `told` is *facts* as records have them; `kept` what `finished` has to say, while
+    it waits for what `ended` has. `dequeued` and `begun` are whether a
+    record has said so.
+    What most attempts never have is an attribute of the class, so that it need
+    not be set for each.
+    """
+
+    started: float | None = None
+    duration: float | None = None
+    outcome: str | None = None
+    final: str | None = None
+    raised: BaseException | None = None
+    outer: BaseException | None = None
+    announced = False
+    dequeued = False
+    begun = False
+    disowned = False
+    escaped = False
+    moved = False
+    requeued = False
+    retrying = False
+    returned = False
+    stored = False
+    nested = False
+    kept: dict[str, Any] | None = None
+    wait: float | None = None
+    span_start: tuple[Any, ...] | None = None
+    span: Span | None = None
+    before: Context | None = None
+
+    def __init__(
+        self,
+        source: int,
+        task: Task,
+        facts: TaskFacts,
+        carrier: Carrier | None,
+        worker: str | None,
+    ) -> None:
+        self.key = next(_keys)
+        self.source = source
+        self.task = task
+        self.facts = facts
+        self.told: tuple[Any, ...] = tuple(facts)
+        self.carrier = carrier
+        self.worker = worker
+        retries = task.retries
+        self.retries = retries if type(retries) is int else encodable.number(retries)
+        self.hops = 0 if carrier is None else carrier.hops
+        # Filled or emptied by whoever comes first: dict.setdefault and list.pop are
+        # one step, whatever thread or signal handler is in between.
+        self._end: dict[None, tuple[str | None, float | None]] = {}
+        self._open = [True]
+        unfinished[self.key] = self
+        self._began = 0.0
+
+    def start(self) -> float | None:
+        """The run begins; seconds it waited since it was due, None if unknown."""
+        self._began = time.monotonic()
+        self.started = started = time.time()
+        if self.task.retries is not self.retries:
+            # A hook has changed them.
+            self.retries = encodable.number(self.task.retries)
+        carrier = self.carrier
+        if carrier is None:
+            return None
+        due = max(carrier.enqueued, carrier.eta or 0.0)
+        return max(0.0, started - due)
+
+    def within(self, trace_id: str, span_id: str, parent_id: str | None) -> None:
+        """The run has a span that is sampled, with these ids."""
+        self.facts = self.facts.within(trace_id, span_id, parent_id)
+        self.told = tuple(self.facts)
+
+    def end(self, outcome: str) -> bool:
+        """The run is over; False if it was before, and nothing changes."""
+        if self.started is None:
+            return False
+        mine = (outcome, time.monotonic() - self._began)
+        first = self._end.setdefault(None, mine)
+        # Also by who comes second: an interrupt may have kept the first from it.
+        self.outcome, self.duration = first
+        return first is mine
+
+    def close(self) -> bool:
+        """All is known; False if it was before."""
+        unfinished.pop(self.key, None)
+        return _popped(self._open)
+
+    def disown(self) -> None:
+        """Leave it to the process we come from, or to who declares it lost."""
+        self.disowned = True
+        self._end.setdefault(None, (self.outcome, self.duration))
+        self._open.clear()
+
+    @property
+    def stopped(self) -> float:
+        """When the run was over, Unix seconds."""
+        return (self.started or 0.0) + (self.duration or 0.0)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run is over."""
+        return self.outcome is not None
+
+    @property
+    def outcome_of_function(self) -> str:
+        """What the function did, where no signal of huey's says it."""
+        if self.returned:
+            return n.OUTCOME_SUCCESS
+        if isinstance(self.raised, RetryTask):
+            return n.OUTCOME_RETRY_REQUESTED
+        return n.OUTCOME_ERROR
+
+    @property
+    def ends_something(self) -> bool:
+        """Whether a run or a task ends here; one that was put back has neither."""
+        return self.outcome is not None or self.final_outcome is not None
+
+    @property
+    def final_outcome(self) -> str | None:
+        """What became of the task, None if it is back on queue or schedule."""
+        if self.final is not None:
+            return self.final
+        if self.moved or self.requeued:
+            return None
+        if self.outcome == n.OUTCOME_SUCCESS:
+            return n.OUTCOME_SUCCESS if self.stored else n.OUTCOME_FAILURE
+        if self.outcome == n.OUTCOME_INTERRUPTED:
+            return n.OUTCOME_INTERRUPTED
+        if self.escaped or self.outcome in (n.OUTCOME_ERROR, n.OUTCOME_RETRY_REQUESTED):
+            return n.OUTCOME_FAILURE
+        return self.outcome
+
+
+def _popped(flag: list[bool]) -> bool:
+    try:
+        return flag.pop()
+    except IndexError:
+        return False
+
+
+unfinished: Final[dict[int, Attempt]] = {}
+"""All that is not closed, of all threads, by key."""
+
+running: Final[dict[int, Attempt]] = {}
+"""Started attempts of all threads by Task object: the main one interrupts them."""
+
+
+def disown_all() -> None:
+    """Say no more of any attempt of this process: somebody else does, or nobody."""
+    for attempt in list(unfinished.values()):
+        attempt.disown()
+    unfinished.clear()
+    running.clear()

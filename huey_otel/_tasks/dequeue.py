@@ -1,0 +1,153 @@
+"""Messages on their way in: popped by a worker, or ripe ones by the scheduler."""
+
+import time
+from enum import Enum
+from typing import Any
+
+from huey.api import Task
+
+from huey_otel import _names as n
+from huey_otel import events as e
+from huey_otel import mapping
+from huey_otel._safety.guard import guarded
+from huey_otel._safety.losses import LOSSES
+from huey_otel._tasks.attempt import Attempt
+from huey_otel._tasks.context import HERE, Doing
+from huey_otel._tasks.recorder import Recorder
+from huey_otel._wire.carrier import Carrier, TrailerError, opened
+
+_REPORT_EVERY = 10.0
+"""Seconds between two error-dequeueing of one worker in a streak."""
+
+
+class Reading(Enum):
+    """What is being read, where a message that cannot be decoded is one lost."""
+
+    QUEUE = "queue"
+    SCHEDULE = "schedule"
+
+
+class Inward:
+    """Sees each message that leaves the queue or the schedule."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    @guarded
+    def still_failing(self) -> None:
+        """Before huey's dequeue, where the last one raised."""
+        self._report_when_due()
+
+    @guarded
+    def reading_schedule(self) -> None:
+        """Before huey's read_schedule: what it returns, the scheduler holds."""
+        here = HERE.doing
+        if here.worker is None and self._recorder.worker_type is not None:
+            here.worker = "Scheduler"
+        for attempt in here.ripe.values():
+            self._abandon(attempt)
+        here.ripe = {}
+        if here.dequeue_errors:
+            self._report_when_due()
+        here.reading = Reading.SCHEDULE
+
+    @guarded
+    def opened(self, data: Any) -> tuple[bytes, Carrier] | None:
+        """*data* without its envelope, and what was in there; None if it has none.
+
+        Whoever is instrumented reads them, so that all can be before one writes.
+        """
+        if type(data) is not bytes:
+            return None
+        try:
+            return opened(data)
+        except TrailerError as error:
+            LOSSES.count(n.LOSS_CARRIER, why=f"a message came with a {error}")
+            return None
+
+    @guarded
+    def ripe(self, task: Task) -> None:
+        """*task* was read from the schedule, and is popped with that."""
+        here = HERE.doing
+        here.ripe[id(task)] = self._popped(here, task)
+
+    @guarded
+    def undecodable(self, error: Exception) -> None:
+        """A message could not be read; huey drops it."""
+        here = HERE.doing
+        if here.reading is Reading.SCHEDULE:
+            self._report(error)
+            self._recorder.lose()
+        elif here.reading is Reading.QUEUE:
+            here.undecodable = error
+
+    @guarded
+    def not_dequeued(self, error: Exception) -> None:
+        """Huey's dequeue raised: storage is away, or the message was undecodable."""
+        self._report(error)
+        here = HERE.doing
+        if here.undecodable is not None:
+            here.undecodable = None
+            self._recorder.lose()
+
+    @guarded
+    def dequeued(self, task: Task) -> None:
+        """A worker has popped *task*; until its end it is in that worker's hands."""
+        here = HERE.doing
+        if here.dequeue_reported is not None:
+            self._end_streak()
+        if here.popped is not None:
+            self._abandon(here.popped)
+        here.popped = self._popped(here, task)
+
+    def _popped(self, here: Doing, task: Task) -> Attempt:
+        carrier = here.incoming
+        facts = self._recorder.facts(task, 1 if carrier is None else carrier.attempt)
+        source = self._recorder.source
+        attempt = Attempt(source, task, facts, carrier, here.worker)
+        if self._recorder.announces:
+            # At one stroke, or the end of the process may say it once more.
+            tell = self._recorder.tell
+            attempt.announced, attempt.dequeued = tell(attempt, mapping.DEQUEUED), True
+        return attempt
+
+    def _abandon(self, attempt: Attempt) -> None:
+        """Somebody popped it by hand and never executed it; the rest is theirs."""
+        if attempt.close() and attempt.announced:
+            extra = {"outcome": None, "final": None}
+            self._recorder.tell(attempt, mapping.ENDED, extra=extra, must=True)
+
+    def _report(self, error: Exception) -> None:
+        """Emit error-dequeueing, in a streak the first and then one per 10 s."""
+        HERE.doing.dequeue_errors += 1
+        HERE.doing.dequeue_error = error
+        self._report_when_due()
+
+    def _report_when_due(self) -> None:
+        reported = HERE.doing.dequeue_reported
+        if reported is None or time.monotonic() - reported >= _REPORT_EVERY:
+            self._report_rest()
+
+    def _end_streak(self) -> None:
+        if HERE.doing.dequeue_errors:
+            self._report_rest()
+        HERE.doing.dequeue_reported = None
+
+    def _report_rest(self) -> None:
+        """Emit one for all that have not been reported."""
+        count, error = HERE.doing.dequeue_errors, HERE.doing.dequeue_error
+        HERE.doing.dequeue_errors, HERE.doing.dequeue_error = 0, None
+        HERE.doing.dequeue_reported = time.monotonic()
+        extra = self._recorder.failure(error)
+        extra["count"] = count
+        self._recorder.say(e.EVENT_ERROR_DEQUEUEING, extra=extra)
+
+    @guarded
+    def checking_periodic(self) -> None:
+        """Before huey's read_periodic, which the scheduler calls each minute."""
+        self._recorder.say(e.EVENT_CHECKING_PERIODIC)
+
+    @guarded
+    def due(self, tasks: list[Task]) -> None:
+        """Huey's read_periodic returned *tasks*; the scheduler enqueues them next."""
+        HERE.doing.due = {id(task): task for task in tasks}

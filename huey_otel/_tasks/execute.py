@@ -1,0 +1,255 @@
+"""Runs: from huey's execute to its return, and what its signals say in between."""
+
+import sys
+from typing import Any
+
+from huey.api import Task
+
+from huey_otel import _names as n
+from huey_otel import events as e
+from huey_otel import mapping
+from huey_otel._safety import encodable
+from huey_otel._safety.guard import guarded
+from huey_otel._tasks.attempt import Attempt, running
+from huey_otel._tasks.context import HERE, Doing
+from huey_otel._tasks.errors import Errors
+from huey_otel._tasks.last_word import is_last_word
+from huey_otel._tasks.recorder import Recorder
+from huey_otel._tasks.tracing import Tracing
+from huey_otel._wire.span import SpanStart
+from huey_otel.mapping import Row
+
+
+class Runs:
+    """Sees what becomes of each popped message."""
+
+    def __init__(self, recorder: Recorder, tracing: Tracing, errors: Errors) -> None:
+        self._recorder = recorder
+        self._tracing = tracing
+        self._errors = errors
+
+    @guarded
+    def taken(self, task: Task) -> None:
+        """Before huey's execute: the attempt of *task* becomes the current one."""
+        here = HERE.doing
+        attempt = here.popped
+        if attempt is not None and attempt.task is task:
+            # In this order: an interrupt in between must not lose sight of it.
+            here.attempts.append(attempt)
+            here.popped = None
+        else:
+            # Immediate mode, or a task that was popped on another thread.
+            here.attempts.append(self._unannounced(here, task))
+
+    def _unannounced(self, here: Doing, task: Task) -> Attempt:
+        outgoing = here.outgoing_of(task)
+        carrier = None if outgoing is None else outgoing.carrier
+        facts = self._recorder.facts(task, carrier.attempt if carrier else 1)
+        source = self._recorder.source
+        attempt = Attempt(source, task, facts, carrier, here.worker)
+        attempt.nested = True
+        return attempt
+
+    @guarded
+    def signaled(self, signal: str, task: Task) -> None:
+        """Huey is about to send *signal*; users' receivers come after us."""
+        row = mapping.BY_SIGNAL.get(signal)
+        attempt = HERE.doing.attempt_of(task)
+        if row is None or attempt is None:
+            return
+        if row.status == e.EVENT_STARTED:
+            self._start(attempt)
+        elif row.status == e.EVENT_RETRYING:
+            # A RetryTask has no signal of its own: the run is over by now.
+            start = None
+            if attempt.end(n.OUTCOME_RETRY_REQUESTED):
+                goes_on = _goes_on(attempt)
+                self._tracing.end(attempt, None, None, open_until_left=goes_on)
+                start = _start_of_open(attempt) if goes_on else None
+            attempt.retrying = True
+            left = encodable.number(task.retries)
+            left = None if left is None else left - 1
+            self._recorder.tell(attempt, row.status, retries=left, start=start)
+        elif row.outcome is not None:
+            self._end(attempt, row, row.outcome)
+        elif row.final is not None:
+            attempt.final = row.final
+            self._tracing.short(attempt, row.final)
+            self._recorder.tell(attempt, row.status)
+
+    def _start(self, attempt: Attempt) -> None:
+        if not self._tracing.ready:
+            self._tracing.prepare()
+        attempt.wait = wait = attempt.start()
+        running[id(attempt.task)] = attempt
+        attempt.span_start = start = self._tracing.start(attempt, wait)
+        before, attempt.announced = attempt.announced, True
+        attempt.announced = before | self._recorder.tell(
+            attempt,
+            e.EVENT_STARTED,
+            extra={"wait": wait},
+            timestamp=attempt.started,
+            start=start,
+            must=before,
+        )
+
+    def _end(self, attempt: Attempt, row: Row, outcome: str) -> None:
+        if outcome == n.OUTCOME_SUCCESS:
+            # Before the end: an interrupt in between would make it a failure.
+            attempt.stored = True
+        if not attempt.end(outcome):
+            return
+        error = sys.exception() if row.error else None
+        self._tell_end(attempt, row, error)
+        if outcome == n.OUTCOME_INTERRUPTED and attempt not in HERE.doing.attempts:
+            # Said by the main thread of a worker's: it may never come back to say more.
+            self._close(attempt)
+
+    def _tell_end(
+        self, attempt: Attempt, row: Row, error: BaseException | None
+    ) -> None:
+        extra: dict[str, Any] = {"duration": attempt.duration}
+        failure = self._recorder.failure(error) if row.error else None
+        if failure is not None:
+            extra.update(failure)
+        last = row.status == e.EVENT_FINISHED and is_last_word(
+            self._recorder.huey, attempt.task
+        )
+        goes_on = not last and _goes_on(attempt)
+        self._tracing.end(attempt, failure, error, open_until_left=goes_on)
+        if last:
+            attempt.kept = extra
+            return
+        self._recorder.tell(
+            attempt,
+            row.status,
+            extra=extra,
+            timestamp=attempt.stopped,
+            start=_start_of_open(attempt) if goes_on else None,
+        )
+
+    @guarded
+    def not_enqueued(self, task: Task, error: BaseException) -> None:
+        """Huey's enqueue raised; only huey's own enqueues are an event."""
+        outgoing = HERE.doing.outgoing_of(task)
+        if outgoing is None:
+            return
+        if self._recorder.huey.immediate:
+            # It is the run that raised, inside of the enqueue.
+            return
+        outgoing.error = error
+        if outgoing.origin != n.ORIGIN_CALL and isinstance(error, Exception):
+            self._errors.failed(e.EVENT_ERROR_ENQUEUEING, error, task)
+        if outgoing.ripe is not None:
+            outgoing.ripe.escaped = True
+            self._close(outgoing.ripe)
+
+    @guarded
+    def enqueued(self, task: Task) -> None:
+        """Huey's enqueue returned: a ripe task is no longer the scheduler's."""
+        outgoing = HERE.doing.outgoing_of(task)
+        if outgoing is None:
+            return
+        if not self._recorder.huey.immediate:
+            self._recorder.accepted(outgoing)
+        if outgoing.ripe is not None:
+            outgoing.ripe.moved = True
+            self._close(outgoing.ripe)
+        self._put_back(task)
+
+    def _put_back(self, task: Task) -> None:
+        """Somebody popped *task* by hand, and it is where it was."""
+        here = HERE.doing
+        popped = here.popped
+        if popped is not None and popped.task is task:
+            here.popped = None
+            popped.moved = True
+            self._close(popped)
+
+    @guarded
+    def scheduled(self, task: Task) -> None:
+        """Huey's add_schedule returned: a task that was not due is back there."""
+        attempt = HERE.doing.attempt_of(task)
+        if attempt is not None and attempt.started is None:
+            attempt.moved = True
+        self._put_back(task)
+
+    @guarded
+    def requeued(self, task: Task) -> None:
+        """Huey's _requeue_task returned: a further attempt follows."""
+        attempt = HERE.doing.attempt_of(task)
+        if attempt is not None:
+            attempt.requeued = True
+
+    @guarded
+    def escaped(self, error: BaseException, depth: int) -> None:
+        """*error* left huey's execute: it was the task's, huey's, or an interrupt."""
+        here = HERE.doing
+        if len(here.attempts) <= depth:
+            return
+        attempt = here.attempts[depth]
+        attempt.escaped = True
+        if isinstance(error, KeyboardInterrupt) and attempt.started is None:
+            # Popped, and not run: huey says nothing of it.
+            attempt.final = n.OUTCOME_INTERRUPTED
+            self._recorder.tell(attempt, e.EVENT_INTERRUPTED)
+        if here.reported is error:
+            return
+        if attempt.started is not None and not isinstance(error, Exception):
+            if isinstance(error, KeyboardInterrupt):
+                row = mapping.TABLE[e.EVENT_INTERRUPTED]
+                self._end(attempt, row, n.OUTCOME_INTERRUPTED)
+            else:
+                # sys.exit, or whatever else is no Exception: huey sends no signal.
+                self._end(attempt, mapping.TABLE[e.EVENT_ERROR_TASK], n.OUTCOME_ERROR)
+        elif isinstance(error, Exception) and attempt.outcome != n.OUTCOME_INTERRUPTED:
+            # huey 2 raises KeyError in a worker whose task was interrupted.
+            self._errors.failed(e.EVENT_ERROR_INTERNAL, error)
+
+    @guarded
+    def done(self, depth: int) -> None:
+        """Huey's execute is left: all is known of the attempt."""
+        try:
+            self._done(depth)
+        except BaseException:
+            # An interrupt, after which nobody comes back to what is left to do.
+            self._done(depth)
+            raise
+
+    def _done(self, depth: int) -> None:
+        here = HERE.doing
+        attempts = here.attempts
+        # More than one when a task's timeout came just as an inner run was left.
+        for attempt in reversed(attempts[depth:]):
+            self._tracing.leave(attempt)
+            self._close(attempt)
+        del attempts[depth:]
+        if not attempts:
+            here.reported = here.trailer = here.chord = None
+
+    def _close(self, attempt: Attempt) -> None:
+        if running.get(id(attempt.task)) is attempt:
+            # The end of the process may empty it at any time.
+            running.pop(id(attempt.task), None)
+        self._recorder.ended(attempt)
+
+
+def _goes_on(attempt: Attempt) -> bool:
+    """Whether huey goes on with *attempt* on this thread, after its run.
+
+    Of what is no success it stores errors, enqueues again and calls receivers, each
+    of which may make a span inside of the attempt's.
+    """
+    attempts = HERE.doing.attempts
+    return bool(attempts) and attempts[-1] is attempt
+
+
+def _start_of_open(attempt: Attempt) -> tuple[Any, ...] | None:
+    """What makes the span of *attempt* if its worker dies before it has ended it.
+
+    None if it has none that is exported.
+    """
+    if attempt.facts.span_id is None:
+        return None
+    start = SpanStart(*(attempt.span_start or ()))
+    return tuple(start._replace(wait=attempt.wait))

@@ -1,0 +1,216 @@
+"""Propagation: what rides in a message, and what it makes of the attempt's parent."""
+
+from collections.abc import Mapping
+from typing import Final, TypeVar
+
+from huey.api import Task
+from opentelemetry import baggage, trace
+from opentelemetry import context as contexts
+from opentelemetry.context import Context
+from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
+    Link,
+    NonRecordingSpan,
+    SpanContext,
+)
+
+from huey_otel import _names as n
+from huey_otel._options.settings import Settings
+from huey_otel._otel.propagators import propagate
+from huey_otel._safety import encodable
+from huey_otel._safety.failures import class_name
+from huey_otel._safety.guard import guarded
+from huey_otel._safety.losses import LOSSES
+from huey_otel._safety.timeout import or_else
+from huey_otel._tasks.attempt import Attempt
+from huey_otel._tasks.links import links_of
+from huey_otel._tasks.w3c import TRACEPARENT, is_default, read, traceparent
+from huey_otel._wire.carrier import Carrier
+
+T = TypeVar("T")
+
+_MOST_HOPS: Final = 100
+_ROOT: Final = Context()
+_BAGGAGE: Final = "baggage"
+_LARGEST_BAGGAGE: Final = 4_096
+_LARGEST_HEADERS: Final = 6_144
+"""Characters of all headers, so that the carrier has room for the rest of it."""
+
+
+class Propagation:
+    """Joins attempts to what enqueued them, as the settings say."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._propagation = settings.propagation
+        self._link_after = settings.link_after
+
+    def prepare(self) -> None:
+        """Use the global propagator once: its first use may take a while."""
+        or_else(lambda: propagate.extract({}, _ROOT), lambda _: _ROOT)
+
+    def parent(self, attempt: Attempt) -> tuple[Context, SpanContext, list[Link]]:
+        """The context that *attempt*'s span starts in, its parent, and its links."""
+        carrier = attempt.carrier
+        links = links_of(carrier)
+        if attempt.nested:
+            # In immediate mode the enqueue is current, and the run is inside it.
+            current = contexts.get_current()
+            return current, trace.get_current_span(current).get_span_context(), links
+        if carrier is None or not carrier.headers:
+            return _ROOT, INVALID_SPAN_CONTEXT, links
+        how = self._how(attempt.task, carrier)
+        if how == n.PROPAGATE_NONE:
+            return _ROOT, INVALID_SPAN_CONTEXT, links
+        extracted, origin = _extracted(carrier.headers)
+        if how == n.PROPAGATE_CHILD:
+            return extracted, origin, links
+        if origin.is_valid and all(
+            origin.span_id != link.context.span_id for link in links
+        ):
+            links.insert(0, Link(origin))
+        return _ROOT, INVALID_SPAN_CONTEXT, links
+
+    def of_chord(self, member: Attempt) -> Context | None:
+        """The context that the chord of *member* was enqueued in.
+
+        None if the attempt itself is in that trace, or should not be.
+        """
+        carrier = member.carrier
+        if carrier is None or not carrier.headers or member.nested:
+            return None
+        if carrier.hops > _MOST_HOPS or self._said(member.task) == n.PROPAGATE_NONE:
+            return None
+        origin = read(carrier.headers.get(n.ORIGIN_HEADER, ""))
+        if origin is None:
+            enqueued, wanted = _extracted(carrier.headers)
+        else:
+            enqueued, wanted = _within(origin), origin
+        here = trace.get_current_span().get_span_context()
+        if not wanted.is_valid or wanted.trace_id == here.trace_id:
+            return None
+        return enqueued
+
+    def headers_of_retry(self, attempt: Attempt, following: Carrier) -> dict[str, str]:
+        """The headers of the attempt after *attempt*, which *following* is to carry.
+
+        They stay what they are in there, unless *attempt* began a trace that the
+        next one stays in.
+        """
+        headers = dict(following.headers)
+        span = attempt.span
+        if span is None or not span.get_span_context().is_valid:
+            return headers
+        before, origin = _extracted(headers)
+        if not origin.is_valid:
+            return headers_of(trace.set_span_in_context(span, before))
+        if (
+            origin.trace_id == span.get_span_context().trace_id
+            or self._how(attempt.task, following) != n.PROPAGATE_CHILD
+        ):
+            return headers
+        began = headers_of(trace.set_span_in_context(span, _ROOT))
+        known = headers.get(n.ORIGIN_HEADER)
+        began[n.ORIGIN_HEADER] = known or traceparent(origin)
+        return began
+
+    def _how(self, task: Task, carrier: Carrier) -> str:
+        how = self._said(task)
+        if how != n.PROPAGATE_AUTO:
+            return how
+        put_off = 0.0 if carrier.eta is None else carrier.eta - carrier.enqueued
+        if carrier.hops > _MOST_HOPS or put_off > self._link_after:
+            return n.PROPAGATE_LINK
+        return n.PROPAGATE_CHILD
+
+    def _said(self, task: Task) -> str:
+        how = self._propagation
+        return how if isinstance(how, str) else self._asked(task) or n.PROPAGATE_AUTO
+
+    @guarded
+    def _asked(self, task: Task) -> str:
+        """What the user's function says of *task*; it may raise."""
+        assert callable(self._propagation)  # noqa: S101 - for the type checker
+        how = self._propagation(task)
+        if how not in n.PROPAGATIONS:
+            raise ValueError(
+                f"propagation= returned {how!r} for {task.name}:"
+                f" expected one of {', '.join(n.PROPAGATIONS)}"
+            )
+        return how
+
+
+def _extracted(headers: Mapping[str, str]) -> tuple[Context, SpanContext]:
+    """What the global propagator reads in *headers*, and the span in there."""
+    text = headers.get(TRACEPARENT)
+    if (
+        text is not None
+        and len(headers) == 1
+        and is_default(propagate.get_global_textmap())
+    ):
+        ids = read(text)
+        if ids is not None:
+            return _within(ids), ids
+    context = _ROOT
+    if headers:
+        context = or_else(
+            lambda: propagate.extract(headers, _ROOT), lambda error: _lost(error, _ROOT)
+        )
+    return context, trace.get_current_span(context).get_span_context()
+
+
+def _within(ids: SpanContext) -> Context:
+    return trace.set_span_in_context(NonRecordingSpan(ids), _ROOT)
+
+
+def headers_of(context: Context) -> dict[str, str]:
+    """What the global propagator makes of *context*; what is too much is left out."""
+    if is_default(propagate.get_global_textmap()):
+        ids = trace.get_current_span(context).get_span_context()
+        # One value in a context that has a span is that span.
+        alone = len(context) == 1 or not baggage.get_all(context)
+        if alone and ids.is_valid and not ids.trace_state:
+            return {TRACEPARENT: traceparent(ids)}
+    headers = or_else(
+        lambda: _injected(_with_sayable_baggage(context)),
+        lambda error: _lost(error, dict[str, str]()),
+    )
+    size = 0
+    for name, value in [*headers.items()]:
+        if type(value) is not str or (
+            name == _BAGGAGE and len(value) > _LARGEST_BAGGAGE
+        ):
+            del headers[name]
+        else:
+            size += len(name) + len(value)
+    while size > _LARGEST_HEADERS:
+        longest = max(headers, key=lambda name: len(headers[name]))
+        size -= len(longest) + len(headers.pop(longest))
+    return headers
+
+
+def _injected(context: Context) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    propagate.inject(headers, context)
+    return headers
+
+
+def _with_sayable_baggage(context: Context) -> Context:
+    """*context* with no baggage but that which can be written."""
+    for name, value in baggage.get_all(context).items():
+        said = _said(value)
+        if said is None or name != encodable.text(name):
+            context = baggage.remove_baggage(name, context)
+        elif said != value:
+            context = baggage.set_baggage(name, said, context)
+    return context
+
+
+def _said(value: object) -> str | None:
+    return or_else(lambda: encodable.text(f"{value}"), lambda _: None)
+
+
+def _lost(error: Exception, nothing: T) -> T:
+    """A propagator has raised *error*: the trace ends here, and that is all."""
+    why = f"a message's headers cannot be read or written: {class_name(error)}"
+    LOSSES.count(n.LOSS_CARRIER, why=why)
+    return nothing

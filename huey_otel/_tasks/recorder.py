@@ -1,0 +1,232 @@
+"""The recorder: makes records of one huey's tasks, and hands them to the relay."""
+
+import datetime
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from huey.api import Huey, Task
+
+from huey_otel import _names as n
+from huey_otel import events as e
+from huey_otel import mapping
+from huey_otel._options.settings import Settings
+from huey_otel._relay.relay import Relay
+from huey_otel._safety import failures
+from huey_otel._safety.encodable import name as sayable_name
+from huey_otel._safety.encodable import number
+from huey_otel._safety.timeout import is_the_applications, or_else
+from huey_otel._tasks.attempt import Attempt
+from huey_otel._tasks.context import HERE
+from huey_otel._tasks.message import Outgoing
+from huey_otel._wire.record import Record, TaskFacts, record_of
+
+_EPOCH: Final = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 - huey's are naive UTC
+_MOST_NAMES: Final = 10_000
+
+
+class Recorder:
+    """Knows what all records of one instrumented huey share. *source* is its number.
+
+    *produced* counts a task by name and origin in a process without a consumer,
+    and is False in one that has one.
+    """
+
+    def __init__(
+        self,
+        huey: Huey,
+        source: int,
+        relay: Relay,
+        settings: Settings,
+        produced: Callable[[str, str], bool],
+    ) -> None:
+        self.huey = huey
+        self.source = source
+        self.relay = relay
+        self.settings = settings
+        self._produced = produced
+        self.worker_type: str | None = None
+        self._names: dict[type, tuple[str, str]] = {}
+
+    @property
+    def announces(self) -> bool:
+        """Whether a message is told of as soon as it is popped.
+
+        What a thread holds is known without, see `Workers.abandon`.
+        """
+        return self.relay.forked or self.settings.semconv_metrics
+
+    def facts(self, task: Task, attempt: int) -> TaskFacts:
+        """What the records of *task*'s run number *attempt* say of it."""
+        short, name = self._names.get(type(task)) or self._name(type(task))
+        delay = task.retry_delay
+        try:
+            identity = sayable_name(task.id)
+        except Exception as error:
+            if is_the_applications(error):
+                raise
+            identity = n.UNKNOWN_ID
+        return TaskFacts(
+            identity,
+            short,
+            name,
+            delay if type(delay) is int else number(delay),
+            None if task.eta is None else self.eta(task),
+            attempt,
+        )
+
+    def _name(self, kind: type) -> tuple[str, str]:
+        if len(self._names) >= _MOST_NAMES:
+            # Tasks that are declared and unregistered for ever.
+            self._names.clear()
+        short = kind.__name__
+        pair = (sayable_name(short), sayable_name(f"{kind.__module__}.{short}"))
+        self._names[kind] = pair
+        return pair
+
+    def eta(self, task: Task) -> float | None:
+        """When *task* is due, in Unix seconds; None for at once.
+
+        Also for what is no time on our clocks: local times of the year 1 have no
+        timestamp, and a time zone may raise.
+        """
+        eta = task.eta
+        if eta is None:
+            return None
+        return or_else(lambda: self._unix_time(eta), lambda _: None)
+
+    def _unix_time(self, moment: datetime.datetime) -> float:
+        """Unix seconds of a time of huey's: naive UTC, or local with utc=False."""
+        if moment.tzinfo is None and self.huey.utc:
+            return (moment - _EPOCH).total_seconds()
+        return moment.timestamp()
+
+    def say(
+        self,
+        status: str,
+        *,
+        facts: TaskFacts | None = None,
+        retries: object = None,
+        extra: dict[str, Any] | None = None,
+        timestamp: float | None = None,
+    ) -> None:
+        """Record a step of no attempt."""
+        self.relay.send(
+            Record(
+                self.source,
+                status,
+                time.time() if timestamp is None else timestamp,
+                self.relay.pid,
+                0,
+                HERE.doing.worker,
+                facts and tuple(facts),
+                number(retries),
+                extra,
+            )
+        )
+
+    def tell(
+        self,
+        attempt: Attempt,
+        status: str,
+        *,
+        retries: float | None = None,
+        extra: dict[str, Any] | None = None,
+        timestamp: float | None = None,
+        start: tuple[Any, ...] | None = None,
+        must: bool = False,
+        last: bool = False,
+    ) -> bool:
+        """Record a step of *attempt*; *retries* None is what it began with.
+
+        *must* for what follows from something that was announced already, *last*
+        for what closes it, where nobody has.
+        """
+        if attempt.kept is not None and not last:
+            # Something else came before its end, so it is not the last word.
+            kept, attempt.kept = attempt.kept, None
+            self.tell(attempt, e.EVENT_FINISHED, extra=kept, timestamp=attempt.stopped)
+        relay = self.relay
+        fields = (
+            attempt.source,
+            status,
+            time.time() if timestamp is None else timestamp,
+            relay.pid,
+            attempt.key,
+            attempt.worker,
+            attempt.told,
+            attempt.retries if retries is None else retries,
+            extra,
+            start,
+        )
+        # Right before: the process may end at any line, or an alarm come.
+        if attempt.disowned or (last and not attempt.close()):
+            return False
+        if status == e.EVENT_STARTED:
+            attempt.begun = True
+        return relay.send(record_of(fields), must=must)
+
+    def ended(self, attempt: Attempt) -> None:
+        """Record all that is known of *attempt* now, once, if anybody is to know."""
+        if not (attempt.announced or attempt.ends_something):
+            attempt.close()
+            return
+        if attempt.started is not None and not attempt.begun:
+            # An interrupt came in between.
+            late, began = {"wait": None}, attempt.started
+            self.tell(attempt, e.EVENT_STARTED, extra=late, timestamp=began, must=True)
+        extra: dict[str, Any] = {
+            "outcome": attempt.outcome,
+            "final": attempt.final_outcome,
+        }
+        if attempt.duration is not None:
+            extra["duration"] = attempt.duration
+        status, timestamp = mapping.ENDED, None
+        if attempt.kept is not None:
+            # One record says both.
+            status, timestamp = e.EVENT_FINISHED, attempt.stopped
+        elif attempt.raised is not None and self.settings.semconv_metrics:
+            extra["exception"] = failures.class_name(attempt.raised)
+        self.tell(
+            attempt,
+            status,
+            extra=extra,
+            timestamp=timestamp,
+            must=attempt.announced,
+            last=True,
+        )
+        attempt.kept = attempt.raised = None
+
+    def accepted(self, outgoing: Outgoing) -> None:
+        """Record that the storage has taken a message."""
+        facts = outgoing.facts
+        if self._produced(facts.name, outgoing.origin):
+            return
+        extra: dict[str, Any] = {"origin": outgoing.origin}
+        if outgoing.late is not None:
+            extra["late"] = outgoing.late
+        self.say(mapping.ACCEPTED, facts=facts, extra=extra)
+
+    def sent(self, outgoing: Outgoing) -> None:
+        """Record how an enqueue went, for the metrics that want to know."""
+        if not self.settings.semconv_metrics or self.huey.immediate:
+            return
+        if outgoing.origin in (n.ORIGIN_RETRY, n.ORIGIN_SCHEDULED):
+            return
+        extra: dict[str, Any] = {"duration": time.monotonic() - outgoing.began}
+        if outgoing.error is not None:
+            extra["exception"] = failures.class_name(outgoing.error)
+        self.say(mapping.SENT, facts=outgoing.facts, extra=extra)
+
+    def failure(self, error: BaseException | None) -> dict[str, Any]:
+        """What an error event says of *error*; None where it is not known."""
+        if error is None:
+            return {"traceback": None, "exception": None}
+        text = failures.text(error) if self.settings.tracebacks else None
+        return {"traceback": text, "exception": failures.class_name(error)}
+
+    def lose(self, name: str = n.UNKNOWN_TASK) -> None:
+        """Record that a message was popped, and is nothing anybody can run."""
+        facts = TaskFacts("", name, name, None, None, 1)
+        extra = {"outcome": None, "final": n.OUTCOME_LOST}
+        self.say(mapping.ENDED, facts=facts, extra=extra)

@@ -1,1 +1,0 @@
-"""Where huey's calls become attempts and events."""

@@ -1,0 +1,191 @@
+"""Messages that are not made by pickle: with context by consent, else without."""
+
+import json
+import logging
+
+import pytest
+from huey import MemoryHuey
+from huey.registry import Message
+from huey.serializer import Serializer, SignedSerializer
+
+from huey_otel._hooks.serializer import carriers
+from huey_otel._safety.losses import Losses
+from huey_otel._storage.contents import Meaning, contents
+from tests.support.seen import Drain, Seen
+from tests.support.spans import Spans
+
+TOGETHER = [{"enqueue add": {"process add": {}}}]
+APART = [{"enqueue add": {}}, {"process add": {}}]
+
+
+class Json(Serializer):
+    """As huey's documentation tells one to write a serializer."""
+
+    def _serialize(self, data):
+        return json.dumps(data).encode()
+
+    def _deserialize(self, data):
+        found = json.loads(data.decode())
+        is_message = isinstance(found, list) and len(found) == len(Message._fields)
+        return Message(*found) if is_message else found
+
+
+class Foreign:
+    """A serializer that shares nothing with huey's."""
+
+    def serialize(self, data):
+        return json.dumps(data).encode()
+
+    def deserialize(self, data):
+        return Json()._deserialize(data)
+
+
+class Reversed(Serializer):
+    """Pickle in the end."""
+
+    def _serialize(self, data):
+        return super()._serialize(data)[::-1]
+
+    def _deserialize(self, data):
+        return super()._deserialize(data[::-1])
+
+
+@pytest.fixture
+def spans() -> Spans:
+    return Spans()
+
+
+def run(serializer, spans, *, reader=None, **options):
+    """A task from its enqueue to its result; *reader*'s options are a worker's."""
+    huey = MemoryHuey("my-app", serializer=serializer)
+    seen = Seen(huey, tracer_provider=spans.provider, **options)
+
+    @huey.task()
+    def add(a, b):
+        return a + b
+
+    result = add(1, 2)
+    if reader is not None:
+        seen.instrumentation.uninstrument()
+        seen = Seen(huey, tracer_provider=spans.provider, **reader)
+    Drain(huey)()
+    assert result() == 3
+    return seen
+
+
+OTHERS = [Json, lambda: Json(compression=True), Foreign]
+IDS = ["json", "gzip", "foreign"]
+
+
+@pytest.mark.parametrize("make", OTHERS, ids=IDS)
+def test_without_consent_there_are_spans_without_parents(spans, make, caplog):
+    seen = run(make(), spans)
+
+    assert spans.trees == APART
+    assert [event["status"] for event in seen.published] == ["started", "finished"]
+    warnings = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert "carry no context" in warnings[0]
+
+
+@pytest.mark.parametrize("make", OTHERS, ids=IDS)
+def test_with_consent_they_are_one_trace(spans, make, caplog):
+    run(make(), spans, envelope=True)
+
+    assert spans.trees == TOGETHER
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("make", OTHERS, ids=IDS)
+@pytest.mark.parametrize("envelope", [True, False])
+def test_how_old_a_message_is_can_be_read_with_consent(spans, make, envelope, losses):
+    huey = MemoryHuey("my-app", serializer=make())
+    Seen(huey, tracer_provider=spans.provider, envelope=envelope)
+
+    @huey.task()
+    def add(a, b):
+        return a + b
+
+    add(1, 2)
+    meaning = Meaning(carrier=carriers(huey.serializer))
+    oldest = contents("my-app", huey.storage, meaning).oldest
+
+    assert (oldest is not None) is envelope
+    assert losses.counts() == {}
+
+
+@pytest.mark.parametrize("make", OTHERS, ids=IDS)
+def test_readers_are_ready_before_writers(spans, make):
+    run(make(), spans, envelope=True, reader={})
+
+    assert spans.trees == TOGETHER
+
+
+@pytest.mark.parametrize("make", OTHERS, ids=IDS)
+def test_writers_that_do_not_yet_are_understood(spans, make):
+    run(make(), spans, reader={"envelope": True})
+
+    assert spans.trees == APART
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Serializer,
+        lambda: Serializer(compression=True),
+        lambda: SignedSerializer("secret", compression=True, use_zlib=True),
+        Reversed,
+    ],
+    ids=["pickle", "gzip", "signed", "reversed"],
+)
+@pytest.mark.parametrize("envelope", [False, True])
+def test_what_is_pickle_in_the_end_needs_none(spans, make, envelope):
+    run(make(), spans, envelope=envelope)
+
+    assert spans.trees == TOGETHER
+
+
+def test_retries_are_counted_with_consent(spans):
+    huey = MemoryHuey("my-app", serializer=Json())
+    seen = Seen(huey, tracer_provider=spans.provider, envelope=True)
+
+    @huey.task(retries=1)
+    def fail():
+        raise ValueError
+
+    fail()
+    huey.storage.flush_results()
+    huey.results = False
+    Drain(huey)()
+
+    assert [event["attempt"] for event in seen.published] == [1, 1, 1, 2, 2]
+
+
+def test_an_envelope_that_is_damaged_is_counted(spans, losses: Losses):
+    huey = MemoryHuey("my-app", serializer=Json())
+    Seen(huey, tracer_provider=spans.provider, envelope=True)
+
+    @huey.task()
+    def add():
+        pass
+
+    add()
+    (message,) = huey.storage.enqueued_items()
+    huey.storage.flush_queue()
+    huey.storage.enqueue(message[:-5] + b"\x63" + message[-4:])
+    Drain(huey)()
+
+    assert losses.counts() == {"carrier": 1}
+
+
+def test_a_serializer_that_says_no_bytes_is_left_alone(spans):
+    class Text(Foreign):
+        def serialize(self, data):
+            return json.dumps(data)
+
+        def deserialize(self, data):
+            return Foreign().deserialize(data.encode())
+
+    run(Text(), spans, envelope=True)
+
+    assert spans.trees == APART

@@ -1,0 +1,327 @@
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from huey import MemoryHuey, PriorityRedisHuey, RedisHuey, SqliteHuey
+from huey.api import Huey
+from prometheus_client import CollectorRegistry
+
+from huey_otel import _names as n
+from huey_otel._prometheus.queue_gauges import Queues
+from huey_otel._prometheus.unclaimed import show
+from huey_otel._safety.forks import EXCLUSION
+from huey_otel._safety.losses import Losses
+from tests.support.forks import fork, said_in_child
+from tests.support.metrics import page
+from tests.support.redis_server import serving
+from tests.support.waiting import wait_until
+
+FIVE_AND_TWO = {
+    'huey_queue_length{queue="shop"}': 5,
+    'huey_schedule_length{queue="shop"}': 2,
+}
+LENGTHS = (n.QUEUE_LENGTH, n.SCHEDULE_LENGTH)
+
+
+@pytest.fixture
+def queues() -> Iterator[Queues]:
+    made = Queues()
+    before = threads()
+    yield made
+    for number in list(made._inquirers):
+        made.remove(number)
+    # What a thread says late would be heard by another test.
+    wait_until(lambda: threads() <= before)
+
+
+@pytest.fixture
+def registry(queues: Queues) -> CollectorRegistry:
+    made = CollectorRegistry()
+    made.register(queues)
+    return made
+
+
+redis_server = pytest.fixture(scope="module")(serving)
+
+
+def memory(tmp_path: Path, request: pytest.FixtureRequest) -> Huey:
+    return MemoryHuey("shop")
+
+
+def sqlite(tmp_path: Path, request: pytest.FixtureRequest) -> Huey:
+    return SqliteHuey("shop", filename=str(tmp_path / "huey.db"))
+
+
+def redis_list(tmp_path: Path, request: pytest.FixtureRequest) -> Huey:
+    return RedisHuey("shop", url=request.getfixturevalue("redis_server").url)
+
+
+def redis_sorted_set(tmp_path: Path, request: pytest.FixtureRequest) -> Huey:
+    url = request.getfixturevalue("redis_server").url
+    return PriorityRedisHuey("shop-by-priority", url=url)
+
+
+class Slow:
+    """A storage that answers when it is told to, and raises what it is told to."""
+
+    def __init__(self) -> None:
+        self.may_answer = threading.Event()
+        self.error: BaseException | None = None
+        self.asked = 0
+
+    def queue_size(self) -> int:
+        self.asked += 1
+        self.may_answer.wait(30)
+        if self.error is not None:
+            raise self.error
+        return 5
+
+    def schedule_size(self) -> int:
+        return 2
+
+
+@pytest.fixture
+def slow(queues: Queues) -> Iterator[Slow]:
+    storage = Slow()
+    yield storage
+    storage.may_answer.set()
+
+
+def threads() -> int:
+    return sum(one.name == "huey-otel-queues" for one in threading.enumerate())
+
+
+@pytest.mark.parametrize("kind", [memory, sqlite, redis_list, redis_sorted_set])
+def test_lengths_are_what_the_storage_holds(
+    queues, registry, tmp_path, request, kind: Callable[..., Huey]
+):
+    huey = kind(tmp_path, request)
+
+    @huey.task()
+    def add() -> None: ...
+
+    for _ in range(5):
+        huey.enqueue(add.s())
+    for _ in range(2):
+        huey.add_schedule(add.s())
+    queues.add(1, "shop", lambda: huey.storage)
+
+    assert page(registry, *LENGTHS) == FIVE_AND_TWO
+    huey.storage.flush_all()
+    assert set(page(registry, *LENGTHS).values()) == {0}
+
+
+def test_redis_is_asked_over_a_connection_of_its_own(queues, registry, redis_server):
+    huey = RedisHuey("shop", url=redis_server.url)
+    queues.add(1, "shop", lambda: huey.storage)
+    page(registry)
+
+    def ours() -> int:
+        clients = huey.storage.conn.client_list()
+        return sum(client["name"] == n.REDIS_CLIENT_NAME for client in clients)
+
+    wait_until(lambda: ours() == 1)
+    queues.remove(1)
+    wait_until(lambda: ours() == 0)
+
+
+def test_lock_of_the_storage_is_not_taken(queues, registry, tmp_path, request):
+    huey = sqlite(tmp_path, request)
+    if not hasattr(huey.storage, "lock"):
+        pytest.skip("huey 2 has a connection for each thread, and no lock")
+    queues.add(1, "shop", lambda: huey.storage)
+
+    with huey.storage.lock:
+        shown = page(registry)
+
+    assert len(shown) == 3
+
+
+def test_nothing_starts_before_a_scrape(queues, registry, slow):
+    slow.may_answer.set()
+    before = threads()
+    queues.add(1, "shop", lambda: slow)
+    added = threads()
+    page(registry)
+
+    assert (added - before, threads() - before, slow.asked) == (0, 1, 1)
+
+
+def test_queue_is_absent_while_its_storage_hangs_and_others_are_not(
+    queues, registry, slow, losses: Losses
+):
+    quick = Slow()
+    quick.may_answer.set()
+    queues.add(1, "shop", lambda: slow)
+    queues.add(2, "other", lambda: quick)
+
+    began = time.monotonic()
+    first = page(registry)
+    waited = time.monotonic()
+    later = [page(registry) for _ in range(5)]
+    ended = time.monotonic()
+
+    others = {
+        'huey_queue_length{queue="other"}': 5,
+        'huey_schedule_length{queue="other"}': 2,
+    }
+    assert [first, *later] == [others] * 6
+    assert waited - began < 5
+    assert ended - waited < 4
+    assert slow.asked == 1
+    assert losses.counts() == {n.LOSS_GAUGES: 1}
+
+
+def test_queue_is_back_once_its_storage_answers(queues, registry, slow, losses, caplog):
+    queues.add(1, "shop", lambda: slow)
+    assert page(registry) == {}
+
+    slow.may_answer.set()
+    wait_until(lambda: page(registry) == FIVE_AND_TWO)
+
+    assert caplog.messages == [
+        "the storage of 'shop' did not answer in time, its gauges are absent"
+        " (counted as gauges)",
+        "the storage of 'shop' answers again",
+    ]
+
+
+def test_storage_that_raises_is_one_error_per_streak(queues, registry, slow, losses):
+    slow.may_answer.set()
+    queues.add(1, "shop", lambda: slow)
+    slow.error = OSError("away")
+    raised = [page(registry) for _ in range(3)]
+    slow.error = None
+    answered = page(registry)
+    slow.error = OSError("away again")
+    raised.append(page(registry))
+
+    assert (raised, answered) == ([{}] * 4, FIVE_AND_TWO)
+    assert losses.counts() == {n.LOSS_GAUGES: 2}
+
+
+class FatalError(BaseException):
+    """As gevent's Timeout: no Exception."""
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_queue_is_back_after_its_storage_has_ended_the_thread(queues, registry, slow):
+    slow.may_answer.set()
+    queues.add(1, "shop", lambda: slow)
+    slow.error = FatalError()
+    raised = page(registry)
+    slow.error = None
+
+    wait_until(lambda: threads() == 0)
+    assert (raised, page(registry)) == ({}, FIVE_AND_TWO)
+
+
+def test_redis_that_hangs_holds_a_scrape_up_once_and_is_asked_again(
+    queues, registry, redis_server, losses
+):
+    huey = RedisHuey("shop", url=redis_server.url)
+    queues.add(1, "shop", lambda: huey.storage)
+    assert len(page(registry, *LENGTHS)) == 2
+
+    redis_server.pause()
+    try:
+        assert page(registry) == {}
+    finally:
+        redis_server.resume()
+    wait_until(lambda: len(page(registry, *LENGTHS)) == 2)
+
+    assert losses.counts() == {n.LOSS_GAUGES: 1}
+
+
+def test_storage_that_was_exchanged_is_the_one_that_is_asked(queues, registry):
+    huey = MemoryHuey("shop")
+    queues.add(1, "shop", lambda: huey.storage)
+    huey.storage.enqueue(b"one")
+    before = page(registry, n.QUEUE_LENGTH)
+    huey.immediate = True
+    huey.storage.enqueue(b"one")
+    huey.storage.enqueue(b"two")
+
+    assert before == {'huey_queue_length{queue="shop"}': 1}
+    assert page(registry, n.QUEUE_LENGTH) == {'huey_queue_length{queue="shop"}': 2}
+
+
+def test_two_hueys_of_one_name_have_one_gauge(queues, registry, slow):
+    slow.may_answer.set()
+    queues.add(1, "shop", lambda: slow)
+    queues.add(2, "shop", lambda: slow)
+
+    assert page(registry) == FIVE_AND_TWO
+
+
+def test_queue_that_is_removed_is_gone_with_its_thread(queues, registry, slow):
+    slow.may_answer.set()
+    before = threads()
+    queues.add(1, "shop", lambda: slow)
+    page(registry)
+    queues.remove(1)
+
+    assert page(registry) == {}
+    wait_until(lambda: threads() == before)
+
+
+def test_question_that_was_asked_before_the_scrape_is_not_asked_in_it(
+    queues, registry, slow
+):
+    slow.may_answer.set()
+    queues.add(1, "shop", lambda: slow)
+
+    queues.ask()
+    prepared = page(registry)
+    asked = slow.asked
+    page(registry)
+
+    assert (prepared, asked, slow.asked) == (FIVE_AND_TWO, 1, 2)
+
+
+def test_fork_need_not_wait_for_a_storage_that_hangs(
+    queues, registry, slow, monkeypatch
+):
+    monkeypatch.setattr("huey_otel._safety.forks._PATIENCE", 600.0)
+    monkeypatch.setattr("huey_otel._prometheus.poller._PATIENCE", 600.0)
+    queues.add(1, "shop", lambda: slow)
+    scrape = threading.Thread(target=page, args=(registry,))
+    scrape.start()
+    wait_until(lambda: slow.asked == 1)
+
+    code = fork(lambda: None).join()
+    waiting = scrape.is_alive()
+    slow.may_answer.set()
+    scrape.join()
+
+    assert (code, waiting) == (0, True)
+
+
+def test_forked_child_can_ask_anew(queues, registry, slow):
+    slow.may_answer.set()
+    queues.add(1, "shop", lambda: slow)
+    page(registry)
+
+    assert said_in_child(lambda: page(registry)) == FIVE_AND_TWO
+    assert page(registry) == FIVE_AND_TWO
+
+
+def test_help_says_how_to_aggregate(queues):
+    helps = {metric.name: metric.documentation for metric in queues.collect()}
+
+    assert set(helps) == {
+        *LENGTHS,
+        *(n.QUEUE_OLDEST_AGE, n.SCHEDULE_OVERDUE_AGE, n.RESULTS),
+    }
+    assert all("aggregate with max, never sum" in text for text in helps.values())
+
+
+def test_registry_registers_them_without_asking(queues, slow):
+    queues.add(1, "shop", lambda: slow)
+    show(queues, CollectorRegistry(auto_describe=True))
+
+    assert slow.asked == 0
+    assert EXCLUSION.take(0.1)
+    EXCLUSION.release()

@@ -1,0 +1,179 @@
+"""The feed: each event published once or counted, whatever Redis does."""
+
+import os
+import threading
+from collections import deque
+
+import pytest
+import redis
+
+from huey_otel import RedisEventEmitter
+from huey_otel._redis import publisher
+from huey_otel._redis.publisher import Publisher
+from huey_otel._wire.record import Record, Source, TaskFacts
+from tests.support.programs import missing
+from tests.support.redis_server import RedisServer, server_binary
+from tests.support.waiting import wait_until
+
+FACTS = tuple(TaskFacts("id", "send", "app.send", 0, None, 1))
+SOURCE = Source(queue="my-app", host="host", worker_type="thread")
+
+
+def record(key):
+    return Record(1, "started", 1.5, os.getpid(), key, None, FACTS, 2, None)
+
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture
+def server():
+    if server_binary() is None:
+        missing("a Redis server")
+    with RedisServer() as running:
+        yield running
+
+
+@pytest.fixture
+def admin(server):
+    with redis.Redis.from_url(server.url) as client:
+        yield client
+
+
+@pytest.fixture
+def feed(server):
+    made = Publisher(RedisEventEmitter(url=server.url), "q")
+    yield made
+    made.close(0.1)
+    if made._thread is not None:
+        made._thread.join(10)
+
+
+@pytest.fixture
+def heard(admin):
+    """How many events were published since the start."""
+    with admin.pubsub(ignore_subscribe_messages=True) as subscription:
+        subscription.subscribe("q")
+        got = []
+
+        def number():
+            while (message := subscription.get_message(timeout=0.05)) is not None:
+                got.append(message["data"])
+            return len(got)
+
+        number()
+        yield number
+
+
+def messages(caplog):
+    return [entry.getMessage() for entry in caplog.records]
+
+
+def test_an_event_whose_thread_cannot_start_waits_for_the_next_one(
+    feed, heard, losses, monkeypatch, caplog
+):
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for key in range(5):
+            feed(record(key), SOURCE)
+
+    feed(record(5), SOURCE)
+
+    assert feed.flush(5.0) is True
+    wait_until(lambda: heard() == 6)
+    assert losses.counts() == {}
+    assert messages(caplog) == [
+        "the feed's thread cannot be started, events wait:"
+        " can't start new thread (nothing is lost so far)"
+    ]
+
+
+def test_a_pause_of_writes_loses_nothing(feed, admin, heard, losses, monkeypatch):
+    monkeypatch.setattr(publisher, "_PATIENCE", 0.1)
+    feed(record(0), SOURCE)
+    feed.flush(5.0)
+    asked = deque()
+    ask_again = feed._ask_again
+
+    def spy(silent, since):
+        asked.append(since)
+        return ask_again(silent, since)
+
+    feed._ask_again = spy
+
+    admin.execute_command("CLIENT", "PAUSE", 20_000, "WRITE")
+    for key in range(1, 100):
+        feed(record(key), SOURCE)
+    wait_until(lambda: len(asked) > 5)
+    admin.execute_command("CLIENT", "UNPAUSE")
+
+    assert feed.flush(10.0) is True
+    wait_until(lambda: heard() == 100)
+    assert losses.counts() == {}
+
+
+def test_a_connection_that_is_silent_for_long_is_given_up(
+    feed, admin, heard, losses, monkeypatch, caplog
+):
+    monkeypatch.setattr(publisher, "_PATIENCE", 0.1)
+    monkeypatch.setattr(publisher, "_LONGEST_SILENCE", 0.3)
+    feed(record(0), SOURCE)
+    feed.flush(5.0)
+
+    admin.execute_command("CLIENT", "PAUSE", 20_000, "WRITE")
+    feed(record(1), SOURCE)
+
+    wait_until(lambda: losses.counts() == {"feed_unconfirmed": 1})
+    wait_until(lambda: len(messages(caplog)) == 2)
+    assert messages(caplog)[1] == (
+        f"{feed.server} is away: the connection is dead, its answers never came;"
+        " new events wait, and what it was sent and did not confirm is lost"
+        " (counted as feed_unconfirmed)"
+    )
+    admin.execute_command("CLIENT", "UNPAUSE")
+
+
+def test_a_server_that_hangs_loses_nothing(feed, server, heard, losses, monkeypatch):
+    monkeypatch.setattr(publisher, "_PATIENCE", 0.1)
+    monkeypatch.setattr(publisher, "_LONGEST_SILENCE", 0.3)
+    feed(record(0), SOURCE)
+    feed.flush(5.0)
+    asked = []
+    ask_again = feed._ask_again
+
+    def spy(silent, since):
+        answer = ask_again(silent, since)
+        asked.append(answer)
+        return answer
+
+    feed._ask_again = spy
+
+    server.pause()
+    for key in range(1, 100):
+        feed(record(key), SOURCE)
+    wait_until(lambda: bool(asked))
+    server.resume()
+
+    assert feed.flush(10.0) is True
+    wait_until(lambda: heard() == 100)
+    assert losses.counts() == {}
+
+
+def test_a_close_while_redis_hangs_does_not_say_that_events_go_again(
+    feed, server, losses, monkeypatch, caplog
+):
+    monkeypatch.setattr(publisher, "_PATIENCE", 0.1)
+    feed(record(0), SOURCE)
+    feed.flush(5.0)
+    server.pause()
+    feed(record(1), SOURCE)
+    wait_until(lambda: any("does not answer" in line for line in messages(caplog)))
+
+    feed.close(0.1)
+    feed._thread.join(10)
+
+    assert not any("again" in line for line in messages(caplog))
+    assert losses.counts() == {"feed_shutdown": 1}

@@ -1,0 +1,132 @@
+"""How long the end of a process may still wait, shared with its workers."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from huey_otel import instrument
+from huey_otel._relay.deadline import Patience
+from huey_otel._safety.forks import EXCLUSION
+from huey_otel._setup import process
+from tests.support.forks import fork, said_in_child
+
+
+@pytest.fixture
+def patience() -> Patience:
+    patience = Patience()
+    patience.share()
+    patience.begin()
+    return patience
+
+
+def slowly(seconds: float, told: list[float]) -> Callable[[float], None]:
+    def wait(left: float) -> None:
+        told.append(left)
+        time.sleep(min(left, seconds))
+
+    return wait
+
+
+def test_what_was_spent_is_not_spent_again(patience):
+    told: list[float] = []
+
+    patience.spend(0.5, slowly(0.1, told))
+    patience.spend(0.5, slowly(0.1, told))
+    patience.spend(0.15, slowly(0.1, told))
+
+    assert told == [
+        pytest.approx(0.5, abs=0.02),
+        pytest.approx(0.4, abs=0.05),
+        pytest.approx(0.0, abs=0.05),
+    ]
+
+
+def test_a_new_end_begins_anew(patience):
+    told: list[float] = []
+
+    patience.spend(0.05, slowly(1, told))
+    patience.begin()
+    patience.spend(0.05, slowly(1, told))
+
+    assert told == [0.05, 0.05]
+
+
+def test_what_a_worker_waited_counts(patience):
+    told: list[float] = []
+
+    assert fork(lambda: patience.spend(0.5, slowly(0.2, []))).join() == 0
+    time.sleep(0.1)
+    patience.spend(0.5, slowly(0.0, told))
+
+    assert told == [pytest.approx(0.3, abs=0.05)]
+
+
+def test_a_worker_has_all_of_its_own(patience):
+    patience.spend(0.1, slowly(0.1, []))
+    told: list[float] = []
+
+    def spend() -> list[float]:
+        patience.spend(0.5, told.append)
+        return told
+
+    assert said_in_child(spend) == [0.5]
+
+
+def test_what_was_before_the_end_does_not_count(patience):
+    told: list[float] = []
+
+    assert fork(lambda: patience.spend(0.5, slowly(0.1, []))).join() == 0
+    patience.begin()
+    patience.spend(0.5, slowly(0.0, told))
+
+    assert told == [0.5]
+
+
+def test_a_wait_that_raises_counts(patience):
+    told: list[float] = []
+
+    def broken(_left: float) -> None:
+        time.sleep(0.1)
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        patience.spend(0.5, broken)
+    patience.spend(0.5, slowly(0.0, told))
+
+    assert told == [pytest.approx(0.4, abs=0.05)]
+
+
+def test_what_workers_wrote_last_is_read_though_no_patience_is_left(huey, losses):
+    instrumentation = instrument(huey, events=None, flush_timeout=0)
+    relay = process.shared().relay
+    relay.open_pipe()
+    told, tell = os.pipe()
+    held, let_go = threading.Event(), threading.Event()
+
+    def lose_spans() -> None:
+        os.read(told, 1)
+        losses.count("spans", 3, why="the collector is away")
+        relay.flush(0.0)
+
+    def hold_up_the_relay() -> None:
+        with EXCLUSION:
+            held.set()
+            let_go.wait(30)
+
+    worker = fork(lose_spans)
+    threading.Thread(target=hold_up_the_relay).start()
+    held.wait(30)
+    os.write(tell, b"x")
+    assert worker.join() == 0
+    later = threading.Timer(0.2, let_go.set)
+    later.start()
+
+    instrumentation.process_exits()
+
+    assert losses.counts() == {"spans": 3}
+    later.join()
+    os.close(told)
+    os.close(tell)

@@ -1,0 +1,139 @@
+"""The pipe: records of many forked writers, none torn, none that counts lost."""
+
+import os
+import select
+from decimal import Decimal
+
+import pytest
+
+from huey_otel._relay import pipe as _pipe
+from huey_otel._relay.pipe import Pipe, PipeReader, encode, plain
+from huey_otel._wire.record import Record, TaskFacts
+
+FACTS = tuple(TaskFacts("id", "send", "app.send", 0, None, 1))
+
+
+def record(status, key, **extra):
+    return Record(1, status, 1.5, os.getpid(), key, "Worker-1", FACTS, 2, extra)
+
+
+@pytest.fixture
+def pipe():
+    made = Pipe()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def reader(pipe):
+    return PipeReader(pipe.read_end)
+
+
+def read_all(reader):
+    payloads = []
+    while True:
+        size, some = reader.read()
+        if not size:
+            return payloads
+        payloads.extend(some)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param(tuple(record("started", 1)), id="a record"),
+        pytest.param(tuple(record("x", 1, text="値\udc80\0")), id="odd text"),
+        pytest.param(("sums", [((1, "ended", None), [1, 0.5])]), id="sums"),
+        pytest.param("", id="little"),
+        pytest.param("x" * 100_000, id="large"),
+        *(
+            pytest.param("x" * (select.PIPE_BUF + more), id=f"PIPE_BUF{more:+}")
+            for more in range(-20, 3)
+        ),
+        pytest.param("x" * (select.PIPE_BUF - 17) * 4, id="full parts"),
+    ],
+)
+def test_what_was_written_is_read(pipe, reader, payload):
+    parts = encode(payload, 7)
+    for part in parts:
+        os.write(pipe.write_end, part)
+
+    assert read_all(reader) == [payload]
+    assert max(map(len, parts)) <= select.PIPE_BUF
+    assert reader._rest == b""
+    assert reader._partial == {}
+
+
+def test_a_pipe_is_as_large_as_the_system_allows(pipe):
+    assert pipe.capacity in (1 << 16, 1 << 20)
+
+
+def test_parts_of_several_records_may_mix(pipe, reader):
+    first, second = encode("a" * 10_000, 7), encode("b" * 10_000, 7)
+    third = encode("c" * 10_000, 8)
+
+    for parts in zip(first, second, third, strict=True):
+        for part in parts:
+            os.write(pipe.write_end, part)
+
+    assert [payload[0] for payload in read_all(reader)] == ["a", "b", "c"]
+
+
+def test_what_a_dead_writer_had_begun_is_forgotten(pipe, reader):
+    os.write(pipe.write_end, encode("a" * 10_000, 7)[0])
+    os.write(pipe.write_end, encode("b" * 10_000, 8)[0])
+    payloads = read_all(reader)
+
+    reader.forget(7)
+
+    assert payloads == []
+    assert [pid for pid, _ in reader._partial] == [8]
+
+
+def test_what_cannot_be_decoded_does_not_stop_the_next_one(pipe, reader, losses):
+    header = _pipe._HEADER.pack(4, 0, 7, 0)
+
+    for part in (*encode("before", 7), header + b"\xffbad", *encode("after", 7)):
+        os.write(pipe.write_end, part)
+
+    assert read_all(reader) == ["before", "after"]
+    assert losses.counts() == {"internal": 1}
+
+
+def test_what_waits_in_the_pipe_is_known(pipe, reader):
+    before = reader.waiting()
+    parts = encode("x" * 10_000, 7)
+    for part in parts:
+        os.write(pipe.write_end, part)
+
+    assert (before, reader.waiting()) == (0, sum(map(len, parts)))
+
+
+class OwnStr(str):
+    __slots__ = ()
+
+
+class OwnInt(int):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        (True, True),
+        ((1, "a", 1.5), (1, "a", 1.5)),
+        ([1, [2]], (1, (2,))),
+        ({1: {"a": None}}, {"1": {"a": None}}),
+        (OwnInt(3), 3),
+        (OwnStr("id"), "id"),
+        (Decimal("1.5"), "1.5"),
+        (b"raw", "b'raw'"),
+    ],
+    ids=repr,
+)
+def test_odd_values_are_made_plain(value, expected):
+    made = plain(value)
+
+    assert made == expected
+    assert type(made) is type(expected)

@@ -1,0 +1,496 @@
+"""The writer: no record twice, torn or lost uncounted, whatever interrupts it."""
+
+import fcntl
+import logging
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from decimal import Decimal
+
+import pytest
+
+from huey_otel._relay import writer as _writer
+from huey_otel._relay.pipe import Pipe, PipeReader
+from huey_otel._relay.writer import PipeWriter
+from huey_otel._safety.losses import LOSSES
+from huey_otel._wire.record import Record, TaskFacts
+from tests.support.forks import fork, open_descriptors
+from tests.support.interruptions import Interruption
+from tests.support.timeouts import untraced
+from tests.support.waiting import wait_until
+
+FACTS = tuple(TaskFacts("id", "send", "app.send", 0, None, 1))
+
+
+def record(status, key, **extra):
+    return Record(1, status, 1.5, os.getpid(), key, "Worker-1", FACTS, 2, extra)
+
+
+@pytest.fixture
+def pipe():
+    made = Pipe()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def reader(pipe):
+    return PipeReader(pipe.read_end)
+
+
+@pytest.fixture
+def writer(pipe, reader):
+    made = PipeWriter(pipe.write_end)
+    yield made
+    wait_until(lambda: read_all(reader) == [] and not made.behind)
+    wait_until(lambda: backlog_threads() == [])
+
+
+def backlog_threads():
+    # One whose start an alarm interrupted is listed for ever, and is not alive.
+    threads = threading.enumerate()
+    return [t for t in threads if t.name == "huey-otel-backlog" and t.is_alive()]
+
+
+def read_all(reader):
+    payloads = []
+    while True:
+        size, some = reader.read()
+        if not size:
+            return payloads
+        payloads.extend(some)
+
+
+class OwnInt(int):
+    pass
+
+
+def test_a_record_with_odd_values_is_written(writer, reader):
+    sent = record("started", 1)._replace(facts=(Decimal("60"),), retries=OwnInt(2))
+
+    accepted = writer.send(sent)
+
+    assert accepted is True
+    assert read_all(reader) == [tuple(sent._replace(facts=("60",), retries=2))]
+
+
+def test_a_record_is_written_at_once(writer, reader):
+    sent = [record("started", 1), record("error-task", 1, traceback="x" * 20_000)]
+
+    accepted = [writer.send(some) for some in sent]
+
+    assert accepted == [True, True]
+    assert read_all(reader) == [tuple(some) for some in sent]
+    assert backlog_threads() == []
+
+
+def test_no_record_of_killed_writers_is_torn(pipe, reader):
+    texts = ["s", "m" * 3_000, "l" * 15_000]
+
+    def write_for_ever():
+        end = PipeWriter(pipe.write_end)
+        number = 0
+        while True:
+            number += 1
+            end.send(record("started", number, text=texts[number % 3]), must=True)
+            while end.behind:
+                end.drain(1.0)
+
+    writers = [fork(write_for_ever) for _ in range(4)]
+    seen = Counter()
+    kills = 0
+    deadline = time.monotonic() + 20
+    while kills < 12 and time.monotonic() < deadline:
+        target = sum(seen.values()) + 300
+        while sum(seen.values()) < target and time.monotonic() < deadline:
+            for payload in reader.read()[1]:
+                got = Record(*payload)
+                seen[got.pid] += 1
+                # In order, without a gap, and whole.
+                assert got.key == seen[got.pid]
+                assert got.extra == {"text": texts[got.key % 3]}
+        victim = writers.pop(0)
+        victim.kill()
+        kills += 1
+        writers.append(fork(write_for_ever))
+    for left in writers:
+        left.kill()
+
+    assert kills == 12
+    for payload in read_all(reader):
+        got = Record(*payload)
+        seen[got.pid] += 1
+        assert got.key == seen[got.pid]
+    assert reader._rest == b""
+
+
+def filled(writer):
+    """Send until the pipe and the backlog are full; what was taken, and summed up."""
+    taken, summed = [], []
+    key = 0
+    while not summed:
+        key += 1
+        if writer.send(record("started", key, wait=0.5)):
+            taken.append(key)
+        else:
+            summed.append(key)
+    return taken, summed
+
+
+def test_a_full_pipe_loses_no_count(writer, reader, losses, monkeypatch):
+    monkeypatch.setattr(_writer, "BACKLOG", 50_000)
+    taken, summed = filled(writer)
+    more = 200
+    accepted = [
+        writer.send(
+            record("ended", key, outcome="success", final="success", duration=0.5),
+            must=key % 2 == 0,
+        )
+        for key in range(more)
+    ]
+    threads = len(backlog_threads())
+
+    payloads = []
+    wait_until(lambda: payloads.extend(read_all(reader)) or not writer.behind)
+    payloads.extend(read_all(reader))
+
+    records = [Record(*p) for p in payloads if len(p) == len(Record._fields)]
+    sums = [
+        entry
+        for kind, some in (p for p in payloads if p[0] == "sums")
+        for entry in some
+    ]
+    lost = [some for kind, (_, some) in (p for p in payloads if p[0] == "losses")]
+    assert accepted == [key % 2 == 0 for key in range(more)]
+    assert threads == 1
+    assert [r.key for r in records if r.status == "started"] == taken
+    assert [r.key for r in records if r.status == "ended"] == list(range(0, more, 2))
+    some, half = len(summed), more / 2
+    started = (1, "started", "app.send", None, None, None, None, None)
+    ended = (1, "ended", "app.send", "success", "success", None, None, None)
+    assert sums == [
+        (started, (some, some, 1.5, some / 2, {0.5: some})),
+        (ended, (half, half, 1.5, half / 2, {0.5: half})),
+    ]
+    # Only the narrative is lost, so `ended` is not.
+    assert sum(one.get("relay", 0) for one in lost) + LOSSES.counts().get(
+        "relay", 0
+    ) == len(summed)
+
+
+def test_a_thread_exists_only_while_something_is_kept(
+    writer, reader, losses, monkeypatch
+):
+    monkeypatch.setattr(_writer, "BACKLOG", 10_000)
+    before = backlog_threads()
+    filled(writer)
+    during = len(backlog_threads())
+
+    wait_until(lambda: read_all(reader) == [] and backlog_threads() == [])
+
+    assert (before, during) == ([], 1)
+    assert writer.flush() is True
+    assert writer.send(record("started", 1)) is True
+    assert backlog_threads() == []
+
+
+def test_records_stay_in_order_behind_a_backlog(writer, reader, losses, monkeypatch):
+    monkeypatch.setattr(_writer, "BACKLOG", 10 << 20)
+    sizes = [10, 5_000, 3_000, 20_000]
+    sent = 0
+    received = []
+    while len(writer._backlog._frames) < 50:
+        sent += 1
+        writer.send(record("started", sent, text="x" * sizes[sent % 4]))
+    for _ in range(50):
+        received.extend(reader.read()[1])
+        sent += 1
+        writer.send(record("started", sent, text="x" * sizes[sent % 4]))
+
+    wait_until(lambda: received.extend(read_all(reader)) or not writer.behind)
+    received.extend(read_all(reader))
+
+    assert [Record(*payload).key for payload in received] == list(range(1, sent + 1))
+
+
+def test_a_drain_waits_no_longer_than_it_may(writer, reader, losses, monkeypatch):
+    monkeypatch.setattr(_writer, "BACKLOG", 10_000)
+    filled(writer)
+    began = time.monotonic()
+
+    in_vain = writer.drain(0.05)
+    waited = time.monotonic() - began
+    emptying = threading.Thread(
+        target=wait_until,
+        args=(lambda: read_all(reader) == [] and not writer.behind,),
+    )
+    emptying.start()
+    drained = writer.drain(5.0)
+    emptying.join()
+
+    assert (in_vain, drained) == (False, True)
+    assert 0.04 < waited < 1.0
+
+
+def test_what_a_writer_lost_reaches_the_reader(writer, reader, losses):
+    losses.count("carrier", 3, why="w")
+
+    writer.send(record("started", 1))
+
+    assert read_all(reader) == [
+        ("losses", (os.getpid(), {"carrier": 3})),
+        tuple(record("started", 1)),
+    ]
+    assert losses.counts() == {}
+
+
+def test_what_a_writer_lost_last_is_drained(writer, reader, losses):
+    losses.count("carrier", 3, why="w")
+
+    drained = writer.drain(1.0)
+
+    assert drained is True
+    assert read_all(reader) == [("losses", (os.getpid(), {"carrier": 3}))]
+
+
+def test_without_a_reader_nothing_is_kept_and_nothing_raised(losses, monkeypatch):
+    monkeypatch.setattr(_writer, "BACKLOG", 10_000)
+    pipe = Pipe()
+    before = open_descriptors()
+    writer = PipeWriter(pipe.write_end)
+    filled(writer)
+    pipe.close_read_end()
+
+    wait_until(lambda: not writer.behind)
+    accepted = [writer.send(record("started", key), must=True) for key in range(10)]
+
+    assert accepted == [True] * 10
+    assert writer.drain(1.0) is True
+    assert not writer.behind
+    wait_until(lambda: backlog_threads() == [])
+    assert len(before - open_descriptors()) == 1
+    os.close(pipe.write_end)
+
+
+def test_a_writer_in_an_orphan_stops_at_once(pipe):
+    # The orphan closes its copy of the read end, as a relay does first thing.
+    def orphan():
+        pipe.close_read_end()
+        writer = PipeWriter(pipe.write_end)
+        wait_until(lambda: writer.send(record("started", 1)) and writer._reader_gone)
+
+    child_may_go, go = os.pipe()
+
+    def waiting():
+        os.read(child_may_go, 1)
+        orphan()
+
+    child = fork(waiting)
+    spare = os.dup(pipe.read_end)
+    os.close(pipe.read_end)
+    os.close(spare)
+    os.write(go, b"x")
+    code = child.join()
+    os.close(child_may_go)
+    os.close(go)
+    pipe.read_end, end = os.pipe()
+    os.close(end)
+
+    assert code == 0
+
+
+class InterruptedByAlarmError(Exception):
+    """What an alarm raises."""
+
+
+def interrupted_at(number):
+    return Interruption(
+        number,
+        InterruptedByAlarmError(),
+        *("_relay/writer", "backlog", "overflow", "losses", "_relay/pipe"),
+    )
+
+
+def small(pipe):
+    fcntl.fcntl(pipe.write_end, fcntl.F_SETPIPE_SZ, 4096)
+
+
+def keys(payloads):
+    return [p[4] for p in payloads if len(p) == len(Record._fields)]
+
+
+def summed(payloads):
+    return sum(total[0] for p in payloads if p[0] == "sums" for _, total in p[1])
+
+
+@pytest.mark.parametrize("must", [True, False], ids=["must", "may"])
+@pytest.mark.parametrize("size", [10, 9_000], ids=["small", "in parts"])
+@pytest.mark.parametrize("backlog", [8_000, 40_000], ids=["full", "room"])
+def test_an_interrupt_in_any_line_neither_repeats_nor_tears_a_record(
+    pipe, losses, monkeypatch, must, size, backlog
+):
+    monkeypatch.setattr(_writer, "BACKLOG", backlog)
+    monkeypatch.setattr(PipeWriter, "_wait_for_room", lambda _self: None)
+    small(pipe)
+    line, more = 0, True
+    while more:
+        reader, writer = PipeReader(pipe.read_end), PipeWriter(pipe.write_end)
+        sent = [record("started", key, text="x" * 500) for key in range(12)]
+        for one in sent:
+            writer.send(one)
+        received = list(reader.read()[1])
+        sent.append(record("started", 12, text="x" * size))
+        with interrupted_at(line) as interruption, suppress(InterruptedByAlarmError):
+            writer.send(sent[-1], must=must)
+            writer.flush()
+        more = interruption.happened
+        sent.append(record("started", 13, text="x" * 500))
+        writer.send(sent[-1], must=True)
+        while writer.behind:
+            received.extend(read_all(reader))
+            writer.flush()
+        received.extend(read_all(reader))
+
+        got = keys(received)
+        assert got == sorted(set(got)), line
+        assert [tuple(sent[key]) for key in got] == [
+            p for p in received if len(p) == len(Record._fields)
+        ]
+        # At most the one that was interrupted before it was kept.
+        assert len(got) + summed(received) in ((14,) if not more else (13, 14)), line
+        assert writer._backlog.size == 0
+        assert reader._partial == {}
+        line += 1
+
+    assert line > 20
+
+
+def test_what_is_kept_is_known_exactly_after_interrupts(pipe, reader, losses):
+    small(pipe)
+    writer = PipeWriter(pipe.write_end)
+    for key in range(200):
+        with interrupted_at(key % 40), suppress(InterruptedByAlarmError):
+            writer.send(record("started", key, text="x" * 300), must=True)
+
+    size = writer._backlog.size + sum(map(len, writer._incoming))
+    frames, written = writer._backlog._frames, writer._backlog._written
+    kept = [*frames[len(written) :], *writer._incoming]
+    assert size == sum(map(len, kept))
+    wait_until(lambda: read_all(reader) == [] and writer.flush())
+    assert writer._backlog.size == 0
+    wait_until(lambda: backlog_threads() == [])
+
+
+# threading's own: an alarm in Thread.start() lets the new thread die.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_alarms_in_a_backlog_neither_repeat_nor_tear_a_record(pipe, losses):
+    small(pipe)
+    reader, writer = PipeReader(pipe.read_end), PipeWriter(pipe.write_end)
+    received, over = [], threading.Event()
+
+    def read():
+        while not over.wait(0.0005):
+            received.extend(reader.read()[1])
+
+    def alarm(_signum, _frame):
+        raise InterruptedByAlarmError
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    before = signal.signal(signal.SIGALRM, alarm)
+    key = interrupts = 0
+    with untraced():
+        while interrupts < 300:
+            try:
+                try:
+                    # And again, should a finalizer swallow the first one.
+                    first = 0.0002 + key % 7 * 0.0001
+                    signal.setitimer(signal.ITIMER_REAL, first, 0.5)
+                    while True:
+                        key += 1
+                        text = "x" * (9_000 if key % 5 == 0 else 50)
+                        writer.send(record("started", key, text=text), must=True)
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            except InterruptedByAlarmError:
+                interrupts += 1
+            wait_until(lambda: len(writer._backlog._frames) < 300 or writer.flush())
+    signal.signal(signal.SIGALRM, before)
+    drained = writer.drain(10.0)
+    wait_until(lambda: reader.waiting() == 0)
+    over.set()
+    reading.join()
+    received.extend(read_all(reader))
+
+    got = keys(received)
+    assert drained is True
+    assert got == sorted(set(got))
+    assert key - len(got) <= interrupts
+    assert reader._partial == {}
+    assert writer._backlog.size == 0
+    wait_until(lambda: backlog_threads() == [])
+
+
+def test_a_thread_that_cannot_be_started_is_tried_again(
+    writer, reader, losses, monkeypatch
+):
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        while not writer.behind:
+            writer.send(record("started", 1, text="x" * 3_000))
+    before = len(backlog_threads())
+
+    writer.send(record("started", 2))
+
+    assert (before, len(backlog_threads())) == (0, 1)
+    wait_until(lambda: read_all(reader) == [] and not writer.behind)
+
+
+def test_a_handler_that_enqueues_does_not_deadlock_two_threads(
+    writer, reader, losses, monkeypatch
+):
+    monkeypatch.setattr(_writer, "BACKLOG", 5_000)
+    inside = threading.Event()
+    may_log = threading.Event()
+
+    class Enqueues(logging.Handler):
+        def emit(self, entry):
+            if entry.name == "app":
+                inside.set()
+                may_log.wait(5)
+            writer.send(record("started", 0))
+
+    handler = Enqueues(level=logging.WARNING)
+    logging.getLogger().addHandler(handler)
+    chatter = threading.Thread(
+        target=logging.getLogger("app").warning, args=("hello",), daemon=True
+    )
+    sender = threading.Thread(target=filled, args=(writer,), daemon=True)
+    chatter.start()
+    inside.wait(5)
+    sender.start()
+    # The sender has found the backlog full, and waits for the handler's lock.
+    wait_until(lambda: bool(LOSSES.counts()))
+    may_log.set()
+    chatter.join(5)
+    sender.join(5)
+    logging.getLogger().removeHandler(handler)
+
+    assert (chatter.is_alive(), sender.is_alive()) == (False, False)
+
+
+def test_a_write_end_that_somebody_has_closed_keeps_nothing(losses):
+    pipe = Pipe()
+    writer = PipeWriter(pipe.write_end)
+    pipe.close()
+
+    accepted = [writer.send(record("started", key), must=True) for key in range(10)]
+
+    assert accepted == [True] * 10
+    assert writer.behind is False

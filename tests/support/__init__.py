@@ -1,0 +1,1 @@
+"""What tests share: servers, programs, and views of what was told."""

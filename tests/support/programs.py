@@ -1,0 +1,67 @@
+"""Programs of the tests: where they run, with what environment, and what they need."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def bare_environment() -> dict[str, str]:
+    """Nothing of the developer's but what measures the coverage of a child."""
+    measured = {k: v for k, v in os.environ.items() if k.startswith("COVERAGE_")}
+    return {"PATH": os.defpath, "PYTHONPATH": str(ROOT), **measured}
+
+
+def run_program(*parts: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run *parts* as one program, with only *environ* in its environment."""
+    return subprocess.run(
+        [sys.executable, "-c", "".join(map(textwrap.dedent, parts))],
+        cwd=ROOT,
+        env=bare_environment() | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def snippet(document: str, name: str) -> str:
+    """The block of *document* that a comment before it calls *name*."""
+    found = re.search(
+        rf"<!-- run by a test: {name} -->\n```\w*\n(.*?)```",
+        (ROOT / document).read_text(),
+        re.DOTALL,
+    )
+    assert found is not None, f"{document} has no block {name}"
+    return found[1]
+
+
+def free_port() -> int:
+    """A loopback TCP port that nobody listens on now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def missing(what: str) -> NoReturn:
+    """End a test that needs *what*: skipped on a laptop, failed in CI."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is missing")
+    pytest.skip(f"{what} is missing")
+
+
+def other_huey(version: str) -> Path:
+    """The directory that `make` put another huey in, for PYTHONPATH."""
+    path = ROOT / ".hueys" / version
+    if not (path / "huey").is_dir():
+        missing(f"huey {version} (made by `make .hueys/{version}/.stamp`)")
+    return path
