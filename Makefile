@@ -14,7 +14,7 @@ SOURCES := $(shell find huey_otel -name '*.py' -o -name py.typed)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help check quick-tests test lint types layers test-latest test-oldest wheel proof format demo
-.PHONY: versions matrix soak bench bench-memory scrape dashboards panels trees clean
+.PHONY: versions matrix soak bench bench-memory scrape calls dashboards panels trees clean
 
 help:
 	@echo "make check   style, types, layers and unit tests: under two minutes"
@@ -26,6 +26,7 @@ help:
 	@echo "make bench   what telemetry costs, into docs/benchmarks.md (8 minutes);"
 	@echo "             make bench-memory adds a long run (20 minutes)"
 	@echo "make scrape  what a scrape costs, by the number of tasks"
+	@echo "make calls   the Python calls of one task, and the size of the package"
 	@echo "make dashboards  write the dashboard anew, by its script"
 	@echo "make panels  every query of the dashboard beside the load's ledger"
 	@echo "make trees   every shape of work as a trace, into docs/traces.md"
@@ -133,6 +134,9 @@ bench-memory: .venv/.stamp
 
 scrape: .venv/.stamp
 	$(BIN)/python -m benchmarks.scrape
+
+calls: .venv/.stamp
+	$(BIN)/python -m benchmarks.calls
 
 dashboards: .venv/.stamp
 	$(BIN)/python grafana/build.py
