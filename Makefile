@@ -61,18 +61,17 @@ layers: .venv/.stamp
 
 test-latest: .venv/.stamp $(OTHER_HUEYS:%=.hueys/%/.stamp)
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(SIDE_BY_SIDE) --ignore tests/live --ignore tests/assets
+	$(BIN)/coverage run -m pytest $(SIDE_BY_SIDE) -m 'not proof and not without_coverage' \
+	  --ignore tests/live --ignore tests/assets
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+	$(BIN)/pytest -m without_coverage --ignore tests/live --ignore tests/assets
 	$(BIN)/pytest $(SIDE_BY_SIDE) tests/live tests/assets
-
-# What does not depend on huey's version, or runs others of itself, runs once.
-ONCE := zero_code trees huey_suite neighbours mixed_fleet redis_away listener quiet export scrape endpoint_live dashboard rules shop_processes
 
 # redis-py 5.0 leaves sockets that did not connect to the garbage collector.
 test-oldest: .venv-oldest/.stamp
 	.venv-oldest/bin/pytest $(SIDE_BY_SIDE) -W ignore::ResourceWarning \
-	  --ignore tests/assets $(ONCE:%=--ignore tests/live/test_%.py)
+	  -m 'not proof and not once' --ignore tests/assets
 
 wheel: .venv-wheel/.stamp
 	.venv-wheel/bin/python -I tests/wheel_smoke.py

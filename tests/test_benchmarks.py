@@ -10,6 +10,8 @@ from benchmarks.stage import Round
 from benchmarks.turns import Spread, in_turns, paired, table
 from tests.support import run_program
 
+pytestmark = pytest.mark.once
+
 
 def test_rounds_are_interleaved_and_each_begins_with_another():
     calls = []

@@ -16,6 +16,8 @@ from huey_otel._options.table import OPTIONS, VARIABLES
 from tests.live.hearing import ALWAYS, FAILED
 from tests.support import ROOT, missing, snippet
 
+pytestmark = pytest.mark.once
+
 TABLES = runpy.run_path(str(ROOT / "docs" / "tables.py"))
 DOCUMENTS = TABLES["documents"]()
 ENVIRONMENT = sorted({*VARIABLES, n.ENV_OTEL_HOST, n.ENV_OTEL_PORT})

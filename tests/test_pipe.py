@@ -10,6 +10,8 @@ from huey_otel import _pipe
 from huey_otel._pipe import Pipe, PipeReader, encode, plain
 from huey_otel._records import Record, TaskFacts
 
+pytestmark = pytest.mark.once
+
 FACTS = tuple(TaskFacts("id", "send", "app.send", 0, None, 1))
 
 

@@ -16,6 +16,8 @@ from huey_otel._losses import Losses
 from huey_otel._span_counts import SPANS, SpanCounts
 from tests.support_forks import fork
 
+pytestmark = pytest.mark.once
+
 FORK = get_context("fork")
 
 Start = Callable[[Callable[[], object]], BaseProcess]

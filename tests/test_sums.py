@@ -10,6 +10,8 @@ from huey_otel._records import Record, TaskFacts
 from huey_otel._sums import Sums, rounded_up
 from tests.support_interrupts import Interruption
 
+pytestmark = pytest.mark.once
+
 
 def ended(name, outcome, final, duration, *, source=1):
     facts = tuple(TaskFacts("id", name.rpartition(".")[2], name, 0, None, 1))

@@ -21,6 +21,8 @@ from tests.support import untraced, wait_until
 from tests.support_forks import fork, open_descriptors
 from tests.support_interrupts import Interruption
 
+pytestmark = pytest.mark.once
+
 FACTS = tuple(TaskFacts("id", "send", "app.send", 0, None, 1))
 
 

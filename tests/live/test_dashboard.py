@@ -17,6 +17,8 @@ from tests.live.processes import Program
 from tests.live.scraping import Prometheus, metrics, samples, serves, value
 from tests.support import free_port, wait_until
 
+pytestmark = pytest.mark.once
+
 FAILURES = ("failure", "timeout", "lost")
 TIMED = (e.EVENT_FINISHED, e.EVENT_ERROR_TASK, e.EVENT_TIMEOUT)
 INTERVAL = 0.2

@@ -21,6 +21,8 @@ from runtime.demo.page import quantile, read
 from runtime.load.ledger import Expected
 from tests.support import ROOT, wait_until
 
+pytestmark = pytest.mark.once
+
 SECONDS = 50
 
 

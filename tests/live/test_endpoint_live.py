@@ -21,6 +21,8 @@ from tests.live.scraping import fetch, metrics, serves, url_of, value
 from tests.support import free_port, wait_until
 from tests.support_redis import RedisServer
 
+pytestmark = pytest.mark.once
+
 KINDS = ("thread", "process")
 QUICK = ("-d", "0.02", "-m", "0.1")
 SECRET = "open-sesame"

@@ -17,6 +17,8 @@ from tests.live.processes import Consumer, Program
 from tests.live.scraping import metrics, value
 from tests.support import free_port, wait_until
 
+pytestmark = pytest.mark.once
+
 TASKS = 500
 QUICK = ("-d", "0.02", "-m", "0.1")
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]

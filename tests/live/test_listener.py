@@ -14,6 +14,8 @@ from tests.live.processes import Consumer
 from tests.support import wait_until
 from tests.support_redis import RedisServer
 
+pytestmark = pytest.mark.once
+
 EVENT = {"status": "finished", "id": "an-id", "error": False}
 NO_EVENTS = (
     b"\xff\xfe",

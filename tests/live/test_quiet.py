@@ -14,6 +14,8 @@ from tests.live.proof import of_kind
 from tests.support import wait_until
 from tests.support_redis import RedisServer
 
+pytestmark = pytest.mark.once
+
 KINDS = ("thread", "process")
 WHILE = 3.0
 

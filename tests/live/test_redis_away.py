@@ -15,6 +15,8 @@ from tests.live.processes import Consumer, losses
 from tests.support import wait_until
 from tests.support_redis import RedisServer
 
+pytestmark = pytest.mark.once
+
 OUTAGE = 10.0
 BEFORE = 3.0
 

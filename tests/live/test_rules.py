@@ -13,6 +13,8 @@ from tests.live.processes import Program
 from tests.live.scraping import Prometheus, serves
 from tests.support import ROOT, free_port, wait_until
 
+pytestmark = pytest.mark.once
+
 Alert = tuple[str, ...]
 
 ENQUEUE = "from runtime.shop.tasks import resize_photo; resize_photo('photo', 320, 60)"

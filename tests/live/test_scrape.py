@@ -34,6 +34,8 @@ from tests.live.scraping import (
 from tests.support import ROOT, free_port, snippet, wait_until
 from tests.support_redis import RedisServer
 
+pytestmark = pytest.mark.once
+
 WORKER_KINDS = ("thread", "process")
 QUICK = ("-d", "0.02", "-m", "0.1", "-n")
 PATH = "tests.live.apps.books."

@@ -19,6 +19,8 @@ from runtime.demo.otlp import Receiver
 from tests.live.processes import Program
 from tests.support import ROOT, free_port, wait_until
 
+pytestmark = pytest.mark.once
+
 Start = Callable[..., Program]
 
 

@@ -14,6 +14,8 @@ from tests.live.processes import HUEY_CONSUMER, Program
 from tests.live.scraping import metrics, value
 from tests.support import free_port, wait_until
 
+pytestmark = pytest.mark.once
+
 COMMAND = str(Path(sys.executable).with_name("opentelemetry-instrument"))
 APPLICATION = "tests.live.apps.untouched"
 QUICK = ("-d", "0.02", "-m", "0.1", "-n")
