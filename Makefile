@@ -14,7 +14,7 @@ SOURCES := $(shell find huey_otel -name '*.py' -o -name py.typed)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help check quick-tests test lint types layers test-latest test-oldest wheel proof format demo
-.PHONY: versions matrix soak bench bench-memory scrape dashboards panels trees clean
+.PHONY: versions matrix soak bench bench-memory scrape calls dashboards panels trees clean
 
 help:
 	@echo "make check   style, types, layers and unit tests: under two minutes"
@@ -26,6 +26,7 @@ help:
 	@echo "make bench   what telemetry costs, into docs/benchmarks.md (8 minutes);"
 	@echo "             make bench-memory adds a long run (20 minutes)"
 	@echo "make scrape  what a scrape costs, by the number of tasks"
+	@echo "make calls   the Python calls of one task, and the size of the package"
 	@echo "make dashboards  write the dashboard anew, by its script"
 	@echo "make panels  every query of the dashboard beside the load's ledger"
 	@echo "make trees   every shape of work as a trace, into docs/traces.md"
@@ -60,18 +61,17 @@ layers: .venv/.stamp
 
 test-latest: .venv/.stamp $(OTHER_HUEYS:%=.hueys/%/.stamp)
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(SIDE_BY_SIDE) --ignore tests/live --ignore tests/assets
+	$(BIN)/coverage run -m pytest $(SIDE_BY_SIDE) -m 'not proof and not without_coverage' \
+	  --ignore tests/live --ignore tests/assets
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+	$(BIN)/pytest -m without_coverage --ignore tests/live --ignore tests/assets
 	$(BIN)/pytest $(SIDE_BY_SIDE) tests/live tests/assets
-
-# What does not depend on huey's version, or runs others of itself, runs once.
-ONCE := zero_code trees huey_suite neighbours mixed_fleet redis_away listener quiet export scrape endpoint_live dashboard rules shop_processes
 
 # redis-py 5.0 leaves sockets that did not connect to the garbage collector.
 test-oldest: .venv-oldest/.stamp
 	.venv-oldest/bin/pytest $(SIDE_BY_SIDE) -W ignore::ResourceWarning \
-	  --ignore tests/assets $(ONCE:%=--ignore tests/live/test_%.py)
+	  -m 'not proof and not once' --ignore tests/assets
 
 wheel: .venv-wheel/.stamp
 	.venv-wheel/bin/python -I tests/wheel_smoke.py
@@ -133,6 +133,9 @@ bench-memory: .venv/.stamp
 
 scrape: .venv/.stamp
 	$(BIN)/python -m benchmarks.scrape
+
+calls: .venv/.stamp
+	$(BIN)/python -m benchmarks.calls
 
 dashboards: .venv/.stamp
 	$(BIN)/python grafana/build.py

@@ -1,11 +1,16 @@
 """The benchmarks' own logic; what they measure is for `make bench`."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from benchmarks import document, throughput, variants
 from benchmarks.promises import Measured
 from benchmarks.stage import Round
 from benchmarks.turns import Spread, in_turns, paired, table
+from tests.support import run_program
+
+pytestmark = pytest.mark.once
 
 
 def test_rounds_are_interleaved_and_each_begins_with_another():
@@ -73,3 +78,14 @@ def test_a_promise_holds_by_the_fastest_rounds():
 
     assert [held for _, _, held in promises] == [True, False] * 2
     assert throughput.ratios(rates, "process", 4, "sleep")[variants.BARE] == 1.0
+
+
+def test_two_runs_count_the_same_calls():
+    program = "from benchmarks import calls; print(calls.main())"
+
+    with ThreadPoolExecutor() as pool:
+        first, second = pool.map(run_program, [program, program])
+
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout == second.stdout
+    assert "| deliver |" in first.stdout

@@ -16,6 +16,8 @@ from huey_otel._prometheus.catalog import CATALOG
 from tests.live.hearing import ALWAYS, FAILED
 from tests.support.programs import ROOT, missing, snippet
 
+pytestmark = pytest.mark.once
+
 TABLES = runpy.run_path(str(ROOT / "docs" / "tables.py"))
 DOCUMENTS = TABLES["documents"]()
 ENVIRONMENT = sorted({*VARIABLES, n.ENV_OTEL_HOST, n.ENV_OTEL_PORT})

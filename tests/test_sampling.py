@@ -28,6 +28,7 @@ def context(number: int, *, sampled: bool) -> SpanContext:
     return SpanContext(number, number, is_remote=True, trace_flags=flags)
 
 
+@pytest.mark.without_coverage
 @pytest.mark.parametrize("propagation", ["child", "link"])
 def test_of_one_percent_both_ends_are_sampled(huey, propagation):
     spans = Spans(LinksBased(ONE_PERCENT))

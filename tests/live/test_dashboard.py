@@ -18,6 +18,8 @@ from tests.live.scraping import Prometheus, metrics, samples, serves, value
 from tests.support.programs import free_port
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.once
+
 FAILURES = ("failure", "timeout", "lost")
 TIMED = (e.EVENT_FINISHED, e.EVENT_ERROR_TASK, e.EVENT_TIMEOUT)
 INTERVAL = 0.2

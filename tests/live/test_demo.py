@@ -22,6 +22,8 @@ from runtime.load.ledger import Expected
 from tests.support.programs import ROOT
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.once
+
 SECONDS = 50
 
 

@@ -22,6 +22,8 @@ from tests.support.programs import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.once
+
 KINDS = ("thread", "process")
 QUICK = ("-d", "0.02", "-m", "0.1")
 SECRET = "open-sesame"

@@ -18,6 +18,8 @@ from tests.live.scraping import metrics, value
 from tests.support.programs import free_port
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.once
+
 TASKS = 500
 QUICK = ("-d", "0.02", "-m", "0.1")
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]

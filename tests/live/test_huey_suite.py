@@ -14,6 +14,8 @@ import pytest
 from tests.support.programs import ROOT, missing, other_huey
 from tests.support.redis_server import server_binary
 
+pytestmark = pytest.mark.once
+
 INSTALLED = importlib.metadata.version("huey")
 VERSIONS = [INSTALLED] if INSTALLED.startswith("2.") else [INSTALLED, "2.6.0"]
 

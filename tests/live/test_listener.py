@@ -14,6 +14,8 @@ from tests.live.processes import Consumer
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.once
+
 EVENT = {"status": "finished", "id": "an-id", "error": False}
 NO_EVENTS = (
     b"\xff\xfe",

@@ -15,6 +15,8 @@ from tests.live.hearing import FINISHED, STARTED, Hearing, steps
 from tests.live.processes import Consumer, Program, losses
 from tests.support.programs import other_huey
 
+pytestmark = pytest.mark.once
+
 INSTALLED = importlib.metadata.version("huey")
 OLDER = [version for version in ("2.6.0", "2.5.3") if version != INSTALLED]
 

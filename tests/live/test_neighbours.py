@@ -9,6 +9,8 @@ import pytest
 
 from tests.live.processes import Program
 
+pytestmark = pytest.mark.once
+
 NEIGHBOURS = ["sentry", "stats", "receivers", "hooks", "z4j", "otel"]
 ORDERS = [NEIGHBOURS[n:] + NEIGHBOURS[:n] for n in range(len(NEIGHBOURS))]
 ORDERS += [order[::-1] for order in ORDERS]

@@ -14,6 +14,8 @@ from tests.live.proof import of_kind
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.once
+
 KINDS = ("thread", "process")
 WHILE = 3.0
 

@@ -15,6 +15,8 @@ from tests.live.processes import Consumer, losses
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.once
+
 OUTAGE = 10.0
 BEFORE = 3.0
 

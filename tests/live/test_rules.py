@@ -14,6 +14,8 @@ from tests.live.scraping import Prometheus, serves
 from tests.support.programs import ROOT, free_port
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.once
+
 Alert = tuple[str, ...]
 
 ENQUEUE = "from runtime.shop.tasks import resize_photo; resize_photo('photo', 320, 60)"

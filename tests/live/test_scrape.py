@@ -35,6 +35,8 @@ from tests.support.programs import ROOT, free_port, snippet
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.once
+
 WORKER_KINDS = ("thread", "process")
 QUICK = ("-d", "0.02", "-m", "0.1", "-n")
 PATH = "tests.live.apps.books."

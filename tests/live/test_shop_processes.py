@@ -20,6 +20,8 @@ from tests.live.processes import Program
 from tests.support.programs import ROOT, free_port
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.once
+
 Start = Callable[..., Program]
 
 

@@ -2,7 +2,11 @@
 
 import re
 
+import pytest
+
 from docs import trees
+
+pytestmark = pytest.mark.once
 
 
 def test_each_shape_is_documented_as_it_arrives():

@@ -15,6 +15,8 @@ from tests.live.scraping import metrics, value
 from tests.support.programs import free_port
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.once
+
 COMMAND = str(Path(sys.executable).with_name("opentelemetry-instrument"))
 APPLICATION = "tests.live.apps.untouched"
 QUICK = ("-d", "0.02", "-m", "0.1", "-n")

@@ -118,6 +118,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.without_coverage
 @pytest.mark.parametrize("protocol", [otlp.HTTP, otlp.GRPC])
 def test_children_that_are_forked_while_their_parent_sends_deliver(protocol):
     with otlp.receiver(protocol) as receiver:

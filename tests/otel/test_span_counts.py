@@ -16,6 +16,8 @@ from huey_otel._otel.span_counts import SPANS, SpanCounts
 from huey_otel._safety.losses import Losses
 from tests.support.forks import fork
 
+pytestmark = pytest.mark.once
+
 FORK = get_context("fork")
 
 Start = Callable[[Callable[[], object]], BaseProcess]

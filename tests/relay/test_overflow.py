@@ -10,6 +10,8 @@ from huey_otel._relay.overflow import Sums, rounded_up
 from huey_otel._wire.record import Record, TaskFacts
 from tests.support.interruptions import Interruption
 
+pytestmark = pytest.mark.once
+
 
 def ended(name, outcome, final, duration, *, source=1):
     facts = tuple(TaskFacts("id", name.rpartition(".")[2], name, 0, None, 1))

@@ -10,6 +10,8 @@ from huey_otel._relay import pipe as _pipe
 from huey_otel._relay.pipe import Pipe, PipeReader, encode, plain
 from huey_otel._wire.record import Record, TaskFacts
 
+pytestmark = pytest.mark.once
+
 FACTS = tuple(TaskFacts("id", "send", "app.send", 0, None, 1))
 
 

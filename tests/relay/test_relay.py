@@ -22,6 +22,8 @@ from tests.support.forks import fork, open_descriptors
 from tests.support.interruptions import Interruption
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.once
+
 FACTS = tuple(TaskFacts("id", "send", "app.send", 0, None, 1))
 FORK = get_context("fork")
 
@@ -442,6 +444,7 @@ def little_patience(monkeypatch):
     monkeypatch.setattr(forks, "_PATIENCE", 0.2)
 
 
+@pytest.mark.without_coverage
 def test_no_child_inherits_the_lock_of_a_sink(relay, got):
     lock = threading.Lock()
 
@@ -592,6 +595,7 @@ def test_a_death_is_noticed_while_nothing_else_happens(relay, got):
     process.join()
 
 
+@pytest.mark.without_coverage
 def test_descriptors_do_not_add_up_with_forks(relay, got):
     relay.open_pipe()
     relay.send(record("started", 0))
@@ -622,6 +626,7 @@ def test_a_child_closes_what_only_the_parent_reads(relay):
     assert code == 0
 
 
+@pytest.mark.without_coverage
 def test_a_child_that_is_behind_loses_no_end(relay, got, losses, monkeypatch, tmp_path):
     summing = tmp_path / "summing"
     summing.touch()

@@ -22,6 +22,8 @@ from tests.support.interruptions import Interruption
 from tests.support.timeouts import untraced
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.once
+
 FACTS = tuple(TaskFacts("id", "send", "app.send", 0, None, 1))
 
 

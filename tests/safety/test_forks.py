@@ -176,6 +176,7 @@ def test_nobody_begins_between_the_first_of_several_forks_and_the_last():
     assert got == [False, False, True]
 
 
+@pytest.mark.without_coverage
 def test_forks_of_two_threads_release_what_each_of_them_holds():
     def fork_often():
         for _ in range(20):

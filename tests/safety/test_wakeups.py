@@ -9,6 +9,8 @@ import pytest
 from huey_otel._safety.wakeups import Waker
 from tests.support.forks import open_descriptors
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def waker():
