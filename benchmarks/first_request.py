@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from runtime.demo import otlp
+from runtime import otlp_receiver as otlp
 
 _ROUNDS: Final = 11
 _STEPS: Final = ("import huey_otel", "instrument()", "first enqueue", "second enqueue")

@@ -13,11 +13,11 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from runtime.demo import otlp
+from runtime import otlp_receiver as otlp
 from runtime.demo.environment import environ
-from runtime.demo.otlp import Span
 from runtime.demo.processes import complaints, end, python, server
 from runtime.demo.trees import branches, is_attempt
+from runtime.otlp_receiver import Span
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "traces.md"

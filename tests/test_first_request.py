@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 
 from huey_otel import instrument
 from huey_otel._carrier import decode
-from runtime.demo import otlp
+from runtime import otlp_receiver as otlp
 from tests.support import ROOT, run_program, wait_until
 from tests.support_seen import LATER, Drain, Seen
 

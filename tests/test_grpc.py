@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from huey_otel import _grpc
 from huey_otel._grpc import BetweenForks
-from runtime.demo import otlp
+from runtime import otlp_receiver as otlp
 from tests.support import run_program
 from tests.support_forks import fork
 

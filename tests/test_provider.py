@@ -25,7 +25,7 @@ from huey_otel._forks import COLLECTING
 from huey_otel._losses import Losses
 from huey_otel._resource import ProcessResource
 from huey_otel._span_counts import SPANS, SpanCounts
-from runtime.demo import otlp
+from runtime import otlp_receiver as otlp
 from tests.support import ROOT, run_program, wait_until
 from tests.support_forks import fork
 from tests.support_spans import Spans

@@ -9,7 +9,7 @@ import pytest
 
 from huey_otel._export import read_export
 from huey_otel._standard import replaced, unreadable
-from runtime.demo import otlp
+from runtime import otlp_receiver as otlp
 from tests.support import ROOT, run_program
 from tests.support_forks import fork
 

@@ -9,9 +9,9 @@ from rich.live import Live
 from rich.text import Text
 
 from runtime.demo import tables
-from runtime.demo.otlp import Span
 from runtime.demo.page import Page
 from runtime.demo.screen import Screen
+from runtime.otlp_receiver import Span
 
 MOST = 12
 LEAST = 4

@@ -3,7 +3,7 @@
 import os
 import socket
 
-from runtime.demo.otlp import HTTP
+from runtime.otlp_receiver import HTTP
 
 PORT = "HUEY_OTEL_METRICS_PORT"
 USUAL = 9464

@@ -12,7 +12,7 @@ import requests
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 from opentelemetry.util.re import parse_env_headers
 
-from runtime.demo.otlp import GRPC, Request
+from runtime.otlp_receiver import GRPC, Request
 
 PATIENCE = 2.0
 """Seconds that the user's collector has for an answer."""

@@ -11,9 +11,9 @@ from rich.text import Text
 from huey_otel.events import Event
 from runtime.demo import tables
 from runtime.demo.books import Mismatch
-from runtime.demo.otlp import Span
 from runtime.demo.page import Page
 from runtime.load.ledger import Difference
+from runtime.otlp_receiver import Span
 
 WIDTH = 120
 """Columns, where there is no terminal to ask."""

@@ -16,11 +16,11 @@ from runtime.demo import trees
 from runtime.demo.environment import environ
 from runtime.demo.forwarding import forwarding
 from runtime.demo.hearing import Hearing
-from runtime.demo.otlp import Span, receiver
 from runtime.demo.page import Page, scrape
 from runtime.demo.processes import FailedError, Process, end, logged, python, server
 from runtime.demo.screen import Screen
 from runtime.demo.waiting import Stop
+from runtime.otlp_receiver import Span, receiver
 
 CONSUMER = ("runtime", "consumer", "runtime.shop.huey", "-k", "process", "-w", "2")
 CHANNEL = "shop"

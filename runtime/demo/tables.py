@@ -9,10 +9,10 @@ from rich.text import Text
 
 from huey_otel import events as e
 from runtime.demo.books import Mismatch
-from runtime.demo.otlp import Span
 from runtime.demo.page import COUNTED, FAILED, FINISHED, RETRIED, STARTED, Page
 from runtime.demo.trees import branches
 from runtime.load.ledger import Difference
+from runtime.otlp_receiver import Span
 
 COLOURS: Mapping[str, str] = {
     e.EVENT_FINISHED: "green",

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from runtime.demo.otlp import Span
+from runtime.otlp_receiver import Span
 
 CHARGE = "runtime.shop.tasks.charge_card"
 RECEIPT = "runtime.shop.tasks.send_receipt"

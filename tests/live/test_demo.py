@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from huey_otel import events as e
-from runtime.demo import otlp
+from runtime import otlp_receiver as otlp
 from runtime.demo.books import Books
 from runtime.demo.forwarding import forwarding
 from runtime.demo.page import quantile, read
