@@ -156,7 +156,7 @@ class Receiver:
 
 @contextmanager
 def receiver(protocol: str = HTTP, *, port: int = 0) -> Iterator[Receiver]:
-    """Receive over *protocol* on *port* of the loopback address; 0 picks a free port."""
+    """Receive over *protocol* on the loopback *port*; 0 picks a free one."""
     serve = {HTTP: _over_http, GRPC: _over_grpc}[protocol]
     with serve(port) as receiving:
         yield receiving
