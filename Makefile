@@ -1,4 +1,4 @@
-# What people and CI run alike. `make test` is all of it; every step is a target.
+# The steps that people and CI run. `make test` runs all; each step is a target.
 PYTHON ?= python3
 PIP_VERSION := 26.3
 OTHER_HUEYS := 2.6.0 2.5.3
@@ -20,20 +20,20 @@ help:
 	@echo "make check   style, types, layers and unit tests: under two minutes"
 	@echo "make test    every check: these, live tests, both ends of each dependency,"
 	@echo "             the wheel; about 17 minutes on two cores"
-	@echo "make proof   what takes longer, its output kept in docs/proof:"
+	@echo "make proof   the longer checks, their output kept in docs/proof:"
 	@echo "             make matrix, make versions and make soak"
-	@echo "make demo    a consumer, its load and what a listener sees"
+	@echo "make demo    a consumer and its load: events, metrics and a trace"
 	@echo "make bench   what telemetry costs, into docs/benchmarks.md (8 minutes);"
 	@echo "             make bench-memory adds a long run (20 minutes)"
 	@echo "make scrape  what a scrape costs, by the number of tasks"
 	@echo "make calls   the Python calls of one task, and the size of the package"
-	@echo "make dashboards  write the dashboard anew, by its script"
-	@echo "make panels  every query of the dashboard beside the load's ledger"
+	@echo "make dashboards  write the dashboard, by grafana/build.py"
+	@echo "make panels  every query of the dashboard, beside the load's ledger"
 	@echo "make trees   every shape of work as a trace, into docs/traces.md"
 	@echo "make format  rewrite the sources in the house style"
-	@echo "make clean   remove everything that make made"
+	@echo "make clean   remove everything that make has built"
 
-# First, and side by side, what waits for the network or for one core.
+# In parallel first: steps that wait for the network or use one core only.
 ENVIRONMENTS := .venv/.stamp .venv-oldest/.stamp .venv-wheel/.stamp \
   $(OTHER_HUEYS:%=.hueys/%/.stamp)
 
@@ -76,7 +76,7 @@ test-oldest: .venv-oldest/.stamp
 wheel: .venv-wheel/.stamp
 	.venv-wheel/bin/python -I tests/wheel_smoke.py
 
-# What takes longer than CI may; what it says is kept in docs/proof.
+# Checks that take too long for CI; their output is kept in docs/proof.
 proof:
 	$(MAKE) --no-print-directory --jobs 1 matrix versions soak
 
@@ -95,7 +95,7 @@ PROVEN := tests/live/test_proof_matrix.py tests/live/test_greenlets.py \
   tests/live/test_several_hueys.py tests/live/test_neighbours.py \
   tests/live/test_restarts.py tests/tasks/test_timeouts.py
 
-# All that is left to this, and what belongs to it though it is always run.
+# The tests that only this target runs, and related ones that always run.
 matrix:
 	{ $(SETTING); failed=; \
 	  $(BIN)/pytest -q -m proof --durations 10 || failed=1; \

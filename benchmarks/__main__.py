@@ -2,8 +2,7 @@
 
     python -m benchmarks [--short] [PART ...]
 
-With some of the parts it prints these, and writes nothing; `--short` is for
-trying it out.
+With `--short`, or for some parts only, it prints the result and writes nothing.
 """
 
 import argparse
@@ -31,7 +30,7 @@ from benchmarks.stage import stage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """How often, how much, how long."""
+    """How many rounds, tasks and seconds each part takes."""
 
     rounds: int
     on_redis: int
@@ -66,7 +65,7 @@ SHORT = Sizes(
 
 
 def parts(place: Path, sizes: Sizes, told: Measured) -> dict[str, Callable[[], str]]:
-    """What measures each part, in the order of the document, and gives its text."""
+    """Functions that measure a part and return its text, in the document's order."""
 
     def of_tasks() -> str:
         told.tasks = in_memory.measure(sizes.rounds, place)
@@ -108,7 +107,7 @@ def parts(place: Path, sizes: Sizes, told: Measured) -> dict[str, Callable[[], s
 
 
 def main() -> None:
-    """Run what was asked for."""
+    """Run the parts that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true")
     parser.add_argument("part", nargs="*")
@@ -121,7 +120,7 @@ def main() -> None:
         if unknown:
             parser.error(f"no part {', '.join(unknown)}; there are {', '.join(known)}")
         sections = []
-        # The relay first: it forks, as a consumer does, before there are threads.
+        # The relay forks, which a consumer does before it has threads: so it is first.
         for name in sorted(given.part or known, key=lambda name: name != "relay"):
             began = time.monotonic()
             sections.append((list(known).index(name), known[name]()))

@@ -1,4 +1,4 @@
-"""A process of the application: `consumer KIND WORKERS`, or `producer`."""
+"""A process of the measured application: `consumer KIND WORKERS`, or `producer`."""
 
 import os
 import signal
@@ -11,25 +11,25 @@ from benchmarks.children import Answer, answer
 
 
 def enqueue(task: str, number: int) -> None:
-    """Enqueue *task* so often."""
+    """Enqueue *task* *number* times."""
     called = app.TASKS[task]
     for _ in range(number):
         called()
 
 
 def settle() -> Answer:
-    """Have all delivered; the CPU that this process has used until now."""
+    """Deliver all telemetry; return the CPU seconds of this process so far."""
     app.watched.settle()
     return {"cpu": time.process_time()}
 
 
 def told() -> Answer:
-    """What was told, and lost."""
+    """What the telemetry has reported and lost."""
     return {"told": app.watched.told(), "lost": app.watched.lost()}
 
 
 def consume(kind: str, workers: int) -> None:
-    """Run huey's consumer until the input ends."""
+    """Run huey's consumer until standard input ends."""
 
     def answering() -> None:
         answer(settle=settle, told=told)

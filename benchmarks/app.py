@@ -1,7 +1,7 @@
 """The application that is measured on Redis.
 
-A round is `gate` for each worker, then the tasks that count, then `mark`: the queue
-is full before the workers are let through, and they say when they are done.
+A round is one `gate` for each worker, then the measured tasks, then one `mark`. The
+gates hold the workers until the queue is full; the mark ends the measurement.
 """
 
 import os
@@ -18,16 +18,16 @@ watched = variants.watch(os.environ["BENCH_VARIANT"], huey)
 
 @huey.task()
 def gate() -> None:
-    """Hold this worker until it is let through."""
+    """Hold this worker until the round begins."""
     huey.storage.conn.rpush(READY, 1)
-    # In turns, as a connection has a time limit of its own.
+    # Repeatedly, because the connection times out as well.
     while not huey.storage.conn.blpop(GO, timeout=1):
         pass
 
 
 @huey.task()
 def mark() -> None:
-    """Say that all before this is done, and in which process."""
+    """Report that all tasks before this one are done, and the process that did it."""
     huey.storage.conn.rpush(DONE, os.getpid())
 
 

@@ -1,4 +1,4 @@
-"""At rest: what a consumer uses that has nothing to do, and what an import takes."""
+"""At rest: the CPU of an idle consumer, and the time that imports take."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from benchmarks.stage import Stage, pairs
 from benchmarks.turns import Spread, in_turns, table
 
 EXPORTED: Final = 7.0
-"""Seconds after which the spans of the last task are exported."""
+"""Seconds after which the last task's spans have been exported."""
 
 MEASURED: Final = (variants.BARE, variants.METRICS, variants.FULL)
 WORKERS: Final = (("thread", 1), ("process", 4))
@@ -46,13 +46,13 @@ json.dump([1e3 * one for one in spent], sys.stdout)
 
 
 def idle(stage: Stage, seconds: float) -> Idle:
-    """Let all consumers rest side by side."""
+    """Measure all consumers at the same time, while they are idle."""
     with ExitStack() as stack:
         families = {}
         for kind, workers in WORKERS:
             made = stack.enter_context(pairs(stage, MEASURED, kind, workers))
             for name, pair in made.items():
-                # What starts with the first task shall have started.
+                # Some threads start with the first task.
                 pair.run("nothing", 20)
                 families[kind, workers, name] = pair.consumer.family
         time.sleep(EXPORTED)
@@ -67,7 +67,7 @@ def idle(stage: Stage, seconds: float) -> Idle:
 
 
 def imports(rounds: int) -> dict[str, tuple[Spread, Spread]]:
-    """CPU and wall of each in a new process, in milliseconds."""
+    """CPU and wall milliseconds of each import, each in a new process."""
     asked: dict[str, Callable[[], tuple[float, float]]] = {
         name: partial(_import, before, what) for name, (before, what) in IMPORTS.items()
     }
@@ -97,7 +97,7 @@ def _import(before: str, what: str) -> tuple[float, float]:
 def section(
     resting: Idle, imported: dict[str, tuple[Spread, Spread]], seconds: float
 ) -> str:
-    """The figures as a part of the document."""
+    """The document's section about these figures."""
     rows = [
         [f"{workers} x {kind}, {name}", f"{used:.2f}"]
         for (kind, workers, name), used in resting.items()

@@ -1,4 +1,4 @@
-"""Children: processes that are asked one question at a time, a line of JSON each."""
+"""Child processes that answer one question at a time, each a line of JSON."""
 
 import contextlib
 import json
@@ -18,9 +18,9 @@ Answer = dict[str, Any]
 
 
 class Child:
-    """`python -m` *module*, which `answer`s until its input ends.
+    """Runs `python -m` *module*, which calls `answer`.
 
-    It ends as well when this process does.
+    It ends when its input is closed, so at the latest with this process.
     """
 
     def __init__(self, module: str, *arguments: str, log: Path, **environ: str) -> None:
@@ -44,17 +44,17 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Its process, which may have children of its own."""
+        """Its process id."""
         return self._process.pid
 
     @property
     def family(self) -> list[int]:
-        """It and the children that its main thread has forked."""
+        """The process ids of it and of the children that its main thread has forked."""
         path = Path(f"/proc/{self.pid}/task/{self.pid}/children")
         return [self.pid, *map(int, path.read_text().split())]
 
     def ask(self, question: str, **given: object) -> Answer:
-        """Its answer to *question*; raises RuntimeError if it has ended."""
+        """Return its answer to *question*; raise RuntimeError if it has ended."""
         to, back = self._process.stdin, self._process.stdout
         if to is None or back is None:
             raise RuntimeError("no pipes")
@@ -68,7 +68,7 @@ class Child:
         return answer
 
     def end(self) -> None:
-        """Let it end; what is left of it and its children is killed."""
+        """Let it end, then kill it and its children if they are still there."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
@@ -80,8 +80,9 @@ class Child:
 
 
 def answer(**to: Callable[..., Answer | None]) -> None:
-    """Answer each line of the input by the function of its question's name."""
-    # Not `sys.stdin`, which a forked worker closes: its lock would be ours, for ever.
+    """Answer each line of standard input with the function that the question names."""
+    # Not `sys.stdin`: a forked worker closes it, which hangs if this thread held its
+    # lock at the fork.
     with open(0, closefd=False) as questions:
         for line in questions:
             given = json.loads(line)
@@ -91,13 +92,13 @@ def answer(**to: Callable[..., Answer | None]) -> None:
 
 
 def cpu(pid: int) -> float:
-    """Seconds of CPU of process *pid*, with all its threads, ended ones as well."""
-    # CPUCLOCK_SCHED of the process: what clock_getcpuclockid(3) gives on Linux.
+    """CPU seconds of all threads of process *pid*, including those that have ended."""
+    # The clock id that clock_getcpuclockid(3) computes on Linux (CPUCLOCK_SCHED).
     return time.clock_gettime((~pid << 3) | 2)
 
 
 def resident(pid: int) -> float:
-    """The memory of process *pid* in MB."""
+    """The resident memory of process *pid* in MB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024

@@ -1,4 +1,4 @@
-"""The document: docs/benchmarks.md, all of it written by a run."""
+"""Writes docs/benchmarks.md."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _END: Final = "\n<!-- end of the long run -->"
 _NONE: Final = "Not run yet."
 
 Promise = tuple[str, str, bool]
-"""What must hold, what was measured, and whether it held."""
+"""The promise, the measured value, and whether the promise holds."""
 
 _HOW: Final = (
     "`make bench` has written this page, text and figures, in one run. All that is "
@@ -41,7 +41,7 @@ _WHY: Final = (
 
 
 def write(setting: str, promises: Sequence[Promise], sections: Sequence[str]) -> None:
-    """Write it anew, but for what `make bench-memory` has left."""
+    """Replace the document, but keep the long run of `make bench-memory`."""
     kept = _long_run(PATH.read_text()) if PATH.exists() else _NONE
     parts = [
         "# What it costs",
@@ -67,7 +67,7 @@ def promised(promises: Sequence[Promise]) -> str:
 
 
 def keep_long_run(told: str) -> None:
-    """Put *told* in the place of the last long run."""
+    """Replace the text of the last long run by *told*."""
     text = PATH.read_text()
     PATH.write_text(text.replace(_long_run(text), told))
 

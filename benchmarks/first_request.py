@@ -1,4 +1,4 @@
-"""What the first enqueue of a process costs its caller, in a process made for it.
+"""What the first enqueue of a process costs its caller, each in a new process.
 
 python -m benchmarks.first_request [ROUNDS]
 """
@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from runtime.demo import otlp
+from runtime import otlp_receiver as otlp
 
 _ROUNDS: Final = 11
 _STEPS: Final = ("import huey_otel", "instrument()", "first enqueue", "second enqueue")
@@ -44,12 +44,12 @@ passed()
 
 
 def main() -> None:
-    """Write the median milliseconds of each step, by where spans go."""
+    """Print the median milliseconds of each step, for each destination of spans."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else _ROUNDS
     lines = [f"| spans | {' | '.join(_STEPS)} |", "|---|" + "---|" * len(_STEPS)]
     with ExitStack() as stack:
         for where, environ in _places(stack):
-            # One whose modules are read from the disk for the first time.
+            # Not counted: its modules may not be in the disk cache yet.
             _run(environ)
             runs = [_run(environ) for _ in range(rounds)]
             medians = map(statistics.median, zip(*runs, strict=True))

@@ -1,4 +1,4 @@
-"""The floor: what the bare SDK takes for the same spans and the same headers."""
+"""The floor: what the bare SDK takes for the same spans and headers, without huey."""
 
 import time
 from collections.abc import Sequence
@@ -32,17 +32,17 @@ ATTRIBUTES: Final[dict[str, str | int]] = {
 
 
 class Dropping(SpanExporter):
-    """Takes spans, and forgets them."""
+    """An exporter that drops all spans."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Say that all is well."""
+        """Report success."""
         return SpanExportResult.SUCCESS
 
 
 def provider() -> TracerProvider:
-    """What an application has, up to where spans leave the process.
+    """A provider like an application's, except that its exporter drops all spans.
 
-    The sampler is the environment's.
+    The environment chooses the sampler.
     """
     made = TracerProvider(resource=Resource({}))
     made.add_span_processor(BatchSpanProcessor(Dropping()))
@@ -50,7 +50,7 @@ def provider() -> TracerProvider:
 
 
 class Spans:
-    """A span with its attributes, current for a moment, and the headers; no huey."""
+    """Makes the spans of a task, with attributes, context and headers."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._tracer: Tracer = provider.get_tracer("floor")
@@ -58,7 +58,7 @@ class Spans:
         self.produce(self._headers)
 
     def produce(self, headers: dict[str, str]) -> None:
-        """The span of an enqueue, which *headers* carry on."""
+        """Make the span of an enqueue, and inject it into *headers*."""
         span = self._tracer.start_span(
             "enqueue", kind=SpanKind.PRODUCER, attributes=ATTRIBUTES
         )
@@ -68,7 +68,7 @@ class Spans:
         span.end()
 
     def work(self) -> None:
-        """The span of an attempt of what was enqueued first."""
+        """Make the span of an attempt, whose parent is the first enqueue."""
         parent = propagate.extract(self._headers)
         span = self._tracer.start_span(
             "process", context=parent, kind=SpanKind.CONSUMER, attributes=ATTRIBUTES
@@ -79,14 +79,14 @@ class Spans:
 
 
 class Floor:
-    """Times `Spans`, so many in one go."""
+    """Times `Spans`."""
 
     def __init__(self) -> None:
         self._provider = provider()
         self._spans = Spans(self._provider)
 
     def produce(self, tasks: int) -> tuple[float, float]:
-        """CPU and wall seconds for the spans of so many enqueues."""
+        """CPU and wall seconds for the spans of *tasks* enqueues."""
         produce, cpu, wall = (
             self._spans.produce,
             time.thread_time(),
@@ -97,12 +97,12 @@ class Floor:
         return time.thread_time() - cpu, time.perf_counter() - wall
 
     def work(self, tasks: int) -> tuple[float, float]:
-        """CPU and wall seconds for the spans of so many attempts."""
+        """CPU and wall seconds for the spans of *tasks* attempts."""
         work, cpu, wall = self._spans.work, time.thread_time(), time.perf_counter()
         for _ in range(tasks):
             work()
         return time.thread_time() - cpu, time.perf_counter() - wall
 
     def settle(self) -> None:
-        """Deliver all."""
+        """Hand all spans to the exporter."""
         self._provider.force_flush()

@@ -1,4 +1,4 @@
-"""Lists in Redis: by them workers are told to begin a round, and say its end."""
+"""Names of the Redis lists that begin a round and report its end."""
 
 from typing import Final
 

@@ -1,7 +1,7 @@
-"""What one task costs in the thread that enqueues it, and in the one that works it.
+"""What one task costs in the thread that enqueues it, and in the one that executes it.
 
-On a huey in memory, which is fast enough to tell. Each variant has a process of
-its own, as Sentry patches huey for all of a process.
+On a huey in memory, whose own share is small. Each variant has a process of its own,
+because Sentry patches huey for the whole process.
 """
 
 import gc
@@ -31,11 +31,11 @@ MEASURED: Final = (
     *(floor.SAMPLED, floor.UNSAMPLED, variants.STATS, variants.SENTRY),
 )
 Figures = dict[str, dict[str, tuple[Spread, Spread]]]
-"""By side and variant: CPU and wall of a task, in microseconds."""
+"""CPU and wall microseconds of a task, by side and variant."""
 
 
 def measure(rounds: int, place: Path) -> Figures:
-    """Measure all in turns."""
+    """Measure all variants in turns."""
     with ExitStack() as stack:
         children = {}
         for name in MEASURED:
@@ -47,7 +47,7 @@ def measure(rounds: int, place: Path) -> Figures:
         figures: Figures = {}
         for side in SIDES:
             asked = {name: partial(_ask, one, side) for name, one in children.items()}
-            # The first round fills caches, and starts threads.
+            # Not counted: these fill caches and start threads.
             in_turns(asked, 2)
             found = in_turns(asked, rounds)
             figures[side] = {
@@ -66,7 +66,7 @@ def _ask(child: Child, side: str) -> tuple[float, float]:
 
 
 def section(figures: Figures, rounds: int) -> str:
-    """The figures as a part of the document."""
+    """The document's section about these figures."""
     parts = [
         f"## A task that does nothing, in one thread\n\nOn `MemoryHuey`, {TASKS} tasks "
         f"a round, {rounds} rounds; µs for each task, of the thread that enqueues or "
@@ -80,7 +80,7 @@ def section(figures: Figures, rounds: int) -> str:
         bare = of[variants.BARE][0].least
         rows = []
         for name, (cpu, wall) in of.items():
-            # The bare SDK runs no huey that could be taken off.
+            # The bare SDK runs without huey: nothing to subtract.
             more = "" if name in _FLOORS else f"{cpu.least - bare:+.1f}"
             rows.append([name, *cpu.cells(), more, *wall.cells()])
         head = ["CPU least", "median", "middle half", "over bare"]
@@ -91,23 +91,23 @@ def section(figures: Figures, rounds: int) -> str:
 
 
 def ratio(figures: Figures, side: str, ours: str, bare_sdk: str) -> float:
-    """What *ours* adds to huey, in units of what *bare_sdk* takes; by the least."""
+    """What *ours* adds to huey, as a multiple of *bare_sdk*; by the fastest rounds."""
     of = {name: cpu.least for name, (cpu, _) in figures[side].items()}
     return (of[ours] - of[variants.BARE]) / of[bare_sdk]
 
 
 def added(figures: Figures, side: str, ours: str) -> float:
-    """Microseconds of CPU that *ours* adds to a task of huey; by the least."""
+    """Microseconds of CPU that *ours* adds to a task; by the fastest rounds."""
     of = figures[side]
     return of[ours][0].least - of[variants.BARE][0].least
 
 
 def nothing() -> None:
-    """Do nothing: the task."""
+    """The task."""
 
 
 class Queue:
-    """A huey in memory with one task, watched as *variant* says."""
+    """A huey in memory with one task, instrumented as *variant*."""
 
     def __init__(self, variant: str) -> None:
         self._huey: Huey = MemoryHuey("bench")
@@ -118,7 +118,7 @@ class Queue:
         self._watched = variants.watch(variant, self._huey, **options)
 
     def produce(self, tasks: int) -> tuple[float, float]:
-        """Enqueue so many tasks."""
+        """Time the enqueue of *tasks*."""
         task, cpu, wall = self._task, time.thread_time(), time.perf_counter()
         for _ in range(tasks):
             task()
@@ -127,7 +127,7 @@ class Queue:
         return spent
 
     def work(self, tasks: int) -> tuple[float, float]:
-        """Do so many tasks."""
+        """Time the execution of *tasks*."""
         for _ in range(tasks):
             self._task()
         self.settle()
@@ -137,7 +137,7 @@ class Queue:
         return time.thread_time() - cpu, time.perf_counter() - wall
 
     def settle(self) -> None:
-        """Have all delivered, so that it does not disturb who comes next."""
+        """Deliver all telemetry, so that it does not run into the next measurement."""
         self._watched.settle()
         gc.collect()
 

@@ -1,9 +1,9 @@
-"""Memory: what the main process and a worker hold, over very many tasks.
+"""Memory of a consumer's main process and of a worker, over many tasks.
 
     python -m benchmarks.memory [TASKS] [MINUTES]
 
-runs one consumer with all traced, for so many tasks or so many minutes, and
-keeps the table in docs/benchmarks.md.
+runs one fully traced consumer until TASKS are done or MINUTES are over, and writes
+the table into docs/benchmarks.md.
 """
 
 import sys
@@ -30,7 +30,7 @@ MEASURED: Final = (variants.BARE, variants.FULL)
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The memory in MB, after so many tasks."""
+    """The resident memory in MB, after *tasks*."""
 
     tasks: int
     main: float
@@ -49,9 +49,9 @@ def measure(
     workers: int = 1,
     batch: int = BATCH,
 ) -> Figures:
-    """Let each of *measured* do so many tasks in forked workers, in batches.
+    """Let each of *measured* execute *tasks* in forked workers, in batches.
 
-    The worker that is looked at is the one that did the last task of a batch.
+    The sampled worker is the one that did the last task of a batch.
     """
     batch = min(batch, tasks // SAMPLES)
     figures: Figures = {name: [] for name in measured}
@@ -75,13 +75,13 @@ def measure(
 
 
 def growth(samples: Sequence[Sample]) -> tuple[float, float]:
-    """MB that main process and worker have more at the end than after a fifth."""
+    """MB by which main process and worker grew, from a fifth of the run to its end."""
     first, last = samples[len(samples) // 5], samples[-1]
     return last.main - first.main, last.worker - first.worker
 
 
 def figures_table(figures: Figures) -> str:
-    """All samples, one row for each number of tasks."""
+    """A table of all samples, one row for each number of tasks."""
     head = [
         "tasks",
         *(f"{who}, {name}" for name in figures for who in ("main", "worker")),
@@ -97,7 +97,7 @@ def figures_table(figures: Figures) -> str:
 
 
 def section(figures: Figures) -> str:
-    """The figures as a part of the document."""
+    """The document's section about these figures."""
     return "\n\n".join(
         (
             "## Memory",
@@ -110,7 +110,7 @@ def section(figures: Figures) -> str:
 
 
 def long_run(tasks: int, minutes: float) -> str:
-    """Run one consumer for long; what to say of it."""
+    """Run one consumer for long, and return the text about it."""
     with tempfile.TemporaryDirectory() as directory, stage(Path(directory)) as on:
         began = time.monotonic()
         figures = measure(

@@ -1,4 +1,4 @@
-"""The CPU of all processes for one task that does nothing, on a real Redis."""
+"""The CPU of all processes for one empty task, on a real Redis."""
 
 from functools import partial
 from typing import Final
@@ -16,7 +16,7 @@ Figures = dict[str, list[Round]]
 
 
 def measure(stage: Stage, rounds: int) -> Figures:
-    """Measure all in turns, with one thread that works."""
+    """Measure all variants in turns, with one worker thread."""
     with pairs(stage, MEASURED, "thread", 1) as made:
         asked = {
             name: partial(pair.run, "nothing", TASKS) for name, pair in made.items()
@@ -26,7 +26,7 @@ def measure(stage: Stage, rounds: int) -> Figures:
 
 
 def cpu(figures: Figures) -> dict[str, list[float]]:
-    """Microseconds of CPU of all processes for one task, by variant and round."""
+    """Microseconds of CPU of all processes for a task, by variant and round."""
     return {
         name: [one.cpu / TASKS * 1e6 for one in rounds]
         for name, rounds in figures.items()
@@ -34,13 +34,13 @@ def cpu(figures: Figures) -> dict[str, list[float]]:
 
 
 def overhead(figures: Figures, variant: str) -> float:
-    """Microseconds of CPU over bare huey; by the least of each."""
+    """Microseconds of CPU over bare huey; by the fastest rounds."""
     of = cpu(figures)
     return min(of[variant]) - min(of[variants.BARE])
 
 
 def section(figures: Figures) -> str:
-    """The figures as a part of the document."""
+    """The document's section about these figures."""
     of = cpu(figures)
     rows = []
     for name, rounds in figures.items():

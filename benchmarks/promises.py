@@ -1,4 +1,4 @@
-"""The promises: what the figures of a run have to say."""
+"""The promises: limits that the figures of a run must keep."""
 
 from dataclasses import dataclass, field
 
@@ -15,25 +15,25 @@ from benchmarks import (
 from benchmarks.document import Promise
 
 _SDK = {"produce": 1.4, "work": 1.5}
-"""Times what the bare SDK takes."""
+"""Multiples of the bare SDK's CPU."""
 
 _UNSAMPLED = 15.0
 _EVENT = 20.0
 """Microseconds of CPU."""
 
 _PARTS = {variants.METRICS: 0.97, variants.FULL: 0.93}
-"""Of the throughput of bare huey."""
+"""Fractions of bare huey's throughput."""
 
 _IDLE = 1.0
-"""Milliseconds of CPU a second over bare huey."""
+"""Milliseconds of CPU a second above bare huey."""
 
 _GROWTH = 8.0
-"""Megabytes, as much as one sample differs from the next."""
+"""Megabytes: by so much one sample differs from the next."""
 
 
 @dataclass(slots=True)
 class Measured:
-    """The figures of a run, as far as it went."""
+    """The figures of the parts that were measured."""
 
     tasks: in_memory.Figures = field(default_factory=dict)
     queued: on_redis.Figures = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Measured:
     grown: memory.Figures = field(default_factory=dict)
 
     def promises(self) -> list[Promise]:
-        """All that was measured."""
+        """The promises about the measured parts."""
         return [
             *(self._tasks() if self.tasks else ()),
             *(self._queued() if self.queued else ()),

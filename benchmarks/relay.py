@@ -1,4 +1,4 @@
-"""The relay: what one event costs a consumer's main process, and what does not fit."""
+"""The relay: what an event costs a consumer's main process, and what overflow costs."""
 
 import os
 import time
@@ -18,7 +18,7 @@ from huey_otel.mapping import DEQUEUED, TABLE, Published
 EVENTS: Final = 5_000
 CHUNK: Final = 100
 FLOOD: Final = 100_000
-"""Records that are sent while nobody reads: more than a process or a pipe keeps."""
+"""Records sent while the reader is held up: more than the queue or pipe keeps."""
 
 THREADS: Final = "from threads, at leisure"
 PIPE: Final = "from a forked worker, at leisure"
@@ -30,23 +30,23 @@ Figures = dict[str, Spread]
 
 
 class NoFeed:
-    """A feed up to the socket: it spells events out, and sends them nowhere."""
+    """Encodes events as the publisher does, but has no socket."""
 
     def __init__(self) -> None:
         self.events = 0
 
     def __call__(self, record: Record, source: Source) -> None:
-        """Take *record* in."""
+        """Encode *record* if it is published."""
         if TABLE[record.status].published is not Published.NEVER:
             self.events += 1
             spell(record, source).encode()
 
     def add_sum(self, key: Key, total: Sum, source: Source) -> None:
-        """A sum has no narrative."""
+        """Do nothing: sums are not published."""
 
 
 class Main:
-    """The consumer's main process: relay, metrics, and a feed."""
+    """A consumer's main process: relay, metrics and an encoder of events."""
 
     def __init__(self) -> None:
         self._feed = NoFeed()
@@ -58,7 +58,7 @@ class Main:
         self._ended = 0
 
     def of_threads(self) -> float:
-        """CPU of this process for an event of its threads."""
+        """CPU of this process for an event from one of its threads."""
         records = _of_threads(EVENTS // 2)
         began = time.process_time()
         for start in range(0, len(records), CHUNK):
@@ -68,9 +68,9 @@ class Main:
         return self._spent(began)
 
     def of_a_worker(self) -> float:
-        """CPU of this process for an event that a forked worker sends.
+        """CPU of this process for an event from a forked worker.
 
-        The second time: until then pages are copied that the fork shares.
+        Of the second round: in the first, memory pages are copied that the fork shares.
         """
         self._relay.open_pipe()
         records = _of_a_worker(EVENTS // 2)
@@ -101,7 +101,7 @@ class Main:
         return spent
 
     def of_threads_flooded(self) -> float:
-        """CPU of the sender for each record; of which most become sums."""
+        """CPU of the sender for each record, when most of them become sums."""
         records = _of_threads(FLOOD // 2)
         with EXCLUSION:
             cpu = self._send_all(records)
@@ -110,7 +110,7 @@ class Main:
         return cpu
 
     def of_a_worker_flooded(self) -> float:
-        """CPU of the sender for each record; of which most become sums."""
+        """CPU of the sender for each record, when most of them become sums."""
         self._relay.open_pipe()
         told, tell = os.pipe()
         records = _of_a_worker(FLOOD // 3)
@@ -135,7 +135,7 @@ class Main:
         return (time.thread_time() - began) / len(records) * 1e6
 
     def _in_a_fork(self, do: Callable[[], None]) -> Callable[[], None]:
-        """Begin to *do* it in a child; what waits for its end."""
+        """Call *do* in a forked child; return a function that waits for its end."""
         pid = os.fork()
         if not pid:
             code = 1
@@ -160,7 +160,7 @@ class Main:
         return spent / EVENTS * 1e6
 
     def _expect(self, attempts: int) -> None:
-        """Raise unless exactly so many *attempts* were counted since the last time."""
+        """Raise unless exactly *attempts* were counted since the last call."""
         self._feed.events, before = 0, self._ended
         self._ended = sum(
             int(sample.value)
@@ -180,12 +180,12 @@ _EVENTS: Final[tuple[tuple[str, dict[str, Any] | None], ...]] = (
 
 
 def _of_a_worker(attempts: int) -> list[Record]:
-    """All that is said of tasks that succeed: two events each, and a record before."""
+    """The records that a worker sends of tasks that succeed: popped, and two events."""
     return _records(attempts, (DEQUEUED, None), *_EVENTS)
 
 
 def _of_threads(attempts: int) -> list[Record]:
-    """All that is said of them where the process knows what its threads hold."""
+    """The same without "popped": a process knows what its own threads have popped."""
     return _records(attempts, *_EVENTS)
 
 
@@ -202,9 +202,9 @@ def _records(attempts: int, *told: tuple[str, dict[str, Any] | None]) -> list[Re
 
 
 def measure(rounds: int) -> Figures:
-    """Measure all in turns, in microseconds; before this process has other threads."""
+    """Measure all in turns, in microseconds. Call it before the process has threads."""
     main = Main()
-    # Forks before threads, as a consumer does.
+    # Fork before there are threads, as a consumer does.
     main.of_a_worker()
     asked = {PIPE: main.of_a_worker, THREADS: main.of_threads}
     flooded = {FLOODED_PIPE: main.of_a_worker_flooded, FLOODED: main.of_threads_flooded}
@@ -213,7 +213,7 @@ def measure(rounds: int) -> Figures:
 
 
 def section(figures: Figures) -> str:
-    """The figures as a part of the document."""
+    """The document's section about these figures."""
     rows = [[name, *of.cells()] for name, of in figures.items()]
     return "\n\n".join(
         (

@@ -1,9 +1,9 @@
 """What a scrape costs: time, locks and bytes, by the number of tasks.
 
-Each task has succeeded, failed and been retried. `client` is what prometheus_client's
-own encoder takes for the same page, `EXCLUSION` how long the relay and a fork may have
-to wait, `COLLECTING` a fork. The least of several runs, in
-milliseconds of the processor.
+Each task has succeeded, failed and been retried. `client` is the time of
+prometheus_client's own encoder for the same page. `EXCLUSION` is a lock for which the
+relay and a fork wait, `COLLECTING` one for which a fork waits. Every figure is the
+least of several runs, in milliseconds of CPU.
 """
 
 import gzip
@@ -27,7 +27,7 @@ OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
 
 class Held:
-    """Measures for how long *exclusion* is held in one go."""
+    """Measures the longest time for which *exclusion* is held."""
 
     def __init__(self, exclusion: Exclusion) -> None:
         self.longest = 0.0
@@ -52,12 +52,12 @@ class Held:
 
 
 def least(run: Callable[[], float]) -> float:
-    """The least of some runs, in milliseconds."""
+    """The least of several runs, in milliseconds."""
     return 1000 * min(run() for _ in range(RUNS))
 
 
 def timed(do: Callable[[], object]) -> Callable[[], float]:
-    """A run of *do*, which says how many seconds of the processor it took."""
+    """Return a function that calls *do* and returns its CPU seconds."""
 
     def run() -> float:
         began = time.thread_time()
@@ -68,7 +68,7 @@ def timed(do: Callable[[], object]) -> Callable[[], float]:
 
 
 def measure(registered: int, ran: int, exclusion: Held, collecting: Held) -> list[str]:
-    """One line of the table."""
+    """Measure one row of the table."""
     metrics, registry = Metrics(), CollectorRegistry()
     show(metrics, registry)
     live_tasks(metrics, registered, ran)
@@ -118,7 +118,7 @@ def rows() -> list[list[str]]:
 
 
 def section(measured: list[list[str]]) -> str:
-    """The figures as a part of the document."""
+    """The document's section about these figures."""
     return "\n\n".join(
         (
             "## A scrape",

@@ -1,4 +1,4 @@
-"""The setting: when, on what machine and with which versions it was measured."""
+"""The setting of a run: its time, machine and versions."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ PACKAGES: Final = (
 
 
 def described() -> str:
-    """One paragraph."""
+    """Describe the setting in one paragraph."""
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
     load = " ".join(f"{one:.1f}" for one in os.getloadavg())
     return (

@@ -1,4 +1,4 @@
-"""The sink: receives spans over OTLP/HTTP, counts them by who sends, keeps nothing."""
+"""The sink for spans: receives OTLP/HTTP, and counts spans by queue."""
 
 import threading
 from collections import Counter
@@ -15,7 +15,7 @@ _LOCK = threading.Lock()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """The first part of the path says who sends."""
+    """Counts the spans of each request; its path begins with the queue."""
 
     protocol_version = "HTTP/1.1"
 
@@ -40,7 +40,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Lets clients keep their connections."""
+    """Does not wait for clients that keep their connections open."""
 
     daemon_threads = True
     request_queue_size = 128

@@ -1,4 +1,4 @@
-"""The stage: a real Redis, a sink for spans, producers and consumers of variants."""
+"""The stage: a real Redis, a sink for spans, and producers and consumers on them."""
 
 import itertools
 import time
@@ -22,7 +22,7 @@ _NUMBERS: Final = itertools.count(1)
 
 
 class Stage:
-    """Redis and the sink, which all variants share."""
+    """Redis and the sink for spans, which all variants share."""
 
     def __init__(self, place: Path, stack: ExitStack) -> None:
         self.place = place
@@ -41,27 +41,27 @@ class Stage:
 
 @contextmanager
 def stage(place: Path) -> Iterator[Stage]:
-    """Set all up, and end it."""
+    """Start a stage, and end it after the block."""
     with ExitStack() as stack:
         yield Stage(place, stack)
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What so many tasks took: seconds of the wall, and of the CPU for all together."""
+    """What a round took: wall seconds, and CPU seconds by process."""
 
     wall: float
     producer: float
     consumer: float
     redis: float
     family: float
-    """The consumer with its worker processes, as far as they were done."""
+    """CPU seconds of the consumer and its worker processes."""
     worker: int
-    """The process that did the last task."""
+    """The process id of the worker that did the last task."""
 
     @property
     def cpu(self) -> float:
-        """Of all processes but the sink."""
+        """CPU seconds of all processes except the sink."""
         return self.producer + self.consumer + self.redis
 
 
@@ -92,7 +92,7 @@ class Pair:
         self.producer = Child(actor, "producer", log=stage.log, **environ)
 
     def run(self, task: str, number: int) -> Round:
-        """Enqueue *task* so often, then let the workers do it."""
+        """Enqueue *task* *number* times, then let the workers execute them."""
         client = self._stage.client
         producer, consumer = self._settled()
         of_redis = cpu(self._stage.redis.pid)
@@ -117,7 +117,7 @@ class Pair:
         )
 
     def check(self) -> None:
-        """Raise unless all that ran was told, and all spans have arrived."""
+        """Raise unless telemetry has reported all tasks, and all spans have arrived."""
         expected = {
             variants.BARE: 0,
             # Both sides count all rows, which are three for a task.
@@ -125,7 +125,7 @@ class Pair:
         }.get(self.variant, self.tasks)
         told, lost = self._told()
         deadline = time.monotonic() + _PATIENCE
-        # The last task has said that it is done just before it was.
+        # The last task reports its end slightly before it ends.
         while told != expected and time.monotonic() < deadline:
             self._settled()
             time.sleep(0.1)
@@ -149,7 +149,7 @@ class Pair:
         return told, lost
 
     def end(self) -> None:
-        """End both."""
+        """End producer and consumer."""
         self.producer.end()
         self.consumer.end()
 
@@ -175,7 +175,7 @@ class Pair:
 def pairs(
     stage: Stage, measured: Iterable[str], kind: str, workers: int, **environ: str
 ) -> Iterator[dict[str, Pair]]:
-    """A Pair for each of *measured*; all is checked at the end."""
+    """Make a Pair for each of *measured*, and check them after the block."""
     with ExitStack() as stack:
         made = {}
         for variant in measured:

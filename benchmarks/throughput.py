@@ -1,4 +1,4 @@
-"""Throughput: how many tasks workers get done, against a bare huey in the same run."""
+"""Throughput: tasks a second, compared with a bare huey in the same run."""
 
 from functools import partial
 from typing import Final
@@ -15,19 +15,22 @@ TASKS: Final = {
     "compute": "1 ms of CPU",
 }
 NUMBERS: Final = {("sleep", 1): 250, ("compute", 1): 250, ("compute", 4): 500}
-"""Tasks a round, so that each lasts about as long; MOST of the others."""
+"""Tasks a round by task and workers, so that rounds last about equally long.
+
+Elsewhere a round has MOST tasks.
+"""
 
 MOST: Final = 1000
 
 _EXPORT: Final = {"OTEL_BSP_SCHEDULE_DELAY": "250"}
-"""Milliseconds; by default spans would leave only after a round."""
+"""Milliseconds; by default spans would be exported only after the round."""
 
 Figures = dict[tuple[str, int, str], dict[str, list[Round]]]
-"""By kind, workers and task, then by variant."""
+"""The rounds by kind, workers and task, then by variant."""
 
 
 def measure(stage: Stage, rounds: int, *, share: float = 1.0) -> Figures:
-    """Measure all in turns; *share* of the tasks for a short try."""
+    """Measure all in turns; *share* below 1 makes shorter rounds."""
     figures: Figures = {}
     for kind, workers in WORKERS:
         with pairs(stage, MEASURED, kind, workers, **_EXPORT) as made:
@@ -46,7 +49,7 @@ def _number(task: str, workers: int, share: float) -> int:
 
 
 def ratios(figures: Figures, kind: str, workers: int, task: str) -> dict[str, float]:
-    """The throughput of each variant as a part of bare huey's; by the fastest."""
+    """Each variant's throughput as a fraction of bare huey's; by the fastest rounds."""
     walls = _walls(figures[kind, workers, task])
     return {name: min(walls[variants.BARE]) / min(all_) for name, all_ in walls.items()}
 
@@ -56,7 +59,7 @@ def _walls(of: dict[str, list[Round]]) -> dict[str, list[float]]:
 
 
 def section(figures: Figures, *, share: float = 1.0) -> str:
-    """The figures as a part of the document."""
+    """The document's section about these figures."""
     rows = []
     number_of_rounds = 0
     for (kind, workers, task), of in figures.items():

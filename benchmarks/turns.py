@@ -1,7 +1,7 @@
-"""Turns: all that is compared runs in short rounds, one after the other, many times.
+"""Turns: everything that is compared runs in many short rounds, one after the other.
 
-A shared machine's speed changes from minute to minute; within one round it hits
-all alike, and the least of many rounds is what a thing costs undisturbed.
+A shared machine's speed changes from minute to minute. Within one round the change
+affects all alike, and the fastest of many rounds is the undisturbed cost.
 """
 
 import statistics
@@ -15,7 +15,10 @@ T = TypeVar("T")
 def in_turns(
     measures: Mapping[str, Callable[[], T]], rounds: int
 ) -> dict[str, list[T]]:
-    """What each of *measures* gave, round by round; each round begins with another."""
+    """Call all *measures* each round, and return their results by round.
+
+    Each round begins with the next of them.
+    """
     found: dict[str, list[T]] = {name: [] for name in measures}
     names = list(measures)
     for number in range(rounds):
@@ -27,7 +30,7 @@ def in_turns(
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The least and the median of all rounds, and the middle half of them."""
+    """The least, the median and the middle half of all rounds."""
 
     least: float
     median: float
@@ -36,22 +39,22 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Self:
-        """Of at least two *values*."""
+        """Summarise at least two *values*."""
         lower, median, upper = statistics.quantiles(values, method="inclusive")
         return cls(min(values), median, lower, upper)
 
     def cells(self, digits: int = 1) -> list[str]:
-        """Least, median and middle half, for a table."""
+        """The least, median and middle half as cells of a table."""
         middle = f"{self.lower:.{digits}f} to {self.upper:.{digits}f}"
         return [f"{self.least:.{digits}f}", f"{self.median:.{digits}f}", middle]
 
 
 def paired(values: Sequence[float], to: Sequence[float]) -> float:
-    """The median ratio of *values* to those of the same round in *to*."""
+    """The median ratio of *values* to the values of the same round in *to*."""
     return statistics.median(one / other for one, other in zip(values, to, strict=True))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown; the first column is text, the others are figures."""
+    """A Markdown table whose first column is text, and the others figures."""
     rule = ["---", *("---:" for _ in head[1:])]
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))

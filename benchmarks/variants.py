@@ -1,6 +1,6 @@
-"""The variants: a huey that nobody watches, and all the ways to watch it.
+"""The variants: a bare huey, huey-otel in its modes, and other instrumentations.
 
-Who watches is imported only where it does, or it would be in the others' memory.
+Each is imported only where it is used, so that it costs the others no memory.
 """
 
 import os
@@ -32,9 +32,9 @@ SAMPLERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """Who watches a huey: how to have it deliver all, what it told, what it lost.
+    """An instrumented huey's telemetry: deliver it, count what it reported and lost.
 
-    `told` is in the watcher's own unit: attempts, rows or envelopes.
+    `told` counts in the instrumentation's own unit: attempts, rows or envelopes.
     """
 
     settle: Callable[[], object] = lambda: None
@@ -43,7 +43,7 @@ class Watched:
 
 
 def watch(variant: str, huey: Huey, **options: Any) -> Watched:
-    """Have *huey* watched as *variant* says; *options* are for `instrument`."""
+    """Instrument *huey* as *variant*; *options* are for `instrument`."""
     if variant == BARE:
         return Watched()
     if variant == STATS:
@@ -81,14 +81,14 @@ def _stats(huey: Huey) -> Watched:
     from huey.contrib import stats
     from peewee import SQL, SqliteDatabase, fn
 
-    # What makes SQLite cheapest; the directory is the run's own.
+    # SQLite's cheapest settings; the directory is the run's own.
     path = Path(os.environ["BENCH_PLACE"]) / f"{huey.name}.db"
     pragmas = {"journal_mode": "wal", "synchronous": "normal"}
     made = stats.HueyStats(huey, SqliteDatabase(str(path), pragmas=pragmas))
     made.connect()
 
     def rows() -> int:
-        # The newest are kept, and their numbers go on.
+        # Old rows are deleted, but ids go on, so the highest id counts all rows.
         return stats.HueyEvent.select(fn.MAX(SQL("id"))).scalar() or 0
 
     return Watched(made._flush, rows)  # noqa: SLF001 - it has no public one
@@ -103,7 +103,7 @@ def _sentry() -> Watched:
     envelopes = 0
 
     class Dropping(Transport):
-        """Neither spells envelopes out nor sends them."""
+        """Drops envelopes before they are encoded."""
 
         def capture_envelope(self, envelope: Envelope) -> None:
             nonlocal envelopes

@@ -13,11 +13,10 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from runtime.demo import otlp
-from runtime.demo.environment import environ
-from runtime.demo.otlp import Span
-from runtime.demo.processes import complaints, end, python, server
-from runtime.demo.trees import branches, is_attempt
+from runtime import otlp_receiver as otlp
+from runtime.demo.processes import end, environ, last_log_lines, python, server
+from runtime.demo.traces import branches, is_attempt
+from runtime.otlp_receiver import Span
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "traces.md"
@@ -47,15 +46,15 @@ def received() -> list[Span]:
         }
         consumer = ("huey.bin.huey_consumer", "docs.shapes.huey", *OPTIONS)
         with (
-            python(*consumer, place=place, env=env) as running,
-            python("docs.shapes", place=place, env=env) as producer,
+            python(*consumer, directory=place, env=env) as running,
+            python("docs.shapes", directory=place, env=env) as producer,
         ):
             try:
                 code = producer.wait(100)
             except subprocess.TimeoutExpired:
                 code = None
             if (code, end(running)) != (0, 0):
-                raise SystemExit(f"no end in peace\n{complaints(place)}")
+                raise SystemExit(f"no end in peace\n{last_log_lines(place)}")
         return receiver.spans
 
 

@@ -1,7 +1,7 @@
-"""Writes grafana/dashboards/huey.json; a test holds that nothing would change.
+"""Writes grafana/dashboards/huey.json; a test fails if the file is out of date.
 
-Counters and histograms are of one consumer each and are summed. The length of a queue
-is the same on each of its consumers: max, never sum.
+Each consumer counts its own tasks, so counters and histograms are summed. All
+consumers of a queue report the same queue length: max, never sum.
 """
 
 import json
@@ -38,20 +38,20 @@ RAN = 'outcome=~"success|failure|timeout|lost"'
 
 
 def finished(outcomes: str) -> str:
-    """Tasks that came to such an end in the time that is shown."""
+    """The increase of tasks with these *outcomes* in the time range shown."""
     return f"increase(huey_tasks_finished_total{{{QUEUE}, {outcomes}}}[$__range])"
 
 
 def p95(histogram: str) -> str:
-    """Seconds that 95 of 100 stay below, for each task of a queue."""
+    """The 95th percentile in seconds, by queue and task."""
     buckets = f"rate({histogram}_bucket{{{QUEUE}}}[{RATE}])"
     return f"histogram_quantile(0.95, sum by (queue, task, le) ({buckets}))"
 
 
 def happening(counter: str) -> str:
-    """The rate of what happened at all in the time that is shown, with its zeros.
+    """The rate of *counter*, for series that increase at all in the time range shown.
 
-    Without them the legend would show the last number above 0 for ever.
+    Their zeros are kept: otherwise the legend would keep the last rate above 0.
     """
     by_task = "sum by (queue, task)"
     rate, whole = f"rate({counter}[{RATE}])", f"increase({counter}[$__range] @ end())"
@@ -59,17 +59,17 @@ def happening(counter: str) -> str:
 
 
 def query(expr: str, legend: str = "") -> prometheus.Dataquery:
-    """Ask for *expr* over the time that is shown."""
+    """Query *expr* over the time range shown."""
     return prometheus.Dataquery().expr(expr).legend_format(legend).range()
 
 
 def now(expr: str) -> prometheus.Dataquery:
-    """Ask for *expr* at the end of the time that is shown."""
+    """Query *expr* at the end of the time range shown."""
     return prometheus.Dataquery().expr(expr).instant()
 
 
 def figure(title: str, expr: str, unit: str, description: str) -> stat.Panel:
-    """Show one number; a count as a whole one, though increase() extrapolates."""
+    """Show one number; counts without decimals, though increase() extrapolates."""
     panel = (
         stat.Panel()
         .title(title)
@@ -87,7 +87,7 @@ def figure(title: str, expr: str, unit: str, description: str) -> stat.Panel:
 def lines(
     title: str, unit: str, *queries: prometheus.Dataquery, description: str = ""
 ) -> timeseries.Panel:
-    """Show a line for each series, with a legend that is a table."""
+    """Show a line for each series, with a table as its legend."""
     panel = (
         timeseries.Panel()
         .title(title)
@@ -140,7 +140,7 @@ def failing() -> table.Panel:
 
 
 def periodic() -> table.Panel:
-    """Show when each periodic task is due next, in milliseconds as Grafana wants."""
+    """Show when each periodic task is due next; Grafana expects milliseconds."""
     metric = f"huey_periodic_task_next_run_timestamp_seconds{{{QUEUE}}}"
     due = now(f"1000 * max by (queue, task) ({metric})")
     return (
@@ -165,7 +165,7 @@ def periodic() -> table.Panel:
 
 
 def build() -> dashboard.Dashboard:
-    """Put the dashboard together."""
+    """Build the dashboard."""
     busy = f"huey_workers_busy{{{QUEUE}}}"
     workers = f"huey_workers{{{QUEUE}}}"
     pending = f"max by (queue) (huey_queue_length{{{QUEUE}}})"
@@ -202,7 +202,7 @@ def build() -> dashboard.Dashboard:
         .with_panel(
             figure(
                 "Success",
-                # Nothing, and not NaN, where nothing ran.
+                # No value, instead of NaN, if no task ran.
                 f"sum({finished(success)}) / (sum({finished(RAN)}) > 0)",
                 units.PercentUnit,
                 "Of the tasks that ran to their end; a retry that helps is a success.",
@@ -211,7 +211,7 @@ def build() -> dashboard.Dashboard:
         .with_panel(
             figure(
                 "Failed",
-                # Failures begin at 0, so there is nothing where no consumer was.
+                # Consumers export failures from 0 on: no value means no consumer.
                 f"sum({finished(FAILED)})",
                 units.Short,
                 "Tasks that finally failed, timed out or were lost.",
@@ -262,7 +262,7 @@ def build() -> dashboard.Dashboard:
             lines(
                 "In progress",
                 units.Short,
-                # With its zeros, or the last number above 0 would stay.
+                # With its zeros: else the legend would keep the last number above 0.
                 query(
                     f"sum by (queue, task) (huey_tasks_in_progress{{{QUEUE}}})", TASK
                 ),
@@ -320,7 +320,7 @@ def build() -> dashboard.Dashboard:
 
 
 def text() -> str:
-    """Give what belongs into the file."""
+    """Give the content of the file."""
     built = build().build()
     return json.dumps(built, cls=JSONEncoder, indent=2, sort_keys=True) + "\n"
 

@@ -1,4 +1,4 @@
-"""`python -m runtime`: a consumer, the shop's page, a load for it, a demo of it all."""
+"""`python -m runtime`: a consumer, a sample shop's page, a load for it, and a demo."""
 
 import argparse
 import sys
@@ -14,7 +14,7 @@ COMMANDS = {
 
 
 def main() -> int:
-    """Hand the arguments to the command, and return its exit code."""
+    """Run the command with its arguments, and return its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m runtime",
         description=__doc__,

@@ -1,4 +1,4 @@
-"""Types of command line arguments, whose errors say what is accepted."""
+"""Types of command line arguments. Their errors name the values accepted."""
 
 import argparse
 
@@ -22,7 +22,10 @@ def positive(text: str) -> float:
 
 
 def port(text: str) -> int:
-    """Read a port to listen on; servers take a higher number modulo 65,536."""
+    """Read a port to listen on.
+
+    Servers would take a number above 65,535 modulo 65,536.
+    """
     if not text.isascii() or not text.isdecimal() or not 0 < int(text) <= 65_535:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a port from 1 to 65535")
     return int(text)

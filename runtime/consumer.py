@@ -1,7 +1,7 @@
 """`python -m runtime consumer`: run huey's own consumer of an instrumented queue.
 
-What a process may decide and a library must not is decided here: the log, what
-SIGTERM means, what a restart executes, exit codes.
+It decides what a process may decide and a library must not: the log, the meaning of
+SIGTERM, what a restart executes, and exit codes.
 """
 
 import argparse
@@ -24,7 +24,7 @@ _TYPES = {"int": int, "float": float}
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run a consumer as *argv* says until a signal ends it; return the exit code."""
+    """Run a consumer with the options *argv*; return the exit code when it ends."""
     parser = _parser()
     given = vars(parser.parse_args(argv))
     path = given.pop("huey")
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
         file=config.logfile,
         simple=bool(config.simple_log),
     )
-    # What huey executes when SIGHUP restarts it; `-m runtime` is missing in sys.argv.
+    # At SIGHUP, huey executes sys.argv again, in which Python leaves out `-m runtime`.
     sys.argv = sys.orig_argv[1:]
     try:
         consumer = _prepared(path, config)
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _prepared(path: str, config: Any) -> Any:
-    """Give huey's consumer of the instrumented queue at *path*, ready to run."""
+    """Instrument the queue at *path*, and return a consumer that is ready to run."""
     huey = find_huey(path)
     try:
         instrument(huey)
@@ -68,11 +68,11 @@ def _prepared(path: str, config: Any) -> Any:
 
 
 class SetUpError(Exception):
-    """What was given cannot be run; the text says why, and what can be."""
+    """A consumer that cannot be set up; the text says why, and what is accepted."""
 
 
 def find_huey(path: str) -> Huey:
-    """Import the Huey instance that *path*, such as ``app.queue.huey``, names."""
+    """Import the Huey instance at *path*, such as ``app.queue.huey``."""
     module_name, _dot, name = path.rpartition(".")
     if not module_name or not all(map(str.isidentifier, path.split("."))):
         raise SetUpError(
@@ -82,7 +82,7 @@ def find_huey(path: str) -> Huey:
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as error:
-        # Else it is an import inside that module that fails.
+        # Otherwise an import inside that module has failed.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
         raise SetUpError(
@@ -100,7 +100,7 @@ def find_huey(path: str) -> Huey:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Accept what the consumer of the installed huey accepts."""
+    """Accept the options of the installed huey's consumer."""
     parser = argparse.ArgumentParser(
         prog="python -m runtime consumer",
         description="Run huey's consumer of an instrumented queue. SIGTERM lets "
@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _patch_for_greenlets(argv: Sequence[str]) -> None:
-    """Start again with gevent's patches in place, which have to come before imports."""
+    """Restart under gevent's patches, which must precede the imports above."""
     try:
         from gevent import monkey
     except ImportError:

@@ -1,6 +1,6 @@
-"""`python -m runtime healthcheck`: what a container asks its own consumer.
+"""`python -m runtime healthcheck`: ask the process of a container about its health.
 
-Imports nothing of the consumer, since it runs every few seconds beside it.
+It runs every few seconds beside that process, so it imports the standard library only.
 """
 
 import argparse
@@ -15,13 +15,13 @@ PATIENCE = 4.0
 
 
 def main(argv: Sequence[str]) -> int:
-    """Ask at the URL in *argv*, and say what it answered; 0 if it was 200."""
+    """Ask the URL in *argv*, and print the answer; return 0 if its status is 200."""
     parser = _parser()
     url = parser.parse_args(argv).url
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:
         parser.error(f"{url!r}: expected a URL such as http://127.0.0.1:9464/healthz")
-    # Not urllib.request, which would ask a proxy that is set for the way out.
+    # Not urllib.request: it would use the proxy that is set for outgoing requests.
     try:
         connection = HTTPConnection(parts.netloc, timeout=PATIENCE)
     except HTTPException as error:
@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     port = os.environ.get("HUEY_OTEL_METRICS_PORT", "").strip() or "9464"
     parser = argparse.ArgumentParser(
         prog="python -m runtime healthcheck",
-        description="Ask a process of this container whether it is well.",
+        description="Ask a process of this container whether it is healthy.",
     )
     parser.add_argument(
         "url",

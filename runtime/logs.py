@@ -1,4 +1,4 @@
-"""The log of a process of ours: one line each, in UTC, with its worker and its span."""
+"""The log of our processes: a line per record, in UTC, with its worker and its span."""
 
 import logging
 import time
@@ -10,10 +10,10 @@ from opentelemetry.trace import format_span_id, format_trace_id
 def configure(
     *, level: int, worker: str, file: str | None = None, simple: bool = False
 ) -> None:
-    """Log to *file*, or to standard error, from *level* on.
+    """Log records of *level* and above to *file*, or to standard error.
 
-    *worker* is the attribute of a log record that names the worker. A *simple*
-    line has its time and its text. Others say the ids of the span, if there is one.
+    *worker* is the attribute of a log record that names the worker. A *simple* line
+    has a time and a text only; other lines have the ids of the current span as well.
     """
     handler = logging.FileHandler(file) if file else logging.StreamHandler()
     formatter = logging.Formatter(
@@ -28,13 +28,13 @@ def configure(
     handler.addFilter(_name_span)
     root = logging.getLogger()
     root.addHandler(handler)
-    # Debugging a queue is not debugging every library.
+    # Only huey logs its debug messages, not every library.
     root.setLevel(max(level, logging.INFO))
     logging.getLogger("huey").setLevel(level)
 
 
 def _name_span(record: logging.LogRecord) -> bool:
-    """Add the ids of the span that is current where *record* is made."""
+    """Add the ids of the span that is current, if there is one, to *record*."""
     context = trace.get_current_span().get_span_context()
     record.span = (
         f" trace_id={format_trace_id(context.trace_id)}"

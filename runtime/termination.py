@@ -1,4 +1,4 @@
-"""SIGTERM as the graceful signal, for a huey that has no option for it."""
+"""Graceful SIGTERM for huey 2.5 to 3.3, which have no option for it."""
 
 import os
 import signal
@@ -10,16 +10,16 @@ from huey.consumer import Consumer
 
 
 def finish_on_term(consumer: Consumer) -> None:
-    """Give *consumer* what huey has from 3.4 on as ``graceful_signal="TERM"``.
+    """Make *consumer* behave like huey 3.4 with ``graceful_signal="TERM"``.
 
-    SIGTERM lets running tasks finish; a second one, or SIGINT, interrupts
-    them. To be called before the consumer runs.
+    SIGTERM lets running tasks finish; a second SIGTERM, or SIGINT, interrupts them.
+    Call it before the consumer runs.
     """
     kind = type(consumer)
     consumer.__class__ = type(kind.__name__, (_FinishesOnTerm, kind), {})
 
 
-# These are methods and attributes of huey 2.5 to 3.3, which newer ones lack.
+# Newer versions lack the methods and attributes of huey 2.5 to 3.3 used below.
 _OldConsumer: Any = Consumer
 
 
@@ -28,7 +28,7 @@ class _FinishesOnTerm(_OldConsumer):  # type: ignore[misc]  # see above
         super().stop(graceful)
         if self.worker_type != WORKER_PROCESS:
             return
-        # multiprocessing ends its children by SIGTERM, which ours ignore.
+        # multiprocessing ends its children with SIGTERM, which our children ignore.
         for process in (self.scheduler, *(pair[1] for pair in self.worker_threads)):
             if process.is_alive():
                 os.kill(process.pid, signal.SIGINT)

@@ -8,7 +8,7 @@ from benchmarks import document, throughput, variants
 from benchmarks.promises import Measured
 from benchmarks.stage import Round
 from benchmarks.turns import Spread, in_turns, paired, table
-from tests.support import run_program
+from tests.support.programs import run_program
 
 pytestmark = pytest.mark.once
 

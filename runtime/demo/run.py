@@ -1,4 +1,4 @@
-"""`python -m runtime demo`: everything started, shown, compared and ended."""
+"""The command: run loads, show and compare their telemetry, and end everything."""
 
 import argparse
 from collections.abc import Sequence
@@ -8,14 +8,15 @@ from tempfile import TemporaryDirectory
 
 from huey_otel import events as e
 from runtime import arguments
-from runtime.demo import processes
-from runtime.demo.board import Board
-from runtime.demo.books import Books
-from runtime.demo.page import Page
-from runtime.demo.processes import FailedError
-from runtime.demo.screen import Screen, console
-from runtime.demo.stage import UP, Stage
-from runtime.demo.waiting import Stop, StoppedError
+from runtime.demo.metrics import ExpectedCounts, Page
+from runtime.demo.processes import (
+    FailedError,
+    StoppedError,
+    StopSignal,
+    last_log_lines,
+)
+from runtime.demo.session import START_SECONDS, Session
+from runtime.demo.terminal import LiveScreen, Screen, console
 from runtime.load.ledger import Expected, Ledger
 
 CHECK = (e.EVENT_CHECKING_PERIODIC,)
@@ -29,25 +30,25 @@ EACH_MINUTE = (
     Expected(task="nightly_report", statuses=REPORT, repeats=True),
 )
 
-SOON = 5.0
-"""Seconds until what has been heard is on the metrics page as well."""
+PAGE_SECONDS = 5.0
+"""Time until the metrics page counts the events that have arrived."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run a demo as *argv* says; 0 if all was as the loads' ledgers say."""
+    """Run a demo; return 0 if events and metrics are as the ledgers expect."""
     options = _parser().parse_args(argv)
     output = console()
-    lasting = output.is_terminal and not options.once
-    screen = Board(output) if lasting else Screen(output)
-    stop = Stop()
-    with stop.on_signals(), TemporaryDirectory(prefix="huey-otel-demo-") as name:
-        place = Path(name)
+    live = output.is_terminal and not options.once
+    screen = LiveScreen(output) if live else Screen(output)
+    stop = StopSignal()
+    with stop.handled(), TemporaryDirectory(prefix="huey-otel-demo-") as name:
+        directory = Path(name)
         try:
-            return _run(options, place, screen, stop)
+            return _run(options, directory, screen, stop)
         except (FailedError, StoppedError) as error:
-            # A process may fail because of the signal that stops us.
+            # The signal may have made a process fail before our wait saw it.
             if stop.signum is None:
-                screen.say(f"{error}\n{processes.complaints(place)}", "red")
+                screen.message(f"{error}\n{last_log_lines(directory)}", "red")
                 return 1
             if options.once:
                 return 128 + stop.signum
@@ -55,61 +56,73 @@ def main(argv: Sequence[str]) -> int:
             return 0
 
 
-def _run(options: argparse.Namespace, place: Path, screen: Screen, stop: Stop) -> int:
-    """Run loads, and show what came of them; 0 if it is what the ledgers say."""
+def _run(
+    options: argparse.Namespace, directory: Path, screen: Screen, stop: StopSignal
+) -> int:
     ledger = Ledger([*AT_START, *EACH_MINUTE])
-    books = Books()
-    books.add(ledger.expected)
+    counts = ExpectedCounts()
+    counts.add(ledger.expected)
     screen.heading()
-    with screen.up(), ExitStack() as stack:
-        stage = Stage(stack, place, screen, stop)
-        page = _rounds(stage, place, options, ledger, books)
-        stage.end_consumer()
-        trace = stage.trace
-    differences = ledger.differences(stage.heard)
-    mismatches = books.mismatches(page)
+    with screen.showing(), ExitStack() as stack:
+        session = Session(stack, directory, screen, stop)
+        page = _rounds(session, directory, options, ledger, counts)
+        session.end_consumer()
+        trace = session.trace
+    differences = ledger.differences(session.events)
+    count_differences = counts.differences(page)
     screen.summary(differences)
-    screen.metrics(page, stage.url, mismatches)
+    screen.metrics(page, session.metrics_url, count_differences)
     screen.trace(trace)
-    if stage.forward is not None:
-        screen.say(str(stage.forward), "red" if stage.forward.failed else "dim")
-    if differences or mismatches or not trace:
+    forwarder = session.forwarder
+    if forwarder is not None:
+        screen.message(str(forwarder), "red" if forwarder.failed else "dim")
+    if differences or count_differences or not trace:
         return 1
-    screen.say("Events and metrics are as the ledger of the load says.", "green")
+    screen.message("Events and metrics are as the ledger of the load says.", "green")
     return 0
 
 
 def _rounds(
-    stage: Stage, place: Path, options: argparse.Namespace, ledger: Ledger, books: Books
+    session: Session,
+    directory: Path,
+    options: argparse.Namespace,
+    ledger: Ledger,
+    counts: ExpectedCounts,
 ) -> Page:
-    """Run one load, or one after the other until they leave what they must not.
+    """Run loads until one leaves other events or counts than expected; one if `--once`.
 
-    Gives the last metrics page. The *ledger* is of the last load, *books* of all.
+    Returns the last metrics page. Afterwards *ledger* expects the events of the last
+    load, *counts* those of all loads.
     """
     seed = options.seed
     while True:
-        expected = _load(stage, place, options, seed).expected
+        expected = _load(session, directory, options, seed).expected
         ledger.expected += expected
-        books.add(expected)
-        agrees = stage.wait(
-            lambda: not ledger.differences(stage.heard), options.seconds
+        counts.add(expected)
+        agrees = session.wait_until(
+            lambda: not ledger.differences(session.events), options.seconds
         )
-        page = stage.page(lambda page: not books.mismatches(page), SOON)
-        if options.once or not agrees or books.mismatches(page):
+        page = session.read_page(
+            lambda page: not counts.differences(page), PAGE_SECONDS
+        )
+        if options.once or not agrees or counts.differences(page):
             return page
-        stage.clear()
+        session.start_round()
         ledger.expected = list(EACH_MINUTE)
         seed += 1
 
 
-def _load(stage: Stage, place: Path, options: argparse.Namespace, seed: int) -> Ledger:
-    path = place / f"ledger-{seed}.json"
-    load = stage.start(
-        *("runtime.demo.web", str(options.tasks), str(seed)),
+def _load(
+    session: Session, directory: Path, options: argparse.Namespace, seed: int
+) -> Ledger:
+    """Run the load *seed* to its end, and return its ledger."""
+    path = directory / f"ledger-{seed}.json"
+    load = session.start(
+        *("runtime.demo.producer", str(options.tasks), str(seed)),
         *(str(options.seconds), str(path)),
     )
-    ended = options.seconds + UP
-    stage.need(lambda: load.poll() is not None, ended, "the load's end")
+    seconds = options.seconds + START_SECONDS
+    session.require(lambda: load.poll() is not None, seconds, "the load's end")
     if load.returncode != 0:
         raise FailedError(f"the load ended: {load.returncode}")
     return Ledger.read(path)
@@ -120,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m runtime demo",
         description="Start a server, a consumer of the shop's queue with two process "
         "workers, a listener and a load; show the events, the metrics and a trace, and "
-        "compare them with what the load must leave. OTEL_EXPORTER_OTLP_ENDPOINT gets "
+        "compare them with what the load expects. OTEL_EXPORTER_OTLP_ENDPOINT gets "
         "the spans as well.",
     )
     parser.add_argument(

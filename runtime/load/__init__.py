@@ -1,1 +1,5 @@
-"""A load for the shop that knows which events it must leave."""
+"""A load for the shop, with a ledger of the events that its tasks must produce.
+
+`cases` are the kinds of work, `mix` draws some of them, `run` enqueues them, and
+`ledger` compares the expected events with those seen.
+"""

@@ -1,4 +1,4 @@
-"""What happens in the shop: each case is one enqueue and the events it must leave."""
+"""What happens in the shop: each case is one enqueue and the events expected of it."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,13 +29,14 @@ LATER: Final = (e.EVENT_RETRYING, e.EVENT_SCHEDULED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A task to enqueue and what must be seen for it and for those after it.
+    """A task to enqueue, and the events expected of it and of the tasks it enqueues.
 
-    `revoked` before it is enqueued; `lock` held until the task was refused.
+    If `revoked`, the task is revoked before it is enqueued. A `lock` is held until
+    the task has been refused.
     """
 
     task: Task
-    leaves: tuple[Expected, ...]
+    expected: tuple[Expected, ...]
     revoked: bool = False
     lock: TaskLock | None = None
 
@@ -46,7 +47,7 @@ def paid(number: int) -> Case:
 
 
 def declined_once(number: int) -> Case:
-    """Have the bank decline once; the retry, at once, succeeds."""
+    """Have the bank decline once; the immediate retry succeeds."""
     return _payment(number, declines=1)
 
 
@@ -54,7 +55,7 @@ def declined(number: int) -> Case:
     """Have the bank decline every attempt, so that no receipt is sent."""
     task = charge_card.s(number, 9.5, declines=3)
     attempt = (*FAILED, e.EVENT_RETRYING)
-    return Case(task=task, leaves=(leaves(task, *attempt, *attempt, *FAILED),))
+    return Case(task=task, expected=(expect(task, *attempt, *attempt, *FAILED),))
 
 
 def transferred(number: int) -> Case:
@@ -88,7 +89,7 @@ def photographed(number: int) -> Case:
     """Publish a photo, whose task enqueues two slow ones."""
     task = publish_photo.s(f"photo-{number}", [320, 640], seconds=0.2)
     resized = Expected(task="resize_photo", statuses=DONE)
-    return Case(task=task, leaves=(leaves(task, *DONE), resized, resized))
+    return Case(task=task, expected=(expect(task, *DONE), resized, resized))
 
 
 def counted(number: int) -> Case:
@@ -97,28 +98,28 @@ def counted(number: int) -> Case:
 
 
 def counted_twice(_number: int) -> Case:
-    """Count where somebody is counting already: the task does not get the lock."""
+    """Count a warehouse whose lock is held: the task is refused."""
     warehouse = f"warehouse-{uuid4()}"
     task = sync_stock.s(warehouse, seconds=0.05)
-    refused = leaves(task, e.EVENT_STARTED, e.EVENT_LOCKED)
-    return Case(task=task, leaves=(refused,), lock=stock_lock(warehouse))
+    refused = expect(task, e.EVENT_STARTED, e.EVENT_LOCKED)
+    return Case(task=task, expected=(refused,), lock=stock_lock(warehouse))
 
 
 def offered(number: int) -> Case:
-    """Announce an offer while it lasts."""
+    """Announce an offer before it expires."""
     return case_of(announce_offer.s(number, expires=timedelta(hours=1)), *DONE)
 
 
 def offered_too_late(number: int) -> Case:
-    """Announce an offer that has ended when a worker comes to it."""
+    """Announce an offer that has expired before a worker takes the task."""
     ended = datetime.now(UTC) - timedelta(minutes=1)
     return case_of(announce_offer.s(number, expires=ended), e.EVENT_EXPIRED)
 
 
 def withdrawn_offer(number: int) -> Case:
-    """Take an offer back before a worker comes to it."""
+    """Revoke an offer before a worker takes the task."""
     task = announce_offer.s(number)
-    return Case(task=task, leaves=(leaves(task, e.EVENT_REVOKED),), revoked=True)
+    return Case(task=task, expected=(expect(task, e.EVENT_REVOKED),), revoked=True)
 
 
 def reminded(number: int) -> Case:
@@ -127,11 +128,11 @@ def reminded(number: int) -> Case:
 
 
 def case_of(task: Task, *statuses: str) -> Case:
-    """Make a case of one task that leaves *statuses*."""
-    return Case(task=task, leaves=(leaves(task, *statuses),))
+    """Make a case of one task, of which *statuses* are expected."""
+    return Case(task=task, expected=(expect(task, *statuses),))
 
 
-def leaves(task: Task, *statuses: str) -> Expected:
+def expect(task: Task, *statuses: str) -> Expected:
     """Expect *statuses* of *task*."""
     return Expected(task=task.name, statuses=statuses, id=task.id)
 
@@ -139,5 +140,5 @@ def leaves(task: Task, *statuses: str) -> Expected:
 def _payment(number: int, *, declines: int) -> Case:
     task = charge_card.s(number, 9.5, declines=declines).then(send_receipt)
     failures = (*FAILED, e.EVENT_RETRYING) * declines
-    receipt = leaves(task.on_complete, *DONE)
-    return Case(task=task, leaves=(leaves(task, *failures, *DONE), receipt))
+    receipt = expect(task.on_complete, *DONE)
+    return Case(task=task, expected=(expect(task, *failures, *DONE), receipt))

@@ -1,4 +1,4 @@
-"""The ledger: what was enqueued, and the events that must be seen for it."""
+"""The ledger: the tasks that were enqueued, and the events expected of them."""
 
 import json
 from collections import Counter, defaultdict
@@ -10,11 +10,11 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """One task, and the events that it must leave, in their order.
+    """One task, and the statuses of its events, in their order.
 
-    `id` is None for a task that another one or the scheduler enqueues: any
-    task of that name will do. `task` is None for events that are about none.
-    `repeats` means any number of times, none included.
+    `id` is None for a task that another task or the scheduler enqueues: any task of
+    that name is accepted. `task` is None for an event about no task. With `repeats`,
+    any number of such tasks is accepted, even none.
     """
 
     task: str | None
@@ -25,7 +25,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A task that left other events than it should have."""
+    """A task whose events are not the expected ones."""
 
     task: str | None
     id: str | None
@@ -40,13 +40,13 @@ class Difference:
 
 @dataclass(slots=True)
 class Ledger:
-    """All that is expected, to be compared with what was seen."""
+    """All expected tasks, to be compared with the events seen."""
 
     expected: list[Expected] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read what `write` has written to *path*."""
+        """Read the ledger that `write` has written to *path*."""
         rows = json.loads(path.read_text())
         return cls(
             [Expected(**{**row, "statuses": tuple(row["statuses"])}) for row in rows]
@@ -57,13 +57,13 @@ class Ledger:
         path.write_text(json.dumps([asdict(each) for each in self.expected]))
 
     def lines(self) -> Iterator[str]:
-        """Say it to people: how often which task, and its events."""
+        """Describe it to a reader: how many of which task, and their events."""
         kinds = Counter((each.task or "", each.statuses) for each in self.expected)
         for (task, statuses), count in sorted(kinds.items()):
             yield f"{count:4}  {task:16}  {', '.join(statuses)}"
 
     def differences(self, events: Iterable[Mapping[str, Any]]) -> list[Difference]:
-        """Compare with all *events*; nothing returned means nothing differs."""
+        """Compare with all *events*; an empty list means that all are as expected."""
         seen = _histories(events)
         found = []
         anonymous = []
@@ -89,7 +89,7 @@ History = tuple[str | None, tuple[str, ...]]
 
 
 def _histories(events: Iterable[Mapping[str, Any]]) -> dict[str, History]:
-    """Gather per task what happened to it; an event without a task stands alone."""
+    """Collect the statuses of each task; an event about no task gets its own key."""
     tasks: dict[str, str | None] = {}
     statuses: defaultdict[str, list[str]] = defaultdict(list)
     for number, event in enumerate(events):

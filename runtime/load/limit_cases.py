@@ -1,4 +1,4 @@
-"""Cases that run into a limit of time or rate; they need huey 3."""
+"""Cases with a time limit or a rate limit; they need huey 3."""
 
 from uuid import uuid4
 
@@ -13,7 +13,7 @@ def imported(number: int) -> Case:
 
 
 def import_timed_out(number: int) -> Case:
-    """Import a catalogue that is too long for the time it has."""
+    """Import a catalogue that is too long for its time limit."""
     task = import_catalogue.s(f"supplier-{number}", pages=200)
     return case_of(task, e.EVENT_STARTED, e.EVENT_TIMEOUT)
 
@@ -24,12 +24,12 @@ def texted(_number: int) -> Case:
 
 
 def texted_too_often(_number: int) -> Case:
-    """Send a message to a customer who wants none."""
+    """Send a message to a customer whose daily limit is 0."""
     task = text_customer.s(f"customer-{uuid4()}", daily_limit=0)
     return case_of(task, e.EVENT_STARTED, e.EVENT_RATE_LIMITED)
 
 
 def listed_later(number: int) -> Case:
-    """List an offer on a market place that wants to be asked again later."""
+    """List an offer on a market place that first asks us to come back later."""
     limited = (e.EVENT_STARTED, e.EVENT_RATE_LIMITED)
     return case_of(list_offer.s(number, refusals=1), *limited, *LATER, *DONE)

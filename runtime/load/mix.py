@@ -1,4 +1,4 @@
-"""Which cases a load is made of, and how often each comes."""
+"""The mix: which cases a load consists of, and how often each occurs."""
 
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
@@ -10,8 +10,8 @@ from runtime.load.cases import Case
 Kind = Callable[[int], Case]
 
 WEIGHTS: Mapping[Kind, int] = {
-    # A reminder that waits in the queue until it is due is never scheduled, so
-    # reminders go first.
+    # Reminders go first: one that is due before a worker takes it is run at once,
+    # and never scheduled.
     cases.reminded: 2,
     cases.paid: 8,
     cases.declined_once: 2,
@@ -31,7 +31,7 @@ WEIGHTS: Mapping[Kind, int] = {
 
 
 def weights() -> Mapping[Kind, int]:
-    """Give the kinds of cases that the installed huey can run."""
+    """Return the kinds of cases that the installed huey can run, with their weights."""
     if not hasattr(shop, "limits"):
         return WEIGHTS
     from runtime.load import limit_cases
@@ -47,7 +47,10 @@ def weights() -> Mapping[Kind, int]:
 
 
 def mix(count: int, seed: int) -> Iterator[Case]:
-    """Make *count* cases, the same for the same *seed*; each kind once if possible."""
+    """Make *count* cases, the same for the same *seed*.
+
+    Each kind occurs at least once if *count* allows it.
+    """
     random = Random(seed)  # noqa: S311  # not for secrets
     kinds = weights()
     rest = max(count - len(kinds), 0)

@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     parser = _parser()
     options = parser.parse_args(argv)
     if options.endless and options.ledger is not None:
-        parser.error("--endless: expected no --ledger, which never would be written")
+        parser.error("--endless: expected no --ledger, which would never be written")
     try:
         if options.endless:
             trickle(options)
@@ -34,7 +34,9 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write(f"load: the queue cannot be reached: {error}\n")
         return 1
     except ResultTimeout:
-        sys.stderr.write(f"load: no worker came in {options.wait:g} s: no consumer?\n")
+        sys.stderr.write(
+            f"load: no worker took a task in {options.wait:g} s: no consumer?\n"
+        )
         return 1
     if options.ledger is not None:
         ledger.write(options.ledger)
@@ -44,9 +46,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def trickle(options: argparse.Namespace) -> NoReturn:
-    """Enqueue one mix after the other until SIGTERM or SIGINT ends the process."""
+    """Enqueue one mix after another until SIGTERM or SIGINT ends the process."""
     for signum in (signal.SIGTERM, signal.SIGINT):
-        # By an exception, so that the locks of cases are given back.
+        # An exception releases the locks that cases hold.
         signal.signal(signum, lambda *_received: sys.exit(0))
     for seed in itertools.count(options.seed):
         _one_mix(options, seed)
@@ -60,10 +62,10 @@ def _one_mix(options: argparse.Namespace, seed: int) -> Ledger:
 def enqueue(
     cases: Iterable[Case], *, rate: float | None = None, wait: float = 30.0
 ) -> Ledger:
-    """Enqueue *cases*, at most *rate* a second, and write the ledger.
+    """Enqueue *cases*, at most *rate* a second, and return their ledger.
 
-    Returns when every lock that a case holds has kept its task out; a
-    ResultTimeout says that this took longer than *wait* seconds.
+    First waits until each task whose lock a case holds has been refused. Raises
+    ResultTimeout if that takes longer than *wait* seconds.
     """
     ledger = Ledger()
     with ExitStack() as locks:
@@ -78,7 +80,7 @@ def enqueue(
             if case.revoked:
                 huey.revoke(case.task)
             huey.enqueue(case.task)
-            ledger.expected.extend(case.leaves)
+            ledger.expected.extend(case.expected)
         deadline = time.monotonic() + wait
         for case in locked:
             _await_refusal(case, deadline - time.monotonic())
@@ -97,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m runtime load",
         description="Put a mix of tasks on the queue of the shop at SHOP_REDIS_URL, "
-        "and print which events each of them must leave.",
+        "and print which events are expected of each.",
     )
     parser.add_argument(
         "--tasks",
@@ -118,15 +120,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--endless",
         action="store_true",
-        help="one mix after the other, until SIGTERM or SIGINT",
+        help="one mix after another, until SIGTERM or SIGINT",
     )
     parser.add_argument(
         "--wait",
         type=arguments.positive,
         default=30.0,
         metavar="SECONDS",
-        help="how long a worker may take to come to the tasks that the load holds "
-        "locks for (default: 30)",
+        help="how long a worker may take to refuse the tasks whose locks the load "
+        "holds (default: 30)",
     )
     parser.add_argument(
         "--ledger", type=Path, metavar="FILE", help="write the ledger there, as JSON"

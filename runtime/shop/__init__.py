@@ -1,11 +1,11 @@
-"""A small web shop: the queue is `runtime.shop.huey`, its tasks are registered here."""
+"""A small web shop: its queue is `runtime.shop.huey`, its tasks are in `tasks`."""
 
 from runtime.shop import tasks
 from runtime.shop.queue import huey
 
 __all__ = ["huey", "tasks"]
 
-# huey has limits of time and rate from 3.0 on.
+# huey has time limits and rate limits from 3.0 on.
 if hasattr(huey, "rate_limit"):
     from runtime.shop import limits
 

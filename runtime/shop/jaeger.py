@@ -1,4 +1,4 @@
-"""Jaeger: where people see a trace, and whether it is there yet."""
+"""Jaeger: the page of a trace, and whether Jaeger has the trace yet."""
 
 import os
 from enum import Enum
@@ -6,11 +6,11 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 _PATIENCE = 2.0
-"""Seconds to wait for an answer of Jaeger's."""
+"""Seconds to wait for Jaeger's answer."""
 
 
 class Found(Enum):
-    """What Jaeger says of a trace."""
+    """Whether Jaeger has a trace."""
 
     THERE = "there"
     NOT_YET = "not yet"
@@ -18,7 +18,7 @@ class Found(Enum):
 
 
 def page_of(trace_id: str) -> str | None:
-    """The page of a trace for people; None where there is no Jaeger."""
+    """Return the URL of a trace in the user's browser; None if there is no Jaeger."""
     url = os.environ.get("SHOP_JAEGER_URL")
     return f"{url}/trace/{trace_id}" if url else None
 
@@ -26,7 +26,8 @@ def page_of(trace_id: str) -> str | None:
 def find(trace_id: str) -> Found:
     """Ask Jaeger for a trace.
 
-    At SHOP_JAEGER_QUERY_URL, where the address for people is not one for us.
+    SHOP_JAEGER_QUERY_URL is Jaeger's address for this process, if it differs from
+    SHOP_JAEGER_URL, the address for the user's browser.
     """
     url = os.environ.get("SHOP_JAEGER_QUERY_URL") or os.environ["SHOP_JAEGER_URL"]
     try:

@@ -1,4 +1,4 @@
-"""Tasks with a limit of time or rate, for which huey has to be 3.0 or newer."""
+"""Tasks with a time limit or a rate limit, which need huey 3.0 or newer."""
 
 import time
 
@@ -14,9 +14,10 @@ PAGE = 0.05
 
 @huey.task(timeout=1, context=True)
 def import_catalogue(supplier: str, pages: int, *, task: Task) -> None:
-    """Import *pages* of a catalogue, 20 a second, and give up after a second.
+    """Import *pages* of a catalogue, 20 a second; the time limit is one second.
 
-    huey interrupts a task in a process or greenlet; in a thread it must ask.
+    huey interrupts a task in a process or a greenlet, but not in a thread: there the
+    task checks its timeout itself.
     """
     for _page in range(pages):
         task.check_timeout()
@@ -32,7 +33,7 @@ def text_customer(customer: str, daily_limit: int) -> None:
 
 @huey.task(retries=2, context=True)
 def list_offer(offer: int, refusals: int = 0, *, task: Task) -> None:
-    """List *offer* on a market place, which first says *refusals* times "later"."""
+    """List *offer* on a market place, which first refuses *refusals* times."""
     if attempt_of(task) <= refusals:
         raise RateLimitExceeded("market-place", delay=1, retry=False)
     time.sleep(0.01)

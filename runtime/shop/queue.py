@@ -6,7 +6,7 @@ from huey import RedisExpireHuey
 
 from huey_otel import instrument
 
-# Nobody asks for most results, which Redis would keep for ever.
+# Most results are never read, and Redis would keep them for ever.
 huey = RedisExpireHuey(
     "shop",
     expire_time=60 * 60,

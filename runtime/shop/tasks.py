@@ -1,4 +1,4 @@
-"""The tasks of the shop. What each will do, and how often fail, is in its arguments."""
+"""The tasks of the shop. Arguments decide what they do and how often they fail."""
 
 import os
 import time
@@ -13,7 +13,7 @@ from runtime.shop.work import BusyError, DeclinedError, attempt_of, detach
 
 TRACER = trace.get_tracer("shop")
 
-# A demo cannot wait for the night.
+# A demonstration cannot wait for the night.
 REPORT_TIME = (
     crontab(minute="*")
     if os.environ.get("SHOP_REPORT") == "every-minute"
@@ -25,9 +25,9 @@ REPORT_TIME = (
 def charge_card(
     order: int, amount: float, declines: int = 0, *, task: Task
 ) -> dict[str, int | float]:
-    """Charge *amount*, which the bank declines as often as *declines* says.
+    """Charge *amount*; the bank declines the first *declines* attempts.
 
-    The result is what `send_receipt` needs, so that it can come next.
+    The result has the arguments of `send_receipt`, which can follow it.
     """
     with TRACER.start_as_current_span("bank.charge"):
         time.sleep(0.02)
@@ -38,15 +38,15 @@ def charge_card(
 
 @huey.task()
 def send_receipt(order: int, amount: float) -> None:
-    """Mail the receipt of an order that is paid."""
+    """Mail the receipt of a paid order."""
     time.sleep(0.01)
 
 
 @huey.task(context=True)
 def await_transfer(order: int, *, polls: int, task: Task) -> None:
-    """Look for the money of *order*, and *polls* times again a second later.
+    """Look for the money of *order*, and again each second, *polls* times.
 
-    huey does not count a retry that a task asks for, so the task counts.
+    huey does not count retries that a task requests, so the task counts them.
     """
     detach(task)
     if polls:
@@ -56,7 +56,7 @@ def await_transfer(order: int, *, polls: int, task: Task) -> None:
 
 @huey.task(retries=3, retry_delay=1, context=True)
 def call_courier(order: int, busy: int = 0, *, task: Task) -> None:
-    """Have *order* picked up; the line is busy the first *busy* times."""
+    """Have *order* picked up; the first *busy* calls are not answered."""
     time.sleep(0.01)
     if attempt_of(task) <= busy:
         raise BusyError(f"the courier for order {order} did not answer")
@@ -72,32 +72,32 @@ def pack_order(order: int, *, withdrawn: bool = False) -> None:
 
 @huey.task()
 def publish_photo(photo: str, widths: Iterable[int], seconds: float) -> None:
-    """Have *photo* resized to each of *widths*, each in a task of its own."""
+    """Resize *photo* to each of *widths*, each in a task of its own."""
     for width in widths:
         resize_photo(photo, width, seconds)
 
 
 @huey.task()
 def resize_photo(photo: str, width: int, seconds: float) -> None:
-    """Resize *photo*, which takes *seconds*: the slow one."""
+    """Resize *photo*, which takes *seconds*: the slow task."""
     time.sleep(seconds)
 
 
 @huey.task()
 def sync_stock(warehouse: str, seconds: float) -> None:
-    """Count what *warehouse* has; refused while somebody else is counting."""
+    """Count the stock of *warehouse*; refused while another task counts it."""
     with stock_lock(warehouse):
         time.sleep(seconds)
 
 
 def stock_lock(warehouse: str):  # type: ignore[no-untyped-def]  # huey's TaskLock
-    """Give the lock that whoever counts *warehouse* holds."""
+    """Return the lock that a task holds while it counts *warehouse*."""
     return huey.lock_task(f"stock-{warehouse}")
 
 
 @huey.task()
 def announce_offer(offer: int) -> None:
-    """Tell the world about *offer*; enqueued with `expires`, for offers end."""
+    """Announce *offer*; enqueued with `expires`, because offers end."""
     time.sleep(0.01)
 
 

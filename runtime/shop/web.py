@@ -74,7 +74,7 @@ BUTTONS = (
 
 app = Flask(__name__)
 log = logging.getLogger(__name__)
-# In a registry of a process that only enqueues: what it has enqueued.
+# This process has no consumer: it serves the counts of what it has enqueued.
 app.wsgi_app = DispatcherMiddleware(  # type: ignore[method-assign]  # as Flask says
     app.wsgi_app, {"/metrics": make_wsgi_app()}
 )
@@ -82,21 +82,21 @@ _numbers = itertools.count(1)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Serve the page as *argv* says until a signal ends it; return the exit code."""
+    """Serve the page with the options *argv* until a signal ends it."""
     options = _parser().parse_args(argv)
     logs.configure(level=logging.INFO, worker="threadName")
     if "OTEL_EXPORTER_OTLP_ENDPOINT" in os.environ:
         send_spans()
-    # waitress knows SIGINT alone; the last spans go out when Python exits.
+    # waitress handles SIGINT only. The last spans are exported when Python exits.
     signal.signal(signal.SIGTERM, lambda *_received: sys.exit(0))
     waitress.serve(app, host=options.host, port=options.port)
     return 0
 
 
 def send_spans() -> None:
-    """Trace the requests, over OTLP/HTTP to where the environment says.
+    """Export this process' spans over OTLP/HTTP; the environment names the endpoint.
 
-    An application has its own provider; huey-otel takes it as it finds it.
+    The application makes the provider, and huey-otel uses it.
     """
     provider = TracerProvider(resource=Resource.create({"service.name": SERVICE}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
@@ -105,9 +105,9 @@ def send_spans() -> None:
 
 @app.before_request
 def start_span() -> None:
-    """Start the span of a request, in which all that it enqueues belongs."""
-    # OpenTelemetry's instrumentation of Flask does this for an application that
-    # can live with one exact version of the SDK; this one runs with many.
+    """Start the span of a request, the parent of everything that it enqueues."""
+    # Not OpenTelemetry's instrumentation of Flask: it needs one exact version of the
+    # SDK, and the shop runs with many.
     route = request.url_rule.rule if request.url_rule else ""
     g.span = ExitStack()
     g.span.enter_context(
@@ -127,7 +127,7 @@ def start_span() -> None:
 
 @app.after_request
 def say_status(response: Response) -> Response:
-    """Write on the span how the request was answered."""
+    """Set the status of the answer on the span."""
     span = trace.get_current_span()
     span.set_attribute("http.response.status_code", response.status_code)
     if response.status_code >= 500:
@@ -137,19 +137,19 @@ def say_status(response: Response) -> Response:
 
 @app.teardown_request
 def end_span(_error: BaseException | None) -> None:
-    """End the span; Flask comes here whatever has happened."""
+    """End the span; Flask calls this even after an error."""
     g.pop("span").close()
 
 
 @app.get("/")
 def front() -> str:
-    """Show what one can do here."""
+    """Show the page with its buttons."""
     return _page()
 
 
 @app.get("/trace/<trace_id>")
 def trace_of(trace_id: str) -> ResponseReturnValue:
-    """Lead to a trace as soon as Jaeger has it: spans are sent now and then."""
+    """Redirect to a trace as soon as Jaeger has it; spans are exported in batches."""
     page = jaeger.page_of(trace_id)
     if page is None or not TRACE_ID.fullmatch(trace_id):
         abort(404)
@@ -163,7 +163,7 @@ def trace_of(trace_id: str) -> ResponseReturnValue:
 
 @app.post("/order")
 def order() -> tuple[str, int]:
-    """Take an order: charge the card and then send the receipt; pack; call a courier.
+    """Take an order: charge the card, send the receipt, pack it, and call a courier.
 
     The bank declines the card `declines` times.
     """
@@ -181,7 +181,7 @@ def order() -> tuple[str, int]:
 
 @app.post("/office")
 def office() -> tuple[str, int]:
-    """Do what an office does: publish a photo, count the stock, announce an offer."""
+    """Do office work: publish a photo, count the stock, announce an offer."""
     number = next(_numbers)
     tasks.publish_photo(f"photo-{number}", [320, 640], seconds=0.2)
     tasks.sync_stock("warehouse-1", seconds=0.5)

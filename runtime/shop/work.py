@@ -1,28 +1,28 @@
-"""What the shop's tasks share: their errors, and which attempt is running."""
+"""What the shop's tasks share: their errors, and the number of the attempt."""
 
 from huey.api import Task
 
 
 class DeclinedError(Exception):
-    """The bank said no."""
+    """The bank declined the card."""
 
 
 class BusyError(Exception):
-    """Nobody picked up the phone."""
+    """The courier did not answer."""
 
 
 def detach(task: Task) -> None:
-    """Take *task* out of its own arguments.
+    """Remove *task* from its own arguments.
 
-    huey 2 leaves it there, where a retry would have to pickle it, and cannot.
+    huey 2 leaves it there, and a retry fails, because it cannot be pickled.
     """
     task.kwargs.pop("task", None)
 
 
 def attempt_of(task: Task) -> int:
-    """Count the attempts of *task*, the running one included.
+    """Return the number of *task*'s running attempt, from 1 on.
 
-    For tasks whose retries are those of their decorator.
+    Only right for a task that is called with its decorator's number of retries.
     """
     detach(task)
     return int(task.default_retries - task.retries + 1)

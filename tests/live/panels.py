@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from huey_otel import events as e
-from runtime.demo.page import quantile
+from runtime.demo.metrics import quantile
 from runtime.load.ledger import Ledger
 from tests.live.scraping import Prometheus, Values
 from tests.support.programs import ROOT

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.demo.otlp import Span
+from runtime.otlp_receiver import Span
 from tests.live.scraping import samples
 
 

@@ -8,7 +8,7 @@ from typing import Final
 import redis
 from huey.consumer_options import ConsumerConfig
 
-from runtime.demo.otlp import Receiver
+from runtime.otlp_receiver import Receiver
 from tests.live.processes import Consumer, alive
 from tests.live.proof import Books
 from tests.support.waiting import wait_until

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from runtime.demo import otlp
+from runtime import otlp_receiver as otlp
 from tests.live.processes import Consumer, Program, listening
 from tests.live.scraping import metrics, samples, serves, value
 from tests.support.programs import free_port

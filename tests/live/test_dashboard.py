@@ -9,7 +9,7 @@ import pytest
 
 from huey_otel import _names as n
 from huey_otel import events as e
-from runtime.demo import otlp
+from runtime import otlp_receiver as otlp
 from runtime.load.ledger import Expected, Ledger
 from runtime.load.mix import weights
 from tests.live.panels import QUERIES, Ask, Books, Reported

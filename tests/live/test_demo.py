@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from huey_otel import events as e
-from runtime.demo import otlp
-from runtime.demo.books import Books
-from runtime.demo.forwarding import forwarding
-from runtime.demo.page import quantile, read
+from runtime import otlp_receiver as otlp
+from runtime.demo.metrics import ExpectedCounts, quantile, read
+from runtime.demo.traces import forwarding
 from runtime.load.ledger import Expected
 from tests.support.programs import ROOT
 from tests.support.waiting import wait_until
@@ -205,7 +204,9 @@ def test_a_terminal_of_80_columns_holds_every_line_and_heading(
         "span after lasts service",
     ):
         assert headings.count(heading) == 1
-    assert headings.count("ledger: agrees when the page has counted what it says") == 1
+    assert (
+        headings.count("ledger: agrees when the page counts what the load expects") == 1
+    )
 
 
 @pytest.mark.parametrize("protocol", [otlp.HTTP, otlp.GRPC])
@@ -256,11 +257,11 @@ def test_quantile_is_that_of_prometheus(
     assert quantile(0.95, buckets) == pytest.approx(quantiles)
 
 
-def test_books_differ_from_a_page_that_counts_otherwise() -> None:
+def test_counts_on_the_page_that_differ_from_the_ledgers_are_named() -> None:
     done = (e.EVENT_STARTED, e.EVENT_FINISHED)
-    books = Books()
-    books.add([Expected(task="add", statuses=done, id="1")])
-    books.add([Expected(task="report", statuses=done, repeats=True)])
+    counts = ExpectedCounts()
+    counts.add([Expected(task="add", statuses=done, id="1")])
+    counts.add([Expected(task="report", statuses=done, repeats=True)])
     page = """
 huey_task_attempts_total{task="app.add"} 2
 huey_tasks_finished_total{task="app.add",outcome="success"} 1
@@ -268,7 +269,7 @@ huey_task_attempts_total{task="app.report"} 3
 huey_tasks_finished_total{task="app.report",outcome="success"} 2
 """
 
-    differing = [str(each) for each in books.mismatches(read(page))]
+    differing = [str(each) for each in counts.differences(read(page))]
 
     assert differing == [
         "add: expected 1 started, 2 seen",

@@ -18,8 +18,8 @@ import pytest
 import redis
 
 from huey_otel.events import Event
-from runtime.demo import otlp
-from runtime.demo.otlp import Receiver, Span
+from runtime import otlp_receiver as otlp
+from runtime.otlp_receiver import Receiver, Span
 from tests.live.processes import Program, listening
 from tests.live.scraping import fetch, metrics, serves, value
 from tests.support.programs import ROOT, free_port

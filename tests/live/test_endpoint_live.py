@@ -14,7 +14,7 @@ import redis
 from huey.consumer_options import ConsumerConfig
 
 from huey_otel._safety.version import version
-from runtime.demo import otlp
+from runtime import otlp_receiver as otlp
 from tests.live.hearing import Hearing
 from tests.live.processes import Consumer, alive, listening
 from tests.live.scraping import fetch, metrics, serves, url_of, value

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from runtime.demo import otlp
-from runtime.demo.otlp import GRPC, HTTP, Receiver, Span
+from runtime import otlp_receiver as otlp
+from runtime.otlp_receiver import GRPC, HTTP, Receiver, Span
 from tests.live.processes import Consumer, Program
 from tests.live.scraping import metrics, value
 from tests.support.programs import free_port

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from runtime.demo import otlp
+from runtime import otlp_receiver as otlp
 from tests.live.hearing import Hearing
 from tests.live.processes import Consumer, Program, losses
 from tests.support.waiting import wait_until

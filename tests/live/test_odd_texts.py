@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
-from runtime.demo import otlp
-from runtime.demo.otlp import GRPC, HTTP, Receiver
+from runtime import otlp_receiver as otlp
+from runtime.otlp_receiver import GRPC, HTTP, Receiver
 from tests.live.scraping import fetch, url_of
 from tests.support.programs import free_port
 from tests.support.strict_redis import labels_of, read_json

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from runtime.demo import otlp
-from runtime.demo.otlp import Receiver, Span
+from runtime import otlp_receiver as otlp
+from runtime.otlp_receiver import Receiver, Span
 from tests.live.processes import Program
 from tests.live.scraping import fetch, serves_anything, url_of
 from tests.support.programs import free_port, snippet

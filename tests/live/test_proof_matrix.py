@@ -10,8 +10,8 @@ import redis
 from huey.consumer_options import ConsumerConfig
 
 from huey_otel import _names as n
-from runtime.demo import otlp
-from runtime.demo.otlp import GRPC, HTTP, Receiver
+from runtime import otlp_receiver as otlp
+from runtime.otlp_receiver import GRPC, HTTP, Receiver
 from tests.live.hearing import Hearing
 from tests.live.processes import Consumer, Program
 from tests.live.proof import Books, missing_tail, of_kind

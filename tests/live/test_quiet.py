@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from runtime.demo import otlp
+from runtime import otlp_receiver as otlp
 from tests.live.hearing import FINISHED, STARTED, Hearing, steps
 from tests.live.processes import Consumer, cpu_seconds
 from tests.live.proof import of_kind

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.demo import otlp
+from runtime import otlp_receiver as otlp
 from tests.live.processes import Program, alive, handles
 from tests.support.programs import ROOT
 from tests.support.waiting import wait_until

@@ -19,7 +19,7 @@ import redis
 from huey.consumer_options import ConsumerConfig
 
 from huey_otel._prometheus.catalog import CATALOG
-from runtime.demo import otlp
+from runtime import otlp_receiver as otlp
 from tests.live.processes import Consumer, Program, alive
 from tests.live.scraping import (
     Prometheus,

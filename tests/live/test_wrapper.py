@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from runtime.demo import otlp
+from runtime import otlp_receiver as otlp
 from tests.live.processes import HUEY_CONSUMER, Program
 from tests.live.scraping import serves
 from tests.support.programs import free_port

@@ -9,7 +9,7 @@ import pytest
 
 from huey_otel._options.otel import read_export
 from huey_otel._options.standard import replaced, unreadable
-from runtime.demo import otlp
+from runtime import otlp_receiver as otlp
 from tests.support.forks import fork
 from tests.support.programs import ROOT, run_program
 

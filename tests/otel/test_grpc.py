@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from huey_otel._otel import grpc
 from huey_otel._otel.grpc import BetweenForks
-from runtime.demo import otlp
+from runtime import otlp_receiver as otlp
 from tests.support.forks import fork
 from tests.support.programs import run_program
 

@@ -27,7 +27,7 @@ from huey_otel._otel.span_counts import SPANS, SpanCounts
 from huey_otel._safety import forks
 from huey_otel._safety.forks import COLLECTING
 from huey_otel._safety.losses import Losses
-from runtime.demo import otlp
+from runtime import otlp_receiver as otlp
 from tests.support.forks import fork
 from tests.support.programs import ROOT, run_program
 from tests.support.spans import Spans

@@ -15,8 +15,8 @@ from huey_otel._otel.exporter import CountingExporter
 from huey_otel._otel.repair import repaired, sayable
 from huey_otel._otel.span_counts import SPANS, SpanCounts
 from huey_otel._safety.losses import Losses
-from runtime.demo import otlp
-from runtime.demo.otlp import GRPC, HTTP, Receiver
+from runtime import otlp_receiver as otlp
+from runtime.otlp_receiver import GRPC, HTTP, Receiver
 
 ODD, SAID = "party \ud83c", "party \\ud83c"
 AT = 1_700_000_000_000_000_000

@@ -53,7 +53,7 @@ def test_case_leaves_the_events_that_it_says(
 
     live_through(case)
 
-    assert Ledger(list(case.leaves)).differences(seen.published) == []
+    assert Ledger(list(case.expected)).differences(seen.published) == []
 
 
 def test_cards_are_charged_before_the_receipt_is_sent(
@@ -80,7 +80,7 @@ def test_load_has_every_event_of_a_healthy_machine() -> None:
     statuses = {
         status
         for case in mix(count=len(weights()), seed=1)
-        for expected in case.leaves
+        for expected in case.expected
         for status in expected.statuses
     }
 
@@ -117,7 +117,7 @@ def test_small_mix_is_as_small_as_asked() -> None:
 
 
 def _outline(mixed: object) -> list[tuple[str, tuple[str, ...]]]:
-    return [(case.task.name, case.leaves[0].statuses) for case in mixed]
+    return [(case.task.name, case.expected[0].statuses) for case in mixed]
 
 
 ADD = Expected(task="add", id="1", statuses=("started", "finished"))

@@ -7,7 +7,7 @@ from huey.storage import MemoryStorage
 
 from huey_otel import instrument, uninstrument
 from runtime import shop
-from runtime.demo.web import requests
+from runtime.demo.producer import requests
 from runtime.load.cases import packed, reminded
 from runtime.shop import web
 from tests.support.seen import Drain

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 
 from huey_otel import instrument
 from huey_otel._wire.carrier import decode
-from runtime.demo import otlp
+from runtime import otlp_receiver as otlp
 from tests.support.programs import ROOT, run_program
 from tests.support.seen import LATER, Drain, Seen
 from tests.support.waiting import wait_until

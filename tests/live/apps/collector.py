@@ -4,7 +4,7 @@ import sys
 import threading
 from pathlib import Path
 
-from runtime.demo import otlp
+from runtime import otlp_receiver as otlp
 
 with (
     Path(sys.argv[2]).open("a") as written,

@@ -1,4 +1,8 @@
-"""An OTLP receiver on loopback sockets: takes real protobuf, hands out plain spans."""
+"""An OTLP receiver on loopback sockets: decodes protobuf into plain spans.
+
+The demo, the documentation's trees, the benchmarks and the tests use it. It serves
+HTTP or gRPC, and its spans and metric points can be read at any time.
+"""
 
 import gzip
 import socket
@@ -30,7 +34,7 @@ Response = trace_service_pb2.ExportTraceServiceResponse
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What a span is linked to; ids are hexadecimal."""
+    """A link of a span to another span; ids are hexadecimal."""
 
     trace_id: str
     span_id: str
@@ -51,7 +55,7 @@ class Span:
     """A received span. Ids are hexadecimal, times nanoseconds since 1970.
 
     `parent_id` is None for a root. `kind` and `status` are OTLP's names, such
-    as PRODUCER and ERROR; `resource` holds the attributes of who sent it.
+    as PRODUCER and ERROR; `resource` holds the attributes of the sender.
     """
 
     name: str
@@ -70,13 +74,13 @@ class Span:
 
     @property
     def seconds(self) -> float:
-        """How long it lasted."""
+        """The duration of the span."""
         return (self.end - self.start) / 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """A received count: of a counter its value, of a histogram how many."""
+    """A received metric point: a counter's value, or a histogram's count."""
 
     name: str
     count: int
@@ -85,9 +89,9 @@ class Point:
 
 
 class Receiver:
-    """Collects the spans of all requests; `endpoint` is where to send them.
+    """Collects the spans of all requests that are sent to `endpoint`.
 
-    `forward`, if there is one, is called with each request.
+    `forward`, unless None, is called with each trace request.
     """
 
     def __init__(self, protocol: str, port: int) -> None:
@@ -100,7 +104,7 @@ class Receiver:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The variables that make an OpenTelemetry SDK send here."""
+        """The environment variables with which an OpenTelemetry SDK sends here."""
         return {
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.endpoint,
             "OTEL_EXPORTER_OTLP_PROTOCOL": self.protocol,
@@ -108,20 +112,20 @@ class Receiver:
 
     @property
     def spans(self) -> list[Span]:
-        """All spans until now, in the order of their arrival."""
+        """All spans received so far, in the order of their arrival."""
         with self._arrived:
             return list(self._spans)
 
     @property
     def points(self) -> list[Point]:
-        """All points of metrics until now, which only HTTP receives."""
+        """All metric points received so far; only HTTP receives them."""
         with self._arrived:
             return list(self._points)
 
     def wait(
         self, enough: Callable[[Sequence[Span]], bool], seconds: float = 10.0
     ) -> bool:
-        """Wait until *enough* says so of the spans; False if it never did."""
+        """Wait until *enough* is true of the spans; False if *seconds* pass first."""
         deadline = time.monotonic() + seconds
         with self._arrived:
             while not enough(self._spans):
@@ -130,7 +134,7 @@ class Receiver:
         return True
 
     def take(self, request: Request) -> None:
-        """Add what *request* brings."""
+        """Add the spans of *request*."""
         spans = list(_decoded(request))
         with self._arrived:
             self._spans += spans
@@ -139,20 +143,20 @@ class Receiver:
             self.forward(request)
 
     def take_metrics(self, request: MetricsRequest) -> None:
-        """Add what *request* brings."""
+        """Add the metric points of *request*."""
         points = list(_points(request))
         with self._arrived:
             self._points += points
 
     def clear(self) -> None:
-        """Forget all spans until now."""
+        """Forget the spans received so far."""
         with self._arrived:
             self._spans.clear()
 
 
 @contextmanager
 def receiver(protocol: str = HTTP, *, port: int = 0) -> Iterator[Receiver]:
-    """Receive spans over *protocol*, on *port* of this host or a free one."""
+    """Receive over *protocol* on the loopback *port*; 0 picks a free one."""
     serve = {HTTP: _over_http, GRPC: _over_grpc}[protocol]
     with serve(port) as receiving:
         yield receiving
@@ -160,7 +164,7 @@ def receiver(protocol: str = HTTP, *, port: int = 0) -> Iterator[Receiver]:
 
 @contextmanager
 def refusing(protocol: str = HTTP) -> Iterator[Receiver]:
-    """Name an endpoint where nobody listens, and nobody else will."""
+    """Give an endpoint that refuses connections; the port stays reserved."""
     with socket.socket() as bound:
         bound.bind((_LOOPBACK, 0))
         yield Receiver(protocol, bound.getsockname()[1])
@@ -168,7 +172,7 @@ def refusing(protocol: str = HTTP) -> Iterator[Receiver]:
 
 @contextmanager
 def black_hole(protocol: str = HTTP) -> Iterator[Receiver]:
-    """Name an endpoint that accepts connections, and never answers."""
+    """Give an endpoint that accepts connections and never answers."""
     with socket.create_server((_LOOPBACK, 0), backlog=128) as silent:
         yield Receiver(protocol, silent.getsockname()[1])
 
@@ -196,11 +200,11 @@ def _over_http(port: int) -> Iterator[Receiver]:
             self.wfile.write(answer)
 
         def log_message(self, *_arguments: object) -> None:
-            """Nothing: who listens here prints what it wants to."""
+            """Log nothing."""
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
-        # A client that keeps its connection must not keep us.
+        # server_close() would wait for clients that keep their connection open.
         block_on_close = False
         request_queue_size = 128
 
@@ -218,7 +222,7 @@ def _over_http(port: int) -> Iterator[Receiver]:
 @contextmanager
 def _over_grpc(port: int) -> Iterator[Receiver]:
     class Service(trace_service_pb2_grpc.TraceServiceServicer):
-        def Export(  # noqa: N802 - the name in the protocol
+        def Export(  # noqa: N802 - the name is gRPC's
             self, request: Request, _context: object
         ) -> Response:
             receiving.take(request)
