@@ -27,7 +27,7 @@ from huey_otel._wire.span import SpanStart, links_of, state_of
 from huey_otel.events import EVENT_LOST
 
 if TYPE_CHECKING:
-    from huey_otel._otel.exporter import Built
+    from huey_otel._otel.sdk_provider import BuiltProvider
 
 
 class LostSpans:
@@ -80,7 +80,7 @@ class LostSpans:
 
 
 def _export(
-    built: "Built",
+    built: "BuiltProvider",
     span: dict[str, Any],
     lost: SpanContext,
     parent: SpanContext | None,
