@@ -32,11 +32,8 @@ class CountingExporter(SpanExporter):
         self._make = make
         self._exporter: SpanExporter | None = None
 
-    def start(self) -> None:
+    def start(self) -> SpanExporter:
         """Make the exporter, unless it is made already."""
-        self._made()
-
-    def _made(self) -> SpanExporter:
         exporter = self._exporter
         if exporter is None:
             with COLLECTING:
@@ -69,7 +66,7 @@ class CountingExporter(SpanExporter):
         _LOG.begin()
         try:
             with strict_encoding():
-                result = or_else(lambda: self._made().export(spans), _LOG.raised)
+                result = or_else(lambda: self.start().export(spans), _LOG.raised)
         finally:
             reason = _LOG.end()
         return result, reason
