@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import (
     BatchSpanProcessor,
@@ -28,14 +29,20 @@ class CountingExporter(SpanExporter):
     does; a child of a process that has no exporter yet makes its own.
     """
 
-    def __init__(self, make: Callable[[], SpanExporter]) -> None:
+    def __init__(self, make: Callable[[], SpanExporter], resource: Resource) -> None:
         self._make = make
+        self._resource = resource
         self._exporter: SpanExporter | None = None
 
     def start(self) -> SpanExporter:
         """Make the exporter, unless it is made already."""
         exporter = self._exporter
         if exporter is None:
+            # Found before the lock is taken: a detector may ask the network, and no
+            # fork must wait for that. A fork that waited for the lock goes on when the
+            # exporter is made; if a detector ran then, the child would inherit the
+            # SDK's lock of `service.instance.id` taken (opentelemetry-sdk 1.45).
+            _ = self._resource.attributes
             with COLLECTING:
                 exporter = self._exporter
                 if exporter is None:

@@ -77,9 +77,9 @@ class BuiltProvider:
         if isinstance(make, type) and issubclass(make, ConsoleSpanExporter):
             processor: SpanProcessor = SimpleSpanProcessor(make())
         else:
-            exporter = CountingExporter(self._maker(name, make))
+            exporter = CountingExporter(self._maker(name, make), self.resource)
             if at_once:
-                self._start(exporter)
+                exporter.start()
             self._exporters[name] = exporter
             processor = CountingProcessor(exporter)
         self.names.append(name)
@@ -105,17 +105,12 @@ class BuiltProvider:
 
         return made
 
-    def _start(self, exporter: CountingExporter) -> None:
-        # Found here, workers inherit it; a detector may ask the network.
-        _ = self.resource.attributes
-        exporter.start()
-
     def start(self) -> str | None:
         """Make the exporters now; return why one of them cannot be made."""
         for name, exporter in self._exporters.items():
-            why = or_else(partial(self._start, exporter), partial(_why, name))
-            if why is not None:
-                return why
+            made = or_else(exporter.start, partial(_why, name))
+            if isinstance(made, str):
+                return made
         return None
 
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
@@ -22,6 +23,7 @@ from tests.support.forks import fork
 LOGGER = logging.getLogger("opentelemetry.exporter.otlp.proto.http.trace_exporter")
 
 
+RESOURCE = Resource({})
 SPAN = ReadableSpan("one", SpanContext(1, 2, is_remote=False))
 
 
@@ -45,7 +47,7 @@ class Failing(SpanExporter):
 def test_failing_exports_are_logged_once_a_streak_and_counted(caplog, losses: Losses):
     caplog.set_level(logging.INFO)
     exporter = Failing()
-    counting = CountingExporter(lambda: exporter)
+    counting = CountingExporter(lambda: exporter, RESOURCE)
 
     counting.export([SPAN] * 3)
     counting.export([SPAN] * 2)
@@ -72,7 +74,7 @@ def test_what_other_threads_and_exporters_log_is_not_held_back(caplog, losses: L
             other.join()
             return super().export(spans)
 
-    CountingExporter(Slow).export([SPAN])
+    CountingExporter(Slow, RESOURCE).export([SPAN])
     LOGGER.error("the application's own exporter")
 
     assert [m for m in caplog.messages if "counted" not in m] == [
@@ -85,7 +87,7 @@ def test_the_spans_of_an_exporter_that_raises_are_counted(losses: Losses):
     exporter = Failing()
     exporter.fails = "raises"
 
-    result = CountingExporter(lambda: exporter).export([SPAN] * 2)
+    result = CountingExporter(lambda: exporter, RESOURCE).export([SPAN] * 2)
 
     assert result is SpanExportResult.FAILURE
     assert losses.counts() == {"spans": 2}
@@ -109,7 +111,7 @@ def stuck(counts) -> Iterator[tuple[TracerProvider, CountingProcessor]]:
             go_on.wait(10)
             return SpanExportResult.SUCCESS
 
-    processor = CountingProcessor(CountingExporter(Stuck))
+    processor = CountingProcessor(CountingExporter(Stuck, RESOURCE))
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(processor)
     yield provider, processor
@@ -134,7 +136,7 @@ def test_spans_left_at_the_end_are_counted_once(stuck, losses: Losses, caplog):
 
 def test_exported_and_failed_spans_are_not_left(counts, losses: Losses):
     exporter = Failing()
-    processor = CountingProcessor(CountingExporter(lambda: exporter))
+    processor = CountingProcessor(CountingExporter(lambda: exporter, RESOURCE))
     provider = TracerProvider(shutdown_on_exit=False, sampler=_TwoOfThree())
     provider.add_span_processor(processor)
     tracer = provider.get_tracer("tests")
@@ -186,7 +188,7 @@ def test_a_child_makes_its_own_exporter_while_its_parent_still_makes_one(monkeyp
         made.append(os.getpid())
         return Failing()
 
-    counting = CountingExporter(make)
+    counting = CountingExporter(make, RESOURCE)
     making = threading.Thread(target=counting.start)
     making.start()
     assert begun.wait(5)
@@ -214,7 +216,7 @@ def test_an_exporter_that_could_not_be_made_is_made_at_the_next_export(
         exporter.fails = False
         return exporter
 
-    counting = CountingExporter(make)
+    counting = CountingExporter(make, RESOURCE)
 
     results = [counting.export([SPAN] * 2), counting.export([SPAN])]
 

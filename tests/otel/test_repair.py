@@ -18,6 +18,7 @@ from huey_otel._safety.losses import Losses
 from runtime.demo import otlp
 from runtime.demo.otlp import GRPC, HTTP, Receiver
 
+RESOURCE = Resource({})
 ODD, SAID = "party \ud83c", "party \\ud83c"
 AT = 1_700_000_000_000_000_000
 
@@ -80,7 +81,7 @@ def exporter(
     with otlp.receiver(request.param) as receiver:
         for name, value in receiver.environ.items():
             monkeypatch.setenv(name, value)
-        made = CountingExporter(lambda: _exporter_of(request.param))
+        made = CountingExporter(lambda: _exporter_of(request.param), RESOURCE)
         yield made, receiver
         made.shutdown()
 
@@ -199,7 +200,7 @@ def test_a_collector_that_is_away_is_no_matter_of_repair(losses: Losses, monkeyp
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-    exports = CountingExporter(lambda: _exporter_of(HTTP))
+    exports = CountingExporter(lambda: _exporter_of(HTTP), RESOURCE)
 
     exports.export([span(), span()])
 
