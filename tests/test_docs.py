@@ -13,7 +13,7 @@ import pytest
 from huey_otel import _names as n
 from huey_otel._options.table import OPTIONS, VARIABLES
 from huey_otel._prometheus.catalog import CATALOG
-from tests.live.hearing import ALWAYS, FAILED
+from tests.live.received_events import ALWAYS, FAILED
 from tests.support.programs import ROOT, missing, snippet
 
 pytestmark = pytest.mark.once

@@ -80,7 +80,9 @@ class Export:
         return {} if n.SERVICE_NAME in self.attributes else {n.SERVICE_NAME: queue}
 
     def unread(self) -> dict[str, str]:
-        """The files for TLS that cannot be used now, and why, by variable."""
+        """Why files for TLS cannot be used now, by variable; none without OTLP."""
+        if {GRPC, HTTP}.isdisjoint(self.exporters):
+            return {}
         return {**unreadable(self.files), **self.halves}
 
     def asked(self, exporter: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Flushes of providers that take no longer than they may."""
+"""Flushes of providers that a caller can stop waiting for."""
 
 import logging
 import queue
@@ -11,40 +11,30 @@ from huey_otel._safety.guard import guarded
 _THREAD: Final = "huey-otel-flush"
 
 
-def _is_heard(record: logging.LogRecord) -> bool:
-    """Not that there is nothing to flush, where the SDK has shut down before us.
-
-    Up to some version (opentelemetry-sdk 1.30 does) it logs that at each such end.
-    """
-    return record.threadName != _THREAD or "Already shutdown" not in str(record.msg)
-
-
 class Flusher:
-    """Runs `force_flush` on threads that may be left behind.
+    """Runs `force_flush` on threads of its own; callers wait as long as they want.
 
-    The SDK's ignores its own timeout (opentelemetry-sdk 1.45). Python 3.12 and
-    newer start no thread once the interpreter goes down, so one that `prepare`
-    has started waits for that.
+    The SDK's `force_flush` ignores its own timeout (opentelemetry-sdk 1.45). Python
+    3.12 and newer start no thread once the interpreter shuts down, so `prepare`
+    starts one before that.
     """
 
     def __init__(self) -> None:
-        self._begin()
-        in_child(self._begin)
-        logging.getLogger("opentelemetry.sdk.trace.export").addFilter(_is_heard)
+        self._renew()
+        in_child(self._renew)
+        logging.getLogger("opentelemetry.sdk.trace.export").addFilter(_is_news)
 
-    def _begin(self) -> None:
-        # By its module: gevent may replace it before this process flushes anything.
-        self._asked: queue.SimpleQueue[tuple[object, threading.Event]]
-        self._asked = queue.SimpleQueue()
-        self._prepared: threading.Thread | None = None
+    def _renew(self) -> None:
+        # `queue.SimpleQueue` by its module: gevent may replace it later.
+        self._waiting: queue.SimpleQueue[tuple[object, threading.Event]]
+        self._waiting = queue.SimpleQueue()
+        self._prepared = False
 
     def prepare(self) -> None:
-        """Be ready to flush while the interpreter goes down."""
-        if self._prepared is None:
-            self._prepared = threading.Thread(
-                target=self._serve, name=_THREAD, daemon=True
-            )
-            self._prepared.start()
+        """Start the thread that flushes while the interpreter shuts down."""
+        if not self._prepared:
+            self._prepared = True
+            _start(self._serve)
 
     def flush(self, provider: object) -> threading.Event:
         """Begin to export what waits in *provider*; the event says when it is out."""
@@ -53,17 +43,19 @@ class Flusher:
             done.set()
             return done
         try:
-            threading.Thread(
-                target=_flush, args=(provider, done), name=_THREAD, daemon=True
-            ).start()
+            _start(_flush, provider, done)
         except RuntimeError:
-            self._asked.put((provider, done))
+            self._waiting.put((provider, done))
         return done
 
     def _serve(self) -> None:
-        asked = self._asked
+        waiting = self._waiting
         while True:
-            _flush(*asked.get())
+            _flush(*waiting.get())
+
+
+def _start(target: Any, *args: object) -> None:
+    threading.Thread(target=target, args=args, name=_THREAD, daemon=True).start()
 
 
 @guarded
@@ -72,6 +64,14 @@ def _flush(provider: Any, done: threading.Event) -> None:
         provider.force_flush()
     finally:
         done.set()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether to log *record*: not that the SDK was shut down before our flush.
+
+    opentelemetry-sdk 1.30 logs that at each such end.
+    """
+    return record.threadName != _THREAD or "Already shutdown" not in str(record.msg)
 
 
 FLUSHER: Final = Flusher()

@@ -1,4 +1,4 @@
-"""Spans of attempts whose worker died: it can no longer end what it began."""
+"""Spans of attempts whose worker died before it ended them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -27,17 +27,17 @@ from huey_otel._wire.span import SpanStart, links_of, state_of
 from huey_otel.events import EVENT_LOST
 
 if TYPE_CHECKING:
-    from huey_otel._otel.exporter import Built
+    from huey_otel._otel.sdk_provider import BuiltProvider
 
 
 class LostSpans:
-    """A sink that exports a span for each attempt that had begun one and not ended it.
+    """A sink that exports a span for each attempt whose worker left its span open.
 
-    It was lost, or had ended and was still in its follow-ups, whose spans are
-    within its own: that its `ended` says by a SpanStart.
-    It has the ids that the worker gave it when the provider is ours, so that
-    what ran inside keeps its parent. Others let nobody choose ids: it gets new
-    ones there, in the same trace, and a link to the old.
+    The attempt was lost, or it had ended and its follow-ups still ran inside its
+    span; its `ended` record then has a SpanStart.
+    With our own provider the span has the ids that the worker gave it, so spans
+    inside it keep their parent. Other providers choose ids themselves: the span
+    gets new ones in the same trace, and a link to the old ones.
     """
 
     def __init__(self, provided: Callable[[], Provided], naming: str) -> None:
@@ -45,7 +45,7 @@ class LostSpans:
         self._naming = naming
 
     def __call__(self, record: Record, source: Source) -> None:
-        """Take *record* in if it says that a started attempt was lost."""
+        """Export a span if *record* is the end of an attempt with an open span."""
         if record.facts is None or not _is_open(record):
             return
         facts = TaskFacts(*record.facts)
@@ -80,19 +80,19 @@ class LostSpans:
 
 
 def _export(
-    built: "Built",
+    built: "BuiltProvider",
     span: dict[str, Any],
     lost: SpanContext,
     parent: SpanContext | None,
     end: int,
     pid: int,
 ) -> None:
-    """Give our own processors the span with the ids of *lost*, as of its worker."""
+    """Give our processors the span with the ids of *lost* and its worker's pid."""
     from opentelemetry.attributes import BoundedAttributes
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-    # The SDK sets limits where a span starts.
+    # The SDK applies its limits when a span starts.
     limits = built.limits
     span["attributes"] = BoundedAttributes(
         limits.max_span_attributes,

@@ -3,8 +3,7 @@
 import os
 import threading
 from collections.abc import Callable
-from functools import cache, partial
-from importlib.metadata import entry_points
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics
@@ -12,6 +11,7 @@ from opentelemetry.metrics import MeterProvider
 
 from huey_otel._options.otel import Export, group_of
 from huey_otel._options.standard import GRPC, HTTP, METRICS, replaced
+from huey_otel._otel.entry_points import load_entry_point
 from huey_otel._otel.flusher import FLUSHER
 from huey_otel._safety.failures import class_name, message
 from huey_otel._safety.forks import in_child
@@ -25,8 +25,8 @@ _PROMETHEUS: Final = "prometheus"
 _OFF: Final = "metrics of the semantic conventions are off: no exporter can be made"
 
 
-class _Built:
-    """The one that we built for this process, if we did."""
+class _BuiltOnce:
+    """The one provider that we built for this process, if we did."""
 
     def __init__(self) -> None:
         self._renew()
@@ -38,7 +38,7 @@ class _Built:
         self.lock = threading.Lock()
 
 
-_BUILT: Final = _Built()
+_BUILT: Final = _BuiltOnce()
 
 
 def load(
@@ -46,22 +46,22 @@ def load(
 ) -> None:
     """Import what the first record needs, if the environment asks for metrics.
 
-    *load_page* imports what Prometheus' reader needs.
+    *load_page* imports what the reader of the Prometheus page needs.
     """
+
+    def load_sdk() -> None:
+        with replaced(export.instead):
+            from huey_otel._otel import resource
+
+            for name in export.exporters:
+                if name == _PROMETHEUS:
+                    load_page()
+                else:
+                    load_entry_point(group_of(METRICS), name)
+            resource.load(export.detectors)
+
     if given is None and export.exporters:
-        or_else(lambda: _load(export, load_page), lambda _: None)
-
-
-def _load(export: Export, load_page: Callable[[], None]) -> None:
-    with replaced(export.instead):
-        from huey_otel._otel import resource as _resource
-
-        for name in export.exporters:
-            if name == _PROMETHEUS:
-                load_page()
-            else:
-                _named(name)
-        _resource.load(export.detectors)
+        or_else(load_sdk, lambda _: None)
 
 
 def resolve(
@@ -70,11 +70,11 @@ def resolve(
     queue: str,
     on_page: "Callable[[], MetricReader]",
 ) -> MeterProvider:
-    """Find it; called in a process that handles records, so in no worker.
+    """Find the provider, in the process that handles records, never in a worker.
 
-    Not the application's if the environment names an exporter: a worker that is
-    forked late inherits what was counted, and the SDK would export that again.
-    *on_page* makes the reader of what Prometheus is to see.
+    The application's is not used if the environment names an exporter: a worker
+    that is forked late inherits the counts, and the SDK would export them again.
+    *on_page* makes the reader of the Prometheus page.
     """
     if given is not None:
         return given
@@ -90,7 +90,7 @@ def resolve(
 def _build(
     export: Export, queue: str, on_page: "Callable[[], MetricReader]"
 ) -> MeterProvider | None:
-    unread = {} if {GRPC, HTTP}.isdisjoint(export.exporters) else export.unread()
+    unread = export.unread()
     warn_once(unread.values())
     readers = []
     with replaced({**export.instead, **dict.fromkeys(unread)}):
@@ -98,43 +98,27 @@ def _build(
             if unread and export.tls and name in (GRPC, HTTP):
                 continue
             make = partial(_reader, name, export.asked(name))
-            reader = or_else(on_page if name == _PROMETHEUS else make, _not_made(name))
+            if name == _PROMETHEUS:
+                make = partial(on_page)
+            reader = or_else(make, partial(_not_made, name))
             if reader is not None:
                 readers.append(reader)
         if not readers:
             warn_once([_OFF])
             return None
-        return _provider_of(readers, export, queue)
+        # The SDK takes a while to import.
+        from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
+
+        from huey_otel._otel.resource import resource_of
+
+        FLUSHER.prepare()
+        resource = resource_of(export, queue)
+        return SdkMeterProvider(readers, resource=resource, shutdown_on_exit=False)
 
 
-def _provider_of(
-    readers: "list[MetricReader]", export: Export, queue: str
-) -> MeterProvider:
-    # The SDK takes a while to import.
-    from opentelemetry.sdk import metrics as sdk
-
-    from huey_otel._otel.resource import resource_of
-
-    FLUSHER.prepare()
-    return sdk.MeterProvider(
-        readers, resource=resource_of(export, queue), shutdown_on_exit=False
-    )
-
-
-def _not_made(name: str) -> "Callable[[Exception], MetricReader | None]":
-    def failed(error: Exception) -> None:
-        why = f"{class_name(error)}: {message(error)}"
-        warn_once([f"the exporter {name} of metrics cannot be made: {why}"])
-
-    return failed
-
-
-@cache
-def _named(name: str) -> Callable[..., Any]:
-    """Load what makes the exporter *name*, or a reader."""
-    point = next(iter(entry_points(group=group_of(METRICS), name=name)))
-    loaded: Callable[..., Any] = point.load()
-    return loaded
+def _not_made(name: str, error: Exception) -> None:
+    why = f"{class_name(error)}: {message(error)}"
+    warn_once([f"the exporter {name} of metrics cannot be made: {why}"])
 
 
 def _reader(name: str, asked: dict[str, Any]) -> "MetricReader":
@@ -144,17 +128,17 @@ def _reader(name: str, asked: dict[str, Any]) -> "MetricReader":
         PeriodicExportingMetricReader,
     )
 
-    made: Any = _named(name)(**asked)
+    made: Any = load_entry_point(group_of(METRICS), name)(**asked)
     if isinstance(made, MetricReader):
         return made
     here, export = os.getpid(), made.export
 
-    def in_this_process(*args: Any, **kwargs: Any) -> MetricExportResult:
+    def export_here(*args: Any, **kwargs: Any) -> MetricExportResult:
         # The SDK starts the reader's thread again in every child.
         if os.getpid() != here:
             return MetricExportResult.SUCCESS
-        done: Callable[..., MetricExportResult] = export
-        return done(*args, **kwargs)
+        result: MetricExportResult = export(*args, **kwargs)
+        return result
 
-    made.export = in_this_process
+    made.export = export_here
     return PeriodicExportingMetricReader(made)

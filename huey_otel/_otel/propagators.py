@@ -1,7 +1,9 @@
-"""OpenTelemetry's propagators, also where OTEL_PROPAGATORS names what is not there."""
+"""OpenTelemetry's propagators, also if OTEL_PROPAGATORS names unknown ones.
+
+`opentelemetry.propagate` raises for such a name while it is imported.
+"""
 
 import os
-from types import ModuleType
 from typing import Final
 
 from opentelemetry.propagators.composite import CompositePropagator
@@ -12,45 +14,42 @@ from huey_otel._safety.timeout import or_else
 
 _VARIABLE: Final = "OTEL_PROPAGATORS"
 _NONE: Final = "none"
-_GROUP: Final = "opentelemetry_propagator"
 
-wrong: list[str] = []
+ignored: list[str] = []
 """What is ignored of the variable, for people."""
 
 
-def _imported() -> ModuleType:
+def _import() -> None:
     with replaced(blank()):
-        from opentelemetry import propagate
-
-    return propagate
+        from opentelemetry import propagate  # noqa: F401
 
 
-def _in_spite_of(error: Exception) -> ModuleType:
-    """Import it although it raised *error*, as it does for a propagator of no name."""
+def _import_known(error: Exception) -> None:
+    """Import it with those that are installed: *error* is about another."""
     raw = os.environ.get(_VARIABLE, "")
-    unknown = some_of(_VARIABLE, raw, {_NONE, *names(_GROUP)})
-    if unknown is not None:
-        why, kept = unknown
-        wrong.append(why)
-        with replaced({_VARIABLE: kept}):
-            return or_else(_imported, _without)
-    return _without(error)
+    unknown = some_of(_VARIABLE, raw, {_NONE, *names("opentelemetry_propagator")})
+    if unknown is None:
+        return _import_default(error)
+    why, known = unknown
+    ignored.append(why)
+    with replaced({_VARIABLE: known}):
+        return or_else(_import, _import_default)
 
 
-def _without(error: Exception) -> ModuleType:
+def _import_default(error: Exception) -> None:
     raw = os.environ.get(_VARIABLE, "")
     with replaced({_VARIABLE: None}):
-        module = _imported()
+        _import()
     if _NONE in map(str.strip, raw.split(",")):
         # opentelemetry-api 1.30 does not know the word.
-        module.set_global_textmap(CompositePropagator([]))
+        from opentelemetry import propagate
+
+        propagate.set_global_textmap(CompositePropagator([]))
     else:
         why = f"{class_name(error)}: {message(error)}"
-        wrong.append(f"{_VARIABLE}={raw!r}: expected what can be loaded, {why}")
-    return module
+        ignored.append(f"{_VARIABLE}={raw!r}: expected what can be loaded, {why}")
 
 
-_imported_here: Final = or_else(_imported, _in_spite_of)
+or_else(_import, _import_known)
 
-# Behind what has imported it, whatever the variable says.
 from opentelemetry import propagate as propagate  # noqa: E402

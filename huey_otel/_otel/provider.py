@@ -28,7 +28,7 @@ from huey_otel._safety.timeout import or_else
 from huey_otel._safety.version import version
 
 if TYPE_CHECKING:
-    from huey_otel._otel.exporter import Built
+    from huey_otel._otel.sdk_provider import BuiltProvider
 
 logger = logging.getLogger(n.LOGGER)
 
@@ -40,40 +40,31 @@ _PATIENCE: Final = 1.0
 
 
 _GIVEN: Final = "to the tracer_provider= given"
-_SET: Final = "the application sets a tracer provider"
 _DISABLED: Final = "off, OTEL_SDK_DISABLED is set"
 
 
 @dataclass(frozen=True, slots=True)
 class Provided:
-    """A tracer, and what is behind it.
+    """A tracer and its provider, which `built` describes if it is ours.
 
-    `provider` is flushed at the end; `built` is only there when we built it.
-    `where` says to people where spans go, or why they do not; `instead` is what the
-    API is to read when it is asked for the global provider.
+    `where` tells people where spans go, or why they do not. `instead` is what the
+    API must read in place of the environment when it looks up the global provider.
     """
 
     tracer: Tracer
     provider: TracerProvider
     where: str
-    built: "Built | None" = None
+    built: "BuiltProvider | None" = None
     instead: Instead = field(default_factory=dict)
 
     @property
     def silent(self) -> bool:
-        """Whether there is no provider yet, so that nothing is made of a span."""
+        """Whether there is no provider yet, so that a span would go nowhere."""
         # `get_tracer_provider` reads the environment each time, on a task's path.
         return (
             type(self.provider) is ProxyTracerProvider
             and getattr(trace, "_TRACER_PROVIDER", self) is None
         )
-
-    def _current(self) -> TracerProvider:
-        """The global provider, which the application may have set since."""
-        if not self.instead:
-            return trace.get_tracer_provider()
-        with replaced(self.instead):
-            return trace.get_tracer_provider()
 
     def prepare(self) -> None:
         """Be ready to flush whenever this process ends."""
@@ -81,12 +72,16 @@ class Provided:
             FLUSHER.prepare()
 
     def flush(self) -> threading.Event:
-        """Begin to export what waits; the event says when it is out."""
-        later = isinstance(self.provider, ProxyTracerProvider)
-        return FLUSHER.flush(self._current() if later else self.provider)
+        """Begin to export all spans that wait; the event says when that is done."""
+        provider = self.provider
+        if isinstance(provider, ProxyTracerProvider):
+            # The application may have set the global provider since.
+            with replaced(self.instead):
+                provider = trace.get_tracer_provider()
+        return FLUSHER.flush(provider)
 
     def give_up(self) -> None:
-        """The process ends: count as lost what of ours was not exported by now."""
+        """Count the spans that our provider did not export by the process' end."""
         if self.built is None:
             return
         _BUILT.given_up = True
@@ -96,7 +91,7 @@ class Provided:
                 give_up()
 
 
-class _Built:
+class _BuiltOnce:
     """The one provider that we built for this process, if we did."""
 
     def __init__(self) -> None:
@@ -109,31 +104,31 @@ class _Built:
         self.given_up = False
 
 
-_BUILT: Final = _Built()
+_BUILT: Final = _BuiltOnce()
 
 
 def given_one(provider: TracerProvider) -> Provided:
-    """What *provider* is as an argument of `instrument`."""
+    """Use the *provider* that `instrument` was called with."""
     return _provided(provider, _GIVEN)
 
 
 def load(given: TracerProvider | None, export: Export) -> None:
     """Import what the first span needs, if the environment asks for spans.
 
-    Nothing is made of it. What cannot be imported is told of at the first span.
+    What cannot be imported is logged when the first span starts.
     """
+
+    def load_sdk() -> None:
+        with replaced(export.instead):
+            from huey_otel import sampling  # noqa: F401
+            from huey_otel._otel import sdk_provider
+
+            sdk_provider.load(export)
+
     # It reads the metadata of the installed package.
     version()
     if given is None and export.exporters:
-        or_else(lambda: _load(export), lambda _: None)
-
-
-def _load(export: Export) -> None:
-    with replaced(export.instead):
-        from huey_otel import sampling  # noqa: F401
-        from huey_otel._otel import exporter
-
-        exporter.load(export)
+        or_else(load_sdk, lambda _: None)
 
 
 def resolve(
@@ -141,13 +136,13 @@ def resolve(
 ) -> Provided:
     """Find the provider: the argument, the global one, or one from the environment.
 
-    Built and set globally only if the application set none by now and the
+    We build one and set it globally only if the application has set none and the
     environment names an exporter; otherwise spans cost what the API costs.
-    *at_once* makes its exporters here, and not where spans are first exported.
+    *at_once* makes the exporters here, not at their first export.
     """
-    warn_once(propagators.wrong, then="; ignored")
+    warn_once(propagators.ignored, then="; ignored")
     if given is not None:
-        return _provided(given, _GIVEN)
+        return given_one(given)
     with _BUILT.lock:
         with replaced(export.instead):
             current = trace.get_tracer_provider()
@@ -156,23 +151,24 @@ def resolve(
             return _started(built) if at_once else built
         if not isinstance(current, ProxyTracerProvider):
             applications = _provided(current, "to the application's tracer provider")
-            # One of the SDK's; another vendor's may not care.
+            # The SDK's provider is off then; another vendor's may not care.
             off = export.disabled and isinstance(applications.tracer, NoOpTracer)
             return replace(applications, where=_DISABLED) if off else applications
-        found = _own(export, queue, current, at_once=at_once)
+        found = _of_environment(export, queue, current, at_once=at_once)
         if TRACER_PROVIDER not in export.instead:
             return found
         return replace(found, instead={TRACER_PROVIDER: None})
 
 
-def _own(
+def _of_environment(
     export: Export, queue: str, current: TracerProvider, *, at_once: bool
 ) -> Provided:
     if export.disabled:
         return _provided(current, _DISABLED)
     warn_once(export.ignored, then="; ignored")
     if not export.exporters:
-        return _provided(current, f"none until {_SET}; {export.why_none}")
+        unset = "none until the application sets a tracer provider"
+        return _provided(current, f"{unset}; {export.why_none}")
     return or_else(
         lambda: _build(export, queue, current, at_once=at_once),
         lambda error: _off(current, f"{class_name(error)}: {message(error)}"),
@@ -180,7 +176,7 @@ def _own(
 
 
 def _provided(
-    provider: TracerProvider, where: str, built: "Built | None" = None
+    provider: TracerProvider, where: str, built: "BuiltProvider | None" = None
 ) -> Provided:
     tracer = trace.get_tracer(n.DISTRIBUTION, version(), tracer_provider=provider)
     return Provided(tracer, provider, where, built)
@@ -191,9 +187,9 @@ def _build(
 ) -> Provided:
     with replaced(export.instead):
         from huey_otel import sampling
-        from huey_otel._otel import exporter
+        from huey_otel._otel.sdk_provider import BuiltProvider
 
-        made = exporter.Built(export, queue, at_once=at_once)
+        made = BuiltProvider(export, queue, at_once=at_once)
         if not made.processors:
             return _off(current, *made.problems)
         warn_once(made.problems)
@@ -201,13 +197,13 @@ def _build(
         built = _provided(made.provider, export.over(made.names), made)
     _BUILT.provided = built
     trace.set_tracer_provider(made.provider)
-    util.Finalize(None, _leave, args=(built,), exitpriority=_LAST)
+    util.Finalize(None, _flush_at_end, args=(built,), exitpriority=_LAST)
     logger.info("spans go %s, by a tracer provider that is now global", built.where)
     return built
 
 
 def _started(built: Provided) -> Provided:
-    """*built* with its exporters made, which a producer leaves to their threads."""
+    """Make the exporters of *built*, which a producer may have built before."""
     why = None if built.built is None else built.built.start()
     if why is None:
         return built
@@ -221,7 +217,7 @@ def _off(current: TracerProvider, *problems: str) -> Provided:
 
 
 @guarded
-def _leave(built: Provided) -> None:
-    """Deliver what no instrumented huey has waited for."""
+def _flush_at_end(built: Provided) -> None:
+    """Export what is left, if no instrumented huey has waited for it."""
     if not _BUILT.given_up:
         built.flush().wait(_PATIENCE)

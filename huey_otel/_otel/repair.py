@@ -1,7 +1,7 @@
-"""Repair: what of a batch cannot be encoded, so that it costs no other span.
+"""Repair: spans that OTLP's encoder refuses, so that they cost no other span.
 
-An application's own spans leave through our exporter too, and OTLP's encoder gives
-up a whole batch for a name that is not UTF-8, or a time before 1970.
+The application's own spans leave through our exporter too. The encoder gives up a
+whole batch for one name that is not UTF-8, or one time before 1970.
 """
 
 import logging
@@ -24,52 +24,44 @@ from huey_otel._safety.failures import class_name
 from huey_otel._safety.losses import LOSSES
 from huey_otel._safety.timeout import or_else
 
-_PAST: Final = 2**64
-_NOBODY: Final = Resource({})
+_LATEST: Final = 2**64 - 1
+_ENCODER: Final = logging.getLogger(
+    "opentelemetry.exporter.otlp.proto.common._internal"
+)
+_strict = threading.local()
 
 
 class UnencodableError(Exception):
     """An attribute of a span cannot be encoded."""
 
 
-class _Strict(logging.Filter):
-    """Raises where the encoder logs that it leaves an attribute out.
-
-    It logs nothing else, and so an attribute that it can encode costs nothing.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.here = threading.local()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if getattr(self.here, "strict", False):
-            # Without its text, which no log may be able to write.
-            raise UnencodableError("an attribute cannot be encoded")
-        return True
+def _raise_if_strict(_record: logging.LogRecord) -> bool:
+    """Raise where the encoder logs that it leaves an attribute out; it logs no more."""
+    if getattr(_strict, "on", False):
+        # Without the record's text, which no log may be able to write.
+        raise UnencodableError("an attribute cannot be encoded")
+    return True
 
 
-_ENCODER: Final = "opentelemetry.exporter.otlp.proto.common._internal"
-_STRICT: Final = _Strict()
-logging.getLogger(_ENCODER).addFilter(_STRICT)
+_ENCODER.addFilter(_raise_if_strict)
 
 
 @contextmanager
-def strictly() -> Iterator[None]:
-    """On this thread OTLP's encoder raises, and leaves no attribute out."""
-    # Loggers that there are when an application sets up logging are often disabled.
-    logging.getLogger(_ENCODER).disabled = False
-    _STRICT.here.strict = True
+def strict_encoding() -> Iterator[None]:
+    """Make OTLP's encoder raise on this thread where it would omit an attribute."""
+    # `logging.config` disables the loggers that exist when an application calls it.
+    _ENCODER.disabled = False
+    _strict.on = True
     try:
         yield
     finally:
-        _STRICT.here.strict = False
+        _strict.on = False
 
 
 def repaired(spans: Sequence[ReadableSpan]) -> list[ReadableSpan] | None:
-    """*spans* as they can be encoded, without those that cannot be at all.
+    """*spans* so that they can be encoded, without those that never can be.
 
-    None where each of them can: the batch has failed for another reason.
+    None if all of them can be encoded: the batch has failed for another reason.
     """
     good: list[ReadableSpan] = []
     changed = False
@@ -90,43 +82,23 @@ def repaired(spans: Sequence[ReadableSpan]) -> list[ReadableSpan] | None:
 
 
 def _why_not(span: ReadableSpan) -> str | None:
-    """The class of what keeps *span* from being encoded, None if nothing does."""
+    """The class of the error that encoding *span* raises, None if it raises none."""
 
-    def failed(error: Exception) -> str | None:
-        return class_name(error)
-
-    def tried() -> str | None:
-        with strictly():
-            encode_spans([_alone(span)])
+    def encode() -> str | None:
+        with strict_encoding():
+            encode_spans([span])
         return None
 
-    return or_else(tried, failed)
-
-
-def _alone(span: ReadableSpan) -> ReadableSpan:
-    """*span* without its resource, which is the same for all."""
-    return ReadableSpan(
-        name=span.name,
-        context=span.context,
-        parent=span.parent,
-        resource=_NOBODY,
-        attributes=span.attributes,
-        events=span.events,
-        links=span.links,
-        kind=span.kind,
-        instrumentation_scope=span.instrumentation_scope,
-        status=span.status,
-        start_time=span.start_time,
-        end_time=span.end_time,
-    )
+    return or_else(encode, class_name)
 
 
 def _mended(span: ReadableSpan) -> ReadableSpan:
+    status = span.status
     return ReadableSpan(
         name=_text(span.name),
         context=span.context,
         parent=span.parent,
-        resource=sayable(span.resource),
+        resource=encodable_resource(span.resource),
         attributes=_attributes(span.attributes),
         events=[
             Event(_text(one.name), _attributes(one.attributes), _time(one.timestamp))
@@ -135,14 +107,16 @@ def _mended(span: ReadableSpan) -> ReadableSpan:
         links=[Link(one.context, _attributes(one.attributes)) for one in span.links],
         kind=_kind(span.kind),
         instrumentation_scope=_scope(span.instrumentation_scope),
-        status=_status(span.status),
+        status=Status(
+            status.status_code, status.description and _text(status.description)
+        ),
         start_time=_time(span.start_time),
         end_time=_time(span.end_time),
     )
 
 
-def sayable(resource: Resource) -> Resource:
-    """*resource* as it can be encoded; the environment may have had any bytes."""
+def encodable_resource(resource: Resource) -> Resource:
+    """*resource* so that it can be encoded; the environment may hold any bytes."""
     attributes = _attributes(resource.attributes)
     if attributes == dict(resource.attributes):
         return resource
@@ -150,8 +124,8 @@ def sayable(resource: Resource) -> Resource:
 
 
 def _attributes(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
-    said = ((_text(key), _value(value)) for key, value in (attributes or {}).items())
-    return {key: value for key, value in said if value is not None}
+    mended = ((_text(key), _value(one)) for key, one in (attributes or {}).items())
+    return {key: value for key, value in mended if value is not None}
 
 
 def _value(value: Any) -> Any:
@@ -175,7 +149,7 @@ def _text(value: object) -> str:
 def _scope(scope: InstrumentationScope | None) -> InstrumentationScope | None:
     if scope is None:
         return None
-    version = None if scope.version is None else _text(scope.version)
+    version = scope.version and _text(scope.version)
     return InstrumentationScope(_text(scope.name), version)
 
 
@@ -183,12 +157,5 @@ def _kind(kind: object) -> SpanKind:
     return kind if isinstance(kind, SpanKind) else SpanKind.INTERNAL
 
 
-def _status(status: Status) -> Status:
-    description = status.description
-    return Status(
-        status.status_code, None if description is None else _text(description)
-    )
-
-
 def _time(nanoseconds: int | None) -> int | None:
-    return None if nanoseconds is None else min(max(int(nanoseconds), 0), _PAST - 1)
+    return None if nanoseconds is None else min(max(int(nanoseconds), 0), _LATEST)

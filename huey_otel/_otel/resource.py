@@ -1,4 +1,4 @@
-"""The resource of a provider that we build: found late, and true after a fork."""
+"""The resource of a provider that we build: found late, and right after a fork."""
 
 import os
 import socket
@@ -17,17 +17,17 @@ from opentelemetry.sdk.version import __version__
 from huey_otel import _names as n
 from huey_otel._options.otel import Export
 from huey_otel._options.standard import replaced
-from huey_otel._otel.repair import sayable
+from huey_otel._otel.repair import encodable_resource
 from huey_otel._safety.failures import class_name, message
 from huey_otel._safety.log import warn
 from huey_otel._safety.timeout import or_else
 
-_GROUP: Final = "opentelemetry_resource_detector"
+_DETECTORS: Final = "opentelemetry_resource_detector"
 _OF_A_PROCESS: Final = frozenset((n.PROCESS_PID, n.SERVICE_INSTANCE_ID))
 
 
 class _Here(NamedTuple):
-    """What it is in the process *pid*."""
+    """The resource of the process *pid*, and its hash, which takes a while."""
 
     pid: int
     resource: Resource
@@ -37,13 +37,13 @@ class _Here(NamedTuple):
 class ProcessResource(Resource):
     """What *find* returns, with `host.name` and the `process.pid` of this process.
 
-    *find* is called when an attribute is first read, which an exporter does and
-    no task: a detector may ask the network. What is *given* by the environment
-    stays what it is, also where the SDK makes it new in each child
-    (opentelemetry-sdk 1.45 does that with `service.instance.id`).
+    An exporter that reads an attribute calls *find*, no task does: a detector may
+    ask the network. Attributes that the environment has *given* stay as they are,
+    even if the SDK renews them in each child, as opentelemetry-sdk 1.45 does with
+    `service.instance.id`.
 
-    All tracers hold this one object, also those that were made before a fork,
-    so that their spans have the pid of the child.
+    All tracers hold this one object, also those made before a fork, so their spans
+    have the pid of the child.
     """
 
     def __init__(self, find: Callable[[], Resource], given: frozenset[str]) -> None:
@@ -55,27 +55,27 @@ class ProcessResource(Resource):
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """What is known of this process."""
+        """The attributes in this process."""
         return self._here().resource.attributes
 
     @property
     def schema_url(self) -> str:
-        """That of what was found."""
+        """The schema of what was found."""
         return self._here().resource.schema_url
 
     def merge(self, other: Resource) -> Resource:
-        """What this is with the attributes of *other*, found as late."""
+        """Add the attributes of *other*, still finding the rest late."""
 
-        def found() -> Resource:
+        def find() -> Resource:
             attributes = dict(other.attributes)
             for name in _OF_A_PROCESS & self._given:
                 attributes.pop(name, None)
-            return self._now().merge(Resource(attributes, other.schema_url))
+            return self._once().merge(Resource(attributes, other.schema_url))
 
-        return ProcessResource(found, self._given)
+        return ProcessResource(find, self._given)
 
     def of(self, pid: int) -> Resource:
-        """That of the process *pid*, which was forked from this one.
+        """The resource of the process *pid*, which was forked from this one.
 
         Without a `service.instance.id`, unless it was given: only *pid* knows its own.
         """
@@ -88,7 +88,7 @@ class ProcessResource(Resource):
                 attributes.pop(n.SERVICE_INSTANCE_ID, None)
         return Resource(attributes, here.resource.schema_url)
 
-    def _now(self) -> Resource:
+    def _once(self) -> Resource:
         found = self._found
         if found is None:
             found = self._found = self._find()
@@ -97,11 +97,11 @@ class ProcessResource(Resource):
     def _here(self) -> _Here:
         known, pid = self._known, os.getpid()
         if known is None or known.pid != pid:
-            found = self._now()
+            found = self._once()
             attributes = {n.HOST_NAME: socket.gethostname(), **found.attributes}
             if n.PROCESS_PID not in self._given:
                 attributes[n.PROCESS_PID] = pid
-            here = sayable(Resource(attributes, found.schema_url))
+            here = encodable_resource(Resource(attributes, found.schema_url))
             known = self._known = _Here(pid, here, hash(here))
         return known
 
@@ -115,14 +115,14 @@ class ProcessResource(Resource):
 
 
 def load(detectors: Sequence[str]) -> None:
-    """Import what finds the attributes that the environment asks for."""
-    for point in entry_points(group=_GROUP):
+    """Import the *detectors* that the environment names."""
+    for point in entry_points(group=_DETECTORS):
         if point.name in detectors or "*" in detectors:
             point.load()
 
 
 def resource_of(export: Export, queue: str) -> ProcessResource:
-    """What the environment says, as *export* has it; *queue* is the default service."""
+    """The resource that *export* asks for; *queue* is the service by default."""
 
     def find() -> Resource:
         with replaced(export.instead):
@@ -132,10 +132,10 @@ def resource_of(export: Export, queue: str) -> ProcessResource:
     return ProcessResource(find, export.attributes)
 
 
-def _found(names: Sequence[str]) -> Resource:
-    """What `Resource.create` finds, without the threads that it asks on.
+def _found(detectors: Sequence[str]) -> Resource:
+    """What `Resource.create` finds, but without its threads.
 
-    While a script ends that has enqueued once, no thread can be started.
+    A script that ends right after its first enqueue can start no thread any more.
     """
     found = Resource(
         {
@@ -144,13 +144,13 @@ def _found(names: Sequence[str]) -> Resource:
             resources.TELEMETRY_SDK_VERSION: __version__,
         }
     )
-    for detector in _detectors(names):
-        found = found.merge(or_else(detector.detect, _nothing))
+    for detector in _detectors(detectors):
+        found = found.merge(or_else(detector.detect, _failed))
     return found
 
 
 def _detectors(names: Sequence[str]) -> list[ResourceDetector]:
-    # From some version on the SDK adds its own to those that are asked for.
+    # Newer SDKs add their own to those that are asked for.
     build = getattr(resources, "_build_resource_detectors", None)
     if build is not None:
         known: list[ResourceDetector] = build()
@@ -158,12 +158,12 @@ def _detectors(names: Sequence[str]) -> list[ResourceDetector]:
     points = [
         point
         for name in names
-        for point in entry_points(group=_GROUP)
+        for point in entry_points(group=_DETECTORS)
         if name in ("*", point.name) and point.name != "otel"
     ]
     return [*(point.load()() for point in points), OTELResourceDetector()]
 
 
-def _nothing(error: Exception) -> Resource:
+def _failed(error: Exception) -> Resource:
     warn("a resource detector failed: %s: %s", class_name(error), message(error))
     return Resource.get_empty()

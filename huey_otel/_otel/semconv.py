@@ -1,4 +1,4 @@
-"""The semantic conventions' own metrics: a sink that tells an OpenTelemetry meter."""
+"""The metrics of the semantic conventions, recorded by an OpenTelemetry meter."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -23,10 +23,10 @@ Attributes = dict[str, str]
 
 
 class SemconvMetrics:
-    """Counts what is sent and consumed, and how long that and processing takes.
+    """A sink that counts messages sent and consumed, and times sending and processing.
 
-    Runs where the relay hands records over, so never in a worker process.
-    *provider* is asked for at the first record.
+    The relay calls it, so it never runs in a worker process. *provider* is called
+    at the first record.
     """
 
     def __init__(self, provider: Callable[[], MeterProvider]) -> None:
@@ -39,9 +39,9 @@ class SemconvMetrics:
         self._made: _Instruments | None = None
 
     def __call__(self, record: Record, source: Source) -> None:
-        """Tell what *record* says, if the conventions have a metric for it."""
+        """Record *record*, if the conventions have a metric for it."""
         if record.status == mapping.DEQUEUED and record.worker == _SCHEDULER:
-            # Not delivered: the scheduler puts it on the queue.
+            # The scheduler only moves the message to the queue.
             return
         name = None if record.facts is None else TaskFacts(*record.facts).name
         extra = record.extra or {}
@@ -93,7 +93,7 @@ class SemconvMetrics:
         }
 
     def _task(self, name: str | None) -> str:
-        """*name*, of which there is a bounded number."""
+        """*name*, or `_other` after the first 500 names."""
         if name is None or (
             name not in self._tasks and len(self._tasks) >= _MOST_TASKS
         ):
@@ -102,7 +102,7 @@ class SemconvMetrics:
         return name
 
     def flush(self) -> threading.Event | None:
-        """Begin to export what was told, if anything was."""
+        """Begin to export what was recorded, if anything was."""
         return None if self._made is None else FLUSHER.flush(self._made.provider)
 
     @property
@@ -113,7 +113,7 @@ class SemconvMetrics:
 
 
 class _Instruments:
-    """As messaging-metrics.md has them, v1.44."""
+    """The instruments of messaging-metrics.md, v1.44."""
 
     def __init__(self, provider: MeterProvider) -> None:
         self.provider = provider

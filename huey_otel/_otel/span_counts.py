@@ -1,4 +1,4 @@
-"""Span counts: what a worker ended and did not deliver, known when it was killed."""
+"""Counts of spans in shared memory, to know what a killed worker did not deliver."""
 
 import mmap
 from collections import deque
@@ -25,9 +25,9 @@ class SpanCounts:
     """Counts the spans of one process, in *memory* that another one may read.
 
     `next(ended)` counts a span that ended. That is a single call into C: no
-    thread and no signal handler comes between its two steps, a kill leaves a
-    whole number, and there is no lock. `told` is the reader's own: what the
-    process itself has reported as lost.
+    thread or signal handler interrupts it, a kill leaves a whole number, and there
+    is no lock. `told` belongs to the reader: how many losses the process has
+    reported itself.
     """
 
     def __init__(self, memory: Any = None) -> None:
@@ -42,21 +42,21 @@ class SpanCounts:
         return map(_SET, repeat(self._cells), repeat(cell), count(1))
 
     def exported(self, number: int) -> None:
-        """*number* more have arrived."""
+        """Count *number* spans that have arrived."""
         _advance(self._exported, number)
 
     def counted(self, number: int) -> None:
-        """*number* more are lost, and counted as that by the process itself."""
+        """Count *number* spans that this process has counted as lost."""
         _advance(self._counted, number)
 
     @property
     def left(self) -> int:
-        """Those that may still be exported, as the process itself sees it."""
+        """How many this process may still export."""
         return max(0, self._missing - self._cells[_COUNTED])
 
     @property
     def lost(self) -> int:
-        """Those that nobody knows of yet, now that the process is dead."""
+        """How many a dead process has neither delivered nor reported as lost."""
         return max(0, self._missing - self.told)
 
     @property
@@ -77,7 +77,7 @@ class _Processes:
     """The counts of this process, and of the workers that are its children.
 
     A worker has a page of memory of its own, made before it is forked. All
-    other children count in memory that nobody else sees.
+    other children count in private memory.
     """
 
     def __init__(self) -> None:
@@ -89,27 +89,27 @@ class _Processes:
         util.register_after_fork(self, _Processes._adopt)
 
     def prepare(self, worker: BaseProcess) -> None:
-        """Share the counts of *worker*, which is not started yet."""
+        """Make shared memory for the counts of *worker*, before it is started."""
         if worker not in self._workers:
             self._workers[worker] = SpanCounts(mmap.mmap(-1, _SIZE))
 
     @guarded
     def told(self, pid: int, number: int) -> None:
-        """The process *pid* has reported *number* spans as lost."""
+        """Note that the process *pid* has reported *number* spans as lost."""
         if not number:
             return
         for worker, counts in list(self._workers.items()):
             if worker.pid == pid:
                 counts.told += number
                 return
-        # No worker, or one that is so new that multiprocessing knows no pid of it.
+        # No worker, or a new one whose pid multiprocessing does not know yet.
         self._early[pid] = self._early.get(pid, 0) + number
         if len(self._early) > _MOST_EARLY:
             del self._early[next(iter(self._early))]
 
     @guarded
     def gone(self, pid: int) -> None:
-        """The worker *pid* is dead, and all that it reported has been read."""
+        """Count what the dead worker *pid* lost; all its reports have been read."""
         for worker, counts in list(self._workers.items()):
             if worker.pid == pid:
                 del self._workers[worker]
@@ -122,7 +122,7 @@ class _Processes:
         self._inherited, self._workers = self._workers, {}
 
     def _adopt(self) -> None:
-        """Called later than `_after_fork`, when a child knows which process it is."""
+        """Use the shared counts, once a child knows which worker it is."""
         inherited, self._inherited = self._inherited, {}
         self.here = inherited.get(current_process(), self.here)
 
@@ -130,7 +130,7 @@ class _Processes:
 def _count(counts: SpanCounts) -> None:
     lost = counts.lost
     if counts.delivers or not lost:
-        # One that dies again and again before it delivers anything is one streak.
+        # Workers that die again and again and deliver nothing are one streak.
         LOSSES.recovered(_STREAK)
     if lost:
         why = f"a worker died before it had delivered {lost} spans"

@@ -45,7 +45,7 @@ def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     ],
     ids=["config", "rules", "tests"],
 )
-def test_promtool_has_nothing_to_complain_of(arguments: tuple[str, ...]) -> None:
+def test_promtool_accepts_the_rules(arguments: tuple[str, ...]) -> None:
     done = promtool(*arguments)
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -148,7 +148,7 @@ def test_each_alert_says_what_to_do(name: str) -> None:
 @pytest.mark.parametrize(
     "rule", RULES, ids=lambda rule: rule.get("alert") or rule["record"]
 )
-def test_rules_use_metrics_that_there_are(rule: dict[str, Any]) -> None:
+def test_rules_use_known_metrics(rule: dict[str, Any]) -> None:
     used = {SUFFIX.sub("", name) for name in METRIC.findall(rule["expr"])}
 
     assert used <= set(CATALOG)

@@ -53,7 +53,7 @@ def ports(service: dict[str, Any]) -> set[int]:
     return {port["target"] for port in service.get("ports", ())}
 
 
-def test_all_that_was_promised_is_there(services: dict[str, Any]) -> None:
+def test_all_promised_services_are_there(services: dict[str, Any]) -> None:
     assert set(services) == {
         *("valkey", "web", "consumer", "consumer-threads", "load"),
         *("prometheus", "jaeger", "grafana"),
@@ -133,7 +133,9 @@ def test_one_consumer_of_the_queue_schedules(services: dict[str, Any]) -> None:
     } == {("consumer", "process", False), ("consumer-threads", "thread", True)}
 
 
-def test_consumers_of_the_queue_are_told_the_same(services: dict[str, Any]) -> None:
+def test_all_consumers_of_the_queue_have_the_same_settings(
+    services: dict[str, Any],
+) -> None:
     told = {
         name: service["environment"]
         for name, service in services.items()
@@ -144,7 +146,7 @@ def test_consumers_of_the_queue_are_told_the_same(services: dict[str, Any]) -> N
     assert told["consumer"]["SHOP_REPORT"] == "every-minute"
 
 
-def test_no_secret_is_in_it(services: dict[str, Any]) -> None:
+def test_the_compose_file_has_no_secret(services: dict[str, Any]) -> None:
     names = {
         name for service in services.values() for name in service.get("environment", {})
     }

@@ -22,12 +22,12 @@ QUERIES = [
 MATCHED = re.compile(r"\b(huey_\w+)({[^}]*})?")
 
 
-def test_file_is_what_the_script_makes() -> None:
+def test_the_dashboard_file_is_what_the_script_makes() -> None:
     assert BUILD["text"]() == BUILD["PATH"].read_text()
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_query_uses_metrics_that_there_are_of_the_queue_that_is_chosen(
+def test_queries_use_known_metrics_of_the_chosen_queue(
     query: str,
 ) -> None:
     for metric, matchers in MATCHED.findall(query):
@@ -42,7 +42,7 @@ SHARED = [name for name, *_, text in CATALOG.values() if "never sum" in text]
 @pytest.mark.parametrize(
     "query", [one for one in QUERIES if any(name in one for name in SHARED)]
 )
-def test_gauge_of_a_queue_is_never_added_up_over_its_consumers(query: str) -> None:
+def test_gauges_of_a_queue_are_never_summed_over_its_consumers(query: str) -> None:
     for metric, matchers in MATCHED.findall(query):
         if metric in SHARED:
             taken = rf"max by \(queue(, task)?\) \({metric}{re.escape(matchers)}\)"
@@ -74,7 +74,7 @@ IDLE = {
         ("Retries and locks", IDLE, 60, {}),
     ],
 )
-def test_panel_of_an_idle_queue_tells_zero_from_nothing(
+def test_panel_of_an_idle_queue_distinguishes_zero_from_no_data(
     title: str,
     series: dict[str, str],
     minutes: int,

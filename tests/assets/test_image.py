@@ -19,7 +19,7 @@ def test_there_are_two_stages_of_one_pinned_slim_image() -> None:
     ]
 
 
-def test_it_runs_as_nobody_in_particular() -> None:
+def test_the_image_runs_as_an_unprivileged_user() -> None:
     uid, gid = map(int, final("USER").split(":"))
 
     assert uid >= 10000

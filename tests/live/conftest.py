@@ -9,8 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from tests.live.hearing import Hearing
 from tests.live.processes import Consumer, Program
+from tests.live.received_events import ReceivedEvents
 from tests.support.redis_server import RedisServer, serving
 
 HERE = Path(__file__).parent
@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the figures that tests have recorded as their proof, one line for each."""
+    """Print the figures that each test recorded as its proof, one line a test."""
     for outcome in ("passed", "failed"):
         for report in terminalreporter.getreports(outcome):
             for name, figures in getattr(report, "user_properties", ()):
@@ -66,7 +66,7 @@ def consumer(
     def start(
         kind: str,
         *options: str,
-        application: str = "life",
+        application: str = "outcomes",
         url: str = redis_url,
         pythonpath: str = "",
         **environ: str,
@@ -89,10 +89,10 @@ def consumer(
 def application(
     monkeypatch: pytest.MonkeyPatch, redis_url: str
 ) -> Iterator[Callable[..., ModuleType]]:
-    """Imports `tests/live/apps/*name*.py` anew, to enqueue its tasks from the test."""
+    """Imports `tests/live/apps/*name*.py` again, to enqueue its tasks from the test."""
     loaded: list[ModuleType] = []
 
-    def load(name: str = "life", **environ: str) -> ModuleType:
+    def load(name: str = "outcomes", **environ: str) -> ModuleType:
         for variable, value in ({"LIVE_QUEUE_URL": redis_url} | environ).items():
             monkeypatch.setenv(variable, value)
         full_name = f"tests.live.apps.{name}"
@@ -112,20 +112,20 @@ def application(
 
 
 @pytest.fixture
-def hear(redis_url: str) -> Iterator[Callable[..., Hearing]]:
-    """Makes a Hearing, by default of the queue `live` on the test's Redis."""
-    made: list[Hearing] = []
+def receive_events(redis_url: str) -> Iterator[Callable[..., ReceivedEvents]]:
+    """Makes a ReceivedEvents, by default of the queue `live` on the test's Redis."""
+    made: list[ReceivedEvents] = []
 
-    def make(channel: str = "live", url: str = redis_url) -> Hearing:
-        made.append(Hearing(url, channel))
+    def make(channel: str = "live", url: str = redis_url) -> ReceivedEvents:
+        made.append(ReceivedEvents(url, channel))
         return made[-1]
 
     yield make
-    for hearing in made:
-        hearing.stop()
+    for received in made:
+        received.stop()
 
 
 @pytest.fixture
-def hearing(hear: Callable[..., Hearing]) -> Hearing:
-    """What a listener gets of the queue `live`, from now on."""
-    return hear()
+def received(receive_events: Callable[..., ReceivedEvents]) -> ReceivedEvents:
+    """The events that a listener of the queue `live` receives from now on."""
+    return receive_events()

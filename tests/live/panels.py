@@ -1,4 +1,4 @@
-"""The dashboard's panels, asked of a Prometheus, and the ledger's books for them."""
+"""The dashboard's queries on a real Prometheus, compared with the load's ledger."""
 
 import json
 import re
@@ -36,8 +36,8 @@ TASKS, LIMITS = "runtime.shop.tasks.", "runtime.shop.limits."
 Reported = set[tuple[str, str]]
 
 
-class Books:
-    """What ledgers say that happened, counted as the panels count it."""
+class LedgerCounts:
+    """The tasks in ledgers, counted as the panels count them."""
 
     def __init__(self, *ledgers: Ledger) -> None:
         self.rows = [each for ledger in ledgers for each in ledger.expected]
@@ -61,7 +61,7 @@ class Books:
         return found
 
     def times(self, *statuses: str) -> Counter[str]:
-        """How often each task was any of *statuses*."""
+        """How often each task has had one of *statuses*."""
         return Counter(
             each.task or ""
             for each in self.rows
@@ -70,7 +70,7 @@ class Books:
         )
 
     def last(self, status: str | None) -> Counter[str]:
-        """How many of each task have come to *status*, and no further."""
+        """How many runs of each task have *status* as their last one."""
         return Counter(
             each.task or ""
             for each in self.rows
@@ -92,7 +92,7 @@ class Ask:
 
     def text(self, panel: str, ref: str = "A") -> str:
         """The query with its variables filled in."""
-        # So that the first scrape is in the window as well, and the one before not.
+        # 10 ms more include the first scrape, and not the one before.
         window = f"{round(self.seconds * 1000) + 10}ms"
         text: str = QUERIES[panel, ref]["expr"]
         for variable in ("$__rate_interval", "$__range"):
@@ -110,7 +110,7 @@ class Ask:
         }
 
     def counts(self, query: str, *labels: str) -> Counter[tuple[str, ...]]:
-        """What a query of counters counted, whole; a rate times its seconds."""
+        """The whole numbers that a query counted; rates times their seconds."""
         factor = self.seconds if re.search(r"\brate\(", query) else 1
         found: Counter[tuple[str, ...]] = Counter()
         for key, number in self(query, *labels).items():
@@ -164,7 +164,7 @@ class Ask:
         seen: Mapping[str, object],
         expected: Mapping[str, object],
     ) -> None:
-        """Print it, for `make panels`."""
+        """Print the comparison, for `make panels`."""
         self.reported.add((panel, ref))
         sys.stdout.write(f"\n{panel} {ref}\n  {query}\n")
         for key in sorted({*seen, *expected}):

@@ -83,7 +83,7 @@ class Program:
         self.wait()
 
     def clean_up(self) -> None:
-        """End whatever is left of it and its children."""
+        """Kill its process group, with all children that are left."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self.wait()
@@ -152,7 +152,7 @@ def listening(pid: int) -> set[int]:
 
 
 def losses(path: Path) -> dict[str, int]:
-    """What a consumer has left in its LIVE_DROPPED."""
+    """The losses that a consumer wrote to its LIVE_DROPPED."""
     counts = json.loads(path.read_text())
     return {reason: count for reason, count in counts.items() if count}
 

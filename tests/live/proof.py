@@ -1,4 +1,4 @@
-"""What a run of the queue `proof` leaves behind: ledger, reports, events, spans."""
+"""What a run of the app `proof` leaves: the ledger, reports, events and spans."""
 
 import json
 from collections import Counter
@@ -28,7 +28,7 @@ class Line:
         return int(self.worker.split("-")[1])
 
 
-class Books:
+class Evidence:
     """The ledger of the tasks, and the reports that consumers leave at their end."""
 
     def __init__(self, directory: Path) -> None:
@@ -44,7 +44,7 @@ class Books:
         """The lines with *word*, of *runs* or of all, in their order."""
         if not self._ledger.exists():
             return []
-        # The last line may be on its way still.
+        # The last line may not be complete yet.
         whole, _, _ = self._ledger.read_text().rpartition("\n")
         lines = [Line(*line.split()) for line in whole.splitlines()]
         return [
@@ -81,7 +81,7 @@ class Books:
 def missing_tail(lines: list[Line], arrived: set[str]) -> int | None:
     """How many of *lines* are not among *arrived*, None if one before another is.
 
-    Who dies takes the last along that he has done, and nothing before it.
+    A worker that dies may lose the telemetry of its last runs, and of none before.
     """
     missing: dict[str, int] = {}
     for line in lines:

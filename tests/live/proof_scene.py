@@ -10,7 +10,7 @@ from huey.consumer_options import ConsumerConfig
 
 from runtime.otlp_receiver import Receiver
 from tests.live.processes import Consumer, alive
-from tests.live.proof import Books
+from tests.live.proof import Evidence
 from tests.support.waiting import wait_until
 
 QUEUE: Final = "huey.redis.live"
@@ -32,14 +32,14 @@ class Scene:
         kind: str,
         way: str,
         collector: Receiver,
-        books: Books,
+        evidence: Evidence,
         client: redis.Redis,
         start: Callable[..., Consumer],
     ) -> None:
         self.kind = kind
         self.way = way
         self.collector = collector
-        self.books = books
+        self.evidence = evidence
         self.runs: list[str] = []
         self.killed: set[int] = set()
         self._client = client
@@ -48,7 +48,7 @@ class Scene:
     @property
     def environ(self) -> dict[str, str]:
         patched = {"LIVE_GREENLETS": "1"} if self.kind == "greenlet" else {}
-        return {**self.books.environ, **self.collector.environ, **patched}
+        return {**self.evidence.environ, **self.collector.environ, **patched}
 
     @property
     def reporting(self) -> list[str]:
@@ -62,7 +62,7 @@ class Scene:
             return WORKERS
         if self.way != "SIGTERM":
             return len(self.killed)
-        # huey 2 interrupts its workers before it tells them to take no more.
+        # huey 2 interrupts its workers before it stops them from taking more tasks.
         return WORKERS if hasattr(ConsumerConfig, "max_tasks") else 2 * WORKERS
 
     def consumer(self) -> Consumer:
@@ -73,15 +73,15 @@ class Scene:
             *("-d", "0.02", "-m", "0.1", *recycling),
             application="proof",
             LIVE_RUN=self.runs[-1],
-            # Long enough that a kill finds spans that wait.
+            # Long, so that spans still wait at a kill.
             OTEL_BSP_SCHEDULE_DELAY="500",
             HUEY_OTEL_FLUSH_TIMEOUT="3",
             **self.environ,
         )
 
     def end(self, running: Consumer) -> None:
-        """Let *running* do half of the work, and end it as the test is about."""
-        wait_until(lambda: len(self.books.lines("ended")) >= TASKS // 2, seconds=60)
+        """Let *running* do half of the work, and end it in the way of this scene."""
+        wait_until(lambda: len(self.evidence.lines("ended")) >= TASKS // 2, seconds=60)
         match self.way, self.kind:
             case (("SIGINT" | "SIGTERM"), _):
                 running.wait_until_started()
@@ -89,7 +89,7 @@ class Scene:
             case "SIGHUP", _:
                 running.wait_until_started()
                 running.send(signal.SIGHUP)
-                wait_until(lambda: bool(self.books.reports("1")))
+                wait_until(lambda: bool(self.evidence.reports("1")))
                 wait_until(lambda: running.log.count("Huey consumer started") == 2)
                 self.work_off(running)
             case "worker dies", "process":
@@ -100,7 +100,7 @@ class Scene:
                 os.killpg(running.pid, signal.SIGKILL)
                 running.wait()
             case _:
-                # Workers of threads and greenlets die by tasks among the others.
+                # Some of the tasks end workers that are threads or greenlets.
                 self.work_off(running)
 
     def work_off(self, running: Consumer) -> None:
@@ -110,7 +110,7 @@ class Scene:
         assert running.stop(signal.SIGINT) == 0
 
     def work_off_all(self) -> None:
-        """Let more consumers do what is left; a task may have left another one."""
+        """Start consumers until the queue is empty; tasks enqueue more tasks."""
         while self._client.llen(QUEUE):
             self.work_off(self.consumer())
 
@@ -122,7 +122,7 @@ class Scene:
             self.killed.add(pid)
 
     def _working(self) -> int | None:
-        for line in reversed(self.books.lines("began")):
+        for line in reversed(self.evidence.lines("began")):
             if line.pid not in self.killed and alive(line.pid):
                 return line.pid
         return None

@@ -1,4 +1,4 @@
-"""A real Prometheus, and what it or a test reads on a consumer's page."""
+"""A real Prometheus, and a consumer's page as Prometheus or a test reads it."""
 
 import json
 import math
@@ -34,7 +34,7 @@ _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 def installed(program: str) -> str:
-    """Where *program* is; ends the test if it is nowhere."""
+    """The path of *program*; without it the test is skipped, or fails in CI."""
     return shutil.which(program) or missing(program)
 
 
@@ -105,7 +105,7 @@ class Prometheus(Program):
         }
 
     def alerts(self) -> list[dict[str, Any]]:
-        """What fires or is about to, with `labels` and `annotations`."""
+        """All firing and pending alerts, with `labels` and `annotations`."""
         found: list[dict[str, Any]] = self._ask("alerts")["alerts"]
         return found
 
@@ -146,7 +146,7 @@ def metrics(port: int) -> str:
 
 
 def samples(page: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """What is on *page*, by name and labels."""
+    """The samples of *page*, by name and labels."""
     found = {}
     for line in page.splitlines():
         if match := _SAMPLE.match(line):
@@ -173,7 +173,7 @@ def serves(port: int) -> bool:
 
 
 def serves_anything(port: int) -> bool:
-    """Whether somebody accepts connections at *port*."""
+    """Whether any program accepts connections at *port*."""
     try:
         socket.create_connection(("127.0.0.1", port), 1).close()
     except OSError:

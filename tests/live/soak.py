@@ -32,17 +32,17 @@ GROWTH = 16 << 20
 """Bytes that the main process may have more at the end than after a quarter."""
 
 
-class Ears:
-    """Counts what a listener hears; Redis keeps nothing for who is not connected."""
+class EventCounter:
+    """Counts received events; Redis keeps none for a listener that is not connected."""
 
     def __init__(self, url: str) -> None:
-        self.heard: Counter[str] = Counter()
+        self.received: Counter[str] = Counter()
         self._listener = EventListener(url, "live")
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
         for event in self._listener:
-            self.heard[event["status"]] += 1
+            self.received[event["status"]] += 1
 
 
 class Soak:
@@ -57,7 +57,7 @@ class Soak:
         self._collector_port = free_port()
         self._programs: list[Program] = []
         self.collector = self._collect()
-        self.ears = Ears(self.redis.url)
+        self.event_counter = EventCounter(self.redis.url)
         environ = {
             "LIVE_QUEUE_URL": self.redis.url,
             "LIVE_LEDGER": str(directory / "ledger"),
@@ -87,7 +87,7 @@ class Soak:
         return program
 
     def restart_redis(self) -> None:
-        """Stop it as an administrator does, with what it has on disk, and start it."""
+        """Stop it as an administrator does, saving to disk, and start it again."""
         with redis.Redis.from_url(self.redis.url) as client:
             client.shutdown(save=True)
         self.redis.stop()
@@ -146,7 +146,7 @@ def steps(tasks: int) -> Iterator[int]:
 
 
 def watch(soak: Soak) -> list[tuple[int, int]]:
-    """Print figures as the work goes on, and restart what is to be restarted."""
+    """Print figures during the work, and restart Redis and the collector."""
     restarts = {
         4: soak.restart_redis,
         8: soak.restart_collector,
@@ -188,7 +188,7 @@ def idle(soak: Soak) -> bool:
 
 
 def compare(soak: Soak, seen: list[tuple[int, int]]) -> bool:
-    """Print what ran beside what was told; True if they agree."""
+    """Print what ran beside what telemetry says of it; True if they agree."""
     told = soak.report()
     page, losses = str(told["page"]), told["losses"]
     ran = Counter(soak.lines("ledger-ran"))
@@ -209,7 +209,7 @@ def compare(soak: Soak, seen: list[tuple[int, int]]) -> bool:
     say(f"attempts ended, counted    {dict(outcomes)}")
     say(f"tasks ended, counted       {dict(ends)}")
     say(f"events told                {dict(events)}")
-    say(f"events heard               {dict(soak.ears.heard)}")
+    say(f"events heard               {dict(soak.event_counter.received)}")
     say(f"losses of the consumer     {losses}")
     say(f"spans of attempts received {processed.total()}, {len(processed)} different")
     say(f"memory of the main process {quarter / 2**20:.1f} MB after a quarter,")
@@ -219,7 +219,7 @@ def compare(soak: Soak, seen: list[tuple[int, int]]) -> bool:
         "each task ran once": set(ran.values()) == {1},
         "attempts counted": attempts == len(ran),
         "attempts ended": outcomes == expected,
-        # Some were popped, and not run because Redis went away.
+        # Some tasks were popped but not run, because Redis went away.
         "tasks ended": soak.tasks - refused <= ends.total() <= soak.tasks,
         "starts told": events["started"] == len(ran),
         "spans received or counted as lost": len(processed) + lost_spans

@@ -16,7 +16,7 @@ TASKS = 5
 
 @pytest.mark.parametrize("exporters", ["prometheus", "otlp,prometheus"])
 @pytest.mark.parametrize("kind", ["thread", "process"])
-def test_one_page_has_ours_and_those_of_opentelemetrys_reader(
+def test_one_page_has_our_metrics_and_those_of_opentelemetrys_reader(
     kind: str,
     exporters: str,
     consumer: Callable[..., Consumer],
@@ -30,7 +30,7 @@ def test_one_page_has_ours_and_those_of_opentelemetrys_reader(
             *(kind, "-w", "2", *QUICK),
             application="traced",
             HUEY_OTEL_METRICS_PORT=str(port),
-            # What that reader listens on by itself.
+            # The reader opens a port of its own.
             OTEL_EXPORTER_PROMETHEUS_PORT=str(other),
             HUEY_OTEL_SEMCONV_METRICS="1",
             OTEL_METRICS_EXPORTER=exporters,

@@ -12,7 +12,7 @@ from huey_otel import events as e
 from runtime import otlp_receiver as otlp
 from runtime.load.ledger import Expected, Ledger
 from runtime.load.mix import weights
-from tests.live.panels import QUERIES, Ask, Books, Reported
+from tests.live.panels import QUERIES, Ask, LedgerCounts, Reported
 from tests.live.processes import Program
 from tests.live.scraping import Prometheus, metrics, samples, serves, value
 from tests.support.programs import free_port
@@ -26,63 +26,63 @@ INTERVAL = 0.2
 """Seconds between two scrapes."""
 
 
-def check_success(ask: Ask, books: Books) -> None:
+def check_success(ask: Ask, counts: LedgerCounts) -> None:
     query = ask.text("Success")
-    success, ran = books.finished("success"), books.finished("success", *FAILURES)
+    success, ran = counts.finished("success"), counts.finished("success", *FAILURES)
     seen = ask(query)[()]
     ask.report("Success", "A", query, {"": f"{seen:.4f}"}, {"": f"{success / ran:.4f}"})
     assert seen == pytest.approx(success / ran, rel=0.005)
 
 
-def check_failed(ask: Ask, books: Books) -> None:
-    ask.agrees("Failed", ledger={"": books.finished(*FAILURES)})
+def check_failed(ask: Ask, counts: LedgerCounts) -> None:
+    ask.agrees("Failed", ledger={"": counts.finished(*FAILURES)})
 
 
-def check_throughput(ask: Ask, books: Books) -> None:
-    ask.agrees("Throughput by outcome", "outcome", ledger=books.outcomes())
+def check_throughput(ask: Ask, counts: LedgerCounts) -> None:
+    ask.agrees("Throughput by outcome", "outcome", ledger=counts.outcomes())
 
 
-def check_failing(ask: Ask, books: Books) -> None:
+def check_failing(ask: Ask, counts: LedgerCounts) -> None:
     ask.agrees(
         "Failing tasks",
         *("queue", "task", "outcome"),
         ledger={
             f"shop {task} {outcome}": number
-            for (task, outcome), number in books.ends.items()
+            for (task, outcome), number in counts.ends.items()
             if outcome in FAILURES
         },
     )
 
 
-def check_waits(ask: Ask, books: Books) -> None:
-    ask.quantiles("Wait p95", n.WAIT_BUCKETS, books.times(e.EVENT_STARTED))
+def check_waits(ask: Ask, counts: LedgerCounts) -> None:
+    ask.quantiles("Wait p95", n.WAIT_BUCKETS, counts.times(e.EVENT_STARTED))
 
 
-def check_runs(ask: Ask, books: Books) -> None:
-    p95s = ask.quantiles("Run p95", n.DURATION_BUCKETS, books.times(*TIMED))
+def check_runs(ask: Ask, counts: LedgerCounts) -> None:
+    p95s = ask.quantiles("Run p95", n.DURATION_BUCKETS, counts.times(*TIMED))
 
     # It sleeps for 0.2 s, which is in the bucket from 0.1 to 0.25 or, on a machine
     # that is busy, in a later one.
     assert p95s["resize_photo",] > 0.1
 
 
-def check_retries(ask: Ask, books: Books) -> None:
+def check_retries(ask: Ask, counts: LedgerCounts) -> None:
     panel = "Retries and locks"
-    ask.agrees(panel, "task", ledger=books.times(e.EVENT_RETRYING))
-    ask.agrees(panel, "task", ref="B", ledger=books.times(e.EVENT_LOCKED))
+    ask.agrees(panel, "task", ledger=counts.times(e.EVENT_RETRYING))
+    ask.agrees(panel, "task", ref="B", ledger=counts.times(e.EVENT_LOCKED))
 
 
-def check_pending(ask: Ask, books: Books) -> None:
-    pending = books.last(None).total()
+def check_pending(ask: Ask, counts: LedgerCounts) -> None:
+    pending = counts.last(None).total()
     ask.agrees("Pending", ledger={"": pending})
     panel = "Pending and scheduled"
     ask.agrees(panel, "queue", ledger={"shop": pending})
-    scheduled = books.last(e.EVENT_SCHEDULED).total()
+    scheduled = counts.last(e.EVENT_SCHEDULED).total()
     ask.agrees(panel, "queue", ref="B", ledger={"shop": scheduled})
 
 
-def check_progress(ask: Ask, books: Books) -> None:
-    running = books.last(e.EVENT_STARTED)
+def check_progress(ask: Ask, counts: LedgerCounts) -> None:
+    running = counts.last(e.EVENT_STARTED)
     ask.agrees("In progress", "task", ledger=running)
     # All six workers of both consumers.
     assert running.total() == 6
@@ -90,7 +90,7 @@ def check_progress(ask: Ask, books: Books) -> None:
     ask.agrees("Busy workers", "queue", ledger={"shop": 1})
 
 
-def check_ages(ask: Ask, books: Books) -> None:
+def check_ages(ask: Ask, counts: LedgerCounts) -> None:
     waiting, running = ask.text("Waiting longest"), ask.text("Running longest")
     (((queue,), waits),) = ask(waiting, "queue").items()
     (((task,), runs),) = ask(running, "task").items()
@@ -104,7 +104,7 @@ def check_ages(ask: Ask, books: Books) -> None:
     ask.agrees("Waiting longest", "queue", ref="B", ledger={})
 
 
-def check_periodic(ask: Ask, books: Books) -> None:
+def check_periodic(ask: Ask, counts: LedgerCounts) -> None:
     query = ask.text("Periodic tasks")
     night = datetime.datetime.fromtimestamp(ask.at, datetime.UTC)
     night = night.replace(hour=3, minute=0, second=0, microsecond=0)
@@ -206,14 +206,14 @@ def test_every_panel_says_what_the_ledger_says(
 
         # A series that begins with its first count has no rate yet.
         first = load(len(weights()), seed=1)
-        total = Books(first).finished()
+        total = LedgerCounts(first).finished()
         start = scraped(total)
         second = load(60, seed=2)
-        end = scraped(total + Books(second).finished())
+        end = scraped(total + LedgerCounts(second).finished())
 
         ask = Ask(prometheus=prometheus, at=end, seconds=end - start, reported=reported)
         for check in AFTER_THE_LOAD:
-            check(ask, Books(second))
+            check(ask, LedgerCounts(second))
 
         check_exemplars(ask, receiver)
 
@@ -222,7 +222,7 @@ def test_every_panel_says_what_the_ledger_says(
         for check in WHILE_BUSY:
             check(
                 Ask(prometheus=prometheus, at=now, seconds=1, reported=reported),
-                Books(busy),
+                LedgerCounts(busy),
             )
 
     assert reported == QUERIES.keys()

@@ -1,4 +1,4 @@
-"""A Django project whose settings are all that it has of huey-otel."""
+"""A Django project that uses huey-otel by its settings alone."""
 
 import contextlib
 import json
@@ -62,7 +62,7 @@ def run_quietly(database: Path, *command: str) -> None:
 
 
 class Web:
-    """Django's own server, which nobody has asked anything yet."""
+    """Django's own server, before its first request."""
 
     def __init__(self, manage: Manage, **environ: str) -> None:
         self.port = free_port()
@@ -176,7 +176,7 @@ def trace_like(receiver: Receiver, expected: dict[str, Any]) -> dict[str, Any]:
 
 
 def in_order(events: Iterable[Event]) -> list[str]:
-    """What happened to one task, which several processes tell of."""
+    """The statuses of one task, in order; several processes report them."""
     return [e["status"] for e in sorted(events, key=lambda e: e["timestamp"])]
 
 
@@ -195,7 +195,7 @@ ORDERED = {
 }
 
 
-def test_what_we_log_is_where_run_huey_logs(manage: Manage) -> None:
+def test_our_log_lines_are_where_run_huey_logs(manage: Manage) -> None:
     queue = Queue(manage, "run_huey")
     queue.wait_until_started()
     queue.program.stop(signal.SIGINT)
@@ -206,10 +206,10 @@ def test_what_we_log_is_where_run_huey_logs(manage: Manage) -> None:
 
 @pytest.mark.parametrize("kind", ["thread", "process"])
 def test_a_request_becomes_one_trace_and_metrics_and_events_of_both_queues(
-    manage, receiver, hear, database, kind
+    manage, receiver, receive_events, database, kind
 ):
     environ = {"LIVE_KIND": kind, **receiver.environ}
-    bakery_events, post_events = hear("bakery"), hear("post")
+    bakery_events, post_events = receive_events("bakery"), receive_events("post")
     bakery = Queue(manage, "run_huey", **environ)
     letters = Queue(manage, "djangohuey", "--queue", "letters", **environ)
     web = Web(manage, **receiver.environ)
@@ -231,8 +231,8 @@ def test_a_request_becomes_one_trace_and_metrics_and_events_of_both_queues(
     assert bakery.finished("bake", "success") == 1
     assert bakery.finished("write_letter", "success") is None
     done = ["enqueued", "started", "finished"]
-    assert in_order(bakery_events.gather(task_id, 3)) == done
-    assert in_order(bakery_events.gather(failed_id, 3)) == [
+    assert in_order(bakery_events.wait_for(task_id, 3)) == done
+    assert in_order(bakery_events.wait_for(failed_id, 3)) == [
         "enqueued",
         "started",
         "error-task",
@@ -244,15 +244,19 @@ def test_a_request_becomes_one_trace_and_metrics_and_events_of_both_queues(
 
 
 @pytest.mark.skipif(not TASKS_BACKEND.exists(), reason="huey 2 has no such backend")
-def test_a_task_of_djangos_own_is_traced(manage, receiver, hear):
-    hearing = hear("bakery")
+def test_a_task_of_djangos_own_is_traced(manage, receiver, receive_events):
+    received = receive_events("bakery")
     web = Web(manage, **receiver.environ)
     web.get("order/rye")
     Queue(manage, "run_huey", **receiver.environ)
 
     task_id = web.get("slices/1")["task"]
 
-    assert in_order(hearing.gather(task_id, 3)) == ["enqueued", "started", "finished"]
+    assert in_order(received.wait_for(task_id, 3)) == [
+        "enqueued",
+        "started",
+        "finished",
+    ]
     sliced = {"GET slices/<int:pk>": {"enqueue run": {"process run": {}}}}
     assert trace_like(receiver, sliced) == sliced
 

@@ -1,4 +1,4 @@
-"""Ends that huey does not announce: what a listener gets of each of them."""
+"""Task ends that huey does not signal: the events of each of them."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -7,19 +7,19 @@ from types import ModuleType
 import pytest
 import redis
 
-from tests.live.hearing import (
+from tests.live.processes import Consumer
+from tests.live.received_events import (
     ERROR_TASK,
     FAILED,
     FINISHED,
     RETRYING,
     SCHEDULED,
     STARTED,
-    Hearing,
+    ReceivedEvents,
     Step,
     step,
     steps,
 )
-from tests.live.processes import Consumer
 from tests.support.redis_server import RedisServer, serving
 
 NOT_STORED = step("error-storing-result", "duration", *FAILED)
@@ -42,12 +42,14 @@ def allow_all(admin: redis.Redis) -> None:
 
 
 class Stage:
-    """A consumer with one worker, on a Redis that refuses it what a test says."""
+    """A consumer with one worker, on a Redis that refuses chosen commands."""
 
-    def __init__(self, admin: redis.Redis, app: ModuleType, hearing: Hearing) -> None:
+    def __init__(
+        self, admin: redis.Redis, app: ModuleType, received: ReceivedEvents
+    ) -> None:
         self.admin = admin
         self.app = app
-        self.hearing = hearing
+        self.received = received
 
     @contextlib.contextmanager
     def refused(self, *commands: str) -> Iterator[None]:
@@ -60,11 +62,11 @@ class Stage:
             allow_all(self.admin)
 
     def ring(self) -> None:
-        """Return when all that was enqueued before has been heard of."""
-        self.hearing.gather(self.app.add(0, 0).id, 2)
+        """Return when the events of all tasks enqueued before have come."""
+        self.received.wait_for(self.app.add(0, 0).id, 2)
 
     def story(self, task_id: str | None) -> list[Step]:
-        return steps(self.hearing.of(task_id))
+        return steps(self.received.of(task_id))
 
 
 redis_server = pytest.fixture(scope="module")(serving)
@@ -102,11 +104,11 @@ def stage(
     running: Consumer,
     admin: redis.Redis,
     application: Callable[..., ModuleType],
-    hearing: Hearing,
+    received: ReceivedEvents,
 ) -> Stage:
-    stage = Stage(admin, application("endings", LIVE_STRANGER="1"), hearing)
+    stage = Stage(admin, application("endings", LIVE_STRANGER="1"), received)
     stage.ring()
-    hearing.events.clear()
+    received.events.clear()
     return stage
 
 
@@ -193,7 +195,7 @@ ENDINGS = {
 # Before the other undecodable messages: of a streak only the first is told at once.
 def test_queue_that_cannot_be_read(stage: Stage) -> None:
     with stage.refused("brpop"):
-        stage.hearing.gather(None, 1)
+        stage.received.wait_for(None, 1)
     stage.ring()
 
     # One for the first error, and one for the others once they are over.
@@ -204,7 +206,7 @@ def test_queue_that_cannot_be_read(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("make", "refused", "expected"), ENDINGS.values(), ids=ENDINGS.keys()
 )
-def test_ending(
+def test_each_unusual_ending_has_its_events(
     make: Callable[..., object],
     refused: tuple[str, ...],
     expected: list[Step],
@@ -214,7 +216,7 @@ def test_ending(
 
     with stage.refused(*refused) if refused else contextlib.nullcontext():
         stage.app.huey.enqueue(task)
-        stage.hearing.gather(task.id, len(expected))
+        stage.received.wait_for(task.id, len(expected))
     stage.ring()
 
     assert stage.story(task.id) == expected
@@ -223,24 +225,24 @@ def test_ending(
 
 def test_ripe_task_that_the_scheduler_cannot_enqueue(stage: Stage) -> None:
     task = stage.app.add.schedule((1, 2), delay=1)
-    stage.hearing.gather(task.id, 1)
+    stage.received.wait_for(task.id, 1)
 
     with stage.refused(*PUSH):
-        stage.hearing.gather(task.id, 2)
+        stage.received.wait_for(task.id, 2)
     stage.ring()
 
     assert stage.story(task.id) == [SCHEDULED, NOT_ENQUEUED]
-    assert stage.hearing.of(task.id)[-1]["worker"] == "Scheduler"
+    assert stage.received.of(task.id)[-1]["worker"] == "Scheduler"
     assert stage.story(None) == []
 
 
-def test_message_that_nobody_can_decode(stage: Stage) -> None:
+def test_message_that_cannot_be_decoded(stage: Stage) -> None:
     stage.admin.lpush(QUEUE, b"garbage")
     stage.ring()
 
     assert stage.story(None) == [NOT_DEQUEUED]
-    assert stage.hearing.events[0]["count"] == 1
-    assert stage.hearing.events[0]["worker"] == "Worker-1"
+    assert stage.received.events[0]["count"] == 1
+    assert stage.received.events[0]["worker"] == "Worker-1"
 
 
 def test_message_of_a_task_that_the_consumer_does_not_know(stage: Stage) -> None:
@@ -249,22 +251,22 @@ def test_message_of_a_task_that_the_consumer_does_not_know(stage: Stage) -> None
 
     assert stage.story(task.id) == []
     assert stage.story(None) == [NOT_DEQUEUED]
-    assert "stranger" in stage.hearing.events[0]["traceback"]
+    assert "stranger" in stage.received.events[0]["traceback"]
 
 
-def test_scheduled_message_that_nobody_can_decode(stage: Stage) -> None:
+def test_scheduled_message_that_cannot_be_decoded(stage: Stage) -> None:
     stage.admin.zadd(SCHEDULE, {b"garbage": 0})
-    stage.hearing.gather(None, 1)
+    stage.received.wait_for(None, 1)
     stage.ring()
 
     assert stage.story(None) == [NOT_DEQUEUED]
-    assert stage.hearing.events[0]["worker"] == "Scheduler"
+    assert stage.received.events[0]["worker"] == "Scheduler"
 
 
 def test_schedule_that_cannot_be_read(stage: Stage) -> None:
     with stage.refused("eval", "evalsha"):
-        stage.hearing.gather(None, 1)
+        stage.received.wait_for(None, 1)
     stage.ring()
 
     assert stage.story(None)[0] == INTERNAL
-    assert stage.hearing.events[0]["worker"] == "Scheduler"
+    assert stage.received.events[0]["worker"] == "Scheduler"

@@ -1,4 +1,4 @@
-"""The page of real consumers: where it is, what they say of it, who holds its port."""
+"""The page of real consumers: its port, its health, and the lines in the log."""
 
 import os
 import re
@@ -15,8 +15,8 @@ from huey.consumer_options import ConsumerConfig
 
 from huey_otel._safety.version import version
 from runtime import otlp_receiver as otlp
-from tests.live.hearing import Hearing
 from tests.live.processes import Consumer, alive, listening
+from tests.live.received_events import ReceivedEvents
 from tests.live.scraping import fetch, metrics, serves, url_of, value
 from tests.support.programs import free_port
 from tests.support.redis_server import RedisServer
@@ -54,7 +54,7 @@ def start(consumer: Start, port: int) -> Start:
 
 
 def said(running: Consumer) -> list[str]:
-    """What we said in its log, each with its level and with all of its lines."""
+    """Our log records, each with its level and all of its lines."""
     logged = re.findall(
         r"^\[[^]]*\] (\w+):([\w.]+):\w+:(.*(?:\n  .*)*)$", running.log, re.MULTILINE
     )
@@ -62,12 +62,12 @@ def said(running: Consumer) -> list[str]:
 
 
 def start_lines(running: Consumer) -> list[str]:
-    """What it said of itself when it started."""
+    """The start line in its log."""
     return [text for text in said(running) if "observes" in text]
 
 
 def warnings(running: Consumer) -> list[str]:
-    """What it said of ports."""
+    """Its log lines about ports."""
     return [
         text.removeprefix("WARNING:")
         for text in said(running)
@@ -102,7 +102,7 @@ def test_start_line_says_once_where_everything_goes(
     ]
 
 
-def test_start_line_says_why_there_is_nothing(start: Start) -> None:
+def test_start_line_says_why_outputs_are_off(start: Start) -> None:
     running = start(
         *("thread", "-n"),
         HUEY_OTEL_METRICS_PORT="off",
@@ -154,11 +154,11 @@ def test_second_consumer_gets_the_port_once_the_first_is_gone(
     assert second.stop() == 0
 
 
-def test_disabled_bridge_touches_nothing(
+def test_a_disabled_library_touches_nothing(
     application: Callable[..., ModuleType],
     start: Start,
     port: int,
-    hearing: Hearing,
+    received: ReceivedEvents,
     conn: redis.Redis,
 ) -> None:
     app = application(HUEY_OTEL_DISABLED="1")
@@ -168,7 +168,7 @@ def test_disabled_bridge_touches_nothing(
 
     assert result == 3
     assert type(app.huey) is app.Queue
-    assert hearing.catch_up() == []
+    assert received.catch_up() == []
     assert listening(running.pid) == set()
     assert not serves(port)
     clients = [client["name"] for client in conn.client_list()]
@@ -193,14 +193,14 @@ def hanging(conn: redis.Redis) -> int:
     return int(found[1])
 
 
-def test_health_tells_at_once_of_a_worker_that_nobody_will_replace(
+def test_health_fails_at_once_for_a_worker_that_is_not_replaced(
     application: Callable[..., ModuleType],
     start: Start,
     port: int,
     conn: redis.Redis,
 ) -> None:
-    application("neglected").hang()
-    start("process", "-w", "1", "-C", application="neglected")
+    application("no_replacements").hang()
+    start("process", "-w", "1", "-C", application="no_replacements")
     wait_until(lambda: serves(port))
     pid = hanging(conn)
     before = health(port)
@@ -208,18 +208,18 @@ def test_health_tells_at_once_of_a_worker_that_nobody_will_replace(
     kill(pid)
 
     assert before == (200, "ok\n")
-    # Until its parent has been told, it is not dead for anybody.
+    # It counts as alive until its parent has waited for it.
     wait_until(lambda: health(port) == (503, "dead: Worker-1\n"), seconds=1)
 
 
-def test_health_has_patience_with_a_worker_that_will_be_replaced(
+def test_health_waits_for_a_worker_that_will_be_replaced(
     application: Callable[..., ModuleType],
     start: Start,
     port: int,
     conn: redis.Redis,
 ) -> None:
-    application("neglected").hang()
-    start("process", "-w", "1", "-c", "0.5", application="neglected")
+    application("no_replacements").hang()
+    start("process", "-w", "1", "-c", "0.5", application="no_replacements")
     wait_until(lambda: serves(port))
     pid = hanging(conn)
 
@@ -238,7 +238,7 @@ def test_health_has_patience_with_a_worker_that_will_be_replaced(
     not hasattr(ConsumerConfig, "max_tasks"), reason="this huey recycles no workers"
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_recycling_is_no_illness(
+def test_recycled_workers_are_healthy(
     kind: str, application: Callable[..., ModuleType], start: Start, port: int
 ) -> None:
     app = application()
@@ -258,12 +258,12 @@ def test_recycling_is_no_illness(
     assert seen == {(200, "ok\n")}
 
 
-def test_who_ends_in_a_graceful_shutdown_is_not_dead(
+def test_workers_that_end_in_a_graceful_shutdown_are_not_dead(
     application: Callable[..., ModuleType], start: Start, port: int, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
-    application("books", LIVE_GATE=str(gate)).hold()
-    running = start("process", "-w", "2", "-C", application="books")
+    application("ledger", LIVE_GATE=str(gate)).hold()
+    running = start("process", "-w", "2", "-C", application="ledger")
     wait_until(lambda: serves(port))
     wait_until(lambda: value(metrics(port), "huey_workers_busy") == 1)
 
@@ -283,10 +283,10 @@ def test_orphans_do_not_hold_the_port_of_a_killed_consumer(
     port: int,
     conn: redis.Redis,
 ) -> None:
-    app = application("books")
-    running = start("process", "-w", "2", "-c", "0.2", application="books")
+    app = application("ledger")
+    running = start("process", "-w", "2", "-c", "0.2", application="ledger")
     wait_until(lambda: serves(port))
-    # Those that are forked once there is a port are the ones who might hold it.
+    # Only workers forked after the port is open can inherit it.
     for pid in running.children():
         kill(pid)
     wait_until(lambda: sum(map(alive, running.children())) == 3)

@@ -1,4 +1,4 @@
-"""What a listener gets of each way that a task's life can go."""
+"""The events of each way in which a task can end."""
 
 import datetime
 import os
@@ -9,40 +9,42 @@ from types import ModuleType
 
 import pytest
 
-from tests.live.hearing import (
+from tests.live.processes import Consumer
+from tests.live.received_events import (
     ERROR_TASK,
     FAILED,
     FINISHED,
     RETRYING,
     SCHEDULED,
     STARTED,
-    Hearing,
+    ReceivedEvents,
     step,
     steps,
 )
-from tests.live.processes import Consumer
 from tests.support.waiting import wait_until
 
 KINDS = ("thread", "process")
 
 
 class Scene:
-    """A consumer with one worker, its application, and all that is heard."""
+    """A consumer with one worker, its application, and all events received."""
 
-    def __init__(self, app: ModuleType, hearing: Hearing, running: Consumer) -> None:
+    def __init__(
+        self, app: ModuleType, received: ReceivedEvents, running: Consumer
+    ) -> None:
         self.app = app
-        self.hearing = hearing
+        self.received = received
         self.consumer = running
 
     def story(self, task_id: str, count: int) -> list:
-        """All that is ever heard of a task: *count* events, and none after them."""
-        self.hearing.gather(task_id, count)
+        """All events of a task: *count*, and none after them."""
+        self.received.wait_for(task_id, count)
         self.ring()
-        return self.hearing.of(task_id)
+        return self.received.of(task_id)
 
     def ring(self) -> None:
-        """Return when the worker has done all that is on the queue now."""
-        self.hearing.gather(self.app.add(0, 0).id, 2)
+        """Return when the worker has done all tasks now on the queue."""
+        self.received.wait_for(self.app.add(0, 0).id, 2)
 
 
 @pytest.fixture(params=KINDS)
@@ -50,9 +52,9 @@ def scene(
     request: pytest.FixtureRequest,
     consumer: Callable[..., Consumer],
     application: Callable[..., ModuleType],
-    hearing: Hearing,
+    received: ReceivedEvents,
 ) -> Scene:
-    return Scene(application(), hearing, consumer(request.param, "-c", "0.2"))
+    return Scene(application(), received, consumer(request.param, "-c", "0.2"))
 
 
 def test_simple_task(scene: Scene) -> None:
@@ -62,7 +64,7 @@ def test_simple_task(scene: Scene) -> None:
 
     assert steps(story) == [STARTED, FINISHED]
     assert [event["task"] for event in story] == ["add", "add"]
-    assert {event["name"] for event in story} == {"tests.live.apps.life.add"}
+    assert {event["name"] for event in story} == {"tests.live.apps.outcomes.add"}
     assert story[1]["timestamp"] == story[0]["timestamp"] + story[1]["duration"]
 
 
@@ -160,17 +162,17 @@ def test_pipeline(scene: Scene) -> None:
 
     second = scene.story(first.on_complete.id, 2)
 
-    assert steps(scene.hearing.of(first.id)) == [STARTED, FINISHED]
+    assert steps(scene.received.of(first.id)) == [STARTED, FINISHED]
     assert steps(second) == [STARTED, FINISHED]
 
 
 def test_periodic_task(scene: Scene) -> None:
-    wait_until(lambda: "tick" in [event["task"] for event in scene.hearing.events])
-    task_id = next(e["id"] for e in scene.hearing.events if e["task"] == "tick")
+    wait_until(lambda: "tick" in [event["task"] for event in scene.received.events])
+    task_id = next(e["id"] for e in scene.received.events if e["task"] == "tick")
 
     story = scene.story(task_id, 3)
 
-    assert steps(scene.hearing.of(None)) == [step("checking-periodic")]
+    assert steps(scene.received.of(None)) == [step("checking-periodic")]
     assert steps(story) == [step("scheduling-periodic"), STARTED, FINISHED]
     assert [event["worker"] for event in story] == ["Scheduler", *["Worker-1"] * 2]
 
@@ -197,7 +199,7 @@ def test_rate_limited_task(scene: Scene) -> None:
 @pytest.mark.parametrize("scene", ["process"], indirect=True)
 def test_task_whose_worker_is_killed(scene: Scene) -> None:
     task = scene.app.sleep(60)
-    started = scene.hearing.gather(task.id, 1)[0]
+    started = scene.received.wait_for(task.id, 1)[0]
     os.kill(started["pid"], signal.SIGKILL)
 
     story = scene.story(task.id, 2)
@@ -210,7 +212,7 @@ def test_task_whose_worker_is_killed(scene: Scene) -> None:
 @pytest.mark.parametrize("scene", ["process"], indirect=True)
 def test_task_whose_worker_is_killed_and_its_child_is_not(scene: Scene) -> None:
     task = scene.app.leave_a_child()
-    started = scene.hearing.gather(task.id, 1)[0]
+    started = scene.received.wait_for(task.id, 1)[0]
     os.kill(started["pid"], signal.SIGKILL)
 
     story = scene.story(task.id, 2)
@@ -221,16 +223,16 @@ def test_task_whose_worker_is_killed_and_its_child_is_not(scene: Scene) -> None:
 def test_task_whose_worker_is_killed_where_huey_does_not_look(
     consumer: Callable[..., Consumer],
     application: Callable[..., ModuleType],
-    hearing: Hearing,
+    received: ReceivedEvents,
 ) -> None:
     app = application()
     consumer("process", "-n", "--disable-health-check")
     task = app.sleep(60)
-    started = hearing.gather(task.id, 1)[0]
+    started = received.wait_for(task.id, 1)[0]
 
     os.kill(started["pid"], signal.SIGKILL)
 
-    assert steps(hearing.gather(task.id, 2))[1:] == [
+    assert steps(received.wait_for(task.id, 2))[1:] == [
         step("lost", "duration", "traceback")
     ]
 

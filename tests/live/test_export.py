@@ -30,7 +30,7 @@ Start = Callable[..., Consumer]
 
 @pytest.fixture
 def conn(redis_url: str) -> redis.Redis:
-    # Longer than a test waits for what it asks.
+    # Longer than any test waits.
     with redis.Redis.from_url(redis_url, socket_timeout=60) as client:
         yield client
 
@@ -58,7 +58,7 @@ def done(conn: redis.Redis, number: int) -> Callable[[], bool]:
 
 
 def end(running: Consumer, signum: signal.Signals) -> None:
-    """Send *signum*; a consumer that restarts by it is ended after that."""
+    """Send *signum*; end a consumer that only restarts at it."""
     running.send(signum)
     if signum == signal.SIGHUP:
         wait_until(lambda: "Consumer will restart" in running.log)
@@ -314,7 +314,7 @@ STUMBLE = "tests.live.apps.traced.stumble"
 
 
 @pytest.mark.parametrize("serve", [otlp.receiver, otlp.refusing])
-def test_what_a_killed_worker_had_not_exported_is_counted(
+def test_spans_that_a_killed_worker_had_not_exported_are_counted(
     consumer, produce, conn, serve
 ):
     port, away = free_port(), serve is otlp.refusing
@@ -335,10 +335,10 @@ def test_what_a_killed_worker_had_not_exported_is_counted(
         )
         _, pid = conn.blpop("hangs", timeout=15)
         if away:
-            # It knows of its loss, and has nothing to send that it could go with.
+            # The worker knows of its loss, but sends no record that could report it.
             wait_until(lambda: "spans could not be delivered" in running.log)
         kill(int(pid))
-        # Those of the tasks and the one inside; and then that of the lost attempt.
+        # The spans of the tasks and the one inside; then that of the lost attempt.
         wait_until(lambda: lost() == 21 + away)
         end(running, signal.SIGTERM)
 
@@ -398,7 +398,7 @@ def test_a_dead_collector_delays_the_end_by_flush_timeout_at_most(
         return time.monotonic() - began
 
     delay = math.inf
-    # A busy machine adds to it, nothing takes away from it.
+    # A busy machine only makes it longer.
     for _ in range(3):
         bare = seconds_to_end()
         with away(protocol) as receiver:

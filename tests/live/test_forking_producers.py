@@ -49,7 +49,7 @@ def enqueued_ids(receiver: Receiver) -> Counter[str]:
 
 
 def pids(receiver: Receiver) -> dict[str, int]:
-    """Which process made the span of each enqueue, by its resource."""
+    """The process that made the span of each enqueue, from its resource."""
     return {
         str(span.attributes["messaging.message.id"]): span.resource["process.pid"]
         for span in receiver.spans
@@ -76,7 +76,7 @@ def test_each_child_of_a_web_server_sends_what_it_enqueued_once(
             *arguments,
             *(f"127.0.0.1:{port}", *more),
             log=tmp_path / "log",
-            # A busy machine may not get all of it out in the second after SIGTERM.
+            # A busy machine may not export everything in the second after SIGTERM.
             environ={"LIVE_QUEUE_URL": redis_url, "OTEL_BSP_SCHEDULE_DELAY": "200"}
             | ({"LIVE_USED": "1"} if used else {})
             # The master of uWSGI runs no thread once it has forked.

@@ -1,4 +1,4 @@
-"""Tasks that fork: what their children do is told as well, and holds nothing up."""
+"""Tasks that fork: telemetry of their children arrives, and they block nothing."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -8,8 +8,8 @@ from types import ModuleType
 import pytest
 
 from huey_otel import _names as n
-from tests.live.hearing import Hearing
 from tests.live.processes import Consumer, losses
+from tests.live.received_events import ReceivedEvents
 from tests.live.scraping import metrics, value
 from tests.support.programs import free_port
 from tests.support.waiting import wait_until
@@ -19,11 +19,11 @@ EACH = 10
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_forks_under_load_are_told_once(
+def test_tasks_that_fork_under_load_are_reported_once(
     kind: str,
     application: Callable[..., ModuleType],
     consumer: Callable[..., Consumer],
-    hearing: Hearing,
+    received: ReceivedEvents,
     tmp_path: Path,
 ) -> None:
     app = application("forks")
@@ -41,12 +41,12 @@ def test_forks_under_load_are_told_once(
             app.add(number, 1)
 
     total = forks * (1 + 2 * EACH)
-    wait_until(lambda: hearing.count("finished") >= total, seconds=60)
+    wait_until(lambda: received.count("finished") >= total, seconds=60)
     page = metrics(port)
     assert running.stop() == 0
 
-    ends = Counter(e["id"] for e in hearing.catch_up() if e["status"] == "finished")
-    starts = Counter(e["id"] for e in hearing.events if e["status"] == "started")
+    ends = Counter(e["id"] for e in received.catch_up() if e["status"] == "finished")
+    starts = Counter(e["id"] for e in received.events if e["status"] == "started")
     assert len(ends) == total
     assert starts == ends == Counter(set(ends))
     called = value(page, n.TASKS_ENQUEUED_TOTAL, origin="call")
@@ -55,11 +55,11 @@ def test_forks_under_load_are_told_once(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_fork_that_outlives_the_consumer_goes_on(
+def test_a_child_that_outlives_the_consumer_goes_on(
     kind: str,
     application: Callable[..., ModuleType],
     consumer: Callable[..., Consumer],
-    hearing: Hearing,
+    received: ReceivedEvents,
 ) -> None:
     app = application("forks")
     conn = app.huey.storage.conn
@@ -67,15 +67,15 @@ def test_fork_that_outlives_the_consumer_goes_on(
     task = app.leave_a_child()
     assert conn.blpop("left", timeout=30) is not None
 
-    assert len(hearing.gather(task.id, 2)) == 2
+    assert len(received.wait_for(task.id, 2)) == 2
     running.wait_until_started()
-    # huey 2 has no handler of SIGINT, and dies of one before its loop.
+    # huey 2 dies of a SIGINT before its loop: it has no handler yet.
     wait_until(lambda: "huey-otel " in running.log)
     assert running.stop() == 0
     conn.lpush("go", 1)
 
     assert conn.blpop("done", timeout=30) is not None
     assert len(app.huey) == 1
-    assert [event["status"] for event in hearing.of(task.id)] == [
+    assert [event["status"] for event in received.of(task.id)] == [
         *("started", "finished")
     ]

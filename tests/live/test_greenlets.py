@@ -1,4 +1,4 @@
-"""Greenlets in the place of threads, whenever gevent puts them there."""
+"""Consumers with greenlets, whenever gevent patches."""
 
 import json
 from collections import Counter
@@ -9,8 +9,8 @@ from types import ModuleType
 import pytest
 
 from runtime import otlp_receiver as otlp
-from tests.live.hearing import Hearing
 from tests.live.processes import Consumer, Program, losses
+from tests.live.received_events import ReceivedEvents
 from tests.support.waiting import wait_until
 
 WORKERS = 8
@@ -62,50 +62,54 @@ def test_what_greenlets_enqueue_is_not_mixed_up(
 
 
 @pytest.mark.parametrize("when", PATCHES)
-def test_each_step_in_greenlets_is_told_once(
-    when: str, app: ModuleType, start: Start, hearing: Hearing, tmp_path: Path
+def test_each_step_in_greenlets_is_reported_once(
+    when: str,
+    app: ModuleType,
+    start: Start,
+    received: ReceivedEvents,
+    tmp_path: Path,
 ) -> None:
     tasks = [app.add(number, 1).id for number in range(300)]
     dropped = tmp_path / "dropped"
     running = start(when, LIVE_DROPPED=str(dropped))
 
-    wait_until(lambda: hearing.count("finished") == len(tasks))
+    wait_until(lambda: received.count("finished") == len(tasks))
     running.wait_until_started()
     assert running.stop() == 0
 
-    steps = Counter((e["status"], e["id"]) for e in hearing.catch_up())
+    steps = Counter((e["status"], e["id"]) for e in received.catch_up())
     assert steps == Counter(
         (status, task)
         for status in ("enqueued", "started", "finished")
         for task in tasks
     )
-    workers = {e["worker"] for e in hearing.events if e["status"] == "started"}
+    workers = {e["worker"] for e in received.events if e["status"] == "started"}
     assert workers <= {f"Worker-{number + 1}" for number in range(WORKERS)}
     assert losses(dropped) == {}
 
 
 def test_timeouts_of_greenlets_are_honoured_while_their_tasks_enqueue(
-    app: ModuleType, start: Start, hearing: Hearing
+    app: ModuleType, start: Start, received: ReceivedEvents
 ) -> None:
     if not app.TIMED:
         pytest.skip("huey has timeouts from 3.0 on")
     tasks = {app.enqueue_for_ever().id for _ in range(100)}
     running = start()
 
-    wait_until(lambda: hearing.count("timeout") == len(tasks), seconds=90)
+    wait_until(lambda: received.count("timeout") == len(tasks), seconds=90)
     running.wait_until_started()
     assert running.stop() == 0
 
-    ends = Counter(e["id"] for e in hearing.catch_up() if e["status"] == "timeout")
+    ends = Counter(e["id"] for e in received.catch_up() if e["status"] == "timeout")
     assert ends == Counter(tasks)
 
 
 def test_collector_that_never_answers_stops_no_greenlet(
-    app: ModuleType, start: Start, hearing: Hearing
+    app: ModuleType, start: Start, received: ReceivedEvents
 ) -> None:
     with otlp.black_hole(otlp.GRPC) as silent:
         running = start(
-            # Longer than this test waits for anything.
+            # Longer than any wait of this test.
             OTEL_EXPORTER_OTLP_TIMEOUT="100",
             OTEL_BSP_SCHEDULE_DELAY="10",
             HUEY_OTEL_FLUSH_TIMEOUT="1",
@@ -113,7 +117,7 @@ def test_collector_that_never_answers_stops_no_greenlet(
         )
         for number in range(20):
             task = app.add(number, 1)
-            assert len(hearing.gather(task.id, 3)) == 3
+            assert len(received.wait_for(task.id, 3)) == 3
         running.wait_until_started()
         assert running.stop() == 0
 

@@ -3,12 +3,12 @@
 from huey import RedisHuey
 
 from huey_otel import instrument
-from tests.live.hearing import Hearing
+from tests.live.received_events import ReceivedEvents
 from tests.support.waiting import wait_until
 
 
 def test_switching_immediate_mode_loses_no_event(
-    redis_url: str, hearing: Hearing
+    redis_url: str, received: ReceivedEvents
 ) -> None:
     huey = RedisHuey("live", url=redis_url)
 
@@ -22,8 +22,8 @@ def test_switching_immediate_mode_loses_no_event(
             huey.immediate = True
             huey.immediate = False
         instrumentation.flush()
-        wait_until(lambda: len(hearing.events) >= 200)
+        wait_until(lambda: len(received.events) >= 200)
 
-    assert [event["status"] for event in hearing.events] == ["enqueued"] * 200
+    assert [event["status"] for event in received.events] == ["enqueued"] * 200
     assert huey.pending_count() == 200
     huey.storage.conn.connection_pool.disconnect()

@@ -1,4 +1,4 @@
-"""Workers and consumers that are killed: nothing is lost untold, nothing told twice."""
+"""Killed workers and consumers: each loss is reported, and nothing twice."""
 
 import contextlib
 import os
@@ -12,8 +12,8 @@ from types import ModuleType
 import pytest
 from huey.consumer_options import ConsumerConfig
 
-from tests.live.hearing import Hearing
 from tests.live.processes import Consumer, alive, losses
+from tests.live.received_events import ReceivedEvents
 from tests.support.waiting import wait_until
 
 KINDS = ("thread", "process")
@@ -21,7 +21,7 @@ ENDS = ("finished", "error-task", "lost", "interrupted")
 
 
 class Ledger:
-    """What the tasks wrote themselves, by their numbers."""
+    """The lines that tasks wrote, by the number of the task."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -29,7 +29,7 @@ class Ledger:
     def numbers(self, word: str) -> Counter[int]:
         if not self._path.exists():
             return Counter()
-        # The last line may be on its way still.
+        # The last line may not be complete yet.
         whole, _, _ = self._path.read_text().rpartition("\n")
         lines = [line.split() for line in whole.splitlines()]
         return Counter(int(number) for number, what in lines if what == word)
@@ -50,15 +50,15 @@ def recycling() -> tuple[str, ...]:
     return ("-M", "50") if hasattr(ConsumerConfig, "max_tasks") else ()
 
 
-def worker_pids(hearing: Hearing) -> list[int]:
-    """Workers that told of something lately, the latest first."""
-    recent = [event["pid"] for event in hearing.events[-50:] if event["attempt"]]
+def worker_pids(received: ReceivedEvents) -> list[int]:
+    """The workers of recent events, the latest first."""
+    recent = [event["pid"] for event in received.events[-50:] if event["attempt"]]
     return list(dict.fromkeys(reversed(recent)))
 
 
-def told(hearing: Hearing, *statuses: str) -> Counter[str | None]:
-    """How often each task was told to be one of *statuses*."""
-    events = list(hearing.events)
+def told(received: ReceivedEvents, *statuses: str) -> Counter[str | None]:
+    """How many events with one of *statuses* each task has."""
+    events = list(received.events)
     return Counter(event["id"] for event in events if event["status"] in statuses)
 
 
@@ -66,7 +66,7 @@ def told(hearing: Hearing, *statuses: str) -> Counter[str | None]:
 def test_each_task_ends_once_while_workers_are_killed(
     app: ModuleType,
     consumer: Callable[..., Consumer],
-    hearing: Hearing,
+    received: ReceivedEvents,
     ledger: Ledger,
 ) -> None:
     numbers = {app.work(number, 0.01).id: number for number in range(2_000)}
@@ -82,20 +82,20 @@ def test_each_task_ends_once_while_workers_are_killed(
         if time.monotonic() < next_kill:
             continue
         next_kill += 0.5
-        # The busiest that lives: what was killed before may still be told of.
-        for pid in worker_pids(hearing):
+        # The latest that lives: events of killed ones may still come.
+        for pid in worker_pids(received):
             if alive(pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                     kills += 1
                 break
-    wait_until(lambda: not told(hearing, "started") - told(hearing, *ENDS))
+    wait_until(lambda: not told(received, "started") - told(received, *ENDS))
     running.stop_after_kills()
-    hearing.catch_up()
+    received.catch_up()
 
-    started = told(hearing, "started")
-    ended = told(hearing, *ENDS)
-    lost = told(hearing, "lost")
+    started = told(received, "started")
+    ended = told(received, *ENDS)
+    lost = told(received, "lost")
     assert kills >= 5
     # Each at most once, and no start without an end.
     assert set(started.values()) == {1}
@@ -104,7 +104,7 @@ def test_each_task_ends_once_while_workers_are_killed(
     # Ends without a start were popped by a worker that was killed before it began.
     assert not (ended - started) - lost
     assert len(lost) <= kills
-    # A message may die on its way from Redis to a worker: that nobody can know.
+    # A message that dies on its way from Redis to a worker leaves no trace.
     untold = numbers.keys() - ended.keys()
     assert len(untold) <= kills - len(lost)
     began = {numbers[str(task_id)] for task_id in started}
@@ -113,7 +113,7 @@ def test_each_task_ends_once_while_workers_are_killed(
     assert ledger.numbers("began").keys() <= began
     assert len(began - ledger.numbers("began").keys()) <= kills
     # Killed after the last line, before huey had stored the result.
-    finished = {numbers[str(key)] for key in told(hearing, "finished", "error-task")}
+    finished = {numbers[str(key)] for key in told(received, "finished", "error-task")}
     assert finished <= ledger.numbers("ended").keys()
     assert len(ledger.numbers("ended").keys() - finished) <= kills
 
@@ -125,17 +125,17 @@ def test_nothing_is_lost_when_the_consumer_is_told_to_stop(
     signum: signal.Signals,
     app: ModuleType,
     consumer: Callable[..., Consumer],
-    hearing: Hearing,
+    received: ReceivedEvents,
     ledger: Ledger,
 ) -> None:
     numbers = {app.work(number, 0.02).id: number for number in range(1, 400)}
     running = consumer(kind, "-n", "-w", "4", application="kills")
-    wait_until(lambda: len(told(hearing, "finished")) > 20)
+    wait_until(lambda: len(told(received, "finished")) > 20)
 
     code = running.stop(signum)
 
-    hearing.catch_up()
-    started, ended = told(hearing, "started"), told(hearing, *ENDS)
+    received.catch_up()
+    started, ended = told(received, "started"), told(received, *ENDS)
     left = {task.id for task in app.huey.pending()}
     assert code == 0
     assert set(started.values()) == set(ended.values()) == {1}
@@ -149,7 +149,7 @@ def test_nothing_is_lost_when_the_consumer_is_told_to_stop(
     assert len(numbers.keys() - ended.keys() - left) <= killed
     assert len(began ^ set(ledger.numbers("began"))) <= killed
     if signum == signal.SIGINT:
-        assert not told(hearing, "interrupted", "lost")
+        assert not told(received, "interrupted", "lost")
         assert ledger.numbers("ended") == ledger.numbers("began")
 
 
@@ -158,23 +158,23 @@ def test_nothing_is_lost_when_the_consumer_is_told_to_restart(
     kind: str,
     app: ModuleType,
     consumer: Callable[..., Consumer],
-    hearing: Hearing,
+    received: ReceivedEvents,
     ledger: Ledger,
 ) -> None:
     numbers = {app.work(number, 0.02).id: number for number in range(1, 200)}
     running = consumer(kind, "-n", "-w", "2", application="kills")
-    wait_until(lambda: len(told(hearing, "finished")) > 20)
-    before = {event["pid"] for event in list(hearing.events)}
+    wait_until(lambda: len(told(received, "finished")) > 20)
+    before = {event["pid"] for event in list(received.events)}
 
     running.send(signal.SIGHUP)
 
-    wait_until(lambda: len(told(hearing, *ENDS)) == len(numbers))
-    after = {event["pid"] for event in list(hearing.events)}
+    wait_until(lambda: len(told(received, *ENDS)) == len(numbers))
+    after = {event["pid"] for event in list(received.events)}
     assert running.running
     assert len(after - before) >= (2 if kind == "process" else 0)
     assert "Consumer will restart" in running.log
-    assert set(told(hearing, "started").values()) == {1}
-    assert told(hearing, "finished", "error-task").keys() == numbers.keys()
+    assert set(told(received, "started").values()) == {1}
+    assert told(received, "finished", "error-task").keys() == numbers.keys()
     assert set(ledger.numbers("ended").values()) == {1}
 
 
@@ -182,7 +182,7 @@ def test_nothing_is_lost_when_the_consumer_is_told_to_restart(
 def test_workers_go_on_while_the_main_process_is_stopped(
     app: ModuleType,
     consumer: Callable[..., Consumer],
-    hearing: Hearing,
+    received: ReceivedEvents,
     ledger: Ledger,
     tmp_path: Path,
 ) -> None:
@@ -193,9 +193,9 @@ def test_workers_go_on_while_the_main_process_is_stopped(
         LIVE_DROPPED=str(dropped),
     )
     first = app.work(2, 0)
-    hearing.gather(first.id, 2)
+    received.wait_for(first.id, 2)
 
-    # More than the pipe and the workers keep, most of it in large errors.
+    # More than pipe and workers hold; large errors make up most of it.
     running.send(signal.SIGSTOP)
     numbers = range(5, 6_000, 5)
     for number in numbers:
@@ -204,21 +204,21 @@ def test_workers_go_on_while_the_main_process_is_stopped(
     running.send(signal.SIGCONT)
     running.stop()
 
-    heard = hearing.catch_up()
+    heard = received.catch_up()
     assert {event["status"] for event in heard} == {
         *("started", "finished", "error-task")
     }
-    assert set(told(hearing, "started").values()) == {1}
-    assert set(told(hearing, *ENDS).values()) == {1}
+    assert set(told(received, "started").values()) == {1}
+    assert set(told(received, *ENDS).values()) == {1}
     assert len(heard) > 100
     assert losses(dropped) == {"relay": 2 * (len(numbers) + 1) - len(heard)}
 
 
 @pytest.mark.timeout(120)
-def test_a_thread_that_the_end_overtakes_tells_one_end_or_lost(
+def test_a_thread_still_running_at_the_end_reports_one_end_or_lost(
     consumer: Callable[..., Consumer],
     application: Callable[..., ModuleType],
-    hearing: Hearing,
+    received: ReceivedEvents,
 ) -> None:
     app = application()
 
@@ -226,13 +226,13 @@ def test_a_thread_that_the_end_overtakes_tells_one_end_or_lost(
         for number in range(200):
             app.add(number, 1)
         running = consumer("thread", "-n", "-w", "6")
-        before = len(hearing.events)
-        wait_until(lambda before=before: len(hearing.events) > before + 40)
+        before = len(received.events)
+        wait_until(lambda before=before: len(received.events) > before + 40)
         running.stop(signal.SIGTERM)
-    hearing.catch_up()
+    received.catch_up()
 
     ends = {}
-    for event in hearing.events:
+    for event in received.events:
         if event["status"] != "started":
             ends.setdefault(event["id"], []).append(event["status"])
     assert [kinds for kinds in ends.values() if len(kinds) > 1] == []

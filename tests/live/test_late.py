@@ -1,4 +1,4 @@
-"""instrument() where the huey's consumer is there already: it works, or it raises."""
+"""instrument() after the consumer was made: it works, or it raises."""
 
 import json
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from huey import MemoryHuey
 
-from tests.live.hearing import Hearing
 from tests.live.processes import Program
+from tests.live.received_events import ReceivedEvents
 from tests.support.waiting import wait_until
 
 MADE = "made, then instrumented"
@@ -25,7 +25,7 @@ Late = Callable[[str, str], Program]
 def late(keep: Callable[[Program], Program], redis_url: str, tmp_path: Path) -> Late:
     def start(order: str, kind: str) -> Program:
         program = Program(
-            *("-m", "tests.live.apps.late", order, kind),
+            *("-m", "tests.live.apps.instrumented_late", order, kind),
             log=tmp_path / "log",
             environ={"LIVE_QUEUE_URL": redis_url, "HUEY_OTEL_METRICS_PORT": "0"},
         )
@@ -47,18 +47,18 @@ def late(keep: Callable[[Program], Program], redis_url: str, tmp_path: Path) -> 
         ),
     ],
 )
-def test_a_consumer_that_was_there_before_is_observed(
-    order: str, kind: str, late: Late, hearing: Hearing
+def test_a_consumer_made_before_instrument_is_observed(
+    order: str, kind: str, late: Late, received: ReceivedEvents
 ) -> None:
     program = late(order, kind)
 
     assert program.wait() == 0
-    wait_until(lambda: hearing.count("finished") == 2)
+    wait_until(lambda: received.count("finished") == 2)
 
     assert json.loads(program.log.splitlines()[-1]) == {"workers": 1, "succeeded": 2}
-    told = [event for event in hearing.catch_up() if event["task"] == "add"]
+    told = [event for event in received.catch_up() if event["task"] == "add"]
     assert [event["status"] for event in told] == ["started", "finished"] * 2
-    # The first one was popped by a worker of which nothing was known.
+    # The first task was popped before its worker was instrumented.
     assert {(event["worker_type"], event["worker"]) for event in told[2:]} == {
         (kind, "Worker-1")
     }
@@ -77,7 +77,7 @@ def test_worker_processes_that_are_forked_already_are_refused(late: Late) -> Non
 
 
 @pytest.mark.skipif(TELLS, reason="it is known with huey 3")
-def test_worker_processes_of_an_unknown_consumer_are_complained_of(late: Late) -> None:
+def test_worker_processes_of_an_unknown_consumer_are_logged(late: Late) -> None:
     program = late(BY_ITS_CLASS, "process")
 
     assert program.wait() == 0

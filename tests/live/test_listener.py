@@ -9,8 +9,8 @@ import pytest
 import redis
 
 from huey_otel import EventListener
-from tests.live.hearing import FINISHED, STARTED, Hearing, steps
 from tests.live.processes import Consumer
+from tests.live.received_events import FINISHED, STARTED, ReceivedEvents, steps
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
@@ -43,39 +43,39 @@ def listeners(client: redis.Redis) -> int:
     return int(count)
 
 
-def test_what_is_no_event_is_skipped_and_counted(
-    hearing: Hearing, publisher: redis.Redis
+def test_messages_that_are_no_events_are_skipped_and_counted(
+    received: ReceivedEvents, publisher: redis.Redis
 ) -> None:
     for message in NO_EVENTS:
         publisher.publish("live", message)
     publisher.publish("live", json.dumps(EVENT))
-    hearing.gather("an-id", 1)
+    received.wait_for("an-id", 1)
 
-    assert hearing.events == [EVENT]
-    assert hearing.listener.skipped == len(NO_EVENTS)
+    assert received.events == [EVENT]
+    assert received.listener.skipped == len(NO_EVENTS)
 
 
-def test_keys_that_are_not_known_are_passed_on(
-    hearing: Hearing, publisher: redis.Redis
+def test_unknown_keys_are_passed_on(
+    received: ReceivedEvents, publisher: redis.Redis
 ) -> None:
     publisher.publish("live", json.dumps(EVENT | {"from_the_future": [1]}))
 
-    assert hearing.gather("an-id", 1) == [EVENT | {"from_the_future": [1]}]
+    assert received.wait_for("an-id", 1) == [EVENT | {"from_the_future": [1]}]
 
 
 def test_listener_comes_back_after_redis_was_restarted(
-    redis_server: RedisServer, hearing: Hearing, publisher: redis.Redis
+    redis_server: RedisServer, received: ReceivedEvents, publisher: redis.Redis
 ) -> None:
     redis_server.kill()
     redis_server.start()
     wait_until(lambda: listeners(publisher) == 1)
     publisher.publish("live", json.dumps(EVENT))
 
-    assert hearing.gather("an-id", 1) == [EVENT]
+    assert received.wait_for("an-id", 1) == [EVENT]
 
 
 def test_listener_comes_back_after_its_connection_was_closed(
-    hearing: Hearing, publisher: redis.Redis
+    received: ReceivedEvents, publisher: redis.Redis
 ) -> None:
     (before,) = (client["id"] for client in publisher.client_list("pubsub"))
 
@@ -83,20 +83,22 @@ def test_listener_comes_back_after_its_connection_was_closed(
     wait_until(lambda: listeners(publisher) == 1)
     publisher.publish("live", json.dumps(EVENT))
 
-    assert hearing.gather("an-id", 1) == [EVENT]
+    assert received.wait_for("an-id", 1) == [EVENT]
 
 
 def test_listener_can_be_made_before_redis_is_there(
-    redis_server: RedisServer, hear: Callable[..., Hearing], publisher: redis.Redis
+    redis_server: RedisServer,
+    receive_events: Callable[..., ReceivedEvents],
+    publisher: redis.Redis,
 ) -> None:
     redis_server.stop()
-    hearing = hear()
+    received = receive_events()
 
     redis_server.start()
     wait_until(lambda: listeners(publisher) == 1)
     publisher.publish("live", json.dumps(EVENT))
 
-    assert hearing.gather("an-id", 1) == [EVENT]
+    assert received.wait_for("an-id", 1) == [EVENT]
 
 
 @pytest.mark.parametrize("redis_is", ["there", "away", "hanging"])
@@ -140,7 +142,7 @@ def test_listener_of_a_client_that_decodes(
         assert next(iter(listener)) == EVENT | {"task": "prüfen"}
 
 
-def test_storage_is_iterated_until_one_has_enough(
+def test_iterating_over_the_storage_may_stop_at_any_event(
     application: Callable[..., ModuleType],
     consumer: Callable[..., Consumer],
     publisher: redis.Redis,

@@ -1,4 +1,4 @@
-"""What we log is where huey's own lines are, once, however the consumer is started."""
+"""Our log lines are where huey's own are, once, however the consumer starts."""
 
 import logging
 import re
@@ -28,7 +28,7 @@ def lines(text: str, said: str) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["thread", "process"])
-def test_it_is_in_the_file_that_the_consumer_logs_to(
+def test_our_log_lines_are_in_the_consumers_log_file(
     kind: str, consumer: Callable[..., Consumer], taken_port: int, tmp_path: Path
 ) -> None:
     file = tmp_path / "consumer.log"
@@ -41,14 +41,14 @@ def test_it_is_in_the_file_that_the_consumer_logs_to(
     running.wait_until_started()
     running.stop()
 
-    # What is said while the application is imported, before the log, comes twice.
+    # Lines logged during the application's import, before logging is set up, repeat.
     assert running.log == f"{UNKNOWN} (did you mean HUEY_OTEL_CHANNEL?)\n"
     for said, level in ((STARTED, "INFO"), (TAKEN, "WARNING"), (UNKNOWN, "WARNING")):
         (line,) = lines(file.read_text(), said)
         assert re.match(rf"\[\d{{4}}-.*?\] {level}:huey\.otel:\w+:", line)
 
 
-def test_it_is_in_the_log_of_the_runtime_with_time_and_level(
+def test_our_log_lines_are_in_the_runtimes_log_with_time_and_level(
     keep: Callable[[Program], Program],
     redis_url: str,
     taken_port: int,
@@ -57,7 +57,7 @@ def test_it_is_in_the_log_of_the_runtime_with_time_and_level(
     running = Consumer.__new__(Consumer)
     Program.__init__(
         running,
-        *("-m", "runtime", "consumer", "tests.live.apps.life.huey"),
+        *("-m", "runtime", "consumer", "tests.live.apps.outcomes.huey"),
         log=tmp_path / "log",
         environ={
             "LIVE_QUEUE_URL": redis_url,
@@ -81,7 +81,7 @@ def test_our_logger_is_a_child_of_hueys_and_has_no_settings_of_its_own() -> None
     assert (ours.handlers, ours.level, ours.propagate) == ([], logging.NOTSET, True)
 
 
-def test_greenlets_without_patches_are_warned_of(
+def test_greenlets_without_gevents_patches_are_logged(
     consumer: Callable[..., Consumer], redis_url: str
 ) -> None:
     running = consumer(

@@ -11,8 +11,8 @@ import pytest
 
 from huey_otel._wire.carrier import Carrier, encode
 from huey_otel.events import Event
-from tests.live.hearing import FINISHED, STARTED, Hearing, steps
 from tests.live.processes import Consumer, Program, losses
+from tests.live.received_events import FINISHED, STARTED, ReceivedEvents, steps
 from tests.support.programs import other_huey
 
 pytestmark = pytest.mark.once
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.once
 INSTALLED = importlib.metadata.version("huey")
 OLDER = [version for version in ("2.6.0", "2.5.3") if version != INSTALLED]
 
-# A huey reads what an older one wrote, and not the reverse; 2.x are all alike.
+# A huey reads messages of older ones, not of newer; all 2.x are alike.
 PAIRS = [
     (INSTALLED, INSTALLED),
     *((version, version) for version in OLDER),
@@ -45,7 +45,7 @@ def test_instrumented_and_bare_processes_share_a_queue(
     consumer: str,
     keep: Callable[[Program], Program],
     redis_url: str,
-    hearing: Hearing,
+    received: ReceivedEvents,
     tmp_path: Path,
 ) -> None:
     programs = {}
@@ -67,13 +67,13 @@ def test_instrumented_and_bare_processes_share_a_queue(
 
     assert ids.keys() == {"default", "gzip", "zlib", "signed", "signedgzip"}
     if bare == "consume":
-        assert hearing.events == []
+        assert received.events == []
         return
     for added, failed in ids.values():
-        story = hearing.gather(added, 2)
+        story = received.wait_for(added, 2)
         assert steps(story) == [STARTED, FINISHED]
         assert story[0]["wait"] is None
-        retried = hearing.gather(failed, 5)
+        retried = received.wait_for(failed, 5)
         assert [(event["status"], event["attempt"]) for event in retried] == [
             *(("started", 1), ("error-task", 1), ("retrying", 1)),
             *(("started", 2), ("finished", 2)),
@@ -81,7 +81,7 @@ def test_instrumented_and_bare_processes_share_a_queue(
 
 
 class WorkedOff(NamedTuple):
-    """What became of tasks, by the name of each: its events; losses and the log."""
+    """The events of each task by its name, the losses, and the log."""
 
     stories: dict[str, list[Event]]
     lost: dict[str, int]
@@ -117,10 +117,10 @@ def work_off(
     request: pytest.FixtureRequest,
     application: Callable[..., ModuleType],
     consumer: Callable[..., Consumer],
-    hearing: Hearing,
+    received: ReceivedEvents,
     tmp_path: Path,
 ) -> Callable[[dict[str, bytes]], WorkedOff]:
-    """Has a consumer run a task for each of so many ends of its message."""
+    """Runs one task for each kind of bytes behind its message."""
 
     def work_off(ends: dict[str, bytes]) -> WorkedOff:
         dropped = tmp_path / "dropped"
@@ -130,7 +130,7 @@ def work_off(
             tasks[name] = app.add.s(1, 2)
             app.huey.storage.enqueue(app.huey.serialize_task(tasks[name]) + end)
         running = consumer(request.param, "-n", LIVE_DROPPED=str(dropped))
-        stories = {name: hearing.gather(task.id, 2) for name, task in tasks.items()}
+        stories = {name: received.wait_for(task.id, 2) for name, task in tasks.items()}
         running.stop()
         return WorkedOff(stories, losses(dropped), running.log)
 

@@ -1,4 +1,4 @@
-"""Metrics of the application's under our names, declared while it runs."""
+"""Metrics that the application declares under our names while it runs."""
 
 import re
 import shutil
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.hearing import Hearing
 from tests.live.processes import Consumer, Program
+from tests.live.received_events import ReceivedEvents
 from tests.live.scraping import fetch, metrics, samples, serves, url_of
 from tests.support.programs import free_port, missing
 from tests.support.waiting import wait_until
@@ -19,38 +19,38 @@ NOT_SHOWN = "of huey-otel is not shown; give instrument() a registry="
 
 
 @pytest.mark.parametrize("kind", ["thread", "process"])
-def test_a_task_and_a_hook_declare_metrics_of_our_names(
+def test_a_task_and_a_hook_may_declare_metrics_with_our_names(
     kind: str,
     consumer: Callable[..., Consumer],
     keep: Callable[[Program], Program],
-    hearing: Hearing,
+    received: ReceivedEvents,
     redis_url: str,
     tmp_path: Path,
 ) -> None:
     port = free_port()
     started = consumer(
         *(kind, "-w", "1", "-n"),
-        application="naming",
+        application="name_clashes",
         HUEY_OTEL_METRICS_PORT=str(port),
     )
     wait_until(lambda: serves(port))
     producer = Program(
-        *("-m", "tests.live.apps.naming"),
+        *("-m", "tests.live.apps.name_clashes"),
         log=tmp_path / "producer.log",
         environ={"LIVE_QUEUE_URL": redis_url},
     )
     keep(producer)
     assert producer.wait() == 0
 
-    wait_until(lambda: len(hearing.events) == 4)
+    wait_until(lambda: len(received.events) == 4)
     page, strict = metrics(port), fetch(url_of(port), Accept=OPENMETRICS)[1]
     said, of_producer = producer.log.split("----\n")
     assert started.stop() == 0
 
-    assert sorted(event["status"] for event in hearing.events) == [
+    assert sorted(event["status"] for event in received.events) == [
         *("finished", "finished", "started", "started")
     ]
-    # What a forked worker declares is on no page, and takes nothing from ours.
+    # A metric declared in a forked worker is on no page and changes none of ours.
     theirs = {"thread": {"huey_queue_length": 7.0, "huey_workers": 0.0}, "process": {}}
     assert {
         name: number

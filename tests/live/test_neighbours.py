@@ -1,4 +1,4 @@
-"""Others who watch the same queue: whoever comes first, all see what they should."""
+"""Other observers of the same queue, installed before or after us."""
 
 import json
 from collections.abc import Callable
@@ -53,7 +53,7 @@ def test_neighbours_of_any_order_do_not_disturb_each_other(
     assert (told["escaped"], told["lost"]) == ([], {})
 
 
-def test_neighbours_see_what_they_see_without_us(
+def test_neighbours_see_the_same_with_and_without_us(
     keep: Callable[[Program], Program], tmp_path: Path
 ) -> None:
     bare = run(keep, tmp_path, NEIGHBOURS[:-1])

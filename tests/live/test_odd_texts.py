@@ -1,4 +1,4 @@
-"""One text that is no UTF-8 costs at most itself, with real consumers and readers."""
+"""A text that is no UTF-8 costs no other telemetry, with real readers."""
 
 import json
 import socket
@@ -31,7 +31,7 @@ def receiver(request: pytest.FixtureRequest) -> Iterator[Receiver]:
 
 @pytest.fixture
 def published(redis_url: str) -> Iterator[list[bytes]]:
-    """What is published, as it is on the wire."""
+    """The published messages, as bytes."""
     bodies: list[bytes] = []
     over = threading.Event()
     client = redis.Redis.from_url(redis_url)

@@ -1,4 +1,4 @@
-"""What a user pastes from the documents, into a new project of Django's own making."""
+"""Blocks of the docs, pasted into a new Django project."""
 
 import json
 import os
@@ -48,7 +48,7 @@ Keep = Callable[[Program], Program]
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project `shop` with the settings of docs/django.md, as anybody has it."""
+    """A new project `shop` with the settings of docs/django.md."""
     done = subprocess.run(
         [BIN / "django-admin", "startproject", "shop", tmp_path],
         capture_output=True,
@@ -167,9 +167,7 @@ def test_the_first_request_of_each_process_has_its_span_without_a_change(
     ],
     ids=["readme", "document", "several queues"],
 )
-def test_django_takes_the_settings_of_the_documents(
-    settings: str, tmp_path: Path
-) -> None:
+def test_django_accepts_the_settings_in_the_docs(settings: str, tmp_path: Path) -> None:
     startproject = [BIN / "django-admin", "startproject", "shop", tmp_path]
     subprocess.run(startproject, check=True, capture_output=True)
     with (tmp_path / "shop" / "settings.py").open("a") as file:
@@ -190,7 +188,7 @@ def test_django_takes_the_settings_of_the_documents(
     [snippet("README.md", "listening"), snippet("docs/events.md", "listening")],
     ids=["readme", "events"],
 )
-def test_a_listener_of_the_documents_hears(
+def test_the_listener_in_the_docs_receives_events(
     listening: str, keep: Keep, redis_url: str, tmp_path: Path
 ) -> None:
     program = tmp_path / "listen.py"

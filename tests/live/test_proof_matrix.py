@@ -1,4 +1,4 @@
-"""Every worker type, every way to end, every collector: what ran is what is told."""
+"""Telemetry agrees with what ran: all worker types, ways to end, and collectors."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from huey.consumer_options import ConsumerConfig
 from huey_otel import _names as n
 from runtime import otlp_receiver as otlp
 from runtime.otlp_receiver import GRPC, HTTP, Receiver
-from tests.live.hearing import Hearing
 from tests.live.processes import Consumer, Program
-from tests.live.proof import Books, missing_tail, of_kind
+from tests.live.proof import Evidence, missing_tail, of_kind
 from tests.live.proof_scene import DEATHS, SECONDS, TASKS, WAYS, Scene
+from tests.live.received_events import ReceivedEvents
 
 KINDS = ("thread", "process", "greenlet")
 COLLECTORS: dict[str, Callable[[], AbstractContextManager[Receiver]]] = {
@@ -39,10 +39,10 @@ Start = Callable[..., Consumer]
 
 
 class Told:
-    """What the events say, and the pages and spans must."""
+    """What the events say; pages and spans must agree."""
 
-    def __init__(self, hearing: Hearing) -> None:
-        self._events = hearing.catch_up()
+    def __init__(self, received: ReceivedEvents) -> None:
+        self._events = received.catch_up()
 
     def of(self, *statuses: str) -> Counter[str]:
         events = [e for e in self._events if e["status"] in statuses]
@@ -70,24 +70,24 @@ class Told:
 
 
 def check_events(scene: Scene, told: Told) -> None:
-    """Each task that was called has one end, and each that ran has told of its run."""
-    books = scene.books
-    began, ended = books.ids("began"), books.ids("ended")
+    """Check that each called task has one end, and each run its events."""
+    evidence = scene.evidence
+    began, ended = evidence.ids("began"), evidence.ids("ended")
     done = set(told.of("finished", "error-task"))
     assert set(began.values()) == set(told.of("started").values()) == {1}
     if scene.way == "consumer killed":
         assert set(told.of(*ATTEMPTS).values()) == {1}
         tails = (told.started, "began"), (told.ended, "ended")
         for arrived, word in tails:
-            assert missing_tail(books.lines(word), arrived) is not None
+            assert missing_tail(evidence.lines(word), arrived) is not None
         # Killed between the enqueue and its line in the ledger.
-        beyond = told.ended - set(books.ids("called"))
+        beyond = told.ended - set(evidence.ids("called"))
         assert len(beyond) <= scene.cut_off_at_most
         return
-    called = books.ids("called")
+    called = evidence.ids("called")
     assert set(called.values()) == set(told.of(*ATTEMPTS).values()) == {1}
-    # Who is cut off may be so between the enqueue and its line in the ledger, or
-    # while the answer of Redis with a message is on its way.
+    # A cut-off may fall between an enqueue and its line in the ledger, or while
+    # the answer of Redis with a message is on its way.
     assert len(told.ended - called.keys()) <= len(told.cut_off)
     untold = called.keys() - told.ended
     assert untold.isdisjoint(told.started)
@@ -98,11 +98,11 @@ def check_events(scene: Scene, told: Told) -> None:
 
 
 def check_counters(scene: Scene, told: Told) -> None:
-    """The pages at the ends of the consumers say what their events do."""
-    counted, runs = scene.books.counted, scene.reporting
+    """Check that the pages at the end agree with the events."""
+    counted, runs = scene.evidence.counted, scene.reporting
     started, ended = told.started, told.ended
     if scene.way == "consumer killed":
-        began = {line.task_id for line in scene.books.lines("began", *runs)}
+        began = {line.task_id for line in scene.evidence.lines("began", *runs)}
         started, ended = started & began, ended & began
     assert counted(n.TASK_ATTEMPTS_TOTAL, "task", *runs) == told.names(
         "started", started
@@ -117,16 +117,16 @@ def check_counters(scene: Scene, told: Told) -> None:
     deaths = DEATHS if scene.way == "worker dies" else 0
     assert restarts[n.REASON_DIED] == deaths
     assert bool(restarts[n.REASON_MAX_TASKS]) == (scene.way == "recycle")
-    called = len(scene.books.lines("called", *runs))
+    called = len(scene.evidence.lines("called", *runs))
     enqueued = counted(n.TASKS_ENQUEUED_TOTAL, "origin", *runs)
-    # Who is cut off may be so between the enqueue and its line, or enqueue once more
-    # when the process has counted all that it could.
+    # A cut-off may fall between an enqueue and its line, or a worker enqueues after
+    # its process has made its last count.
     assert abs(enqueued["call"] - called) <= len(told.cut_off)
 
 
 def check_spans(scene: Scene, told: Told) -> None:
-    """Each run has one span, the child of its enqueue, and current all the time."""
-    books, spans = scene.books, scene.collector.spans
+    """Check that each run has one span, a child of its enqueue, and always current."""
+    evidence, spans = scene.evidence, scene.collector.spans
     processed, enqueued = of_kind(spans, "CONSUMER"), of_kind(spans, "PRODUCER")
     if scene.way == "consumer killed" or scene.killed:
         # The spans of lost attempts come from the main process.
@@ -135,17 +135,17 @@ def check_spans(scene: Scene, told: Told) -> None:
             for task_id, span in processed.items()
             if span.attributes.get(n.TASK_OUTCOME) != n.OUTCOME_LOST
         }
-        assert missing_tail(books.lines("ended"), own) is not None
+        assert missing_tail(evidence.lines("ended"), own) is not None
     else:
         assert processed.keys() == told.started
-        called = books.ids("called").keys() | told.ended
+        called = evidence.ids("called").keys() | told.ended
         assert enqueued.keys() <= called
-        # Who is cut off may be so between the enqueue and the end of its span.
+        # A cut-off may fall between an enqueue and the end of its span.
         assert len(called - enqueued.keys()) <= len(told.cut_off)
-    for line in [*books.lines("began"), *books.lines("ended")]:
+    for line in [*evidence.lines("began"), *evidence.lines("ended")]:
         if line.task_id in processed:
             assert processed[line.task_id].span_id == line.span_id
-    for line in books.lines("called"):
+    for line in evidence.lines("called"):
         if line.task_id in enqueued:
             assert (enqueued[line.task_id].parent_id or "0" * 16) == line.span_id
     for task_id, span in processed.items():
@@ -153,41 +153,41 @@ def check_spans(scene: Scene, told: Told) -> None:
             assert span.parent_id == enqueued[task_id].span_id
 
 
-def check_losses(scene: Scene, told: Told, *, received: bool) -> None:
-    """What nobody received is counted, and nothing else is."""
-    losses = scene.books.losses(*scene.reporting)
-    if received and scene.killed:
-        # What a killed worker had not exported is counted by the one that is left.
+def check_losses(scene: Scene, told: Told, *, arrives: bool) -> None:
+    """Check that exactly the spans that did not arrive are counted as lost."""
+    losses = scene.evidence.losses(*scene.reporting)
+    if arrives and scene.killed:
+        # The main process counts what a killed worker had not exported.
         processed = of_kind(scene.collector.spans, "CONSUMER")
         assert losses.keys() <= {n.LOSS_SPANS}
         assert len(told.started - processed.keys()) <= losses[n.LOSS_SPANS]
         return
-    if received:
-        # A thread that is cut off may end a span when all is flushed.
+    if arrives:
+        # A thread that is cut off may end a span after the flush.
         assert losses.keys() <= ({n.LOSS_SPANS} if told.cut_off else set())
         assert scene.killed or losses.total() <= len(told.cut_off)
         return
     assert losses.keys() == {n.LOSS_SPANS}
     if scene.way != "consumer killed" and not scene.killed:
-        called = len(scene.books.lines("called", *scene.runs))
+        called = len(scene.evidence.lines("called", *scene.runs))
         spans = len(told.started) + called
         assert spans <= losses[n.LOSS_SPANS] <= spans + len(told.cut_off)
 
 
 def row(scene: Scene, told: Told) -> dict[str, int]:
-    """One line of the matrix: what ran, and what was told of it."""
-    books, runs = scene.books, scene.reporting
-    attempts = books.counted(n.TASK_ATTEMPTS_TOTAL, "task", *runs)
+    """One line of the matrix: what ran, and what telemetry says of it."""
+    evidence, runs = scene.evidence, scene.reporting
+    attempts = evidence.counted(n.TASK_ATTEMPTS_TOTAL, "task", *runs)
     return {
-        "called": len(books.lines("called")),
-        "began": len(books.lines("began")),
-        "ended": len(books.lines("ended")),
+        "called": len(evidence.lines("called")),
+        "began": len(evidence.lines("began")),
+        "ended": len(evidence.lines("ended")),
         "started": len(told.started),
         "told-ends": len(told.ended),
         "cut-off": len(told.cut_off),
         "counted": attempts.total(),
         "spans": len(of_kind(scene.collector.spans, "CONSUMER")),
-        "lost-spans": books.losses(*runs)[n.LOSS_SPANS],
+        "lost-spans": evidence.losses(*runs)[n.LOSS_SPANS],
     }
 
 
@@ -218,30 +218,30 @@ def produce(
 @pytest.mark.parametrize("collector", COLLECTORS)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_ran_is_what_is_told(
+def test_telemetry_agrees_with_what_ran(
     kind: str,
     way: str,
     collector: str,
     consumer: Start,
     produce: Callable[[Scene], None],
-    hearing: Hearing,
+    received: ReceivedEvents,
     redis_url: str,
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
     if way == "recycle" and not hasattr(ConsumerConfig, "max_tasks"):
         pytest.skip("huey recycles from 3.0 on")
-    books = Books(tmp_path / "books")
+    evidence = Evidence(tmp_path / "evidence")
     with COLLECTORS[collector]() as receiver, redis.Redis.from_url(redis_url) as client:
-        scene = Scene(kind, way, receiver, books, client, consumer)
+        scene = Scene(kind, way, receiver, evidence, client, consumer)
         produce(scene)
         scene.end(scene.consumer())
         scene.work_off_all()
-    told = Told(hearing)
+    told = Told(received)
     record_property("proof", row(scene, told))
 
     check_events(scene, told)
     check_counters(scene, told)
     if collector in RECEIVING:
         check_spans(scene, told)
-    check_losses(scene, told, received=collector in RECEIVING)
+    check_losses(scene, told, arrives=collector in RECEIVING)

@@ -1,4 +1,4 @@
-"""Children and orphans of a consumer go on, and an idle one does nothing."""
+"""Children and orphans of a consumer go on; an idle consumer uses no CPU."""
 
 import time
 from collections.abc import Callable
@@ -8,9 +8,9 @@ from types import ModuleType
 import pytest
 
 from runtime import otlp_receiver as otlp
-from tests.live.hearing import FINISHED, STARTED, Hearing, steps
 from tests.live.processes import Consumer, cpu_seconds
 from tests.live.proof import of_kind
+from tests.live.received_events import FINISHED, STARTED, ReceivedEvents, steps
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
@@ -34,7 +34,7 @@ def cpu_while_idle(*families: list[int]) -> list[float]:
 def test_orphans_of_a_killed_consumer_go_on_with_spans_and_do_not_spin(
     application: Callable[..., ModuleType],
     consumer: Callable[..., Consumer],
-    hearing: Hearing,
+    received: ReceivedEvents,
     tmp_path: Path,
 ) -> None:
     ledger = tmp_path / "ledger"
@@ -47,13 +47,13 @@ def test_orphans_of_a_killed_consumer_go_on_with_spans_and_do_not_spin(
             **receiver.environ,
         )
         first = app.work(1, 0)
-        hearing.gather(first.id, 2)
+        received.wait_for(first.id, 2)
         # The scheduler and the workers.
         orphans = running.children()
         assert len(orphans) == 3
 
         running.kill()
-        # More events than a pipe holds, if anybody kept it open.
+        # More events than a pipe holds, if a process kept it open.
         tasks = {app.work(number, 0).id for number in range(2, 2_002)}
         wait_until(lambda: ledger.read_text().count("ended") == 2_001)
         tasks.add(first.id)
@@ -69,7 +69,7 @@ def test_idle_consumer_uses_no_more_than_a_bare_one(
     redis_server: RedisServer,
     application: Callable[..., ModuleType],
     consumer: Callable[..., Consumer],
-    hearing: Hearing,
+    received: ReceivedEvents,
 ) -> None:
     app = application()
     bare_url = redis_server.url.removesuffix("0") + "1"
@@ -77,7 +77,7 @@ def test_idle_consumer_uses_no_more_than_a_bare_one(
     ours = consumer(kind, "-w", "2")
     for _ in range(20):
         last = app.add(1, 2)
-    hearing.gather(last.id, 2)
+    received.wait_for(last.id, 2)
     bare.wait_until_started()
 
     bare_used, used = cpu_while_idle(
@@ -92,7 +92,7 @@ def test_task_may_fork(
     kind: str,
     application: Callable[..., ModuleType],
     consumer: Callable[..., Consumer],
-    hearing: Hearing,
+    received: ReceivedEvents,
 ) -> None:
     app = application()
     running = consumer(kind, "-n", "-w", "2")
@@ -100,9 +100,14 @@ def test_task_may_fork(
     tasks = [app.fork() for _ in range(20)]
 
     for task in tasks:
-        assert steps(hearing.gather(task.id, 2)) == [STARTED, FINISHED]
+        assert steps(received.wait_for(task.id, 2)) == [STARTED, FINISHED]
     wait_until(
-        lambda: sum(e["task"] == "add" for e in list(hearing.events)) == 2 * len(tasks),
+        lambda: (
+            sum(e["task"] == "add" for e in list(received.events)) == 2 * len(tasks)
+        ),
     )
     assert running.stop() == 0
-    assert {event["status"] for event in hearing.events} == {"started", "finished"}
+    assert {event["status"] for event in received.events} == {
+        "started",
+        "finished",
+    }

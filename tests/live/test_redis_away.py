@@ -10,8 +10,8 @@ from types import ModuleType
 import pytest
 import redis
 
-from tests.live.hearing import Hearing
 from tests.live.processes import Consumer, losses
+from tests.live.received_events import ReceivedEvents
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
@@ -66,7 +66,7 @@ class Load:
 
 
 class Place:
-    """Where the consumer finds its queue and its Redis, and leaves what it knows."""
+    """The consumer's queue, its Redis for events, and the file for its losses."""
 
     def __init__(self, server: RedisServer, directory: Path) -> None:
         self.way = server.socket_path.with_name("way")
@@ -102,7 +102,7 @@ def place(redis_server: RedisServer, tmp_path: Path) -> Place:
 
 @pytest.fixture
 def app(application: Callable[..., ModuleType], place: Place) -> ModuleType:
-    return application("away", **place.environ)
+    return application("events_elsewhere", **place.environ)
 
 
 @pytest.fixture
@@ -118,38 +118,43 @@ def load(app: ModuleType, place: Place) -> Iterator[Callable[[int], Load]]:
         each.end()
 
 
-def heard(hearing: Hearing) -> int:
-    return sum(event["task"] == "work" for event in list(hearing.events))
+def heard(received: ReceivedEvents) -> int:
+    return sum(event["task"] == "work" for event in list(received.events))
 
 
 @pytest.mark.timeout(90)
 def test_redis_that_hangs_under_load(
     redis_server: RedisServer,
     place: Place,
-    hear: Callable[..., Hearing],
+    receive_events: Callable[..., ReceivedEvents],
     consumer: Callable[..., Consumer],
     load: Callable[[int], Load],
 ) -> None:
-    hearing = hear(url=redis_server.unix_url)
-    # More than waits for a Redis that hangs that long, so that some is dropped.
+    received = receive_events(url=redis_server.unix_url)
+    # More than the outbox holds while Redis hangs, so some events are dropped.
     work = load(15_000)
     running = consumer(
-        "process", "-n", "-w", "2", application="away", **place.consumer_environ
+        "process",
+        "-n",
+        "-w",
+        "2",
+        application="events_elsewhere",
+        **place.consumer_environ,
     )
     usual = work.wait(BEFORE)
 
     redis_server.pause()
     meanwhile = work.wait(OUTAGE)
-    before = heard(hearing)
+    before = heard(received)
     redis_server.resume()
-    wait_until(lambda: heard(hearing) > before)
+    wait_until(lambda: heard(received) > before)
     work.wait_until_done()
     running.stop()
 
     assert meanwhile > usual / 3
     assert place.dropped().keys() == {"feed_full"}
-    hearing.catch_up()
-    missing = 2 * work.enqueued - heard(hearing)
+    received.catch_up()
+    missing = 2 * work.enqueued - heard(received)
     assert sum(place.dropped().values()) == missing > 0
 
 
@@ -157,41 +162,46 @@ def test_redis_that_hangs_under_load(
 def test_redis_that_dies_under_load(
     redis_server: RedisServer,
     place: Place,
-    hear: Callable[..., Hearing],
+    receive_events: Callable[..., ReceivedEvents],
     consumer: Callable[..., Consumer],
     load: Callable[[int], Load],
 ) -> None:
-    hearing = hear(url=redis_server.unix_url)
+    received = receive_events(url=redis_server.unix_url)
     work = load(0)
     running = consumer(
-        "thread", "-n", "-w", "2", application="away", **place.consumer_environ
+        "thread",
+        "-n",
+        "-w",
+        "2",
+        application="events_elsewhere",
+        **place.consumer_environ,
     )
     usual = work.wait(BEFORE)
 
-    # What is on its way when a server dies may have arrived: let it hang first.
+    # Events on their way to a dying server may have arrived: let it hang first.
     redis_server.pause()
     work.wait(0.5)
     place.way.unlink()
     redis_server.kill()
     meanwhile = work.wait(OUTAGE)
     redis_server.start()
-    before = heard(hearing)
+    before = heard(received)
     with redis.Redis.from_url(redis_server.unix_url) as client:
         wait_until(lambda: client.pubsub_numsub("live") == [(b"live", 1)])
     place.way.symlink_to(redis_server.socket_path)
-    wait_until(lambda: heard(hearing) > before)
+    wait_until(lambda: heard(received) > before)
     work.wait_until_done()
     running.stop()
 
     assert meanwhile > usual / 3
     assert place.dropped().keys() == {"feed_unconfirmed"}
-    hearing.catch_up()
-    missing = 2 * work.enqueued - heard(hearing)
+    received.catch_up()
+    missing = 2 * work.enqueued - heard(received)
     assert sum(place.dropped().values()) == missing > 0
 
 
-def heard_all(hearing: Hearing, work: int) -> None:
-    wait_until(lambda: heard(hearing) == 2 * work)
+def heard_all(received: ReceivedEvents, work: int) -> None:
+    wait_until(lambda: heard(received) == 2 * work)
 
 
 def permissions(server: RedisServer, *rules: str) -> str:
@@ -217,14 +227,14 @@ def test_redis_that_refuses_is_logged_once_and_counted(
     redis_server: RedisServer,
     place: Place,
     app: ModuleType,
-    hearing: Hearing,
+    received: ReceivedEvents,
     consumer: Callable[..., Consumer],
 ) -> None:
     environ = place.consumer_environ | {
         "LIVE_EVENTS_URL": url_of(redis_server),
         "HUEY_OTEL_FLUSH_TIMEOUT": "0.2",
     }
-    running = consumer("process", "-n", application="away", **environ)
+    running = consumer("process", "-n", application="events_elsewhere", **environ)
 
     place.run(app, 10)
     running.stop()
@@ -235,7 +245,7 @@ def test_redis_that_refuses_is_logged_once_and_counted(
     assert "wrong" not in running.log
     assert sum(place.dropped().values()) == 20
     assert place.dropped().keys() <= {"feed_refused", "feed_shutdown"}
-    assert hearing.catch_up() == []
+    assert received.catch_up() == []
 
 
 @pytest.mark.parametrize("kind", ["thread", "process"])
@@ -249,7 +259,9 @@ def test_redis_that_hangs_holds_up_the_end_no_longer_than_it_may(
     consumer: Callable[..., Consumer],
 ) -> None:
     environ = place.consumer_environ | {"HUEY_OTEL_FLUSH_TIMEOUT": "1"}
-    running = consumer(kind, "-n", "-m", "0.1", application="away", **environ)
+    running = consumer(
+        kind, "-n", "-m", "0.1", application="events_elsewhere", **environ
+    )
     redis_server.pause()
     place.run(app, 10)
 
@@ -273,21 +285,23 @@ def test_redis_that_closes_idle_connections_loses_nothing(
     redis_server: RedisServer,
     place: Place,
     app: ModuleType,
-    hearing: Hearing,
+    received: ReceivedEvents,
     consumer: Callable[..., Consumer],
 ) -> None:
-    running = consumer("process", "-n", application="away", **place.consumer_environ)
+    running = consumer(
+        "process", "-n", application="events_elsewhere", **place.consumer_environ
+    )
     with redis.Redis.from_url(redis_server.url) as admin:
         app.work(0)
-        heard_all(hearing, 1)
+        heard_all(received, 1)
         for connection in feeds(admin):
             admin.client_kill_filter(_id=connection)
         app.work(0)
-        heard_all(hearing, 2)
+        heard_all(received, 2)
         admin.config_set("timeout", 1)
         wait_until(lambda: not feeds(admin))
         app.work(0)
-        heard_all(hearing, 3)
+        heard_all(received, 3)
         running.stop()
 
     assert place.dropped() == {}

@@ -1,4 +1,4 @@
-"""Workers forked while pages are asked for inherit no lock that somebody holds."""
+"""Workers forked during a scrape inherit no taken lock."""
 
 import threading
 from collections import Counter
@@ -9,8 +9,8 @@ import pytest
 from huey.consumer_options import ConsumerConfig
 
 from huey_otel import _names as n
-from tests.live.hearing import Hearing
 from tests.live.processes import Consumer
+from tests.live.received_events import ReceivedEvents
 from tests.live.scraping import metrics, serves, value
 from tests.support.programs import free_port
 from tests.support.waiting import wait_until
@@ -19,22 +19,22 @@ from tests.support.waiting import wait_until
 @pytest.mark.timeout(400)
 @pytest.mark.proof_but("40")
 @pytest.mark.parametrize("restarts", [40, 500])
-def test_no_worker_hangs_that_was_forked_during_scrapes(
+def test_workers_forked_during_scrapes_do_not_hang(
     restarts: int,
     application: Callable[..., ModuleType],
     consumer: Callable[..., Consumer],
-    hearing: Hearing,
+    received: ReceivedEvents,
     record_property: Callable[[str, object], None],
 ) -> None:
     if not hasattr(ConsumerConfig, "max_tasks"):
         pytest.skip("huey recycles from 3.0 on")
     port = free_port()
-    app = application("collecting")
+    app = application("own_collector")
     tasks = [app.take(number).id for number in range(restarts)]
     # Each task is the only one of its worker.
     running = consumer(
         *("process", "-n", "-w", "4", "-M", "1", "-c", "0.02"),
-        application="collecting",
+        application="own_collector",
         HUEY_OTEL_METRICS_PORT=str(port),
     )
     wait_until(lambda: serves(port))
@@ -50,7 +50,7 @@ def test_no_worker_hangs_that_was_forked_during_scrapes(
     for scraper in scrapers:
         scraper.start()
     try:
-        wait_until(lambda: hearing.count("finished") == restarts, seconds=300)
+        wait_until(lambda: received.count("finished") == restarts, seconds=300)
         recycled = n.REASON_MAX_TASKS
         wait_until(lambda: reasons(port).get(recycled, 0) >= restarts)
     finally:
@@ -62,22 +62,22 @@ def test_no_worker_hangs_that_was_forked_during_scrapes(
     record_property("proof", {"restarts": int(counted[recycled]), "pages": sum(pages)})
 
     assert counted == {recycled: restarts}
-    ends = Counter(e["id"] for e in hearing.catch_up() if e["status"] == "finished")
+    ends = Counter(e["id"] for e in received.catch_up() if e["status"] == "finished")
     assert ends == Counter(tasks)
     assert "held up a fork" not in running.log
 
 
-def test_no_worker_hangs_that_was_forked_while_the_first_ones_already_tell(
+def test_workers_forked_while_the_first_ones_report_do_not_hang(
     application: Callable[..., ModuleType],
     consumer: Callable[..., Consumer],
-    hearing: Hearing,
+    received: ReceivedEvents,
 ) -> None:
-    app = application("importing")
+    app = application("slow_import")
     tasks = [app.add(number, 1).id for number in range(200)]
     running = consumer(
-        *("process", "-n", "-w", "16"), application="importing", LIVE_SLOW="1"
+        *("process", "-n", "-w", "16"), application="slow_import", LIVE_SLOW="1"
     )
-    wait_until(lambda: hearing.count("finished") == len(tasks))
+    wait_until(lambda: received.count("finished") == len(tasks))
     running.wait_until_started()
 
     # Huey waits for each of them, however long.

@@ -1,4 +1,4 @@
-"""The alerts on a real Prometheus, about consumers that things happen to."""
+"""The alerts on a real Prometheus, for consumers with real failures."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ LOST = ("HueyTasksLost", "firing", "shop", "runtime.shop.tasks.resize_photo")
 
 
 @pytest.mark.timeout(90)
-def test_alerts_tell_a_lost_task_and_a_scheduler_that_is_gone(
+def test_alerts_fire_for_a_lost_task_and_a_missing_scheduler(
     keep: Callable[[Program], Program], redis_url: str, tmp_path: Path
 ) -> None:
     environ = {"SHOP_REDIS_URL": redis_url}
@@ -70,7 +70,7 @@ def test_alerts_tell_a_lost_task_and_a_scheduler_that_is_gone(
     recorded = "queue:huey_queue_length:max + 1"
     wait_until(lambda: prometheus.values("count(up == 1)") == {(): 2})
     wait_until(lambda: bool(prometheus.values(recorded)))
-    # That no scheduler has looked yet is true in the very first scrapes.
+    # In the very first scrapes no scheduler has checked yet.
     wait_until(lambda: alerts() == set())
 
     os.kill(worker_of(scheduling), signal.SIGKILL)
@@ -88,7 +88,7 @@ def test_alerts_tell_a_lost_task_and_a_scheduler_that_is_gone(
 
 
 @pytest.mark.timeout(90)
-def test_three_consumers_of_a_queue_of_five_say_five(
+def test_three_consumers_of_a_queue_of_five_all_show_five(
     keep: Callable[[Program], Program], redis_url: str, tmp_path: Path
 ) -> None:
     environ = {"SHOP_REDIS_URL": redis_url}

@@ -1,4 +1,4 @@
-"""What a real Prometheus gets to read of a real consumer, against the tasks' books."""
+"""A real Prometheus scrapes a real consumer; the tasks' ledger says what is right."""
 
 import datetime
 import os
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.once
 
 WORKER_KINDS = ("thread", "process")
 QUICK = ("-d", "0.02", "-m", "0.1", "-n")
-PATH = "tests.live.apps.books."
+PATH = "tests.live.apps.ledger."
 NEVER_LESS = [
     f"{name}{suffix}"
     for name, kind, *_ in CATALOG.values()
@@ -50,7 +50,7 @@ NEVER_LESS = [
 QUERIES = runpy.run_path(str(ROOT / "docs" / "tables.py"))["QUERIES"]
 HANG = {"queue": "live", "task": f"{PATH}hang"}
 
-# The columns of the books, the metric that each is about, and its labels.
+# The columns of the ledger, the metric that each is about, and its labels.
 COLUMNS = {
     "enqueued": ("huey_tasks_enqueued_total", "task", "origin"),
     "attempts": ("huey_task_attempts_total", "task"),
@@ -66,8 +66,8 @@ Start = Callable[..., Consumer]
 Keep = Callable[[Program], Program]
 
 
-class Books:
-    """What the tasks wrote down, and what the test knows without them."""
+class Ledger:
+    """The counts that tasks wrote down, and those that only the test knows."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -96,16 +96,16 @@ class Books:
 
 
 @pytest.fixture
-def books(tmp_path: Path) -> Books:
-    return Books(tmp_path / "ledger")
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "ledger")
 
 
 @pytest.fixture
 def app(
-    application: Callable[..., ModuleType], tmp_path: Path, books: Books
+    application: Callable[..., ModuleType], tmp_path: Path, ledger: Ledger
 ) -> ModuleType:
     return application(
-        "books",
+        "ledger",
         LIVE_LEDGER=str(tmp_path / "ledger"),
         LIVE_GATE=str(tmp_path / "gate"),
     )
@@ -124,12 +124,12 @@ def port() -> int:
 
 @pytest.fixture
 def start(consumer: Start, port: int) -> Start:
-    """Starts the consumer of `books`, with its page at `port`, and waits for that."""
+    """Starts the consumer of `ledger`, with its page at `port`, and waits for that."""
 
     def start(kind: str, *options: str, port: int = port, **environ: str) -> Consumer:
         running = consumer(
             *(kind, *QUICK, *options),
-            application="books",
+            application="ledger",
             HUEY_OTEL_METRICS_PORT=str(port),
             **environ,
         )
@@ -150,26 +150,26 @@ def prometheus(keep: Keep, port: int, tmp_path: Path) -> Prometheus:
 class Kind(NamedTuple):
     """How to enqueue a kind of task, how often, and how many it finishes in all."""
 
-    enqueue: Callable[[ModuleType, Books, int], object]
+    enqueue: Callable[[ModuleType, Ledger, int], object]
     weight: int = 3
     finishes: int = 1
 
 
-def revoked(app: ModuleType, books: Books, _: int) -> None:
+def revoked(app: ModuleType, ledger: Ledger, _: int) -> None:
     app.be_revoked()
-    books.add("finished be_revoked revoked", 1)
+    ledger.add("finished be_revoked revoked", 1)
 
 
-def expired(app: ModuleType, books: Books, _: int) -> None:
+def expired(app: ModuleType, ledger: Ledger, _: int) -> None:
     past = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=1)
     app.huey.enqueue(app.be_expired.s(expires=past))
-    books.add("finished be_expired expired", 1)
+    ledger.add("finished be_expired expired", 1)
 
 
-def unreadable(app: ModuleType, books: Books, number: int) -> None:
+def unreadable(app: ModuleType, ledger: Ledger, number: int) -> None:
     app.huey.storage.enqueue(b"no message %d" % number)
-    books.add("consumer_errors dequeueing", 1)
-    books.add("finished _unknown lost", 1)
+    ledger.add("consumer_errors dequeueing", 1)
+    ledger.add("finished _unknown lost", 1)
 
 
 KINDS = {
@@ -198,12 +198,12 @@ KINDS = {
     "be_limited_once": Kind(lambda app, _, number: app.be_limited_once(number)),
     "time_out": Kind(lambda app, *_: app.time_out(), 1),
     "unreadable": Kind(unreadable, 1),
-    # Each costs a worker, until the consumer next looks for who is dead.
+    # Each ends its worker, until the consumer next looks for dead ones.
     "leave": Kind(lambda app, *_: app.leave(), 0),
 }
 
 
-def enqueue_a_mix(app: ModuleType, books: Books, number: int, leave: int = 1) -> int:
+def enqueue_a_mix(app: ModuleType, ledger: Ledger, number: int, leave: int = 1) -> int:
     """Enqueue tasks of all outcomes, at random; how many will be finished."""
     app.be_revoked.revoke()
     dice = random.Random(1)
@@ -213,7 +213,7 @@ def enqueue_a_mix(app: ModuleType, books: Books, number: int, leave: int = 1) ->
     chosen += dice.choices(list(KINDS), weights, k=max(0, number - len(chosen)))
     dice.shuffle(chosen)
     for at, name in enumerate(chosen):
-        KINDS[name].enqueue(app, books, at)
+        KINDS[name].enqueue(app, ledger, at)
     return sum(KINDS[name].finishes for name in chosen)
 
 
@@ -266,26 +266,26 @@ SIZES = [
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("kind", "workers", "number"), SIZES)
-def test_prometheus_counts_what_the_tasks_have_written_down(
+def test_prometheus_counts_the_same_as_the_tasks_ledger(
     kind: str,
     workers: int,
     number: int,
     app: ModuleType,
-    books: Books,
+    ledger: Ledger,
     start: Start,
     prometheus: Prometheus,
 ) -> None:
     with app.huey.lock_task("held"):
-        total = enqueue_a_mix(app, books, number, leave=workers)
+        total = enqueue_a_mix(app, ledger, number, leave=workers)
         start(kind, "-w", str(workers), "-c", "0.2")
-        wait_until(lambda: books.finished() >= total, seconds=30 + number / 50)
-    # Now that the workers are idle, they see it before it is due.
+        wait_until(lambda: ledger.finished() >= total, seconds=30 + number / 50)
+    # The workers are idle now, so they see it before it is due.
     put_off = min(number // 40, 50)
     for _ in range(put_off):
         app.be_put_off.schedule(delay=2 + number / 5_000)
     total += put_off
-    books.wait_until_finished(total)
-    expected = books.read()
+    ledger.wait_until_finished(total)
+    expected = ledger.read()
 
     def read() -> dict[str, Values]:
         return {
@@ -298,7 +298,7 @@ def test_prometheus_counts_what_the_tasks_have_written_down(
         return not running and read() == expected
 
     try_until(settled)
-    assert books.finished() == total
+    assert ledger.finished() == total
     seen = read()
     for column in COLUMNS:
         assert seen[column] == expected[column], column
@@ -331,7 +331,7 @@ def test_prometheus_counts_what_the_tasks_have_written_down(
 
 
 def try_until(ready: Callable[[], bool]) -> None:
-    """Return when *ready* or time is up; what is asserted next says more."""
+    """Return when *ready* or time is up; the next assertion says more."""
     try:
         wait_until(ready)
     except pytest.fail.Exception:
@@ -339,7 +339,7 @@ def try_until(ready: Callable[[], bool]) -> None:
 
 
 def test_exemplars_lead_to_spans(
-    app: ModuleType, books: Books, start: Start, prometheus: Prometheus
+    app: ModuleType, ledger: Ledger, start: Start, prometheus: Prometheus
 ) -> None:
     with otlp.receiver() as receiver:
         start("process", "-w", "2", OTEL_BSP_SCHEDULE_DELAY="50", **receiver.environ)
@@ -361,14 +361,14 @@ def test_exemplars_lead_to_spans(
     assert exemplars() <= spans
 
 
-def test_promtool_finds_nothing_to_complain_of(
-    app: ModuleType, books: Books, start: Start, port: int
+def test_promtool_accepts_the_page(
+    app: ModuleType, ledger: Ledger, start: Start, port: int
 ) -> None:
     promtool = installed("promtool")
     with app.huey.lock_task("held"):
-        total = enqueue_a_mix(app, books, 40)
+        total = enqueue_a_mix(app, ledger, 40)
         start("process", "-w", "2", "-c", "0.2")
-        books.wait_until_finished(total)
+        ledger.wait_until_finished(total)
 
     page = metrics(port)
     checked = subprocess.run(
@@ -410,8 +410,8 @@ def popped(conn: redis.Redis) -> int:
     not hasattr(ConsumerConfig, "max_tasks"), reason="this huey recycles no workers"
 )
 @pytest.mark.parametrize("kind", WORKER_KINDS)
-def test_recycled_worker_has_not_died(
-    kind: str, app: ModuleType, books: Books, start: Start, port: int
+def test_a_recycled_worker_is_not_counted_as_died(
+    kind: str, app: ModuleType, ledger: Ledger, start: Start, port: int
 ) -> None:
     start(kind, "-w", "1", "-c", "0.1", "-M", "5")
     for _ in range(20):
@@ -424,7 +424,7 @@ def test_recycled_worker_has_not_died(
 
     try_until(lambda: sum(filter(None, restarts())) == 4)
     assert restarts() == [4, 0]
-    assert books.finished() == 20
+    assert ledger.finished() == 20
 
 
 @pytest.mark.parametrize("kind", WORKER_KINDS)
@@ -464,7 +464,7 @@ def test_lengths_are_absent_while_redis_hangs(
 
 
 def test_multiprocess_mode_of_the_client_changes_nothing(
-    app: ModuleType, books: Books, start: Start, port: int, tmp_path: Path
+    app: ModuleType, ledger: Ledger, start: Start, port: int, tmp_path: Path
 ) -> None:
     directory = tmp_path / "multiprocess"
     directory.mkdir()
@@ -474,11 +474,11 @@ def test_multiprocess_mode_of_the_client_changes_nothing(
         return counted(metrics(port)) == number
 
     for environ in ({}, {"PROMETHEUS_MULTIPROC_DIR": str(directory)}):
-        before = books.finished()
+        before = ledger.finished()
         with app.huey.lock_task("held"):
-            number = enqueue_a_mix(app, books, 40, leave=0)
+            number = enqueue_a_mix(app, ledger, 40, leave=0)
             running = start("process", "-w", "2", **environ)
-            books.wait_until_finished(before + number)
+            ledger.wait_until_finished(before + number)
             wait_until(partial(show, number))
         pages.append(of_ours(metrics(port)))
         app.huey.storage.conn.flushdb()
@@ -494,7 +494,7 @@ def counted(page: str) -> float:
 
 
 def of_ours(page: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float | None]:
-    """Our samples, with the values of those that do not tell a time."""
+    """Our samples; those that are times without their values."""
     exact = ("_total", "_count", "huey_workers", "_length", "_info", "_progress")
     return {
         (name, labels): number if name.endswith(exact) else None
@@ -504,18 +504,18 @@ def of_ours(page: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float | N
     }
 
 
-def test_what_tasks_count_in_forked_workers_is_beside_ours_as_documented(
+def test_metrics_of_tasks_in_forked_workers_are_on_the_page_as_documented(
     consumer: Start, keep: Keep, redis_url: str, port: int, tmp_path: Path
 ) -> None:
     (tmp_path / "block.py").write_text(snippet("docs/metrics.md", "multiprocess"))
     block = {"LIVE_BLOCK": str(tmp_path / "block.py")}
     directory = tmp_path / "of-consumer"
     directory.mkdir()
-    # Recycled as well, so that workers come and go.
+    # Recycled, so that workers come and go.
     recycling = ("-M", "10") if hasattr(ConsumerConfig, "max_tasks") else ()
     consumer(
         *("process", *QUICK, "-w", "2", "-c", "0.1", *recycling),
-        application="counting",
+        application="own_counter",
         HUEY_OTEL_METRICS_PORT=str(port),
         PROMETHEUS_MULTIPROC_DIR=str(directory),
         **block,
@@ -523,7 +523,7 @@ def test_what_tasks_count_in_forked_workers_is_beside_ours_as_documented(
     wait_until(lambda: serves(port))
     lines = (
         "from prometheus_client import REGISTRY",
-        "from tests.live.apps.counting import pack",
+        "from tests.live.apps.own_counter import pack",
         "for _ in [0] * 50: pack('small')",
         "print(*[one.value for metric in REGISTRY.collect() for one in metric.samples"
         " if one.name == 'huey_tasks_enqueued_total'])",
@@ -545,14 +545,14 @@ def test_what_tasks_count_in_forked_workers_is_beside_ours_as_documented(
 
 
 @pytest.mark.parametrize("multiprocess", [False, True], ids=["plain", "multiprocess"])
-def test_producer_shows_what_it_enqueued_and_nothing_else_of_ours(
+def test_the_page_of_a_producer_shows_only_what_it_enqueued(
     *, multiprocess: bool, keep: Keep, redis_url: str, tmp_path: Path
 ) -> None:
     environ = {"LIVE_QUEUE_URL": redis_url, "HUEY_OTEL_METRICS_PORT": "9464"}
     if multiprocess:
         environ["PROMETHEUS_MULTIPROC_DIR"] = str(tmp_path)
     program = Program(
-        *("-m", "tests.live.apps.books_web"),
+        *("-m", "tests.live.apps.ledger_web"),
         log=tmp_path / "producer.log",
         environ=environ,
     )

@@ -11,23 +11,23 @@ from huey.serializer import Serializer
 from prometheus_client import CollectorRegistry, generate_latest
 
 from huey_otel import _names as n
-from tests.live.hearing import Hearing
 from tests.live.processes import Program
+from tests.live.received_events import ReceivedEvents
 from tests.live.scraping import samples
 from tests.support.seen import Drain, Seen
 
 
 @pytest.mark.parametrize("kind", ["thread", "process"])
-def test_consumers_of_one_process_share_a_page_and_no_task_is_told_twice(
+def test_consumers_of_one_process_share_a_page_and_count_no_task_twice(
     kind: str,
     keep: Callable[[Program], Program],
-    hear: Callable[..., Hearing],
+    receive_events: Callable[..., ReceivedEvents],
     redis_url: str,
     tmp_path: Path,
 ) -> None:
-    hearings = {name: hear(name) for name in ("live", "second")}
+    by_queue = {name: receive_events(name) for name in ("live", "second")}
     program = Program(
-        *("-m", "tests.live.apps.several", kind),
+        *("-m", "tests.live.apps.several_hueys", kind),
         log=tmp_path / "log",
         environ={"LIVE_QUEUE_URL": redis_url},
     )
@@ -41,15 +41,20 @@ def test_consumers_of_one_process_share_a_page_and_no_task_is_told_twice(
         if metric == n.TASK_ATTEMPTS_TOTAL and value
     }
     assert counted == {"live": 100, "second": 100}
-    for name, hearing in hearings.items():
-        steps = Counter((e["status"], e["id"]) for e in hearing.catch_up())
+    for name, received in by_queue.items():
+        steps = Counter((e["status"], e["id"]) for e in received.catch_up())
         assert set(steps.values()) == {1}
-        assert {e["queue"] for e in hearing.events} == {name}
-        assert (hearing.count("started"), hearing.count("finished")) == (100, 100)
+        assert {e["queue"] for e in received.events} == {name}
+        assert (
+            received.count("started"),
+            received.count("finished"),
+        ) == (100, 100)
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
-def test_hueys_that_share_all_leave_in_any_order(order: tuple[int, ...]) -> None:
+def test_hueys_that_share_everything_are_uninstrumented_in_any_order(
+    order: tuple[int, ...],
+) -> None:
     registry, serializer = CollectorRegistry(), Serializer()
     hueys = [MemoryHuey(name, serializer=serializer) for name in ("a", "a", "b")]
     tasks = [huey.task()(int) for huey in hueys]
@@ -62,7 +67,7 @@ def test_hueys_that_share_all_leave_in_any_order(order: tuple[int, ...]) -> None
         for place in order[gone:]:
             started, finished = seen[place].published
             assert (started["status"], finished["status"]) == ("started", "finished")
-            # It came with its carrier.
+            # The carrier brought it.
             assert started["wait"] is not None
             seen[place].clear()
         seen[leaving].instrumentation.uninstrument()

@@ -1,4 +1,4 @@
-"""The trees of the document are those that a real collector gets."""
+"""The traces drawn in docs/traces.md are those that a real collector gets."""
 
 import re
 

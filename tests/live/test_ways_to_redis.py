@@ -1,4 +1,4 @@
-"""Ways to a Redis: whatever finds, secures and names it for the queue, is ours too."""
+"""We reach Redis as the queue does: over TLS, by Sentinel, with its own pool."""
 
 import functools
 import shutil
@@ -113,7 +113,7 @@ class Ticket(CredentialProvider):
 
 
 class Elsewhere(redis.ConnectionPool):
-    """A pool that knows better than its settings where the server is."""
+    """A pool that finds its server elsewhere than its settings say."""
 
     def make_connection(self) -> Any:
         connection = super().make_connection()
@@ -185,7 +185,7 @@ WAYS: dict[str, Callable[[RedisServer], redis.ConnectionPool]] = {
 
 
 def seen_and_held(huey: Any, channel: str | None = None) -> tuple[list[str], Any]:
-    """What is heard of a task, and what the gauges say with another one waiting."""
+    """The events of one task, and the gauges while another one waits."""
     instrumentation = instrument(huey, metrics_port=None)
     add = huey.task(name="add")(lambda: None)
     inquirer = Inquirer("q", lambda: huey.storage, Meaning())
@@ -218,7 +218,7 @@ WHOLE = (["started", "finished"], Contents(1, 0, 0, about(0), None))
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-def test_events_and_gauges_take_the_way_of_the_queue(redis_server, losses, way):
+def test_events_and_gauges_connect_as_the_queue_does(redis_server, losses, way):
     pool = way(redis_server)
     huey = RedisHuey("my-app", connection_pool=pool)
 

@@ -15,7 +15,7 @@ from tests.support.programs import free_port
 from tests.support.waiting import wait_until
 
 COMMAND = str(Path(sys.executable).with_name("opentelemetry-instrument"))
-APPLICATION = "tests.live.apps.untouched"
+APPLICATION = "tests.live.apps.not_instrumented"
 # What `opentelemetry-distro` sets up, and an environment without it.
 DISTRO = {"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
 BARE = {"OTEL_PYTHON_DISTRO": "none", "OTEL_PYTHON_CONFIGURATOR": "none"}

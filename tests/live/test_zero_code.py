@@ -18,7 +18,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.once
 
 COMMAND = str(Path(sys.executable).with_name("opentelemetry-instrument"))
-APPLICATION = "tests.live.apps.untouched"
+APPLICATION = "tests.live.apps.not_instrumented"
 QUICK = ("-d", "0.02", "-m", "0.1", "-n")
 
 # What `opentelemetry-distro` sets up, and an environment without it.
@@ -57,8 +57,8 @@ def run(keep, redis_url, tmp_path):
     ],
     ids=["process-alone", "thread-alone", "process-distro", "thread-distro"],
 )
-def test_an_untouched_application_is_observed(
-    run, redis_url, hearing, kind, protocol, environ
+def test_an_application_without_our_code_is_observed(
+    run, redis_url, received, kind, protocol, environ
 ):
     port = free_port()
     with otlp.receiver(protocol) as receiver, redis.Redis.from_url(redis_url) as conn:
@@ -92,7 +92,7 @@ def test_an_untouched_application_is_observed(
     add, divide = f"{APPLICATION}.add", f"{APPLICATION}.divide"
     assert value(page, "huey_task_attempts_total", task=add) == 3
     assert value(page, "huey_task_attempts_total", task=divide) == 2
-    assert Counter(event["status"] for event in hearing.catch_up()) == {
+    assert Counter(event["status"] for event in received.catch_up()) == {
         "started": 5,
         "finished": 3,
         "error-task": 2,
@@ -171,7 +171,7 @@ def _path(name: str) -> str:
     return name.removeprefix(f"{APPLICATION}.")
 
 
-def test_it_can_be_turned_off_by_its_name(run, redis_url, hearing):
+def test_it_can_be_turned_off_by_its_name(run, redis_url, received):
     with otlp.receiver() as receiver, redis.Redis.from_url(redis_url) as conn:
         off = _environ(receiver, OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="huey")
         consumer = run(*HUEY_CONSUMER, f"{APPLICATION}.huey", *QUICK, **off)
@@ -180,7 +180,7 @@ def test_it_can_be_turned_off_by_its_name(run, redis_url, hearing):
         assert consumer.stop() == 0
 
         assert receiver.spans == []
-    assert hearing.catch_up() == []
+    assert received.catch_up() == []
     assert "huey-otel" not in consumer.log
 
 
@@ -188,7 +188,7 @@ def _environ(receiver: Receiver, **more: str) -> dict[str, str]:
     return {**BARE, **receiver.environ, **more}
 
 
-def test_a_wrong_setting_is_said_and_the_application_runs(run, redis_url):
+def test_a_wrong_setting_is_logged_and_the_application_runs(run, redis_url):
     with otlp.receiver() as receiver, redis.Redis.from_url(redis_url) as conn:
         wrong = _environ(receiver, HUEY_OTEL_PROPAGATION="sideways")
         consumer = run(*HUEY_CONSUMER, f"{APPLICATION}.huey", *QUICK, **wrong)

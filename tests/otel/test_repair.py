@@ -12,12 +12,13 @@ from opentelemetry.trace import Link, SpanContext, Status, StatusCode
 from opentelemetry.util.types import Attributes
 
 from huey_otel._otel.exporter import CountingExporter
-from huey_otel._otel.repair import repaired, sayable
+from huey_otel._otel.repair import encodable_resource, repaired
 from huey_otel._otel.span_counts import SPANS, SpanCounts
 from huey_otel._safety.losses import Losses
 from runtime import otlp_receiver as otlp
 from runtime.otlp_receiver import GRPC, HTTP, Receiver
 
+RESOURCE = Resource({})
 ODD, SAID = "party \ud83c", "party \\ud83c"
 AT = 1_700_000_000_000_000_000
 
@@ -80,7 +81,7 @@ def exporter(
     with otlp.receiver(request.param) as receiver:
         for name, value in receiver.environ.items():
             monkeypatch.setenv(name, value)
-        made = CountingExporter(_exporter_of(request.param))
+        made = CountingExporter(lambda: _exporter_of(request.param), RESOURCE)
         yield made, receiver
         made.shutdown()
 
@@ -199,7 +200,7 @@ def test_a_collector_that_is_away_is_no_matter_of_repair(losses: Losses, monkeyp
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-    exports = CountingExporter(_exporter_of(HTTP))
+    exports = CountingExporter(lambda: _exporter_of(HTTP), RESOURCE)
 
     exports.export([span(), span()])
 
@@ -211,7 +212,7 @@ def test_a_resource_is_made_of_what_can_be_said(caplog):
     odd = Resource({"service.name": "caf\udce9", "large": 2**70, "pid": 7})
 
     with caplog.at_level(logging.DEBUG), contextlib.suppress(LookupError):
-        made = sayable(odd)
+        made = encodable_resource(odd)
 
     assert dict(made.attributes) == {"service.name": "caf\\udce9", "pid": 7}
 
@@ -219,4 +220,4 @@ def test_a_resource_is_made_of_what_can_be_said(caplog):
 def test_a_resource_that_can_be_said_is_left_as_it_is():
     good = Resource({"service.name": "café", "args": ["a", "b"], "share": 0.5})
 
-    assert sayable(good) is good
+    assert encodable_resource(good) is good

@@ -1,1 +1,1 @@
-"""What tests share: servers, programs, and views of what was told."""
+"""What tests share: servers, programs, and collected telemetry."""

@@ -53,7 +53,7 @@ def fork(body: Callable[[], object]) -> Child:
         body()
         code = 0
     finally:
-        # Neither pytest's own end nor anybody's atexit.
+        # Run neither pytest's own end nor any atexit function.
         os._exit(code)
 
 

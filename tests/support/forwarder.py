@@ -8,10 +8,10 @@ from typing import Self
 
 
 class Forwarder:
-    """Forwards new connections to `port`, whichever that is then; old ones stay.
+    """Forwards new connections to `target`, which may change; old ones stay.
 
-    *hears* is called with what a client sends; where it returns False, that client
-    is hung up on, as some proxies do at what they do not know; None swallows it.
+    *hears* is called with the data of a client. True forwards it, None swallows it,
+    and False closes the connection, as some proxies do at unknown commands.
     """
 
     def __init__(self, port: int, hears=lambda _: True) -> None:
@@ -46,7 +46,7 @@ class Forwarder:
                 thread.start()
 
     def forget(self) -> None:
-        """Swallow what comes on the connections there are, and leave them open."""
+        """Swallow all data of the open connections, and keep them open."""
         self._forgotten.update(self._sockets[1:])
 
     def _pump(self, source, sink, hears) -> None:

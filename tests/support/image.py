@@ -1,4 +1,4 @@
-"""What the Dockerfile says, and its steps done without an engine."""
+"""The Dockerfile, read and built without an engine."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def stages() -> list[list[Step]]:
 
 
 def final(word: str) -> str:
-    """What the last stage says with *word*, which it does once."""
+    """The rest of the one step of the last stage that begins with *word*."""
     (rest,) = (step.rest for step in stages()[-1] if step.word == word)
     return rest
 
@@ -80,7 +80,7 @@ class Image:
     def program(
         self, arguments: list[str], **environ: str
     ) -> tuple[str, tuple[str, ...]]:
-        """What runs *arguments* as the image would: a program, and its arguments."""
+        """The program, with its arguments, that runs *arguments* as the image does."""
         path = f"PATH={self.rooted(environment()['PATH']).replace('$PATH', os.defpath)}"
         pairs = {key: value for key, value in environment().items() if key != "PATH"}
         return "/usr/bin/env", (
@@ -133,7 +133,7 @@ class Image:
 
 
 def _python_for_all() -> Path:
-    """A Python that any user may run, which one in the home of root is not."""
+    """A Python that any user may run, so none below the home of root."""
     for python in (Path(sys.base_prefix) / "bin" / "python3", Path("/usr/bin/python3")):
         real = python.resolve()
         if real.exists() and all(above.stat().st_mode & 1 for above in real.parents):
@@ -142,7 +142,7 @@ def _python_for_all() -> Path:
 
 
 def _as_user(user: str) -> tuple[str, ...]:
-    """What becomes *user* first; nothing where we are no root ourselves."""
+    """What runs a program as *user*; nothing if we are not root ourselves."""
     if os.geteuid() != 0:
         return ()
     setpriv = shutil.which("setpriv") or missing("setpriv")

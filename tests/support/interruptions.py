@@ -1,4 +1,4 @@
-"""What an alarm does: an exception in any line of ours."""
+"""Interruptions: an exception raised in any line of our code, as by an alarm."""
 
 import linecache
 import sys
@@ -6,7 +6,7 @@ import sys
 import huey_otel
 
 _WHERE_NO_SIGNAL_IS_HANDLED = ("with ", "try:", "self._flushing =")
-"""Python raises nothing where it enters or leaves a block, a trace function can."""
+"""Lines where a trace function can raise, but no signal handler of Python."""
 
 
 class Interruption:

@@ -58,7 +58,7 @@ def consumer(*tasks: str, **given: Any) -> RunningConsumer:
 
 
 def live_tasks(metrics: Metrics, registered: int, ran: int) -> None:
-    """So many tasks, of which *ran* have succeeded, failed and been retried."""
+    """Register that many tasks; let *ran* of them succeed, fail and be retried."""
     names = [f"shop.orders.tasks.task_number_{number}" for number in range(registered)]
     metrics.add_consumer(1, consumer(*names))
     for number, name in enumerate(names[:ran]):

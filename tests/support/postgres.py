@@ -61,7 +61,7 @@ class PostgresServer:
         trace: TracebackType | None,
     ) -> None:
         if self._process is not None:
-            # Fast: it disconnects who is connected.
+            # The fast shutdown: it closes all connections.
             self._process.send_signal(signal.SIGINT)
             self._process.wait(30)
         shutil.rmtree(self._directory, ignore_errors=True)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def bare_environment() -> dict[str, str]:
-    """Nothing of the developer's but what measures the coverage of a child."""
+    """An environment without the developer's variables, but for coverage."""
     measured = {k: v for k, v in os.environ.items() if k.startswith("COVERAGE_")}
     return {"PATH": os.defpath, "PYTHONPATH": str(ROOT), **measured}
 
@@ -45,7 +45,7 @@ def snippet(document: str, name: str) -> str:
 
 
 def free_port() -> int:
-    """A loopback TCP port that nobody listens on now."""
+    """A loopback TCP port that is free now."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
@@ -53,7 +53,7 @@ def free_port() -> int:
 
 
 def missing(what: str) -> NoReturn:
-    """End a test that needs *what*: skipped on a laptop, failed in CI."""
+    """Skip the test, which needs *what*; fail it in CI."""
     if os.environ.get("CI"):
         pytest.fail(f"{what} is missing")
     pytest.skip(f"{what} is missing")

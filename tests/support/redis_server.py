@@ -155,7 +155,7 @@ class RedisServer:
 
 
 def serving() -> Iterator[RedisServer]:
-    """A fixture of whatever scope: a server, where this machine has one."""
+    """A fixture of any scope: a server, if this machine has one installed."""
     if server_binary() is None:
         missing("a Redis server")
     with RedisServer() as server:
@@ -166,7 +166,7 @@ def _answers(client: "redis.Redis") -> bool:
     try:
         return bool(client.ping())
     except redis.ResponseError:
-        # One that may not know PING.
+        # It may not know PING.
         return True
     except redis.ConnectionError:
         return False

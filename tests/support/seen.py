@@ -1,4 +1,4 @@
-"""What an instrumented huey says, collected for a test."""
+"""The records and events of an instrumented huey, collected for a test."""
 
 import datetime
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from huey_otel._wire.event import to_event
 from huey_otel._wire.record import Key, Record, Source, Sum
 
 LATER = datetime.datetime(2100, 1, 1)  # noqa: DTZ001 - huey's times are naive
-"""A time at which all that is on a schedule is ripe."""
+"""A time at which everything on a schedule is due."""
 
 EARLIER = datetime.datetime(2000, 1, 1)  # noqa: DTZ001 - likewise
 
@@ -70,7 +70,7 @@ class Seen:
         ]
 
     def each_message_has_one_end(self) -> bool:
-        """Whether all that was popped has ended, and what was told of once."""
+        """Whether each popped message has exactly one end."""
         ended = [record.key for record in self._endings() if record.key]
         told = {record.key for record in self.records if record.key}
         return sorted(ended) == sorted(told) and not unfinished

@@ -31,7 +31,7 @@ class _Kept(SpanProcessor):
 
 
 class Spans:
-    """A tracer provider, and what it was given. Spans are told apart by name."""
+    """A tracer provider and the spans that ended with it, found by name."""
 
     def __init__(self, sampler: Sampler | None = None) -> None:
         self._kept = _Kept()
@@ -93,7 +93,7 @@ def _free(name: str, taken: Tree) -> str:
 
 
 def linked(span: ReadableSpan) -> list[SpanContext]:
-    """What *span* is linked to, which knows of no remoteness."""
+    """The contexts that *span* links to, all as if they were local."""
     return [plain(link.context) for link in span.links]
 
 
@@ -112,7 +112,7 @@ def traces(spans: Sequence[ReadableSpan]) -> set[int]:
 
 @dataclass
 class Built:
-    """What of ours makes the span of another process."""
+    """The parts of a built provider that make the spans of lost attempts."""
 
     processors: tuple[SpanProcessor, ...]
     resource: ProcessResource

@@ -1,4 +1,4 @@
-"""A queue that knows nothing of huey_otel."""
+"""A queue that is not instrumented."""
 
 import os
 

@@ -10,7 +10,7 @@ with (
     Path(sys.argv[2]).open("a") as written,
     otlp.receiver(otlp.HTTP, port=int(sys.argv[1])) as receiver,
 ):
-    # Each request has a thread of its own, and a text file is not made for several.
+    # Each request has its own thread, and text files are not thread-safe.
     writing = threading.Lock()
 
     def write(request):

@@ -1,4 +1,4 @@
-"""Tasks that end in ways that huey says nothing about.
+"""Tasks that end in ways that huey does not signal.
 
 The queue's Redis forbids the consumer a command now and then, as an access
 list or a full memory would.
@@ -74,7 +74,7 @@ def enqueue_more():
     add(1, 2)
 
 
-# Not in the consumer: a task that it does not know.
+# A task that the consumer does not know.
 if "LIVE_STRANGER" in os.environ:
 
     @huey.task()

@@ -20,7 +20,7 @@ def add(a, b):
 
 def application(_environ, start_response):
     task = add(os.getpid(), 1)
-    # Whoever asks at the same time gets another process.
+    # A request at the same time gets another process.
     time.sleep(0.02)
     start_response("200 OK", [("Content-Type", "application/json")])
     return [json.dumps({"id": task.id, "pid": os.getpid()}).encode()]

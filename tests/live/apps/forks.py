@@ -1,4 +1,4 @@
-"""A queue whose tasks fork, some of whose children outlive them and the consumer."""
+"""A queue whose tasks fork; some children outlive task and consumer."""
 
 import os
 import time
@@ -31,7 +31,7 @@ def fork(number):
 
 @huey.task()
 def leave_a_child():
-    """Leave a child behind that enqueues one task when it is told to, and ends."""
+    """Leave a child behind that enqueues one task at a signal, and ends."""
     if not os.fork():
         huey.storage.conn.lpush("left", os.getpid())
         huey.storage.conn.blpop("go", timeout=60)

@@ -1,4 +1,4 @@
-"""A queue whose tasks keep a ledger of their own: who began what, and ended it."""
+"""A queue whose tasks write a line when they begin and when they end."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ logging.getLogger("huey").disabled = True
 
 
 def write(line):
-    """Append *line* to the ledger in one step, whoever else is writing."""
+    """Append *line* to the ledger in one step, beside other writers."""
     end = os.open(os.environ["LIVE_LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
         os.write(end, f"{line}\n".encode())

@@ -1,4 +1,4 @@
-"""Leaves what a consumer has lost in the file that LIVE_DROPPED names."""
+"""Writes the losses of a consumer to the file in LIVE_DROPPED."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from huey_otel import Instrumentation
 
 
 def report_at_exit(instrumentation: Instrumentation) -> None:
-    """Write it when this process, and none of its children, has said all it can."""
+    """Write them at the end of this process, not of its children."""
     path = os.environ.get("LIVE_DROPPED")
     if path is not None:
         # Behind huey_otel's own finalizer; a fork forgets it.

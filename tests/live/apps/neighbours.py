@@ -1,4 +1,4 @@
-"""Others who watch the same queue, installed in the order of the arguments.
+"""Other observers of the same queue, installed in the order of the arguments.
 
 Prints what the tasks did, what we saw, and what the neighbours did.
 """

@@ -1,4 +1,4 @@
-"""A queue of which one task has texts that are no UTF-8."""
+"""A queue with one task whose texts are no UTF-8."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A queue whose tasks keep a ledger: who ran what, in which span, and to which end.
+"""A queue whose tasks keep a ledger: worker, task, span and end of each run.
 
 LIVE_GREENLETS patches the standard library first, as an application's module does.
 """
@@ -47,7 +47,7 @@ def worker():
 
 
 def write(*words):
-    """Append a line to the ledger in one step, whoever else is writing."""
+    """Append a line to the ledger in one step, beside other writers."""
     end = os.open(os.environ["LIVE_LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
         os.write(end, f"{' '.join(map(str, words))}\n".encode())

@@ -1,4 +1,4 @@
-"""A queue on Redis, with a task for each way that a task's life can go."""
+"""A queue on Redis, with a task for each way to end."""
 
 import os
 import time

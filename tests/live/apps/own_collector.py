@@ -1,4 +1,4 @@
-"""A queue with a collector of the application's own, whose lock its tasks take too."""
+"""A queue beside an application's own collector; its tasks share the lock."""
 
 import os
 import threading
@@ -18,7 +18,7 @@ DONE = Counter("shop_done", "What the tasks did.", ["number"], registry=registry
 
 
 class Stock:
-    """Asks something slow, with the lock held."""
+    """Waits for something slow, with the lock held."""
 
     def collect(self):
         with LOCK:

@@ -1,4 +1,4 @@
-"""A queue on SQLite whose events go to a Redis elsewhere."""
+"""A queue on SQLite whose events go to a Redis of their own."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""A queue whose consumer's main process is slow to import what looks up a host."""
+"""A queue whose main process takes long to import Python's host look-up."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ main = os.getpid()
 
 
 class Slow:
-    """Finds nothing, and takes its time."""
+    """Finds no module, after a while."""
 
     @staticmethod
     def find_spec(name, *_):

@@ -1,4 +1,4 @@
-"""A queue whose tasks count for themselves, with what docs/metrics.md says."""
+"""A queue whose tasks have a counter of their own, as in docs/metrics.md."""
 
 import os
 

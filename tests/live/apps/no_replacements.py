@@ -1,4 +1,4 @@
-"""A queue whose consumer checks on its workers, and replaces none."""
+"""A queue whose consumer checks its workers but never replaces one."""
 
 import os
 import time

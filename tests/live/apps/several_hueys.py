@@ -37,9 +37,9 @@ def work_of_the_namesake(number):
 
 
 if __name__ == "__main__":
-    from tests.live.apps import several
+    from tests.live.apps import several_hueys
 
-    hueys = (several.first, several.second)
+    hueys = (several_hueys.first, several_hueys.second)
     consumers = [
         huey.create_consumer(worker_type=sys.argv[1], workers=2, periodic=False)
         for huey in hueys
@@ -47,8 +47,8 @@ if __name__ == "__main__":
     for consumer in consumers:
         consumer.start()
     for number in range(50):
-        several.work(number)
-        several.work_of_the_namesake(number)
+        several_hueys.work(number)
+        several_hueys.work_of_the_namesake(number)
     while any(huey.pending() for huey in hueys):
         time.sleep(0.05)
     # The second one last: the first one's tasks are what it gets.
@@ -56,6 +56,6 @@ if __name__ == "__main__":
         while consumer.huey.pending():
             time.sleep(0.05)
         consumer.stop(graceful=True)
-    for instrumentation in several.instrumentations:
+    for instrumentation in several_hueys.instrumentations:
         instrumentation.flush(10)
     sys.stdout.write(generate_latest().decode())

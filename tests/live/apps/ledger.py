@@ -1,4 +1,4 @@
-"""A queue whose tasks keep the books: what the metrics have to say of them."""
+"""A queue whose tasks keep a ledger of what the metrics must say of them."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ LATER = "enqueued {} scheduled"
 
 
 def note(task, *lines):
-    """Write *lines* of *task* down in one step, whoever else is writing."""
+    """Write *lines* of *task* down in one step, beside other writers."""
     text = "".join(f"{line.format(task)}\n" for line in lines)
     end = os.open(os.environ["LIVE_LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
@@ -38,7 +38,7 @@ def attempted(task, outcome, *more):
 
 
 def done(task, outcome, final, *more):
-    """The last one."""
+    """The last attempt of *task*."""
     attempted(task, outcome, f"finished {{}} {final}", *more)
 
 
@@ -169,12 +169,12 @@ def handle(_error):
 
 @huey.task()
 def leave():
-    """Takes its worker along, which the consumer replaces."""
+    """End its worker, which the consumer replaces."""
     done("leave", "error", "failure", raised("leave", "SystemExit"), "restarts died")
     sys.exit(3)
 
 
-# huey 2 knows neither limit.
+# huey 2 has neither limit.
 if hasattr(huey, "rate_limit"):
     from huey.exceptions import RateLimitExceeded
 
@@ -202,7 +202,7 @@ if hasattr(huey, "rate_limit"):
 
 @huey.task()
 def hold():
-    """Keeps its worker until the test makes a file."""
+    """Keep its worker busy until the test makes a file."""
     while not Path(os.environ["LIVE_GATE"]).exists():
         time.sleep(0.01)
 

@@ -1,21 +1,23 @@
-"""gRPC and forks: none happens while it calls, unless a call takes long."""
+"""Forks beside exporters that call over gRPC and HTTP."""
 
 import os
 import threading
 import time
 
 import pytest
+import requests
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from huey_otel._otel import grpc
-from huey_otel._otel.grpc import BetweenForks
+from huey_otel._otel import transports
+from huey_otel._otel.transports import BetweenForks, SessionRenewal
 from runtime import otlp_receiver as otlp
 from tests.support.forks import fork
 from tests.support.programs import run_program
+from tests.support.waiting import wait_until
 
 
 class Call(SpanExporter):
-    """One that takes as long as the test wants."""
+    """An exporter whose call ends when the test says so."""
 
     def __init__(self):
         self.begun = threading.Event()
@@ -46,8 +48,8 @@ def exit_unless(condition):
         os._exit(9)
 
 
-def test_a_fork_waits_for_a_call_and_the_child_for_nothing(call, monkeypatch):
-    monkeypatch.setattr(grpc, "_PATIENCE", 20.0)
+def test_a_fork_waits_for_a_grpc_call_and_its_child_does_not(call, monkeypatch):
+    monkeypatch.setattr(transports, "_PATIENCE", 20.0)
     exporter = BetweenForks(call)
     calling = begin(exporter, call)
     answered = []
@@ -63,8 +65,8 @@ def test_a_fork_waits_for_a_call_and_the_child_for_nothing(call, monkeypatch):
     assert code == 0
 
 
-def test_a_fork_does_not_wait_long(call, monkeypatch):
-    monkeypatch.setattr(grpc, "_PATIENCE", 0.05)
+def test_a_fork_does_not_wait_long_for_a_grpc_call(call, monkeypatch):
+    monkeypatch.setattr(transports, "_PATIENCE", 0.05)
     exporter = BetweenForks(call)
     calling = begin(exporter, call)
 
@@ -78,8 +80,38 @@ def test_a_fork_does_not_wait_long(call, monkeypatch):
     calling.join()
 
     assert (code, again) == (0, 0)
-    # It is nobody's again.
+    # The lock is free again.
     assert exporter.export([]) is SpanExportResult.SUCCESS
+
+
+def test_a_child_does_not_wait_for_a_lock_of_its_parents_http_session():
+    session = SessionRenewal(requests.Session()).session
+    pools = session.get_adapter("http://").poolmanager.pools
+    taken, let_go = threading.Event(), threading.Event()
+
+    def export():
+        # What an exporting thread holds while another thread forks.
+        with pools.lock, session.cookies._cookies_lock:
+            taken.set()
+            let_go.wait(30)
+
+    exporting = threading.Thread(target=export)
+    exporting.start()
+    assert taken.wait(5)
+
+    def send():
+        session.cookies.copy()
+        session.get_adapter("http://").poolmanager.connection_from_url("http://a")
+
+    child = fork(send)
+    try:
+        wait_until(lambda: not child.is_alive(), seconds=5)
+    finally:
+        child.kill()
+        let_go.set()
+        exporting.join()
+
+    assert child.status == 0
 
 
 FORKING = """
@@ -120,7 +152,7 @@ os._exit(0)
 
 @pytest.mark.without_coverage
 @pytest.mark.parametrize("protocol", [otlp.HTTP, otlp.GRPC])
-def test_children_that_are_forked_while_their_parent_sends_deliver(protocol):
+def test_children_forked_while_their_parent_exports_deliver(protocol):
     with otlp.receiver(protocol) as receiver:
         environ = {
             "PYTHONUNBUFFERED": "1",

@@ -1,4 +1,4 @@
-"""A queue whose application has never heard of huey-otel."""
+"""A queue whose application has no code of huey-otel."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ def add(a, b):
 
 if __name__ == "__main__":
     # As another program would, by the name under which the consumer knows them.
-    from tests.live.apps import untouched
+    from tests.live.apps import not_instrumented
 
     for number in map(int, sys.argv[1:]):
-        untouched.add(number, number)
+        not_instrumented.add(number, number)

@@ -1,4 +1,4 @@
-"""A queue that is instrumented when its consumer is made already, or runs.
+"""A queue that is instrumented after its consumer is made, or while it runs.
 
 Arguments: the order, and the type of worker. Prints what came of it, as JSON.
 """

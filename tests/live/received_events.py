@@ -1,4 +1,4 @@
-"""What a listener in the test's own process gets to hear."""
+"""The events that a listener in the test's own process receives."""
 
 import contextlib
 import json
@@ -42,8 +42,8 @@ def steps(events: Iterable[Any]) -> list[Step]:
     return [(event["status"], sorted(event)) for event in events]
 
 
-class Hearing:
-    """Listens on a thread, and keeps everything. Subscribed once it is made."""
+class ReceivedEvents:
+    """Listens on a thread and keeps all events; subscribed once it is made."""
 
     def __init__(self, url: str, channel: str) -> None:
         self._url = url
@@ -57,19 +57,19 @@ class Hearing:
             self.events.append(event)
 
     def of(self, task_id: str | None) -> list[Event]:
-        """What was heard so far of one task."""
+        """The events of one task so far."""
         return [event for event in list(self.events) if event["id"] == task_id]
 
     def count(self, status: str) -> int:
-        """How often *status* was heard so far."""
+        """How many events with *status* have come so far."""
         return sum(event["status"] == status for event in list(self.events))
 
-    def gather(
+    def wait_for(
         self, task_id: str | None, count: int, *, seconds: float = 30.0
     ) -> list[Event]:
-        """What was heard of one task once it is *count* events, or time is up.
+        """The events of one task, once they are *count* or time is up.
 
-        The comparison that follows says more than a timeout would.
+        No timeout is raised: the comparison that follows shows what is missing.
         """
         deadline = time.monotonic() + seconds
         while len(self.of(task_id)) < count and time.monotonic() < deadline:
@@ -80,7 +80,7 @@ class Hearing:
         """Everything that was published before this call."""
         mark = {"status": "mark", "id": str(uuid.uuid4())}
         self._publish(json.dumps(mark))
-        assert self.gather(mark["id"], 1) == [mark]
+        assert self.wait_for(mark["id"], 1) == [mark]
         self.events.remove(cast("Event", mark))
         return list(self.events)
 
@@ -90,7 +90,7 @@ class Hearing:
 
     def stop(self) -> None:
         self.listener.close()
-        # Whatever it hears next, it looks up from its wait.
+        # The listener notices its end when the next message comes.
         with contextlib.suppress(redis.ConnectionError):
             self._publish("the end")
         self._thread.join(10)

@@ -1,4 +1,4 @@
-"""A queue whose tasks and hooks have metrics of their own under names of ours."""
+"""A queue whose tasks and hooks declare metrics under our names."""
 
 import os
 import sys
@@ -30,10 +30,10 @@ def fine():
 if __name__ == "__main__":
     from prometheus_client import generate_latest
 
-    from tests.live.apps import naming
+    from tests.live.apps import name_clashes
 
-    naming.look()
+    name_clashes.look()
     Counter("huey_tasks_enqueued", "The application's.").inc(7)
-    naming.fine()
+    name_clashes.fine()
     page = generate_latest().decode()
     sys.stdout.write(f"----\n{page}")

@@ -1,0 +1,118 @@
+"""The SDK's tracer provider, built from the environment, and its exporters."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import requests
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import (
+    ConsoleSpanExporter,
+    SimpleSpanProcessor,
+    SpanExporter,
+)
+
+from huey_otel._options.otel import CREDENTIALS, EXPORTERS, ID_GENERATORS, Export
+from huey_otel._options.standard import GRPC, HTTP, replaced
+from huey_otel._otel import resource, transports
+from huey_otel._otel.entry_points import load_entry_point
+from huey_otel._otel.exporter import CountingExporter, CountingProcessor
+from huey_otel._safety.failures import class_name, message
+from huey_otel._safety.timeout import or_else
+
+
+def load(export: Export) -> None:
+    """Import everything that building the provider and the first export need."""
+    for name in export.exporters:
+        load_entry_point(EXPORTERS, name)
+    if GRPC in export.exporters:
+        transports.load_grpc()
+    if export.id_generator:
+        load_entry_point(ID_GENERATORS, export.id_generator)
+    if export.credentials and HTTP in export.exporters:
+        load_entry_point(CREDENTIALS, export.credentials)
+    if export.detectors:
+        resource.load(export.detectors)
+
+
+class BuiltProvider:
+    """The provider that *export* asks for; `service.name` is *queue* by default.
+
+    `names` are the exporters that work, `problems` says to people why others do
+    not. The exporters are made at their first export, or *at_once*.
+    """
+
+    def __init__(self, export: Export, queue: str, *, at_once: bool) -> None:
+        self.names: list[str] = []
+        self.problems: list[str] = []
+        self.processors: list[SpanProcessor] = []
+        self.resource = resource.resource_of(export, queue)
+        self._export = export
+        self._exporters: dict[str, CountingExporter] = {}
+        unread = export.unread()
+        self.problems += unread.values()
+        self._instead = {**export.instead, **dict.fromkeys(unread)}
+        with replaced(self._instead):
+            for name in export.exporters:
+                if not (unread and export.tls and name in (GRPC, HTTP)):
+                    self._try(name, at_once=at_once)
+            ids = export.id_generator
+            self.limits = SpanLimits()
+            self.provider = TracerProvider(
+                resource=self.resource,
+                # Our own flush is shorter: the SDK's shutdown may take 30 s.
+                shutdown_on_exit=False,
+                id_generator=load_entry_point(ID_GENERATORS, ids)() if ids else None,
+                span_limits=self.limits,
+            )
+        for processor in self.processors:
+            self.provider.add_span_processor(processor)
+
+    def _try(self, name: str, *, at_once: bool) -> None:
+        try_it = partial(self._add, name, at_once=at_once)
+        or_else(try_it, lambda error: self.problems.append(_why(name, error)))
+
+    def _add(self, name: str, *, at_once: bool) -> None:
+        make = load_entry_point(EXPORTERS, name)
+        if isinstance(make, type) and issubclass(make, ConsoleSpanExporter):
+            processor: SpanProcessor = SimpleSpanProcessor(make())
+        else:
+            exporter = CountingExporter(self._maker(name, make), self.resource)
+            if at_once:
+                exporter.start()
+            self._exporters[name] = exporter
+            processor = CountingProcessor(exporter)
+        self.names.append(name)
+        self.processors.append(processor)
+
+    def _maker(self, name: str, make: Callable[..., Any]) -> Callable[[], SpanExporter]:
+        """Return what makes the exporter *name* when it first exports."""
+        asked = self._export.asked(name)
+        credentials = self._export.credentials
+        new_session: Callable[[], requests.Session] = requests.Session
+        if name == HTTP and credentials:
+            new_session = load_entry_point(CREDENTIALS, credentials)
+        if name == GRPC:
+            transports.let_grpc_use_gevent()
+
+        def made() -> SpanExporter:
+            with replaced(self._instead):
+                if name == HTTP:
+                    renewed = transports.SessionRenewal(new_session())
+                    asked["session"] = renewed.session
+                exporter: SpanExporter = make(**asked)
+                return transports.BetweenForks(exporter) if name == GRPC else exporter
+
+        return made
+
+    def start(self) -> str | None:
+        """Make the exporters now; return why one of them cannot be made."""
+        for name, exporter in self._exporters.items():
+            made = or_else(exporter.start, partial(_why, name))
+            if isinstance(made, str):
+                return made
+        return None
+
+
+def _why(name: str, error: Exception) -> str:
+    return f"the exporter {name} cannot be made: {class_name(error)}: {message(error)}"
