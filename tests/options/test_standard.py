@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from huey_otel._options.otel import read_export
-from huey_otel._options.standard import replaced, unreadable
+from huey_otel._options.standard import replaced
 from runtime.demo import otlp
 from tests.support.forks import fork
 from tests.support.programs import ROOT, run_program
@@ -320,8 +320,11 @@ def test_variables_are_what_they_were_once_opentelemetry_has_read_them(monkeypat
 def test_files_that_cannot_be_read_are_named(tmp_path: Path):
     (tmp_path / "ca").write_text("")
 
-    assert unreadable((("A", f"{tmp_path}/ca"), ("B", f"{tmp_path}/key"))) == {
-        "B": f"B='{tmp_path}/key': expected a file that can be read"
+    certificate, key = OF_BOTH + "CERTIFICATE", OF_TRACES + "CLIENT_KEY"
+    export = read_export({certificate: f"{tmp_path}/ca", key: f"{tmp_path}/key"})
+
+    assert export.unread() == {
+        key: f"{key}='{tmp_path}/key': expected a file that can be read"
     }
 
 
