@@ -18,7 +18,9 @@ from tests.support.programs import ROOT, missing, snippet
 
 TABLES = runpy.run_path(str(ROOT / "docs" / "tables.py"))
 DOCUMENTS = TABLES["documents"]()
-ENVIRONMENT = sorted({*VARIABLES, n.ENV_OTEL_HOST, n.ENV_OTEL_PORT})
+ENVIRONMENT = sorted(
+    {*VARIABLES, *(one.standard for one in OPTIONS.values() if one.standard)}
+)
 
 
 APPLICATION = """

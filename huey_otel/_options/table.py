@@ -12,6 +12,8 @@ from huey_otel._options.values import Kind
 from huey_otel._safety.encodable import printable
 from huey_otel._safety.redaction import shown
 
+_PREFIX: Final = "HUEY_OTEL_"
+
 METRICS_HOST: Final = "localhost"
 METRICS_PORT: Final = 9464
 """What OpenTelemetry's own exporter for Prometheus listens on by default."""
@@ -21,9 +23,8 @@ METRICS_PORT: Final = 9464
 class Option:
     """One option of `instrument()`.
 
-    `variable` is its name in the environment, empty for an object that no text can
-    say. `standard` is the variable of OpenTelemetry's that is asked when ours is not
-    set; as its specification wants, a wrong value there is ignored with a warning.
+    `standard` is the variable of OpenTelemetry's that is asked when ours is not set;
+    as its specification wants, a wrong value there is ignored with a warning.
     `shown_default` says the default to people where the value does not. `types` is
     what a signature shows.
     """
@@ -32,10 +33,14 @@ class Option:
     kind: Kind
     default: Any
     purpose: str
-    variable: str = ""
     standard: str = ""
     shown_default: str = ""
     types: str = ""
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment, empty where no text can say the value."""
+        return f"{_PREFIX}{self.name.upper()}" if self.kind.is_text else ""
 
     @property
     def default_text(self) -> str:
@@ -79,7 +84,6 @@ class Option:
 _ROWS: Final = (
     Option(
         name="events",
-        variable=n.ENV_EVENTS,
         kind=values.EVENTS,
         default=True,
         shown_default="the queue's own Redis",
@@ -90,7 +94,6 @@ _ROWS: Final = (
     ),
     Option(
         name="channel",
-        variable=n.ENV_CHANNEL,
         kind=values.CHANNEL,
         default=None,
         shown_default="the queue's name in Redis",
@@ -99,7 +102,6 @@ _ROWS: Final = (
     ),
     Option(
         name="publish_enqueued",
-        variable=n.ENV_PUBLISH_ENQUEUED,
         kind=values.FLAG,
         default=False,
         types="bool | str",
@@ -107,7 +109,6 @@ _ROWS: Final = (
     ),
     Option(
         name="tracebacks",
-        variable=n.ENV_TRACEBACKS,
         kind=values.FLAG,
         default=True,
         types="bool | str",
@@ -115,7 +116,6 @@ _ROWS: Final = (
     ),
     Option(
         name="flush_timeout",
-        variable=n.ENV_FLUSH_TIMEOUT,
         kind=values.SECONDS,
         default=5.0,
         types="float",
@@ -134,7 +134,6 @@ _ROWS: Final = (
     ),
     Option(
         name="propagation",
-        variable=n.ENV_PROPAGATION,
         kind=values.choice(
             *n.PROPAGATIONS, call="a callable that returns one of these for a task"
         ),
@@ -145,7 +144,6 @@ _ROWS: Final = (
     ),
     Option(
         name="link_after",
-        variable=n.ENV_LINK_AFTER,
         kind=values.SECONDS,
         default=600.0,
         types="float",
@@ -153,7 +151,6 @@ _ROWS: Final = (
     ),
     Option(
         name="span_naming",
-        variable=n.ENV_SPAN_NAMING,
         kind=values.choice(*n.SPAN_NAMINGS),
         default=n.NAMING_TASK,
         types="str",
@@ -161,7 +158,6 @@ _ROWS: Final = (
     ),
     Option(
         name="envelope",
-        variable=n.ENV_ENVELOPE,
         kind=values.FLAG,
         default=False,
         types="bool | str",
@@ -170,7 +166,6 @@ _ROWS: Final = (
     ),
     Option(
         name="semconv_metrics",
-        variable=n.ENV_SEMCONV_METRICS,
         kind=values.FLAG,
         default=False,
         types="bool | str",
@@ -200,8 +195,7 @@ _ROWS: Final = (
     ),
     Option(
         name="metrics_host",
-        variable=n.ENV_METRICS_HOST,
-        standard=n.ENV_OTEL_HOST,
+        standard="OTEL_EXPORTER_PROMETHEUS_HOST",
         kind=values.HOST,
         default=METRICS_HOST,
         types="str",
@@ -209,8 +203,7 @@ _ROWS: Final = (
     ),
     Option(
         name="metrics_port",
-        variable=n.ENV_METRICS_PORT,
-        standard=n.ENV_OTEL_PORT,
+        standard="OTEL_EXPORTER_PROMETHEUS_PORT",
         kind=values.port(METRICS_PORT),
         default=METRICS_PORT,
         shown_default=str(METRICS_PORT),
@@ -219,7 +212,6 @@ _ROWS: Final = (
     ),
     Option(
         name="duration_buckets",
-        variable=n.ENV_DURATION_BUCKETS,
         kind=values.BUCKETS,
         default=n.DURATION_BUCKETS,
         shown_default="5 ms to 1 h",
@@ -228,7 +220,6 @@ _ROWS: Final = (
     ),
     Option(
         name="wait_buckets",
-        variable=n.ENV_WAIT_BUCKETS,
         kind=values.BUCKETS,
         default=n.WAIT_BUCKETS,
         shown_default="5 ms to 30 min",
@@ -241,15 +232,17 @@ OPTIONS: Final[Mapping[str, Option]] = {row.name: row for row in _ROWS}
 """The options by name, in the order in which people are shown them."""
 
 DISABLED: Final = Option(
-    name="",
-    variable=n.ENV_DISABLED,
+    name="disabled",
     kind=values.FLAG,
     default=False,
     purpose="`1`: `instrument` observes nothing",
 )
-"""A variable alone: who turns telemetry off does not want to change the code."""
+"""A variable alone: telemetry is to be turned off without a change of the code."""
 
-VARIABLES: Final = tuple(row.variable for row in (*_ROWS, DISABLED) if row.variable)
+VARIABLES: Final = {
+    row.variable: row.name for row in (*_ROWS, DISABLED) if row.variable
+}
+"""The options' names by their variables."""
 
 
 def unknown(names: Iterable[object]) -> str:
@@ -262,24 +255,18 @@ def unknown(names: Iterable[object]) -> str:
 
 def unknown_variables(env: Mapping[str, str]) -> list[str]:
     """Warnings of the variables in *env* that look like ours and are none."""
-    return [
-        f"{printable(name)} is no setting of huey-otel and has no effect"
-        f"{_nearest_variable(name)}"
-        for name in sorted(env)
-        if _bare(name) != name and name not in VARIABLES
-    ]
-
-
-def _nearest_variable(name: str) -> str:
-    # By what parts them: the prefix makes all of them alike.
-    known = {_bare(one).lower(): one for one in VARIABLES}
-    found = _like(_bare(name), known)
-    return f" (did you mean {known[found]}?)" if found else ""
-
-
-def _bare(name: str) -> str:
-    """What is left of a variable's name without our prefix, however it is spelled."""
-    return re.sub("^huey_?otel_", "", name, flags=re.IGNORECASE)
+    warnings = []
+    for variable in sorted(env):
+        name = re.sub("^huey_?otel_", "", variable, flags=re.IGNORECASE)
+        if name != variable and variable not in VARIABLES:
+            # By the names alone: the prefix makes all variables alike.
+            like = _like(name, VARIABLES.values())
+            question = f" (did you mean {_PREFIX}{like.upper()}?)" if like else ""
+            warnings.append(
+                f"{printable(variable)} is no setting of huey-otel and has no effect"
+                f"{question}"
+            )
+    return warnings
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

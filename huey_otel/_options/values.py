@@ -40,11 +40,13 @@ class Kind:
     `accepted` follows "expected" in an error. `check` takes an argument and returns
     the setting that it means, `read` takes the text of a variable and returns what
     `check` takes. Both raise RefusedError; `read` may raise ValueError instead.
+    `is_text` is False where no text can say the value.
     """
 
     accepted: str
     check: Callable[[Any], Any]
     read: Callable[[str], Any] = str
+    is_text: bool = True
 
 
 def word(value: object) -> bool | None:
@@ -240,4 +242,4 @@ def instance(accepted: str, *methods: str) -> Kind:
             raise RefusedError(wrong_type=True)
         return value
 
-    return Kind(accepted=accepted, check=check)
+    return Kind(accepted=accepted, check=check, is_text=False)

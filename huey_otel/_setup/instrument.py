@@ -14,7 +14,6 @@ from huey.consumer import Consumer
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from huey_otel import _names as n
 from huey_otel._hooks.consumer import existing, offer_constants
 from huey_otel._options import settings as merged
 from huey_otel._options.settings import Propagation, Settings
@@ -145,7 +144,9 @@ def check(options: Mapping[str, Any]) -> Settings:
     if isinstance(events, str):
         given = "events" in options
         try:
-            events = _emitter_of(events, "events" if given else n.ENV_EVENTS)
+            events = _emitter_of(
+                events, "events" if given else OPTIONS["events"].variable
+            )
         except ValueError:
             if given or not settings.disabled:
                 raise

@@ -11,7 +11,6 @@ from huey.api import Huey
 from huey.constants import WORKER_PROCESS
 from huey.consumer import Consumer
 
-from huey_otel import _names as n
 from huey_otel._hooks import huey as hueys
 from huey_otel._hooks import serializer as serializers
 from huey_otel._hooks.observation import Observation
@@ -173,7 +172,7 @@ class Instrumentation:
     def __repr__(self) -> str:
         queue = f"<Instrumentation of queue {self._huey.name!r}"
         if self.settings.disabled:
-            return f"{queue}: off, {n.ENV_DISABLED} is set>"
+            return f"{queue}: off, HUEY_OTEL_DISABLED is set>"
         if self._observation is None:
             return f"{queue}: undone>"
         page = self._shared.page.where(self._exposition, self.settings.exposed)
