@@ -25,8 +25,7 @@ class Option:
 
     `standard` is the variable of OpenTelemetry's that is asked when ours is not set;
     as its specification wants, a wrong value there is ignored with a warning.
-    `shown_default` says the default to people where the value does not. `types` is
-    what a signature shows.
+    `shown_default` says the default to people where the value does not.
     """
 
     name: str
@@ -35,7 +34,6 @@ class Option:
     purpose: str
     standard: str = ""
     shown_default: str = ""
-    types: str = ""
 
     @property
     def variable(self) -> str:
@@ -54,31 +52,16 @@ class Option:
     def argument(self, value: object) -> Any:
         """The setting that the argument *value* means; TypeError or ValueError.
 
-        A text means what it means in the environment.
+        A text means the same as in the environment.
         """
+        called = f"{self.name}={shown(value)}"
         if isinstance(value, str) and self.variable:
-            return self.text(value, self.name)
-        return self._checked(value, f"{self.name}={shown(value)}")
+            return self.kind.meant(value, called)
+        return self.kind.checked(value, called)
 
     def text(self, text: str, variable: str) -> Any:
-        """The setting that *text* means, which is in *variable*; ValueError."""
-        called = f"{variable}={shown(text)}"
-        try:
-            value = self.kind.read(text)
-        except ValueError:
-            raise ValueError(f"{called}: expected {self.kind.accepted}") from None
-        try:
-            return self._checked(value, called)
-        except TypeError as error:
-            raise ValueError(str(error)) from None
-
-    def _checked(self, value: object, called: str) -> Any:
-        try:
-            return self.kind.check(value)
-        except values.RefusedError as refused:
-            reason = f"; {refused.reason}" if refused.reason else ""
-            error = TypeError if refused.wrong_type else ValueError
-            raise error(f"{called}: expected {self.kind.accepted}{reason}") from None
+        """The setting that *text*, found in *variable*, means; ValueError."""
+        return self.kind.meant(text, f"{variable}={shown(text)}")
 
 
 _ROWS: Final = (
@@ -87,7 +70,6 @@ _ROWS: Final = (
         kind=values.EVENTS,
         default=True,
         shown_default="the queue's own Redis",
-        types="RedisEventEmitter | str | bool | None",
         purpose="where the consumer's events are published: on another Redis by its URL"
         " or a `RedisEventEmitter(url= | client= | connection_pool=, channel=)`,"
         " `off` (None) for nowhere",
@@ -97,28 +79,24 @@ _ROWS: Final = (
         kind=values.CHANNEL,
         default=None,
         shown_default="the queue's name in Redis",
-        types="str | None",
         purpose="the channel of the events",
     ),
     Option(
         name="publish_enqueued",
         kind=values.FLAG,
         default=False,
-        types="bool | str",
         purpose="an event `enqueued` for each task put on the queue, too",
     ),
     Option(
         name="tracebacks",
         kind=values.FLAG,
         default=True,
-        types="bool | str",
         purpose="`off`: nothing of an exception but its class leaves the process",
     ),
     Option(
         name="flush_timeout",
         kind=values.SECONDS,
         default=5.0,
-        types="float",
         purpose="seconds that a shutdown waits for telemetry at most; a process that"
         " only enqueues waits 1",
     ),
@@ -129,7 +107,6 @@ _ROWS: Final = (
         ),
         default=None,
         shown_default="the application's, else as `OTEL_*` says",
-        types="TracerProvider | None",
         purpose="where spans go, see [docs/traces.md](docs/traces.md)",
     ),
     Option(
@@ -138,7 +115,6 @@ _ROWS: Final = (
             *n.PROPAGATIONS, call="a callable that returns one of these for a task"
         ),
         default=n.PROPAGATE_AUTO,
-        types="str | Callable[[Task], str]",
         purpose="whether an attempt is a `child` of its enqueue, has a `link` to it,"
         " or `none`; `auto` links what was put off for more than `link_after`",
     ),
@@ -146,21 +122,18 @@ _ROWS: Final = (
         name="link_after",
         kind=values.SECONDS,
         default=600.0,
-        types="float",
         purpose="seconds of a delay past which an attempt begins a trace of its own",
     ),
     Option(
         name="span_naming",
         kind=values.choice(*n.SPAN_NAMINGS),
         default=n.NAMING_TASK,
-        types="str",
         purpose="`queue` names spans strictly by the semantic conventions",
     ),
     Option(
         name="envelope",
         kind=values.FLAG,
         default=False,
-        types="bool | str",
         purpose="context also in messages that are not pickle's:"
         " [docs/traces.md](docs/traces.md#serializers)",
     ),
@@ -168,7 +141,6 @@ _ROWS: Final = (
         name="semconv_metrics",
         kind=values.FLAG,
         default=False,
-        types="bool | str",
         purpose="the conventions' own metrics as well:"
         " [docs/traces.md](docs/traces.md#the-conventions-metrics)",
     ),
@@ -179,7 +151,6 @@ _ROWS: Final = (
         ),
         default=None,
         shown_default="as `OTEL_*` says, else the application's",
-        types="MeterProvider | None",
         purpose="where those go",
     ),
     Option(
@@ -190,7 +161,6 @@ _ROWS: Final = (
         ),
         default=None,
         shown_default="prometheus_client's own",
-        types="CollectorRegistry | None",
         purpose="where the metrics are",
     ),
     Option(
@@ -198,7 +168,6 @@ _ROWS: Final = (
         standard="OTEL_EXPORTER_PROMETHEUS_HOST",
         kind=values.HOST,
         default=METRICS_HOST,
-        types="str",
         purpose="where the consumer serves its metrics",
     ),
     Option(
@@ -207,7 +176,6 @@ _ROWS: Final = (
         kind=values.port(METRICS_PORT),
         default=METRICS_PORT,
         shown_default=str(METRICS_PORT),
-        types="int | str | None",
         purpose="its port; 0 picks a free one, `off` (None) serves nothing",
     ),
     Option(
@@ -215,7 +183,6 @@ _ROWS: Final = (
         kind=values.BUCKETS,
         default=n.DURATION_BUCKETS,
         shown_default="5 ms to 1 h",
-        types="Iterable[float]",
         purpose="of the histogram of durations, in seconds",
     ),
     Option(
@@ -223,7 +190,6 @@ _ROWS: Final = (
         kind=values.BUCKETS,
         default=n.WAIT_BUCKETS,
         shown_default="5 ms to 30 min",
-        types="Iterable[float]",
         purpose="of the histogram of waits, in seconds",
     ),
 )
@@ -237,7 +203,7 @@ DISABLED: Final = Option(
     default=False,
     purpose="`1`: `instrument` observes nothing",
 )
-"""A variable alone: telemetry is to be turned off without a change of the code."""
+"""A variable without an argument: it turns telemetry off without a change of code."""
 
 VARIABLES: Final = {
     row.variable: row.name for row in (*_ROWS, DISABLED) if row.variable
@@ -246,7 +212,7 @@ VARIABLES: Final = {
 
 
 def unknown(names: Iterable[object]) -> str:
-    """Say that none of *names* is an option, and which there are."""
+    """The error text for *names* that are no options."""
     said = ", ".join(
         f"{name}{nearest(name, OPTIONS)}" for name in sorted(map(str, names))
     )
@@ -270,7 +236,7 @@ def unknown_variables(env: Mapping[str, str]) -> list[str]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A question whether the one of *known* was meant that is most like *name*."""
+    """The question whether the most similar of *known* was meant, if any is."""
     found = _like(name, known)
     return f" (did you mean {found}?)" if found else ""
 

@@ -15,7 +15,7 @@ from huey_otel._hooks import huey as hueys
 from huey_otel._hooks import serializer as serializers
 from huey_otel._hooks.observation import Observation
 from huey_otel._options.settings import Settings
-from huey_otel._options.values import checked_seconds
+from huey_otel._options.values import SECONDS
 from huey_otel._otel.provider import Provided
 from huey_otel._prometheus.consumers import RunningConsumer
 from huey_otel._prometheus.registry import Exposition
@@ -135,7 +135,7 @@ class Instrumentation:
         """
         if timeout is None:
             timeout = self.settings.flush_timeout
-        timeout = checked_seconds(timeout, f"timeout={timeout!r}")
+        timeout = SECONDS.checked(timeout, f"timeout={timeout!r}")
         if self._observation is None:
             return True
         return self._outputs.flush(timeout)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
+from huey.storage import SqliteStorage
+
 LARGEST_READ: Final = 1_048_576
 """Bytes of the largest message that is read to learn how old it is.
 
@@ -198,9 +200,9 @@ def _files_in(path: str) -> Iterator[str]:
 
 def _dialect(storage: Any) -> tuple[str, str, str]:
     """The tables of the queue and of the schedule, and the mark of a parameter."""
-    if hasattr(storage, "table_task"):
-        return storage.table_task, storage.table_schedule, "%s"
-    return "task", "schedule", "?"
+    if isinstance(storage, SqliteStorage):
+        return "task", "schedule", "?"
+    return storage.table_task, storage.table_schedule, "%s"
 
 
 def _sql(storage: Any, since: Since) -> float | None:

@@ -1,4 +1,4 @@
-"""HUEY_OTEL: what Django's settings want of `instrument`, for each queue."""
+"""HUEY_OTEL: the arguments of `instrument` for each queue, in Django's settings."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, Final
@@ -18,7 +18,8 @@ def read(
     """The arguments of `instrument` for each of *queues*, as *given* has them.
 
     Keys are those arguments, and `queues`: by the name that DJANGO_HUEY gives
-    a queue, what differs there. Raises ImproperlyConfigured for anything else.
+    a queue, the arguments that differ there. Raises ImproperlyConfigured for
+    anything else.
     """
     common = _checked(given, SETTING, OPTIONS, also=_QUEUES)
     known = [queue for queue in queues if queue is not None]

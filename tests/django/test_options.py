@@ -11,17 +11,17 @@ from huey_otel.django import options
 QUEUES = (None, "emails", "reports")
 
 
-def test_without_it_no_queue_has_arguments():
+def test_without_the_setting_no_queue_has_arguments():
     assert options.read({}, QUEUES) == {None: {}, "emails": {}, "reports": {}}
 
 
-def test_its_keys_are_arguments_for_all_queues():
+def test_the_settings_keys_are_arguments_for_all_queues():
     given = {"metrics_port": None, "propagation": "link"}
 
     assert options.read(given, QUEUES) == dict.fromkeys(QUEUES, given)
 
 
-def test_what_a_queue_says_itself_comes_first():
+def test_a_queues_own_arguments_come_first():
     given = {
         "metrics_port": 9464,
         "span_naming": "queue",
@@ -37,7 +37,7 @@ def test_what_a_queue_says_itself_comes_first():
     }
 
 
-def test_the_setting_itself_stays_as_it_is():
+def test_reading_does_not_change_the_setting():
     given = {"queues": {"emails": {}}}
 
     options.read(given, QUEUES)
@@ -76,7 +76,7 @@ ARGUMENTS = ", ".join(OPTIONS)
         ),
     ],
 )
-def test_what_is_not_accepted_raises_and_says_what_is(given, message):
+def test_a_wrong_setting_raises_and_names_what_is_accepted(given, message):
     with pytest.raises(ImproperlyConfigured, match=f"^{re.escape(message)}$"):
         options.read(given, QUEUES)
 
