@@ -94,11 +94,6 @@ class Export:
             return {}
         return {"timeout": self.timeout}
 
-    @property
-    def where(self) -> str:
-        """Where they deliver, for people."""
-        return self.over(self.exporters)
-
     def over(self, exporters: Sequence[str]) -> str:
         """Where *exporters* deliver, for people."""
         over = f"over {', '.join(_SPOKEN.get(name, name) for name in exporters)}"
@@ -243,7 +238,7 @@ def _halves(
 
 
 def _url(endpoint: str) -> SplitResult | None:
-    """The parts of *endpoint*, a scheme is not needed; None where it is wrong."""
+    """The parts of *endpoint*, which may have no scheme; None where it is wrong."""
     try:
         url = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
         return None if url.port == 0 else url

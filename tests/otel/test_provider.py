@@ -96,7 +96,7 @@ def test_environment_names_exporters(env, exporters, where):
     export = read_export(env)
 
     assert export.exporters == exporters
-    assert where in (None, export.where)
+    assert where in (None, export.over(export.exporters))
 
 
 @pytest.mark.parametrize(
