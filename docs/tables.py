@@ -113,7 +113,7 @@ def options() -> str:
     """The options of `instrument`, and the variable that has no argument."""
     head = "| argument of `instrument` | environment | default | |\n|---|---|---|---|\n"
     return head + "\n".join(
-        f"| {f'`{one.name}`' if one.name else ''} "
+        f"| {f'`{one.name}`' if one.name in OPTIONS else ''} "
         f"| {f'`{one.variable}`' if one.variable else ''} "
         f"| {one.default_text} | {_in_cell(one.purpose)} |"
         for one in (*OPTIONS.values(), DISABLED)

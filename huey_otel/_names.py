@@ -1,35 +1,15 @@
-"""Every name on the wire that is not an event: metrics, outcomes, settings."""
+"""Every name on the wire that is not an event's status.
+
+In this order: what we call ourselves, spans, propagation, metrics, and the values of
+their labels. Options are named in `_options.table`, statuses in `events`.
+"""
 
 from typing import Final
 
 DISTRIBUTION: Final = "huey-otel"
+REDIS_CLIENT_NAME: Final = "huey-otel"
 LOGGER: Final = "huey.otel"
 """A child of huey's own logger, so that our lines are where huey's are."""
-
-UNKNOWN_TASK: Final = "_unknown"
-UNKNOWN_ID: Final = "_unknown"
-OTHER_TASK: Final = "_other"
-OTHER_EXCEPTION: Final = "other"
-REDIS_CLIENT_NAME: Final = "huey-otel"
-
-ENV_PREFIX: Final = "HUEY_OTEL_"
-ENV_DISABLED: Final = "HUEY_OTEL_DISABLED"
-ENV_EVENTS: Final = "HUEY_OTEL_EVENTS"
-ENV_CHANNEL: Final = "HUEY_OTEL_CHANNEL"
-ENV_PUBLISH_ENQUEUED: Final = "HUEY_OTEL_PUBLISH_ENQUEUED"
-ENV_TRACEBACKS: Final = "HUEY_OTEL_TRACEBACKS"
-ENV_FLUSH_TIMEOUT: Final = "HUEY_OTEL_FLUSH_TIMEOUT"
-ENV_PROPAGATION: Final = "HUEY_OTEL_PROPAGATION"
-ENV_LINK_AFTER: Final = "HUEY_OTEL_LINK_AFTER"
-ENV_SPAN_NAMING: Final = "HUEY_OTEL_SPAN_NAMING"
-ENV_SEMCONV_METRICS: Final = "HUEY_OTEL_SEMCONV_METRICS"
-ENV_ENVELOPE: Final = "HUEY_OTEL_ENVELOPE"
-ENV_METRICS_HOST: Final = "HUEY_OTEL_METRICS_HOST"
-ENV_METRICS_PORT: Final = "HUEY_OTEL_METRICS_PORT"
-ENV_OTEL_HOST: Final = "OTEL_EXPORTER_PROMETHEUS_HOST"
-ENV_OTEL_PORT: Final = "OTEL_EXPORTER_PROMETHEUS_PORT"
-ENV_DURATION_BUCKETS: Final = "HUEY_OTEL_DURATION_BUCKETS"
-ENV_WAIT_BUCKETS: Final = "HUEY_OTEL_WAIT_BUCKETS"
 
 SYSTEM: Final = "huey"
 ENQUEUE: Final = "enqueue"
@@ -64,21 +44,24 @@ TASK_WAIT: Final = "huey.task.wait"
 TASK_OUTCOME: Final = "huey.task.outcome"
 CHORD_SIZE: Final = "huey.chord.size"
 WORKER_NAME: Final = "huey.worker.name"
-ORIGIN_HEADER: Final = "huey-origin"
-"""The traceparent of the enqueue, once retries are in a trace of their own."""
-
 LINK_KIND: Final = "huey.link"
 LINK_RETRY: Final = "retry"
 LINK_MEMBER: Final = "member"
+
+SPAN_NAMINGS: Final = ("task", "queue")
+NAMING_TASK: Final = "task"
 
 PROPAGATE_AUTO: Final = "auto"
 PROPAGATE_CHILD: Final = "child"
 PROPAGATE_LINK: Final = "link"
 PROPAGATE_NONE: Final = "none"
 PROPAGATIONS: Final = ("auto", "child", "link", "none")
-NAMING_TASK: Final = "task"
-NAMING_QUEUE: Final = "queue"
-SPAN_NAMINGS: Final = (NAMING_TASK, NAMING_QUEUE)
+
+ORIGIN_HEADER: Final = "huey-origin"
+"""The traceparent of the enqueue, once retries are in a trace of their own."""
+
+SUPPRESS_INSTRUMENTATION: Final = "suppress_instrumentation"
+"""The context key by which OpenTelemetry's other instrumentations are turned off."""
 
 TASKS_ENQUEUED_TOTAL: Final = "huey_tasks_enqueued_total"
 TASK_ATTEMPTS_TOTAL: Final = "huey_task_attempts_total"
@@ -111,6 +94,15 @@ CONSUMER_ERRORS_TOTAL: Final = "huey_consumer_errors_total"
 EVENTS_TOTAL: Final = "huey_events_total"
 EVENTS_DROPPED_TOTAL: Final = "huey_events_dropped_total"
 
+DURATION_BUCKETS: Final = (
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+    *(10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0),
+)
+WAIT_BUCKETS: Final = (
+    *(0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+    *(10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0),
+)
+
 CLIENT_OPERATION_DURATION: Final = "messaging.client.operation.duration"
 CLIENT_SENT_MESSAGES: Final = "messaging.client.sent.messages"
 CLIENT_CONSUMED_MESSAGES: Final = "messaging.client.consumed.messages"
@@ -120,14 +112,10 @@ SEMCONV_BUCKETS: Final = (
     *(1.0, 2.5, 5.0, 7.5, 10.0),
 )
 
-DURATION_BUCKETS: Final = (
-    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
-    *(10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0),
-)
-WAIT_BUCKETS: Final = (
-    *(0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
-    *(10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0),
-)
+UNKNOWN_TASK: Final = "_unknown"
+UNKNOWN_ID: Final = "_unknown"
+OTHER_TASK: Final = "_other"
+OTHER_EXCEPTION: Final = "other"
 
 ORIGIN_CALL: Final = "call"
 ORIGIN_PERIODIC: Final = "periodic"
@@ -151,9 +139,6 @@ OUTCOME_EXPIRED: Final = "expired"
 REASON_DIED: Final = "died"
 REASON_MAX_TASKS: Final = "max_tasks"
 
-SUPPRESS_INSTRUMENTATION: Final = "suppress_instrumentation"
-"""The context key that OpenTelemetry's instrumentations of libraries look at."""
-
 LOSS_RELAY: Final = "relay"
 LOSS_FEED_FULL: Final = "feed_full"
 LOSS_FEED_UNCONFIRMED: Final = "feed_unconfirmed"
@@ -162,20 +147,10 @@ LOSS_FEED_REPLICA: Final = "feed_replica"
 LOSS_FEED_SHUTDOWN: Final = "feed_shutdown"
 LOSS_CARRIER: Final = "carrier"
 LOSS_GAUGES: Final = "gauges"
-LOSS_INTERNAL: Final = "internal"
 LOSS_SPANS: Final = "spans"
 LOSS_SPANS_UNENCODABLE: Final = "spans_unencodable"
-LOSS_REASONS: Final = (
-    LOSS_RELAY,
-    LOSS_FEED_FULL,
-    LOSS_FEED_UNCONFIRMED,
-    LOSS_FEED_REFUSED,
-    LOSS_FEED_REPLICA,
-    LOSS_FEED_SHUTDOWN,
-    LOSS_CARRIER,
-    LOSS_GAUGES,
-    LOSS_SPANS,
-    LOSS_SPANS_UNENCODABLE,
-    LOSS_INTERNAL,
+LOSS_INTERNAL: Final = "internal"
+LOSS_REASONS: Final[tuple[str, ...]] = tuple(
+    value for name, value in list(globals().items()) if name.startswith("LOSS_")
 )
 LOSSES_OF_SPANS: Final = (LOSS_SPANS, LOSS_SPANS_UNENCODABLE)

@@ -1,4 +1,4 @@
-"""The mapping as data: what each step of a task does to spans, metrics and the feed."""
+"""The mapping as data: what each step of a task does to spans, metrics and events."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,11 +30,11 @@ class Published(Enum):
 class Row:
     """One status: when it is emitted, and what it does.
 
-    `signal` is the huey signal it is taken from, None where a call of huey's
-    says it. `outcome` is how the attempt ended if this step ends it, `final`
-    what that makes of the task when no further attempt follows. `metrics`
-    are those that the step itself moves; huey_events_total is moved by every
-    published one. `seconds` is the extra key whose value a histogram takes.
+    `signal` is the huey signal it is taken from, None where it is taken from a call.
+    `outcome` is how the attempt ended if this step ends it, `final` the task's outcome
+    then, unless a further attempt follows. `metrics` are those that the step itself
+    changes; every published step is counted in huey_events_total. `extra` are the
+    event's further keys; a histogram takes the value of the one that `seconds` names.
     """
 
     status: str
@@ -62,6 +62,12 @@ _RUNNING: Final = (n.TASKS_IN_PROGRESS, n.TASK_RUNNING_AGE, n.WORKERS_BUSY)
 _ENDING: Final = ("duration",)
 _FAILING: Final = ("duration", "traceback", "exception")
 _FAILED: Final = ("traceback", "exception")
+
+
+def _consumer_error(status: str, when: str, extra: tuple[str, ...] = _FAILED) -> Row:
+    metrics = (n.CONSUMER_ERRORS_TOTAL,)
+    return Row(status=status, when=when, metrics=metrics, error=True, extra=extra)
+
 
 _ROWS: Final = (
     Row(
@@ -136,41 +142,24 @@ _ROWS: Final = (
         error=True,
         extra=_FAILING,
     ),
-    Row(
-        status=e.EVENT_ERROR_DEQUEUEING,
-        when="reading or decoding a message failed; in a streak the first, "
+    _consumer_error(
+        e.EVENT_ERROR_DEQUEUEING,
+        "reading or decoding a message failed; in a streak the first, "
         "then one per 10 s and worker",
-        metrics=(n.CONSUMER_ERRORS_TOTAL,),
-        error=True,
         extra=(*_FAILED, "count"),
     ),
-    Row(
-        status=e.EVENT_ERROR_ENQUEUEING,
-        when="scheduler or worker could not enqueue",
-        metrics=(n.CONSUMER_ERRORS_TOTAL,),
-        error=True,
-        extra=_FAILED,
+    _consumer_error(e.EVENT_ERROR_ENQUEUEING, "scheduler or worker could not enqueue"),
+    _consumer_error(
+        e.EVENT_ERROR_SCHEDULING, "a task could not be added to the schedule"
     ),
-    Row(
-        status=e.EVENT_ERROR_SCHEDULING,
-        when="a task could not be added to the schedule",
-        metrics=(n.CONSUMER_ERRORS_TOTAL,),
-        error=True,
-        extra=_FAILED,
-    ),
-    Row(
-        status=e.EVENT_ERROR_STORING_RESULT,
-        when="the task ran, its result could not be stored (in place of finished)",
-        metrics=(n.CONSUMER_ERRORS_TOTAL,),
-        error=True,
+    _consumer_error(
+        e.EVENT_ERROR_STORING_RESULT,
+        "the task ran, its result could not be stored (in place of finished)",
         extra=_FAILING,
     ),
-    Row(
-        status=e.EVENT_ERROR_INTERNAL,
-        when="anything else, such as storage offline while reading the schedule",
-        metrics=(n.CONSUMER_ERRORS_TOTAL,),
-        error=True,
-        extra=_FAILED,
+    _consumer_error(
+        e.EVENT_ERROR_INTERNAL,
+        "anything else, such as storage offline while reading the schedule",
     ),
     Row(
         status=e.EVENT_TIMEOUT,
@@ -300,13 +289,13 @@ BY_SIGNAL: Final = {row.signal: row for row in _ROWS if row.signal is not None}
 
 
 def closes(extra: Mapping[str, Any] | None) -> bool:
-    """Whether a `finished` record is the attempt's `ended` as well, and none follows.
+    """Whether a `finished` record with *extra* is the attempt's `ended` record too.
 
-    It is where nothing comes in between that others should not wait for.
+    So it is where nothing observable follows that would have to be waited for.
     """
     return extra is not None and extra.get("outcome") is not None
 
 
 def kind_of_error(status: str) -> str:
-    """What huey_consumer_errors_total calls an error of the consumer."""
+    """The `kind` of huey_consumer_errors_total for an error of the consumer."""
     return status.removeprefix("error-").replace("-", "_")

@@ -15,12 +15,12 @@ from opentelemetry.trace import Link, get_current_span
 
 
 class LinksBased(Sampler):
-    """What `ParentBased` is for children, for the roots that are linked to a span.
+    """Samples a root by its links, as `ParentBased` samples a child by its parent.
 
-    They ask *link_sampled* if any of their links is to a sampled span, else
-    *link_not_sampled*. Spans with a parent, and those without links, ask *root*:
-    `LinksBased(ParentBased(TraceIdRatioBased(0.01)))`. So both ends of a link
-    are sampled or none, where `propagation` is "link" or an attempt comes late.
+    A root with links asks *link_sampled* if any of them is to a sampled span, else
+    *link_not_sampled*. Spans with a parent, and roots without links, ask *root*:
+    `LinksBased(ParentBased(TraceIdRatioBased(0.01)))`. So both ends of a link are
+    sampled, or neither is, where `propagation` is "link" or an attempt comes late.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class LinksBased(Sampler):
         links: Sequence[Link] | None = None,
         trace_state: Any = None,
     ) -> SamplingResult:
-        """Ask the sampler that is meant for such a span."""
+        """Ask the sampler for such a span."""
         return self._chosen(parent_context, links).should_sample(
             parent_context, trace_id, name, kind, attributes, links, trace_state
         )
@@ -70,5 +70,5 @@ class LinksBased(Sampler):
 
 
 def linked(sampler: Sampler) -> Sampler:
-    """*sampler* with links that count, if parents count for it."""
+    """*sampler*, made to use links if it is one that uses parents."""
     return LinksBased(sampler) if isinstance(sampler, ParentBased) else sampler

@@ -36,7 +36,7 @@ class Telemetry:
     """What `capture` has seen so far.
 
     `tracer_provider` is where the spans go, whatever OTEL_TRACES_SAMPLER says;
-    those that a test or a task makes with it are kept as well.
+    spans that a test or a task makes with it are kept as well.
     """
 
     def __init__(self, flush: Callable[[float], bool]) -> None:
@@ -58,9 +58,9 @@ class Telemetry:
         return list(self._events)
 
     def wait(self, enough: Callable[["Telemetry"], bool], timeout: float = 5.0) -> None:
-        """Wait until *enough* says so; TimeoutError after *timeout* seconds.
+        """Wait until *enough* returns true; TimeoutError after *timeout* seconds.
 
-        A consumer tells the end of a task after it has stored its result.
+        A consumer reports the end of a task after it has stored its result.
         """
         deadline = time.monotonic() + timeout
         while not enough(self):
@@ -73,7 +73,7 @@ class Telemetry:
             time.sleep(_PAUSE)
 
     def clear(self) -> None:
-        """Forget all until now."""
+        """Forget the spans and events so far."""
         self._flush(_FLUSH)
         self._kept.spans.clear()
         self._events.clear()
@@ -91,11 +91,10 @@ class Telemetry:
 def capture(huey: Huey) -> Iterator[Telemetry]:
     """Keep the spans and events of *huey* in memory; none go anywhere else.
 
-    As a huey was instrumented by the application so it is observed, with the
-    same settings; any other is instrumented for the block. Works in immediate
-    mode, by `huey.execute`, and with a consumer in this process; of worker
-    processes it gets the events only. Raises RuntimeError where
-    HUEY_OTEL_DISABLED or OTEL_SDK_DISABLED is set.
+    A huey that the application has instrumented keeps its settings; any other is
+    instrumented for the block. Works in immediate mode, by `huey.execute`, and
+    with a consumer in this process; of worker processes it gets the events only.
+    Raises RuntimeError where HUEY_OTEL_DISABLED or OTEL_SDK_DISABLED is set.
     """
     with ExitStack() as stack:
         instrumentation = instrumentation_of(huey)

@@ -8,7 +8,6 @@ from huey import MemoryHuey
 from huey.api import Huey
 
 from huey_otel import Instrumentation
-from huey_otel import _names as n
 from huey_otel._safety.losses import LOSSES, Losses
 from huey_otel._setup import process
 from huey_otel._tasks.attempt import running
@@ -39,7 +38,7 @@ def nothing_is_left(
     for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
     # Consumers of tests do not compete for the default port.
-    monkeypatch.setenv(n.ENV_METRICS_PORT, "0")
+    monkeypatch.setenv("HUEY_OTEL_METRICS_PORT", "0")
     LOSSES.reset()
     yield
     for instrumentation in instrumentations():

@@ -20,7 +20,9 @@ pytestmark = pytest.mark.once
 
 TABLES = runpy.run_path(str(ROOT / "docs" / "tables.py"))
 DOCUMENTS = TABLES["documents"]()
-ENVIRONMENT = sorted({*VARIABLES, n.ENV_OTEL_HOST, n.ENV_OTEL_PORT})
+ENVIRONMENT = sorted(
+    {*VARIABLES, *(one.standard for one in OPTIONS.values() if one.standard)}
+)
 
 
 APPLICATION = """

@@ -76,7 +76,7 @@ def test_the_constants_are_those_of_the_table():
     assert {name: status for name, status, _, _ in EVENTS} == events.CONSTANTS
 
 
-def test_what_is_never_published():
+def test_internal_records_are_never_published():
     never = [s for s, row in TABLE.items() if row.published is Published.NEVER]
 
     assert never == UNPUBLISHED
@@ -100,7 +100,7 @@ def test_each_status_is_in_the_table_under_its_own_name():
 
 
 @pytest.mark.parametrize("row", TABLE.values(), ids=list(TABLE))
-def test_what_ends_an_attempt_has_an_outcome(row):
+def test_a_status_that_ends_an_attempt_has_an_outcome(row):
     ends = row.span is mapping.Span.END
 
     assert (row.outcome is not None) == ends

@@ -64,7 +64,7 @@ def test_of_one_percent_both_ends_are_sampled(huey, propagation):
     ],
     ids=["no link, off", "no link, on", "a sampled one", "none sampled"],
 )
-def test_a_root_does_as_its_links(root, links, sampled):
+def test_a_root_is_sampled_as_its_links_are(root, links, sampled):
     spans = Spans(LinksBased(root))
 
     made = [Link(context(number, sampled=flag)) for number, flag in enumerate(links, 1)]
@@ -74,7 +74,7 @@ def test_a_root_does_as_its_links(root, links, sampled):
 
 
 @pytest.mark.parametrize("sampled", [True, False])
-def test_a_child_does_as_its_parent_whatever_it_is_linked_to(sampled):
+def test_a_child_is_sampled_as_its_parent_whatever_its_links(sampled):
     spans = Spans(LinksBased(ParentBased(ALWAYS_ON)))
 
     parent = set_span_in_context(NonRecordingSpan(context(1, sampled=sampled)))
@@ -84,7 +84,7 @@ def test_a_child_does_as_its_parent_whatever_it_is_linked_to(sampled):
     assert spans.names == (["child"] if sampled else [])
 
 
-def test_a_link_that_is_none_does_not_count():
+def test_an_invalid_link_does_not_count():
     spans = Spans(LinksBased(ALWAYS_ON))
 
     spans.tracer.start_span("root", links=[Link(context(0, sampled=False))]).end()
@@ -92,7 +92,7 @@ def test_a_link_that_is_none_does_not_count():
     assert spans.names == ["root"]
 
 
-def test_only_what_heeds_parents_heeds_links():
+def test_only_parent_based_samplers_use_links():
     assert linked(ALWAYS_ON) is ALWAYS_ON
     assert linked(ONE_PERCENT).get_description() == (
         f"LinksBased{{root:{ONE_PERCENT.get_description()}"

@@ -30,7 +30,7 @@ def told(telemetry: Telemetry) -> tuple[list[str], list[str]]:
 ONE = (["enqueue add", "process add"], ["started", "finished"])
 
 
-def test_an_immediate_task(huey):
+def test_an_immediate_task_is_captured(huey):
     huey.immediate = True
     add = add_to(huey)
 
@@ -42,7 +42,7 @@ def test_an_immediate_task(huey):
     assert type(huey) is MemoryHuey
 
 
-def test_a_huey_that_becomes_immediate_within(huey):
+def test_a_huey_that_becomes_immediate_is_captured(huey):
     add = add_to(huey)
 
     with capture(huey) as telemetry:
@@ -52,7 +52,7 @@ def test_a_huey_that_becomes_immediate_within(huey):
     assert told(telemetry) == ONE
 
 
-def test_a_task_that_is_executed_by_hand(huey, drain):
+def test_a_task_executed_by_hand_is_captured(huey, drain):
     add = add_to(huey)
 
     with capture(huey) as telemetry:
@@ -66,7 +66,7 @@ def test_a_task_that_is_executed_by_hand(huey, drain):
     assert finished["name"] == "tests.test_testing.add"
 
 
-def test_a_task_of_a_consumer_thread(huey):
+def test_a_task_of_a_consumer_thread_is_captured(huey):
     add = add_to(huey)
 
     with capture(huey) as telemetry:
@@ -81,7 +81,7 @@ def test_a_task_of_a_consumer_thread(huey):
     assert told(telemetry) == ONE
 
 
-def test_what_the_application_set_up_counts_and_gets_nothing(huey, drain):
+def test_the_applications_settings_hold_and_its_outputs_get_nothing(huey, drain):
     theirs = Spans()
     seen = Seen(huey, tracer_provider=theirs.provider, span_naming="queue")
     add = add_to(huey)
@@ -116,7 +116,7 @@ def test_captures_nest(huey, drain):
     assert told(inner) == told(outer) == ONE
 
 
-def test_all_can_be_forgotten(huey, drain):
+def test_clear_forgets_spans_and_events(huey, drain):
     add = add_to(huey)
 
     with capture(huey) as telemetry:
@@ -143,7 +143,7 @@ def test_spans_of_the_test_itself_are_kept(huey, drain):
     ]
 
 
-def test_an_event_that_is_asked_for_is_kept(huey):
+def test_an_enqueued_event_is_kept_when_asked_for(huey):
     instrument(huey, publish_enqueued=True)
     add = add_to(huey)
 
@@ -153,7 +153,7 @@ def test_an_event_that_is_asked_for_is_kept(huey):
     assert [event["status"] for event in telemetry.events] == ["enqueued"]
 
 
-def test_waiting_in_vain_says_what_there_was(huey):
+def test_a_wait_that_fails_lists_spans_and_events(huey):
     add = add_to(huey)
 
     with capture(huey) as telemetry:
@@ -162,7 +162,7 @@ def test_waiting_in_vain_says_what_there_was(huey):
             telemetry.wait(lambda seen: len(seen.events) == 1, timeout=0)
 
 
-def test_disabled_there_is_nothing_to_capture(huey, monkeypatch):
+def test_capture_raises_when_disabled(huey, monkeypatch):
     monkeypatch.setenv("HUEY_OTEL_DISABLED", "1")
 
     with (
@@ -172,7 +172,7 @@ def test_disabled_there_is_nothing_to_capture(huey, monkeypatch):
         raise AssertionError("captured")
 
 
-def test_without_an_sdk_there_are_no_spans_to_capture(huey, monkeypatch):
+def test_capture_raises_when_the_sdk_is_disabled(huey, monkeypatch):
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
 
     with pytest.raises(RuntimeError, match="OTEL_SDK_DISABLED is set"), capture(huey):
@@ -181,7 +181,7 @@ def test_without_an_sdk_there_are_no_spans_to_capture(huey, monkeypatch):
     assert type(huey) is MemoryHuey
 
 
-def test_what_nobody_samples_is_captured(huey, drain, monkeypatch):
+def test_unsampled_spans_are_captured(huey, drain, monkeypatch):
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
     add = add_to(huey)
 
@@ -193,7 +193,7 @@ def test_what_nobody_samples_is_captured(huey, drain, monkeypatch):
     assert told(telemetry) == ONE
 
 
-def test_nothing_stays_after_an_error(huey):
+def test_an_error_ends_the_capture(huey):
     with pytest.raises(ZeroDivisionError), capture(huey):
         raise ZeroDivisionError
 

@@ -1,8 +1,8 @@
 """Where spans go, by the variables that only `opentelemetry-instrument` reads."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -16,10 +16,9 @@ from huey_otel._options.standard import (
     Instead,
     attributes_in,
     blank,
-    files,
-    halves,
+    names,
     of_otlp,
-    unreadable,
+    set_of_otlp,
 )
 from huey_otel._safety import encodable
 from huey_otel._safety.redaction import shown
@@ -40,6 +39,8 @@ _NONE: Final = "none"
 _PROTOCOLS: Final = {"grpc": GRPC, "http/protobuf": HTTP}
 _SPOKEN: Final = {GRPC: "OTLP/gRPC", HTTP: "OTLP/HTTP", _CONSOLE: "the console"}
 _ALWAYS: Final = (GRPC, HTTP, _CONSOLE)
+_FILES: Final = ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE")
+_SCHEMES: Final = ("http", "https")
 _GRPC_PORT: Final = 4317
 _HTTP_PORT: Final = 4318
 
@@ -49,15 +50,14 @@ class Export:
     """What the environment says of where spans go, or metrics.
 
     `exporters` are names of OpenTelemetry's entry points, `endpoint` is OTLP's,
-    `why_none` says to people why there are none. `ignored` are values that cannot be
-    used: a warning, once they would have been of use, as the specification
-    says. Others may know them. `instead` is what OpenTelemetry is to read there.
-    `files` are those for TLS, by variable; `tls` whether they are needed; `halves`
-    are those of a pair that has no other half, and why that is wrong. `timeout` is
-    OTLP's in seconds, None for its default.
-    `attributes` names what is said of the resource, `detectors` what finds more.
-    `id_generator` and `credentials` name entry points, empty for what there is
-    without.
+    `why_none` tells people why there are none. `ignored` describes values that cannot
+    be used; the specification wants a warning, given only once they are needed.
+    `instead` is what OpenTelemetry is to read in place of the variables. `files` are
+    those for TLS, by variable; `tls` whether they are needed; `halves` tells of a
+    certificate or key without its other half, by variable. `timeout` is OTLP's in
+    seconds, None for its default. `attributes` are the names of the resource's
+    attributes that are set, `detectors` those of what finds more. `id_generator` and
+    `credentials` name entry points, empty for OpenTelemetry's defaults.
     """
 
     disabled: bool = False
@@ -66,7 +66,7 @@ class Export:
     why_none: str = ""
     ignored: tuple[str, ...] = ()
     instead: Instead = field(default_factory=dict)
-    files: tuple[tuple[str, str], ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
     tls: bool = False
     halves: Mapping[str, str] = field(default_factory=dict)
     timeout: float | None = None
@@ -80,32 +80,33 @@ class Export:
         return {} if n.SERVICE_NAME in self.attributes else {n.SERVICE_NAME: queue}
 
     def unread(self) -> dict[str, str]:
-        """Why files for TLS cannot be used now, by variable; none without OTLP."""
+        """The files for TLS that cannot be used now, and why, by variable.
+
+        Empty without OTLP.
+        """
         if {GRPC, HTTP}.isdisjoint(self.exporters):
             return {}
-        return {**unreadable(self.files), **self.halves}
+        unreadable = {
+            name: f"{name}={path!r}: expected a file that can be read"
+            for name, path in self.files.items()
+            if not os.access(path, os.R_OK)
+        }
+        return {**unreadable, **self.halves}
 
     def asked(self, exporter: str) -> dict[str, Any]:
-        """What to call the entry point *exporter* with."""
+        """The arguments for the entry point *exporter*."""
         if self.timeout is None or exporter not in (GRPC, HTTP):
             return {}
         return {"timeout": self.timeout}
 
-    @property
-    def where(self) -> str:
-        """Where they deliver, for people."""
-        return self.over(self.exporters)
-
     def over(self, exporters: Sequence[str]) -> str:
         """Where *exporters* deliver, for people."""
-        spoken = [_SPOKEN.get(name, name) for name in exporters]
-        over = f"over {', '.join(spoken)}"
+        over = f"over {', '.join(_SPOKEN.get(name, name) for name in exporters)}"
         if {GRPC, HTTP}.isdisjoint(exporters):
             return over
         default = f"localhost:{_GRPC_PORT if GRPC in exporters else _HTTP_PORT}"
-        place = encodable.text(
-            _split(self.endpoint or default).netloc.rpartition("@")[2]
-        )
+        url = _url(self.endpoint or default)
+        place = encodable.text(url.netloc.rpartition("@")[2]) if url else ""
         return f"{over} to {place}" if place else over
 
 
@@ -116,51 +117,94 @@ def group_of(signal: str) -> str:
 
 def read_export(env: Mapping[str, str], signal: str = TRACES) -> Export:
     """Read the variables as the OpenTelemetry specification says."""
-    endpoint_of, endpoint = _endpoint(env, signal)
+    endpoint_of, endpoint = set_of_otlp(env, "ENDPOINT", signal)
     variable = f"OTEL_{signal.upper()}_EXPORTER"
     raw = encodable.text(env.get(variable, "").strip()) or (_OTLP if endpoint else "")
-    names = [name.strip() for name in raw.split(",") if name.strip()]
     disabled = env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     ignored: list[str] = []
-    exporters: tuple[str, ...] = ()
-    if not disabled:
-        exporters = _exporters(names, env, endpoint_of, endpoint, ignored, signal)
-    why_none = ignored[0] if ignored else ""
-    if not why_none:
-        why_none = (
-            f"{variable}={raw}" if raw else "OTEL_EXPORTER_OTLP_ENDPOINT is not set"
-        )
-    id_generator = ""
-    if exporters:
-        id_generator = _id_generator(env, ignored)
+    exporters: list[str] = []
+    for name in () if disabled else _words(raw):
+        exporter = _protocol(env, endpoint, ignored, signal) if name == _OTLP else name
+        why = _refusal(exporter, signal, endpoint_of, endpoint)
+        if why:
+            ignored.append(why)
+        elif exporter not in (*exporters, _NONE):
+            exporters.append(exporter)
+    why_none = "OTEL_EXPORTER_OTLP_ENDPOINT is not set"
+    if ignored:
+        why_none = ignored[0]
+    elif raw:
+        why_none = f"{variable}={raw}"
+    id_generator = _id_generator(env, ignored) if exporters else ""
     checked = Checked(env, signal, exporters)
-    ignored += checked.ignored
     instead = blank() | checked.instead
     credentials = [env.get(name, "").strip() for name in _CREDENTIALS]
-    detectors = instead.get(DETECTORS, env.get(DETECTORS)) or ""
+    files = [set_of_otlp(env, what, signal) for what in _FILES]
     return Export(
         disabled=disabled,
-        exporters=exporters,
+        exporters=tuple(exporters),
         endpoint=endpoint,
         why_none=why_none,
         id_generator=id_generator,
-        ignored=tuple(ignored),
+        ignored=(*ignored, *checked.ignored),
         instead=instead,
-        files=files(env, signal),
+        files={name: path for name, path in files if name},
         tls=_is_secure(env, signal, exporters, endpoint),
-        halves=halves(env, signal, exporters),
+        halves=_halves(env, signal, exporters),
         timeout=checked.timeout,
         credentials=next(filter(None, credentials), ""),
         attributes=attributes_in(env),
-        detectors=tuple(filter(None, map(str.strip, detectors.split(",")))),
+        detectors=_words(instead.get(DETECTORS, env.get(DETECTORS)) or ""),
     )
 
 
-def _endpoint(env: Mapping[str, str], signal: str) -> tuple[str, str]:
-    for name in of_otlp("ENDPOINT", signal):
-        if env.get(name):
-            return name, env[name].strip()
-    return "", ""
+def _words(raw: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in raw.split(",") if word.strip())
+
+
+def _refusal(exporter: str, signal: str, endpoint_of: str, endpoint: str) -> str:
+    """Why *exporter* cannot be used, empty if it can."""
+    if exporter not in _ALWAYS:
+        known = {*names(group_of(signal)), _NONE}
+        if exporter not in known:
+            accepted = ", ".join(sorted(known))
+            variable = f"OTEL_{signal.upper()}_EXPORTER"
+            return f"{variable}={exporter!r}: expected some of {accepted}"
+    if exporter not in (GRPC, HTTP) or not endpoint:
+        return ""
+    url = _url(endpoint)
+    # gRPC knows more than URLs.
+    if url and (exporter == GRPC or (url.scheme in _SCHEMES and url.hostname)):
+        return ""
+    port = _GRPC_PORT if exporter == GRPC else _HTTP_PORT
+    return (
+        f"{endpoint_of}={shown(endpoint)}: expected a URL, such as"
+        f" http://localhost:{port}"
+    )
+
+
+def _protocol(
+    env: Mapping[str, str], endpoint: str, ignored: list[str], signal: str
+) -> str:
+    """The entry point for OTLP: as named, else gRPC for its port, else HTTP."""
+    for name in of_otlp("PROTOCOL", signal):
+        raw = env.get(name, "").strip()
+        if raw in _PROTOCOLS:
+            return _PROTOCOLS[raw]
+        if raw:
+            accepted = ", ".join(_PROTOCOLS)
+            ignored.append(f"{name}={raw!r}: expected one of {accepted}")
+    url = _url(endpoint)
+    return GRPC if url and url.port == _GRPC_PORT else HTTP
+
+
+def _id_generator(env: Mapping[str, str], ignored: list[str]) -> str:
+    raw = env.get(_ID_GENERATOR, "").strip()
+    if raw and raw not in names(ID_GENERATORS):
+        accepted = ", ".join(sorted(names(ID_GENERATORS)))
+        ignored.append(f"{_ID_GENERATOR}={raw!r}: expected one of {accepted}")
+        return ""
+    return raw
 
 
 def _is_secure(
@@ -168,90 +212,40 @@ def _is_secure(
 ) -> bool:
     """Whether the exporter of OTLP speaks TLS."""
     scheme, separator, _ = endpoint.partition("://")
-    if separator and scheme.lower() in ("http", "https"):
+    if separator and scheme.lower() in _SCHEMES:
         return scheme.lower() == "https"
-    said = [env.get(name, "") for name in of_otlp("INSECURE", signal)]
-    insecure = next(filter(None, said), "")
+    _, insecure = set_of_otlp(env, "INSECURE", signal)
     return bool(endpoint) and GRPC in exporters and insecure.lower() != "true"
 
 
-def _exporters(
-    names: list[str],
-    env: Mapping[str, str],
-    endpoint_of: str,
-    endpoint: str,
-    ignored: list[str],
-    signal: str,
-) -> tuple[str, ...]:
-    chosen: list[str] = []
-    group = group_of(signal)
-    for name in names:
-        if name == _NONE:
-            continue
-        found = _protocol(env, endpoint, ignored, signal) if name == _OTLP else name
-        if found not in _ALWAYS and not entry_points(group=group, name=found):
-            known = {point.name for point in entry_points(group=group)}
-            accepted = ", ".join(sorted({*known, _NONE}))
-            ignored.append(
-                f"OTEL_{signal.upper()}_EXPORTER={name!r}: expected some of {accepted}"
-            )
-        elif endpoint and not _is_endpoint(found, endpoint):
-            ignored.append(
-                f"{endpoint_of}={shown(endpoint)}: expected a URL, such as"
-                f" http://localhost:{_GRPC_PORT if found == GRPC else _HTTP_PORT}"
-            )
-        elif found not in chosen:
-            chosen.append(found)
-    return tuple(chosen)
+def _halves(
+    env: Mapping[str, str], signal: str, exporters: Sequence[str]
+) -> dict[str, str]:
+    """By variable, why a certificate or a key of a client is of no use alone.
+
+    gRPC ends the process for it (grpcio 1.85), where it is given a certificate of
+    the server's as well. What HTTP has in its certificate may have a key in it.
+    """
+    certificates, keys, pairs = (of_otlp(what, signal) for what in _FILES)
+    other_of = {}
+    if GRPC in exporters:
+        for certificate, *pair in zip(certificates, keys, pairs, strict=True):
+            given = [name for name in pair if env.get(name)]
+            if env.get(certificate) and len(given) == 1:
+                (other_of[given[0]],) = set(pair).difference(given)
+    if HTTP in exporters and not any(env.get(name) for name in pairs):
+        for key, other in zip(keys, pairs, strict=True):
+            if env.get(key):
+                other_of[key] = other
+    return {
+        half: f"{half}: expected {other} with it" for half, other in other_of.items()
+    }
 
 
-def _protocol(
-    env: Mapping[str, str], endpoint: str, ignored: list[str], signal: str
-) -> str:
-    """The entry point for OTLP: as named, else gRPC for its port, else HTTP."""
-    own = f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL"
-    for name in (own, "OTEL_EXPORTER_OTLP_PROTOCOL"):
-        raw = env.get(name, "").strip()
-        if raw in _PROTOCOLS:
-            return _PROTOCOLS[raw]
-        if raw:
-            accepted = ", ".join(_PROTOCOLS)
-            ignored.append(f"{name}={raw!r}: expected one of {accepted}")
-    return GRPC if _port(_split(endpoint)) == _GRPC_PORT else HTTP
-
-
-def _id_generator(env: Mapping[str, str], ignored: list[str]) -> str:
-    raw = env.get(_ID_GENERATOR, "").strip()
-    if raw and not entry_points(group=ID_GENERATORS, name=raw):
-        accepted = ", ".join(sorted(entry_points(group=ID_GENERATORS).names))
-        ignored.append(f"{_ID_GENERATOR}={raw!r}: expected one of {accepted}")
-        return ""
-    return raw
-
-
-def _is_endpoint(exporter: str, endpoint: str) -> bool:
-    """Whether *exporter* can call *endpoint*; gRPC knows more than URLs."""
-    if exporter not in (GRPC, HTTP):
-        return True
+def _url(endpoint: str) -> SplitResult | None:
+    """The parts of *endpoint*, which may have no scheme; None where it is wrong."""
     try:
-        place = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
-        known = place.port is None or place.port > 0
-    except ValueError:
-        return False
-    if exporter == GRPC:
-        return known
-    return known and place.scheme in ("http", "https") and bool(place.hostname)
-
-
-def _split(endpoint: str) -> SplitResult:
-    try:
-        return urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
-    except ValueError:
-        return SplitResult("", "", "", "", "")
-
-
-def _port(place: SplitResult) -> int | None:
-    try:
-        return place.port
+        url = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
+        return None if url.port == 0 else url
     except ValueError:
         return None

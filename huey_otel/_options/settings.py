@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 Propagation = str | Callable[[Task], str]
-"""`auto`, `child`, `link`, `none`, or what says which of these for a task."""
+"""`auto`, `child`, `link`, `none`, or a callable that returns one for a task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exposed:
-    """Where the metrics are, and their buckets. `port` None is nowhere."""
+    """Where metrics are served, and their buckets. `port` None is nowhere."""
 
     host: str
     port: int | None
@@ -33,11 +33,11 @@ class Exposed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What `instrument` was asked for, checked.
+    """The checked settings of one instrumented huey.
 
     `events` is False for nowhere, True for the queue's own storage, a Redis URL, or
-    what was given. `channel` None is the queue's name. `flush_timeout` is in seconds.
-    `warnings` say what in the environment is ignored.
+    the object that was given. `channel` None is the queue's name. `flush_timeout` is in
+    seconds. `warnings` name what is ignored in the environment.
     """
 
     disabled: bool

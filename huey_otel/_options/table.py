@@ -12,6 +12,8 @@ from huey_otel._options.values import Kind
 from huey_otel._safety.encodable import printable
 from huey_otel._safety.redaction import shown
 
+_PREFIX: Final = "HUEY_OTEL_"
+
 METRICS_HOST: Final = "localhost"
 METRICS_PORT: Final = 9464
 """What OpenTelemetry's own exporter for Prometheus listens on by default."""
@@ -21,21 +23,22 @@ METRICS_PORT: Final = 9464
 class Option:
     """One option of `instrument()`.
 
-    `variable` is its name in the environment, empty for an object that no text can
-    say. `standard` is the variable of OpenTelemetry's that is asked when ours is not
-    set; as its specification wants, a wrong value there is ignored with a warning.
-    `shown_default` says the default to people where the value does not. `types` is
-    what a signature shows.
+    `standard` is the variable of OpenTelemetry's that is asked when ours is not set;
+    as its specification wants, a wrong value there is ignored with a warning.
+    `shown_default` says the default to people where the value does not.
     """
 
     name: str
     kind: Kind
     default: Any
     purpose: str
-    variable: str = ""
     standard: str = ""
     shown_default: str = ""
-    types: str = ""
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment, empty where no text can say the value."""
+        return f"{_PREFIX}{self.name.upper()}" if self.kind.is_text else ""
 
     @property
     def default_text(self) -> str:
@@ -49,76 +52,51 @@ class Option:
     def argument(self, value: object) -> Any:
         """The setting that the argument *value* means; TypeError or ValueError.
 
-        A text means what it means in the environment.
+        A text means the same as in the environment.
         """
+        called = f"{self.name}={shown(value)}"
         if isinstance(value, str) and self.variable:
-            return self.text(value, self.name)
-        return self._checked(value, f"{self.name}={shown(value)}")
+            return self.kind.meant(value, called)
+        return self.kind.checked(value, called)
 
     def text(self, text: str, variable: str) -> Any:
-        """The setting that *text* means, which is in *variable*; ValueError."""
-        called = f"{variable}={shown(text)}"
-        try:
-            value = self.kind.read(text)
-        except ValueError:
-            raise ValueError(f"{called}: expected {self.kind.accepted}") from None
-        try:
-            return self._checked(value, called)
-        except TypeError as error:
-            raise ValueError(str(error)) from None
-
-    def _checked(self, value: object, called: str) -> Any:
-        try:
-            return self.kind.check(value)
-        except values.RefusedError as refused:
-            reason = f"; {refused.reason}" if refused.reason else ""
-            error = TypeError if refused.wrong_type else ValueError
-            raise error(f"{called}: expected {self.kind.accepted}{reason}") from None
+        """The setting that *text*, found in *variable*, means; ValueError."""
+        return self.kind.meant(text, f"{variable}={shown(text)}")
 
 
 _ROWS: Final = (
     Option(
         name="events",
-        variable=n.ENV_EVENTS,
         kind=values.EVENTS,
         default=True,
         shown_default="the queue's own Redis",
-        types="RedisEventEmitter | str | bool | None",
         purpose="where the consumer's events are published: on another Redis by its URL"
         " or a `RedisEventEmitter(url= | client= | connection_pool=, channel=)`,"
         " `off` (None) for nowhere",
     ),
     Option(
         name="channel",
-        variable=n.ENV_CHANNEL,
         kind=values.CHANNEL,
         default=None,
         shown_default="the queue's name in Redis",
-        types="str | None",
         purpose="the channel of the events",
     ),
     Option(
         name="publish_enqueued",
-        variable=n.ENV_PUBLISH_ENQUEUED,
         kind=values.FLAG,
         default=False,
-        types="bool | str",
         purpose="an event `enqueued` for each task put on the queue, too",
     ),
     Option(
         name="tracebacks",
-        variable=n.ENV_TRACEBACKS,
         kind=values.FLAG,
         default=True,
-        types="bool | str",
         purpose="`off`: nothing of an exception but its class leaves the process",
     ),
     Option(
         name="flush_timeout",
-        variable=n.ENV_FLUSH_TIMEOUT,
         kind=values.SECONDS,
         default=5.0,
-        types="float",
         purpose="seconds that a shutdown waits for telemetry at most; a process that"
         " only enqueues waits 1",
     ),
@@ -129,51 +107,40 @@ _ROWS: Final = (
         ),
         default=None,
         shown_default="the application's, else as `OTEL_*` says",
-        types="TracerProvider | None",
         purpose="where spans go, see [docs/traces.md](docs/traces.md)",
     ),
     Option(
         name="propagation",
-        variable=n.ENV_PROPAGATION,
         kind=values.choice(
             *n.PROPAGATIONS, call="a callable that returns one of these for a task"
         ),
         default=n.PROPAGATE_AUTO,
-        types="str | Callable[[Task], str]",
         purpose="whether an attempt is a `child` of its enqueue, has a `link` to it,"
         " or `none`; `auto` links what was put off for more than `link_after`",
     ),
     Option(
         name="link_after",
-        variable=n.ENV_LINK_AFTER,
         kind=values.SECONDS,
         default=600.0,
-        types="float",
         purpose="seconds of a delay past which an attempt begins a trace of its own",
     ),
     Option(
         name="span_naming",
-        variable=n.ENV_SPAN_NAMING,
         kind=values.choice(*n.SPAN_NAMINGS),
         default=n.NAMING_TASK,
-        types="str",
         purpose="`queue` names spans strictly by the semantic conventions",
     ),
     Option(
         name="envelope",
-        variable=n.ENV_ENVELOPE,
         kind=values.FLAG,
         default=False,
-        types="bool | str",
         purpose="context also in messages that are not pickle's:"
         " [docs/traces.md](docs/traces.md#serializers)",
     ),
     Option(
         name="semconv_metrics",
-        variable=n.ENV_SEMCONV_METRICS,
         kind=values.FLAG,
         default=False,
-        types="bool | str",
         purpose="the conventions' own metrics as well:"
         " [docs/traces.md](docs/traces.md#the-conventions-metrics)",
     ),
@@ -184,7 +151,6 @@ _ROWS: Final = (
         ),
         default=None,
         shown_default="as `OTEL_*` says, else the application's",
-        types="MeterProvider | None",
         purpose="where those go",
     ),
     Option(
@@ -195,44 +161,35 @@ _ROWS: Final = (
         ),
         default=None,
         shown_default="prometheus_client's own",
-        types="CollectorRegistry | None",
         purpose="where the metrics are",
     ),
     Option(
         name="metrics_host",
-        variable=n.ENV_METRICS_HOST,
-        standard=n.ENV_OTEL_HOST,
+        standard="OTEL_EXPORTER_PROMETHEUS_HOST",
         kind=values.HOST,
         default=METRICS_HOST,
-        types="str",
         purpose="where the consumer serves its metrics",
     ),
     Option(
         name="metrics_port",
-        variable=n.ENV_METRICS_PORT,
-        standard=n.ENV_OTEL_PORT,
+        standard="OTEL_EXPORTER_PROMETHEUS_PORT",
         kind=values.port(METRICS_PORT),
         default=METRICS_PORT,
         shown_default=str(METRICS_PORT),
-        types="int | str | None",
         purpose="its port; 0 picks a free one, `off` (None) serves nothing",
     ),
     Option(
         name="duration_buckets",
-        variable=n.ENV_DURATION_BUCKETS,
         kind=values.BUCKETS,
         default=n.DURATION_BUCKETS,
         shown_default="5 ms to 1 h",
-        types="Iterable[float]",
         purpose="of the histogram of durations, in seconds",
     ),
     Option(
         name="wait_buckets",
-        variable=n.ENV_WAIT_BUCKETS,
         kind=values.BUCKETS,
         default=n.WAIT_BUCKETS,
         shown_default="5 ms to 30 min",
-        types="Iterable[float]",
         purpose="of the histogram of waits, in seconds",
     ),
 )
@@ -241,19 +198,21 @@ OPTIONS: Final[Mapping[str, Option]] = {row.name: row for row in _ROWS}
 """The options by name, in the order in which people are shown them."""
 
 DISABLED: Final = Option(
-    name="",
-    variable=n.ENV_DISABLED,
+    name="disabled",
     kind=values.FLAG,
     default=False,
     purpose="`1`: `instrument` observes nothing",
 )
-"""A variable alone: who turns telemetry off does not want to change the code."""
+"""A variable without an argument: it turns telemetry off without a change of code."""
 
-VARIABLES: Final = tuple(row.variable for row in (*_ROWS, DISABLED) if row.variable)
+VARIABLES: Final = {
+    row.variable: row.name for row in (*_ROWS, DISABLED) if row.variable
+}
+"""The options' names by their variables."""
 
 
 def unknown(names: Iterable[object]) -> str:
-    """Say that none of *names* is an option, and which there are."""
+    """The error text for *names* that are no options."""
     said = ", ".join(
         f"{name}{nearest(name, OPTIONS)}" for name in sorted(map(str, names))
     )
@@ -262,28 +221,22 @@ def unknown(names: Iterable[object]) -> str:
 
 def unknown_variables(env: Mapping[str, str]) -> list[str]:
     """Warnings of the variables in *env* that look like ours and are none."""
-    return [
-        f"{printable(name)} is no setting of huey-otel and has no effect"
-        f"{_nearest_variable(name)}"
-        for name in sorted(env)
-        if _bare(name) != name and name not in VARIABLES
-    ]
-
-
-def _nearest_variable(name: str) -> str:
-    # By what parts them: the prefix makes all of them alike.
-    known = {_bare(one).lower(): one for one in VARIABLES}
-    found = _like(_bare(name), known)
-    return f" (did you mean {known[found]}?)" if found else ""
-
-
-def _bare(name: str) -> str:
-    """What is left of a variable's name without our prefix, however it is spelled."""
-    return re.sub("^huey_?otel_", "", name, flags=re.IGNORECASE)
+    warnings = []
+    for variable in sorted(env):
+        name = re.sub("^huey_?otel_", "", variable, flags=re.IGNORECASE)
+        if name != variable and variable not in VARIABLES:
+            # By the names alone: the prefix makes all variables alike.
+            like = _like(name, VARIABLES.values())
+            question = f" (did you mean {_PREFIX}{like.upper()}?)" if like else ""
+            warnings.append(
+                f"{printable(variable)} is no setting of huey-otel and has no effect"
+                f"{question}"
+            )
+    return warnings
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A question whether the one of *known* was meant that is most like *name*."""
+    """The question whether the most similar of *known* was meant, if any is."""
     found = _like(name, known)
     return f" (did you mean {found}?)" if found else ""
 

@@ -1,4 +1,4 @@
-"""Values: what an argument or the text of a variable says, and what is accepted."""
+"""Values: what an argument or the text of a variable means, and what is accepted."""
 
 import math
 import re
@@ -16,21 +16,9 @@ OFF: Final = ("off", "no", "false", "0", "none")
 
 _HIGHEST_PORT: Final = 65_535
 _LONGEST: Final = 1e9
-"""Seconds; Python's own waits raise OverflowError past some nine times as many."""
+"""Seconds; Python's own waits raise OverflowError for some nine times as many."""
 
 _MOST_BUCKETS: Final = 100
-
-
-class RefusedError(Exception):
-    """A value is not accepted; *reason* says what more there is to say of it.
-
-    *wrong_type* tells a value of a wrong type from a wrong value of the right one.
-    """
-
-    def __init__(self, reason: str = "", *, wrong_type: bool = False) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.wrong_type = wrong_type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +26,36 @@ class Kind:
     """One kind of value.
 
     `accepted` follows "expected" in an error. `check` takes an argument and returns
-    the setting that it means, `read` takes the text of a variable and returns what
-    `check` takes. Both raise RefusedError; `read` may raise ValueError instead.
+    the setting that it means; it raises TypeError for a value of a wrong type and
+    ValueError for a wrong value, with a reason if there is more to say. `read` takes
+    the text of a variable and returns what `check` takes, or raises ValueError.
+    `is_text` is False where no text can say the value.
     """
 
     accepted: str
     check: Callable[[Any], Any]
     read: Callable[[str], Any] = str
+    is_text: bool = True
+
+    def checked(self, value: object, called: str) -> Any:
+        """The setting that *value* means; TypeError or ValueError that say *called*."""
+        try:
+            return self.check(value)
+        except (TypeError, ValueError) as error:
+            reason = f"; {error}" if str(error) else ""
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{called}: expected {self.accepted}{reason}") from None
+
+    def meant(self, text: str, called: str) -> Any:
+        """The setting that *text*, of a variable, means; ValueError says *called*."""
+        try:
+            value = self.read(text)
+        except ValueError:
+            raise ValueError(f"{called}: expected {self.accepted}") from None
+        try:
+            return self.checked(value, called)
+        except TypeError as error:
+            raise ValueError(str(error)) from None
 
 
 def word(value: object) -> bool | None:
@@ -61,10 +72,10 @@ def word(value: object) -> bool | None:
 
 
 def _flag(value: object) -> bool:
-    said = word(value)
-    if said is None:
-        raise RefusedError(wrong_type=not isinstance(value, str))
-    return said
+    meant = word(value)
+    if meant is None:
+        raise ValueError if isinstance(value, str) else TypeError
+    return meant
 
 
 FLAG: Final = Kind(
@@ -74,9 +85,9 @@ FLAG: Final = Kind(
 
 def _seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise RefusedError(wrong_type=True)
+        raise TypeError
     if not 0 <= value <= _LONGEST:
-        raise RefusedError
+        raise ValueError
     return float(value)
 
 
@@ -87,18 +98,6 @@ SECONDS: Final = Kind(
 )
 
 
-def checked_seconds(value: object, shown: str) -> float:
-    """*value* if it is a time that one can wait, in seconds; errors call it *shown*.
-
-    Raises TypeError or ValueError.
-    """
-    try:
-        return _seconds(value)
-    except RefusedError as refused:
-        kind = TypeError if refused.wrong_type else ValueError
-        raise kind(f"{shown}: expected {SECONDS.accepted}") from None
-
-
 def choice(*accepted: str, call: str = "") -> Kind:
     """One of *accepted*; or a callable, which *call* describes, if it is not empty."""
 
@@ -106,42 +105,44 @@ def choice(*accepted: str, call: str = "") -> Kind:
         if call and callable(value) and not isinstance(value, type):
             return value
         if not isinstance(value, str):
-            raise RefusedError(wrong_type=True)
+            raise TypeError
         said = value.strip().lower()
         if said not in accepted:
-            raise RefusedError
+            raise ValueError
         return said
 
     also = f", or {call}" if call else ""
     return Kind(accepted=f"one of {', '.join(accepted)}{also}", check=check)
 
 
-def _name(value: object) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise RefusedError(wrong_type=True)
-    if value == "":
-        raise RefusedError
-    if value is not None and encodable.text(value) != value:
-        raise RefusedError("this is no UTF-8")
+def _channel_name(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    if not value:
+        raise ValueError
+    if encodable.text(value) != value:
+        raise ValueError("this is no UTF-8")
     return value
 
 
+CHANNEL_NAME: Final = Kind(
+    accepted="the name of a channel, a str that is not empty", check=_channel_name
+)
 CHANNEL: Final = Kind(
-    accepted="the name of a channel, a str that is not empty,"
-    " or None for the name of the queue",
-    check=_name,
+    accepted=f"{CHANNEL_NAME.accepted}, or None for the name of the queue",
+    check=lambda value: None if value is None else _channel_name(value),
 )
 
 
 def _host(value: object) -> str:
     if not isinstance(value, str):
-        raise RefusedError(wrong_type=True)
+        raise TypeError
     host = value.strip()
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
-    # One colon parts a host from a port, IPv6 has more of them.
+    # With one colon it is a host and a port; an IPv6 address has more.
     if not host or re.search(r"[\s/\[\]]", host) or host.count(":") == 1:
-        raise RefusedError
+        raise ValueError
     return host
 
 
@@ -159,14 +160,14 @@ def port(default: int) -> Kind:
         if isinstance(value, int) and not isinstance(value, bool):
             if 0 <= value <= _HIGHEST_PORT:
                 return value
-            raise RefusedError
+            raise ValueError
         said = word(value)
         if said is None or value in ("0", "1"):
-            raise RefusedError(wrong_type=not isinstance(value, str))
+            raise ValueError if isinstance(value, str) else TypeError
         return default if said else None
 
     def read(text: str) -> int | str:
-        # 0 and 1 are ports here, and no words.
+        # Here 0 and 1 are ports and do not mean off and on.
         text = text.strip()
         return int(text) if text.isascii() and text.isdecimal() else text
 
@@ -180,11 +181,11 @@ def port(default: int) -> Kind:
 
 def _buckets(value: object) -> tuple[float, ...]:
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise RefusedError(wrong_type=True)
+        raise TypeError
     given = tuple(value)
     for bound in given:
         if isinstance(bound, bool) or not isinstance(bound, int | float):
-            raise RefusedError(f"{shown(bound)} is no number", wrong_type=True)
+            raise TypeError(f"{shown(bound)} is no number")
     # Two whole numbers may be one float.
     bounds = tuple(float(bound) if bound <= _LONGEST else math.inf for bound in given)
     if bounds and bounds[-1] == math.inf:
@@ -192,9 +193,9 @@ def _buckets(value: object) -> tuple[float, ...]:
         bounds = bounds[:-1]
     increasing = all(a < b for a, b in zip((0.0, *bounds), bounds, strict=False))
     if not bounds or not increasing or bounds[-1] == math.inf:
-        raise RefusedError
+        raise ValueError
     if len(bounds) > _MOST_BUCKETS:
-        raise RefusedError(f"these are {len(bounds)}")
+        raise ValueError(f"these are {len(bounds)}")
     return bounds
 
 
@@ -214,7 +215,7 @@ def _destination(value: Any) -> Any:
         return False
     if isinstance(value, str):
         if "://" not in value:
-            raise RefusedError
+            raise ValueError
         scheme, separator, rest = value.strip().partition("://")
         return f"{scheme.lower()}{separator}{rest}"
     return value
@@ -228,16 +229,16 @@ EVENTS: Final = Kind(
 
 
 def instance(accepted: str, *methods: str) -> Kind:
-    """An object with *methods*, or None; a class or a module that has them is none."""
+    """An object with *methods*, or None; no class and no module."""
 
     def check(value: Any) -> Any:
         if value is None:
             return None
         if isinstance(value, type):
-            raise RefusedError("this is the class, not an instance", wrong_type=True)
+            raise TypeError("this is the class, not an instance")
         known = all(callable(getattr(value, method, None)) for method in methods)
         if not known or isinstance(value, ModuleType):
-            raise RefusedError(wrong_type=True)
+            raise TypeError
         return value
 
-    return Kind(accepted=accepted, check=check)
+    return Kind(accepted=accepted, check=check, is_text=False)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from huey_otel import _names as n
 from huey_otel._prometheus.clients import Clients
 from huey_otel._prometheus.pages import Pages
 from huey_otel._safety import encodable
@@ -142,12 +141,11 @@ class Endpoint:
         where = _written(self._host, self._port)
         self.trouble = encodable.text(f"port {where} {how}")
         warn(
-            "metrics %s, tried again every %g s; %s or metrics_port= sets"
-            " another port, %s or metrics_host= another host",
+            "metrics %s, tried again every %g s; HUEY_OTEL_METRICS_PORT or"
+            " metrics_port= sets another port, HUEY_OTEL_METRICS_HOST or"
+            " metrics_host= another host",
             self.trouble,
             self._retry,
-            n.ENV_METRICS_PORT,
-            n.ENV_METRICS_HOST,
         )
 
     def _after_fork(self) -> None:

@@ -15,9 +15,9 @@ from huey_otel._safety.log import described
 from huey_otel._safety.losses import LOSSES
 from huey_otel._safety.timeout import or_else
 from huey_otel._storage.contents import Contents, Meaning, contents
-from huey_otel._storage.courtesies import Courtesies
 from huey_otel._storage.emitter import of_storage
-from huey_otel._storage.watch import Ask, Watch
+from huey_otel._storage.failover import Ask, MasterCheck
+from huey_otel._storage.optional_commands import OptionalCommands
 
 _PATIENCE: Final = 1.0
 """Seconds that a scrape waits for a storage."""
@@ -47,8 +47,8 @@ class Inquirer:
         self._meaning = meaning
         self._known: Any = None
         self._own: Any = None
-        self._courtesies: Courtesies | None = None
-        self._watch: Watch | None = None
+        self._optional: OptionalCommands | None = None
+        self._master_check: MasterCheck | None = None
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -115,11 +115,11 @@ class Inquirer:
         storage = self._storage()
         if storage is not self._known:
             self._let_go()
-            self._own, self._courtesies = _of_our_own(storage)
+            self._own, self._optional = _of_our_own(storage)
             self._known = storage
         own = self._own
-        if self._courtesies is not None:
-            self._follow(partial(self._courtesies.offer_by, own.conn))
+        if self._optional is not None:
+            self._follow(partial(self._optional.send_by, own.conn))
         try:
             return contents(self._queue, own, self._meaning)
         finally:
@@ -128,20 +128,20 @@ class Inquirer:
                 own.close()
 
     def _let_go(self) -> None:
-        own, is_redis = self._own, self._courtesies is not None
-        self._known = self._own = self._watch = self._courtesies = None
+        own, is_redis = self._own, self._optional is not None
+        self._known = self._own = self._master_check = self._optional = None
         if is_redis:
             own.conn.connection_pool.disconnect()
 
     def _follow(self, ask: Ask) -> None:
         """Ask where the name of the server leads now, which may be another master."""
-        if self._watch is None:
-            self._watch = Watch()
-        elif self._watch.is_over(ask):
+        if self._master_check is None:
+            self._master_check = MasterCheck()
+        elif self._master_check.must_reconnect(ask):
             self._own.conn.connection_pool.disconnect()
         else:
             return
-        self._watch.begin(ask)
+        self._master_check.connected(ask)
 
     @property
     def _streak(self) -> str:
@@ -155,17 +155,17 @@ class Inquirer:
         )
 
 
-def _of_our_own(storage: Any) -> tuple[Any, Courtesies | None]:
+def _of_our_own(storage: Any) -> tuple[Any, OptionalCommands | None]:
     """A copy of *storage* that shares no connection and no lock with it.
 
-    Of a Redis also what that makes of courtesies.
+    Of a Redis also which optional commands it answers.
     """
     emitter = of_storage(storage)
     if emitter is not None:
         own = copy.copy(storage)
         client = storage.conn if hasattr(storage.conn, "connection_pool") else None
         own.conn = emitter.connections.to_ask(client)
-        return own, emitter.connections.courtesies
+        return own, emitter.connections.optional
     if (
         isinstance(storage, BaseSqlStorage)
         and {"lock", "_conn"} <= vars(storage).keys()

@@ -1,6 +1,7 @@
-"""Redis: the publisher of events, and the listener that reads them.
+"""Redis: the publisher that writes events, and the listener that reads them.
 
-Owns what is written to Redis and read from it as events. May import `_storage`, which
-makes its connections, and all below; never the other two outputs. Begin reading in
-`publisher`, then `listener`.
+Owns the connection on which events are published, the subscription on which they are
+read, and the publisher's thread. May import `_storage`, which makes its connections,
+and all below it, never the other two outputs. Begin reading in `publisher`, then in
+`listener`.
 """

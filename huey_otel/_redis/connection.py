@@ -1,4 +1,4 @@
-"""The link: one connection that events are published on, and its answers."""
+"""The connection that events are published on, and the server's answers."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -9,19 +9,19 @@ _NO_PAYLOAD: Final = b"$0\r\n\r\n"
 
 
 class RefusedError(Exception):
-    """Redis answered, and it will not have us: no permission, or a wrong password."""
+    """Redis refuses us: no permission, or a wrong password."""
 
 
 class PublishingConnection:
-    """One connection to publish on. Raises redis' ConnectionError when it breaks."""
+    """Sends events without awaiting each answer; raises redis' ConnectionError."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, channel: str) -> None:
         self._connection = connections.to_publish()
-        self._courtesies = connections.courtesies
-        self.unanswered = 0
-        self._channel: str | None = None
-        self._begin = b""
+        self._optional = connections.optional
+        self._channel = channel
+        self._up_to_payload = b""
         self._refusal: type[Exception] = Exception
+        self.unanswered = 0
 
     def open(self) -> None:
         """Connect and see that the server answers; RefusedError if it refuses."""
@@ -30,8 +30,8 @@ class PublishingConnection:
         self._refusal = exceptions.ResponseError
         try:
             self._connection.connect()
-            # A refusal is an answer as well.
-            self._courtesies.offer(self._connection, "PING")
+            # A refused PING is an answer as well.
+            self._optional.send(self._connection, "PING")
         except (exceptions.AuthenticationError, exceptions.ResponseError) as error:
             self.close()
             raise RefusedError(str(error)) from error
@@ -40,29 +40,28 @@ class PublishingConnection:
             raise
 
     def ask(self, *command: str) -> Any:
-        """The answer to a *command*, while no other is awaited; None if refused."""
-        return self._courtesies.offer(self._connection, *command)
+        """The answer to an optional *command*, None if refused; awaits no other."""
+        return self._optional.send(self._connection, *command)
 
     def stale(self) -> bool:
-        """True when the server has closed it, or sent what was not asked for."""
+        """Whether the server has closed it, or sent what was not asked for."""
         return bool(self._connection.can_read(timeout=0))
 
-    def send(self, channel: str, payloads: Sequence[bytes]) -> None:
+    def send(self, payloads: Sequence[bytes]) -> None:
         """Write a PUBLISH for each of *payloads*, and wait for no answer."""
-        begin = self._begin_of(channel)
-        packed = [b"%b$%d\r\n%b\r\n" % (begin, len(one), one) for one in payloads]
+        if not self._up_to_payload:
+            # redis-py would pack these words again for each event.
+            empty = self._connection.pack_command("PUBLISH", self._channel, b"")
+            self._up_to_payload = b"".join(empty).removesuffix(_NO_PAYLOAD)
+        packed = [
+            b"%b$%d\r\n%b\r\n" % (self._up_to_payload, len(payload), payload)
+            for payload in payloads
+        ]
         self.unanswered = len(payloads)
         self._connection.send_packed_command([b"".join(packed)], check_health=False)
 
-    def _begin_of(self, channel: str) -> bytes:
-        """A PUBLISH up to its payload, which redis-py would pack again for each."""
-        if channel != self._channel:
-            packed = b"".join(self._connection.pack_command("PUBLISH", channel, b""))
-            self._channel, self._begin = channel, packed.removesuffix(_NO_PAYLOAD)
-        return self._begin
-
     def answer(self, timeout: float) -> int | Exception | None:
-        """How many subscribers got the next one, a refusal, or None after *timeout*.
+        """How many subscribers got the next event, a refusal, or None after *timeout*.
 
         A proxy may answer without a number: that counts as one subscriber.
         """
@@ -71,10 +70,9 @@ class PublishingConnection:
         try:
             answer = self._connection.read_response()
         except self._refusal as error:
-            self.unanswered -= 1
-            return error
+            answer = error
         self.unanswered -= 1
-        return answer if isinstance(answer, int) else 1
+        return answer if isinstance(answer, int | Exception) else 1
 
     def close(self) -> None:
         """Close it; in a forked child without a word to the server."""

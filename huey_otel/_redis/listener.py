@@ -5,9 +5,9 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from huey_otel._options.values import CHANNEL_NAME
 from huey_otel._safety.log import warn
 from huey_otel._safety.redaction import said, shown
-from huey_otel._storage.channels import checked_channel
 from huey_otel._storage.emitter import RedisEventEmitter
 from huey_otel.events import Event
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
-_LOOK_UP = 1.0
-_ANSWERS = 2.0
+_READ_TIMEOUT = 1.0
+_SUBSCRIBE_TIMEOUT = 2.0
 
 
 class EventListener:
     """Iterates the events on *channel* of a Redis, as dicts; needs no huey.
 
     *url_or_client* is a Redis URL, a `redis.Redis` or a `RedisEventEmitter`,
-    *channel* what huey made of the queue's name. Subscribes when it is made, so
-    what is published from then on is seen; where Redis does not answer, that takes
-    some seconds, and iterating tries again. Waits for Redis when it is away, follows
+    *channel* what huey made of the queue's name. It subscribes when it is made, so
+    it gets what is published from then on; where Redis does not answer, that takes
+    some seconds, and iterating tries again. It waits for a Redis that is away, follows
     a name that leads to another master, and subscribes again; what was published
-    meanwhile is gone, as always with pub/sub. `skipped` counts
-    messages that are not events. Iteration ends with `close`, from any thread.
+    meanwhile is lost to it, as always with pub/sub. `skipped` counts messages that are
+    not events. Iteration ends with `close`, from any thread.
     """
 
     def __init__(
         self, url_or_client: "str | Redis | RedisEventEmitter", channel: str
     ) -> None:
         emitter = _emitter_of(url_or_client)
-        self.channel = checked_channel(channel)
+        self.channel: str = CHANNEL_NAME.checked(channel, f"channel={channel!r}")
         self.skipped = 0
         self._address = emitter.address
         self._away = False
@@ -83,26 +83,26 @@ class EventListener:
             return None
         try:
             message = cast("Subscription", self._subscription).get_message(
-                ignore_subscribe_messages=True, timeout=_LOOK_UP
+                ignore_subscribe_messages=True, timeout=_READ_TIMEOUT
             )
         except (RedisError, OSError) as error:
-            self._say_away(error)
-            if self._is_subscribed_again(error):
+            self._log_away(error)
+            if self._has_subscribed_again(error):
                 self._closing.wait(_FIRST_PAUSE)
             else:
                 self._unsubscribe()
             return None
         except ValueError:
-            # A connection of the application's own kind could not read it.
+            # A connection class of the application's own could not read it.
             self.skipped += 1
             return None
         self._away = False
         return None if message is None else message["data"]
 
-    def _is_subscribed_again(self, error: Exception) -> bool:
+    def _has_subscribed_again(self, error: Exception) -> bool:
         """Whether redis-py, before it raised *error*, made the connection again.
 
-        From some version on it does; to subscribe once more would only leave a gap.
+        From some version on it does; to subscribe once more would only lose events.
         """
         from redis.exceptions import ConnectionError as BrokenError
 
@@ -118,21 +118,21 @@ class EventListener:
 
         subscription = None
         try:
-            subscription = Subscription(self._connections, self.channel, hasty=True)
-            if subscription.get_message(timeout=_ANSWERS) is None:
+            subscription = Subscription(self._connections, self.channel, impatient=True)
+            if subscription.get_message(timeout=_SUBSCRIBE_TIMEOUT) is None:
                 raise OSError("no answer")
         except (RedisError, OSError, ValueError) as error:
             if subscription is not None:
                 subscription.close()
-            self._say_away(error)
+            self._log_away(error)
             return False
         self._subscription = subscription
         self._pause = 0.0
         self._away = False
         return True
 
-    def _say_away(self, error: Exception) -> None:
-        """Log *error*, unless it is one more since the last success."""
+    def _log_away(self, error: Exception) -> None:
+        """Log *error*, unless one was logged since the last success."""
         if self._away or self._closing.is_set():
             return
         self._away = True

@@ -1,13 +1,13 @@
-"""The feed: publishes events on Redis, on its own thread and connection."""
+"""The publisher: sends events to Redis, on its own thread and connection."""
 
 import os
 import threading
 import time
+from collections import deque
 from typing import Final
 
 from huey_otel import _names as n
 from huey_otel._redis.connection import PublishingConnection, RefusedError
-from huey_otel._redis.outbox import Outbox
 from huey_otel._safety.forks import in_child
 from huey_otel._safety.greenlets import stay_where_forked
 from huey_otel._safety.guard import guarded
@@ -15,10 +15,16 @@ from huey_otel._safety.losses import LOSSES
 from huey_otel._safety.redaction import said
 from huey_otel._safety.timeout import is_the_applications
 from huey_otel._storage.emitter import RedisEventEmitter
-from huey_otel._storage.watch import Watch
+from huey_otel._storage.failover import MasterCheck
 from huey_otel._wire.event import spell
 from huey_otel._wire.record import Key, Record, Source, Sum
 from huey_otel.mapping import TABLE, Published
+
+_LARGEST_OUTBOX: Final = 8 << 20
+"""Bytes of events that wait for Redis; then the oldest go."""
+
+_LARGEST_WRITE: Final = 16 << 10
+"""Bytes that are sent before answers are awaited."""
 
 _PATIENCE: Final = 2.0
 """Seconds without an answer, after which a second connection is tried."""
@@ -34,7 +40,7 @@ _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 _REFUSED_PAUSE: Final = 60.0
 
-_STREAK: Final = "feed thread"
+_THREAD_STREAK: Final = "publisher thread"
 
 _UNPUBLISHED: Final = frozenset(
     status for status, row in TABLE.items() if row.published is Published.NEVER
@@ -44,7 +50,7 @@ _UNPUBLISHED: Final = frozenset(
 class Publisher:
     """A sink that publishes each event as JSON on *channel*.
 
-    A Redis that is away, hangs, or refuses holds up nothing but the feed. Each
+    A Redis that is away, hangs, or refuses delays only the publisher's thread. Each
     event is published once or counted as lost: one whose answer did not come
     because the connection broke is counted, and so is one that reached no subscriber
     because its server had become a replica.
@@ -53,38 +59,34 @@ class Publisher:
     def __init__(self, emitter: RedisEventEmitter, channel: str) -> None:
         self._emitter = emitter
         self.channel = channel
-        self._link: PublishingConnection | None = None
-        self._begin()
+        self.server = emitter.address
+        self._streak = f"{self.server} {channel}"
+        self._connection: PublishingConnection | None = None
+        self._start_over()
         in_child(self._after_fork)
 
-    def _begin(self) -> None:
-        self._outbox = Outbox()
+    def _start_over(self) -> None:
+        self._outbox = _Outbox()
         self._thread: threading.Thread | None = None
-        self._watch = Watch()
+        self._master_check = MasterCheck()
 
     def _after_fork(self) -> None:
-        self._hang_up()
-        self._begin()
+        self._disconnect()
+        self._start_over()
 
     def __call__(self, record: Record, source: Source) -> None:
-        """Take *record* in if Redis readers get it; never blocks."""
+        """Put *record* in the outbox if it is published; never blocks."""
         if record.status in _UNPUBLISHED:
             return
-        payload = spell(record, source).encode()
-        dropped = self._outbox.put(payload)
+        dropped = self._outbox.put(spell(record, source).encode())
         if self._thread is None:
-            self._start()
+            self._start_thread()
         if dropped:
-            why = f"{self._emitter.address} takes fewer events than there are"
+            why = f"{self.server} takes fewer events than there are"
             LOSSES.count(n.LOSS_FEED_FULL, dropped, why=why)
 
     def add_sum(self, key: Key, total: Sum, source: Source) -> None:
         """Nothing: readers get events, and these are gone and counted."""
-
-    @property
-    def server(self) -> str:
-        """Where it publishes, for people."""
-        return self._emitter.address
 
     def flush(self, timeout: float) -> bool:
         """Wait up to *timeout* seconds until all events are delivered; True if so."""
@@ -95,11 +97,13 @@ class Publisher:
         self.flush(timeout)
         left = self._outbox.close()
         if left:
-            why = f"{self._emitter.address} did not take all events before the end"
+            why = f"{self.server} did not take all events before the end"
             LOSSES.count(n.LOSS_FEED_SHUTDOWN, left, why=why)
 
-    def _start(self) -> None:
-        thread = threading.Thread(target=self._run, name="huey-otel-feed", daemon=True)
+    def _start_thread(self) -> None:
+        thread = threading.Thread(
+            target=self._run, name="huey-otel-publisher", daemon=True
+        )
         try:
             self._thread = thread
             thread.start()
@@ -108,14 +112,14 @@ class Publisher:
             if not isinstance(error, RuntimeError) or is_the_applications(error):
                 raise
             # The next event tries again, and this one waits for it.
-            why = f"the feed's thread cannot be started, events wait: {error}"
-            LOSSES.count(n.LOSS_INTERNAL, 0, streak=_STREAK, why=why)
+            why = f"the publisher's thread cannot be started, events wait: {error}"
+            LOSSES.count(n.LOSS_INTERNAL, 0, streak=_THREAD_STREAK, why=why)
         else:
-            LOSSES.recovered(_STREAK)
+            LOSSES.recovered(_THREAD_STREAK)
 
     def _run(self) -> None:
         pause = 0.0
-        # Who started it may have been interrupted, and given up.
+        # Another thread takes over if the start of this one was interrupted.
         me = threading.current_thread()
         while self._outbox.wait(pause) and self._thread is me:
             next_pause = self._try_to_publish(pause)
@@ -124,15 +128,20 @@ class Publisher:
                 next_pause = _LONGEST_PAUSE
             pause = next_pause
         if self._thread is me:
-            self._hang_up()
+            self._disconnect()
 
     @guarded
     def _try_to_publish(self, pause: float) -> float:
         """Publish what waits; seconds to pause then, after one of *pause*."""
         from redis.exceptions import RedisError
 
+        pid = os.getpid()
         try:
-            self._publish()
+            try:
+                self._publish()
+            finally:
+                # A child disconnects, also below a greenlet that reads an answer.
+                stay_where_forked(pid)
         except RefusedError as refusal:
             self._give_up(n.LOSS_FEED_REFUSED, f"refuses events: {said(refusal)}")
             return _REFUSED_PAUSE
@@ -143,37 +152,27 @@ class Publisher:
 
     def _publish(self) -> None:
         """Publish until nothing waits."""
-        pid = os.getpid()
-        try:
-            self._publish_what_waits()
-        finally:
-            # A child closes the connection, also below a greenlet that reads from it.
-            stay_where_forked(pid)
-
-    def _publish_what_waits(self) -> None:
         confirmed = False
-        link = self._ready_link()
+        connection = self._connected()
         while payloads := self._outbox.take():
-            link.send(self.channel, payloads)
-            confirmed = self._await_answers(link)
-            if self._watch.is_due():
-                link = self._ready_link()
+            connection.send(payloads)
+            confirmed = self._await_answers(connection)
+            if self._master_check.is_due():
+                connection = self._connected()
         if confirmed:
-            LOSSES.recovered(
-                self._streak, message=f"events go to {self._emitter.address} again"
-            )
+            LOSSES.recovered(self._streak, message=f"events go to {self.server} again")
             LOSSES.recovered(n.LOSS_FEED_FULL)
 
-    def _await_answers(self, link: PublishingConnection) -> bool:
+    def _await_answers(self, connection: PublishingConnection) -> bool:
         """Wait until all that was sent is answered; False when closed before that."""
         refused = []
         silent_since: float | None = None
-        while link.unanswered:
+        while connection.unanswered:
             if self._outbox.closed:
                 return False
-            answer = link.answer(_PATIENCE)
+            answer = connection.answer(_PATIENCE)
             if answer is None:
-                silent_since = self._ask_again(link, silent_since)
+                silent_since = self._check_silence(connection, silent_since)
                 continue
             silent_since = None
             if isinstance(answer, Exception):
@@ -181,57 +180,61 @@ class Publisher:
             else:
                 self._outbox.answered()
                 if not answer:
-                    self._watch.unheard += 1
+                    self._master_check.unheard += 1
         if refused:
             raise RefusedError(str(refused[0]))
         return True
 
-    def _ready_link(self) -> PublishingConnection:
+    def _connected(self) -> PublishingConnection:
+        """The connection, made again where it no longer leads to the master."""
         from redis.exceptions import RedisError
 
-        if self._link is not None:
+        check = self._master_check
+        if self._connection is not None:
             try:
-                if not (self._link.stale() or self._watch.is_over(self._link.ask)):
-                    return self._link
+                if not (
+                    self._connection.stale()
+                    or check.must_reconnect(self._connection.ask)
+                ):
+                    return self._connection
             except (RedisError, OSError):
                 # Closed while idle, as Redis' own `timeout` does: nothing is lost.
                 pass
-            self._hang_up()
-        link = PublishingConnection(self._emitter.connections)
-        link.open()
-        self._link = link
-        self._say_where_it_leads(self._watch.begin(link.ask))
-        return link
+            self._disconnect()
+        connection = PublishingConnection(self._emitter.connections, self.channel)
+        connection.open()
+        self._connection = connection
+        self._report_role(check.connected(connection.ask))
+        return connection
 
-    def _say_where_it_leads(self, vain: int | None) -> None:
-        address = self._emitter.address
-        streak = f"{n.LOSS_FEED_REPLICA} {address} {self.channel}"
-        if vain is not None:
-            why = f"{address} had become a replica; events follow to the new master"
-            LOSSES.count(n.LOSS_FEED_REPLICA, vain, streak=f"{streak} left", why=why)
+    def _report_role(self, in_vain: int | None) -> None:
+        streak = f"{n.LOSS_FEED_REPLICA} {self._streak}"
+        if in_vain is not None:
+            why = f"{self.server} had become a replica; events follow to the new master"
+            LOSSES.count(n.LOSS_FEED_REPLICA, in_vain, streak=f"{streak} left", why=why)
             LOSSES.recovered(f"{streak} left")
-        if self._watch.master is False:
-            why = f"{address} is a replica; events that reach it go no further"
+        if self._master_check.master is False:
+            why = f"{self.server} is a replica; events that reach it go no further"
             LOSSES.count(n.LOSS_FEED_REPLICA, 0, streak=streak, why=why)
         else:
             LOSSES.recovered(streak)
 
-    def _ask_again(
+    def _check_silence(
         self, silent: PublishingConnection, since: float | None
     ) -> float | None:
         """Find out on a second connection whether Redis hangs or only the first one.
 
-        One that hangs goes on where it stood and answers what it was sent,
+        A Redis that hangs goes on where it stood and answers what it was sent,
         so nothing is given up while no other connection is served either.
         *since* is when others were first served while *silent* was not.
         """
         from redis.exceptions import RedisError
 
-        second = PublishingConnection(self._emitter.connections)
+        second = PublishingConnection(self._emitter.connections, self.channel)
         try:
             second.open()
         except (RefusedError, RedisError, OSError) as error:
-            self._away(f"does not answer: {said(error)}")
+            self._report(f"does not answer: {said(error)}")
             return None
         second.close()
         if silent.stale():
@@ -239,28 +242,107 @@ class Publisher:
         now = time.monotonic()
         if since is not None and now - since >= _LONGEST_SILENCE:
             raise OSError("the connection is dead, its answers never came")
-        self._away("takes no events now")
+        self._report("takes no events now")
         return now if since is None else since
 
     def _give_up(self, reason: str, what: str) -> None:
         """Count what was sent and not answered, and begin with a new connection."""
-        self._hang_up()
-        self._away(what, reason, self._outbox.give_up())
+        self._disconnect()
+        self._report(what, reason, self._outbox.give_up())
 
-    @property
-    def _streak(self) -> str:
-        return f"{self._emitter.address} {self.channel}"
-
-    def _away(
+    def _report(
         self, what: str, reason: str = n.LOSS_FEED_UNCONFIRMED, lost: int = 0
     ) -> None:
         then = "events wait for it"
         if lost:
             then = "new events wait, and what it was sent and did not confirm is lost"
-        why = f"{self._emitter.address} {what}; {then}"
+        why = f"{self.server} {what}; {then}"
         LOSSES.count(reason, lost, streak=self._streak, why=why)
 
-    def _hang_up(self) -> None:
-        link, self._link = self._link, None
-        if link is not None:
-            link.close()
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+class _Outbox:
+    """The bounded queue from the relay's thread to the publisher's, closed once."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: deque[bytes] = deque()
+        self._bytes = 0
+        self._unanswered = 0
+        self._awaited = False
+        self.closed = False
+
+    def put(self, payload: bytes) -> int:
+        """Append *payload*; how many of the oldest had to go."""
+        dropped = 0
+        with self._changed:
+            self._waiting.append(payload)
+            self._bytes += len(payload)
+            while self._bytes > _LARGEST_OUTBOX:
+                self._bytes -= len(self._waiting.popleft())
+                dropped += 1
+            if self._awaited:
+                self._changed.notify_all()
+        return dropped
+
+    def wait(self, pause: float) -> bool:
+        """Wait for events, and at least *pause* seconds; False once closed."""
+        with self._changed:
+            if pause:
+                self._changed.wait_for(lambda: self.closed, pause)
+            self._awaited = True
+            self._changed.wait_for(lambda: self.closed or self._waiting)
+            self._awaited = False
+            return not self.closed
+
+    def take(self) -> list[bytes]:
+        """As many events as are sent in one write, at least one if any waits."""
+        taken: list[bytes] = []
+        room = _LARGEST_WRITE
+        with self._changed:
+            while self._waiting and (not taken or len(self._waiting[0]) <= room):
+                payload = self._waiting.popleft()
+                room -= len(payload)
+                self._bytes -= len(payload)
+                taken.append(payload)
+            self._unanswered = len(taken)
+        return taken
+
+    def answered(self) -> None:
+        """Confirm one sent event; called by the publisher's thread."""
+        if self._unanswered > 1:
+            # No thread waits for this, and only this one writes it before `close`.
+            self._unanswered -= 1
+            return
+        with self._changed:
+            self._unanswered = max(0, self._unanswered - 1)
+            if not self._unanswered:
+                self._changed.notify_all()
+
+    def give_up(self) -> int:
+        """Await no more answers; how many were awaited."""
+        with self._changed:
+            lost, self._unanswered = self._unanswered, 0
+            self._changed.notify_all()
+        return lost
+
+    def flush(self, timeout: float) -> bool:
+        """Wait up to *timeout* seconds until all events have arrived; True if so."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: not self._waiting and not self._unanswered, timeout
+            )
+
+    def close(self) -> int:
+        """End all waiting; how many events had not arrived."""
+        with self._changed:
+            self.closed = True
+            left = len(self._waiting) + self._unanswered
+            self._waiting.clear()
+            self._bytes = self._unanswered = 0
+            self._changed.notify_all()
+        return left

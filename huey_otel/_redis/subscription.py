@@ -1,7 +1,7 @@
-"""The subscription: a `redis.client.PubSub` that stays where the events are.
+"""The subscription: a `redis.client.PubSub` that follows its name to another master.
 
-redis-py looks after a silent subscription with PING, which not every server knows or
-allows, and which a server that was demoted and left alone answers as before.
+redis-py checks a silent subscription with PING, which not every server knows or
+allows, and which a server that was demoted answers as before.
 """
 
 import time
@@ -15,34 +15,35 @@ from huey_otel._storage.connections import Connections
 if TYPE_CHECKING:
     from redis.connection import AbstractConnection
 
-_EVERY: Final = 10.0
-"""Seconds after which a subscription is looked after."""
+_INTERVAL: Final = 10.0
+"""Seconds after which a subscription is checked."""
 
-_SELDOM: Final = 600.0
-"""The same where names lead to another server each time, as a proxy's may."""
+_LONGEST_INTERVAL: Final = 600.0
+"""The same where a name leads to another server each time, as a proxy's may."""
 
-_GLANCE: Final = 1.0
+_LONGEST_READ: Final = 1.0
+"""Seconds of one read, so that a check comes in time."""
 
 
 class Subscription(PubSub):
-    """Subscribed to *channel*; looks now and then whether it still hears all.
+    """Subscribed to *channel*; checks now and then whether it still gets all events.
 
-    It sends SUBSCRIBE again for the same channel, and does not hand on the answer.
-    It also opens a short second connection by name. If that leads to a master which
-    is another server, or has no subscriber on the channel, this one connects again.
+    A check sends SUBSCRIBE again for the same channel, and hides the answer. It also
+    opens a short second connection by name. If that leads to a master which is
+    another server, or has no subscriber on the channel, this one connects again.
     What is published meanwhile is lost to it, as always with pub/sub.
     """
 
     def __init__(
-        self, connections: Connections, channel: str, *, hasty: bool = False
+        self, connections: Connections, channel: str, *, impatient: bool = False
     ) -> None:
         self._connections = connections
         self._server: bytes | None = None
-        self._is_told_numbers = True
-        self._probed: list[bytes] = []
-        self._interval = _EVERY
-        self._due = time.monotonic() + _EVERY
-        super().__init__(connections.to_listen(self._met, hasty=hasty))
+        self._counts_subscribers = True
+        self._hidden_answers: list[bytes] = []
+        self._interval = _INTERVAL
+        self._due = time.monotonic() + _INTERVAL
+        super().__init__(connections.to_listen(self._connected, impatient=impatient))
         try:
             self.subscribe(channel)
         except BaseException:
@@ -50,79 +51,79 @@ class Subscription(PubSub):
             raise
 
     def parse_response(self, block: bool = True, timeout: float = 0) -> Any:  # noqa: FBT001, FBT002 - redis-py's
-        """As redis-py's, and looks after the subscription meanwhile."""
+        """As redis-py's, and checks the subscription meanwhile."""
         end = None if block else time.monotonic() + timeout
         while True:
-            left = _GLANCE if end is None else max(0.0, end - time.monotonic())
+            left = _LONGEST_READ if end is None else max(0.0, end - time.monotonic())
             response = super().parse_response(  # type: ignore[no-untyped-call]
-                block=False, timeout=min(left, _GLANCE)
+                block=False, timeout=min(left, _LONGEST_READ)
             )
             connection = self.connection
             if response is None and connection and time.monotonic() >= self._due:
-                # Only now: what was read no further would be lost by a move.
-                self._look_after(connection)
-            if response is not None and not self._is_answer(response):
+                # Only when all is read: a new connection would lose the rest.
+                self._check(connection)
+            if response is not None and not self._is_hidden(response):
                 return response
             if end is not None and time.monotonic() >= end:
                 return None
 
-    def _met(self, connection: "AbstractConnection") -> None:
-        self._server, _ = _told(self._connections.courtesies.offer(connection, "INFO"))
-        self._probed = []
+    def _connected(self, connection: "AbstractConnection") -> None:
+        info = self._connections.optional.send(connection, "INFO")
+        self._server, _ = _server_and_role(info)
+        self._hidden_answers = []
 
-    def _is_answer(self, response: Any) -> bool:
-        """Whether *response* is to a SUBSCRIBE that the user knows nothing of."""
-        if response[0] in (b"subscribe", "subscribe") and response[1] in self._probed:
-            self._probed.remove(response[1])
+    def _is_hidden(self, response: Any) -> bool:
+        """Whether *response* is to a SUBSCRIBE that the user has not sent."""
+        kind, channel = response[0], response[1]
+        if kind in (b"subscribe", "subscribe") and channel in self._hidden_answers:
+            self._hidden_answers.remove(channel)
             return True
         return False
 
-    def _look_after(self, connection: "AbstractConnection") -> None:
+    def _check(self, connection: "AbstractConnection") -> None:
         self._due = time.monotonic() + self._interval
-        # What the user has left is none of ours.
+        # Not one from which the user is unsubscribing.
         channel = next(
             iter(self.channels.keys() - self.pending_unsubscribe_channels), None
         )
         if channel is None:
             return
         elsewhere = self._is_elsewhere(channel)
-        if elsewhere or (elsewhere is False and self._probed):
+        if elsewhere or (elsewhere is False and self._hidden_answers):
             # The next read connects, and redis-py subscribes.
             connection.disconnect()
-            self._interval = min(2 * self._interval, _SELDOM)
+            self._interval = min(2 * self._interval, _LONGEST_INTERVAL)
         elif elsewhere is False:
-            self._interval = _EVERY
-            self._probed.append(channel)
+            self._interval = _INTERVAL
+            self._hidden_answers.append(channel)
             connection.send_command("SUBSCRIBE", channel, check_health=False)
         self._due = time.monotonic() + self._interval
 
     def _is_elsewhere(self, channel: bytes) -> bool | None:
-        """Whether *channel* is published on by another server.
-
-        None if none answers.
-        """
-        beside = self._connections.to_publish()
-        offer = self._connections.courtesies.offer
+        """Whether *channel* is published on by another server; None if none answers."""
+        second = self._connections.to_publish()
+        send = self._connections.optional.send
         try:
-            beside.connect()
+            second.connect()
             if self._server:
-                server, master = _told(offer(beside, "INFO"))
+                server, is_master = _server_and_role(send(second, "INFO"))
                 if server:
-                    return master and server != self._server
-            if self._is_told_numbers:
-                found = offer(beside, "PUBSUB", "NUMSUB", channel.decode())
-                self._is_told_numbers = isinstance(found, list)
-                return self._is_told_numbers and found[-1] == 0
+                    return is_master and server != self._server
+            if self._counts_subscribers:
+                found = send(second, "PUBSUB", "NUMSUB", channel.decode())
+                self._counts_subscribers = isinstance(found, list)
+                return self._counts_subscribers and found[-1] == 0
         except (RedisError, OSError):
             return None
         finally:
-            beside.disconnect()
+            second.disconnect()
         return False
 
 
-def _told(info: Any) -> tuple[bytes | None, bool]:
+def _server_and_role(info: Any) -> tuple[bytes | None, bool]:
     """Which run of a server an INFO is of, and whether that is a master."""
     if not isinstance(info, bytes):
         return None, False
-    told = dict(line.split(b":", 1) for line in info.split(b"\r\n") if b":" in line)
-    return told.get(b"run_id"), told.get(b"role") == b"master"
+    lines = (line.partition(b":") for line in info.split(b"\r\n"))
+    fields = {name: value for name, _, value in lines}
+    return fields.get(b"run_id"), fields.get(b"role") == b"master"

@@ -8,8 +8,7 @@ from huey.storage import RedisStorage
 from huey_otel._options.settings import Settings
 from huey_otel._redis.publisher import Publisher
 from huey_otel._storage import emitter as _emitter
-from huey_otel._storage.channels import channel_of
-from huey_otel._storage.emitter import RedisEventEmitter
+from huey_otel._storage.emitter import RedisEventEmitter, channel_of
 
 
 class Destinations:

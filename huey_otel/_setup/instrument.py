@@ -1,5 +1,7 @@
 """instrument() and uninstrument(): settings in, parts assembled."""
 
+from __future__ import annotations
+
 import inspect
 import os
 import re
@@ -9,15 +11,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from huey.api import Huey
+from huey.api import Huey, Task
 from huey.consumer import Consumer
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from huey_otel import _names as n
 from huey_otel._hooks.consumer import existing, offer_constants
 from huey_otel._options import settings as merged
-from huey_otel._options.settings import Propagation, Settings
+from huey_otel._options.settings import Settings
 from huey_otel._options.table import OPTIONS
 from huey_otel._prometheus.registry import is_default
 from huey_otel._safety.forks import look_around
@@ -41,13 +42,13 @@ class Options(TypedDict, total=False):
     tracebacks: bool | str
     flush_timeout: float
     tracer_provider: TracerProvider | None
-    propagation: Propagation
+    propagation: str | Callable[[Task], str]
     link_after: float
     span_naming: str
     envelope: bool | str
     semconv_metrics: bool | str
     meter_provider: MeterProvider | None
-    registry: "CollectorRegistry | None"
+    registry: CollectorRegistry | None
     metrics_host: str
     metrics_port: int | str | None
     duration_buckets: Iterable[float]
@@ -108,7 +109,8 @@ def _documented(function: Callable[..., Instrumentation]) -> None:
     parameters = [inspect.Parameter("huey", positional, annotation=_Plain("Huey"))]
     lines = [inspect.cleandoc(function.__doc__ or ""), "", "Options:"]
     for option in OPTIONS.values():
-        default, kind = _Plain(option.default_text), _Plain(option.types)
+        default = _Plain(option.default_text)
+        kind = _Plain(Options.__annotations__[option.name].__forward_arg__)
         parameters.append(
             inspect.Parameter(option.name, keyword, default=default, annotation=kind)
         )
@@ -145,7 +147,9 @@ def check(options: Mapping[str, Any]) -> Settings:
     if isinstance(events, str):
         given = "events" in options
         try:
-            events = _emitter_of(events, "events" if given else n.ENV_EVENTS)
+            events = _emitter_of(
+                events, "events" if given else OPTIONS["events"].variable
+            )
         except ValueError:
             if given or not settings.disabled:
                 raise

@@ -11,12 +11,11 @@ from huey.api import Huey
 from huey.constants import WORKER_PROCESS
 from huey.consumer import Consumer
 
-from huey_otel import _names as n
 from huey_otel._hooks import huey as hueys
 from huey_otel._hooks import serializer as serializers
 from huey_otel._hooks.observation import Observation
 from huey_otel._options.settings import Settings
-from huey_otel._options.values import checked_seconds
+from huey_otel._options.values import SECONDS
 from huey_otel._otel.provider import Provided
 from huey_otel._prometheus.consumers import RunningConsumer
 from huey_otel._prometheus.registry import Exposition
@@ -136,7 +135,7 @@ class Instrumentation:
         """
         if timeout is None:
             timeout = self.settings.flush_timeout
-        timeout = checked_seconds(timeout, f"timeout={timeout!r}")
+        timeout = SECONDS.checked(timeout, f"timeout={timeout!r}")
         if self._observation is None:
             return True
         return self._outputs.flush(timeout)
@@ -173,7 +172,7 @@ class Instrumentation:
     def __repr__(self) -> str:
         queue = f"<Instrumentation of queue {self._huey.name!r}"
         if self.settings.disabled:
-            return f"{queue}: off, {n.ENV_DISABLED} is set>"
+            return f"{queue}: off, HUEY_OTEL_DISABLED is set>"
         if self._observation is None:
             return f"{queue}: undone>"
         page = self._shared.page.where(self._exposition, self.settings.exposed)

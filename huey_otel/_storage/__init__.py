@@ -1,6 +1,8 @@
-"""Storages: our own connections to them, the channel's rule, and what they hold.
+"""Storages: our own connections to a queue's Redis, and what a storage holds.
 
-Owns how a connection of ours is made out of the application's pool, how huey's
-storages keep messages, and what is cheap to ask of each. May import `_wire` and
-`_safety`. Begin reading in `connections`, then `layouts`.
+Owns how a Redis and a channel are named (`emitter`), how connections are made out of
+the application's pool (`connections`), how they cope with servers that refuse commands
+(`optional_commands`) or fail over (`failover`), and how many messages a storage holds
+and how old they are (`contents`, `layouts`). May import `_wire`, `_options`, `_safety`
+and the vocabulary. Begin reading in `emitter` or in `contents`.
 """

@@ -15,30 +15,48 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from huey_otel import _names as n
 from huey_otel._safety.failures import class_name, message
 from huey_otel._safety.timeout import is_the_applications
-from huey_otel._storage.courtesies import TIMEOUT, Courtesies
+from huey_otel._storage.optional_commands import TIMEOUT, OptionalCommands
 
 if TYPE_CHECKING:
     from redis import ConnectionPool, Redis
     from redis.connection import AbstractConnection
 
 # redis-py 8 puts what belongs to its pool among the settings of a connection.
-_THE_POOLS_OWN: Final = ("maint_notifications_", "oss_cluster_", "orig_", "himport_")
+_POOL_SETTINGS: Final = ("maint_notifications_", "oss_cluster_", "orig_", "himport_")
+_REDIS_8_ATTRIBUTES: Final = (
+    *("cache", "_maint_notifications_pool_handler"),
+    "_oss_cluster_maint_notifications_handler",
+)
+
+_FOR_EVENTS: Final = {
+    # No HELLO, which not every server knows.
+    "protocol": 2,
+    "decode_responses": False,
+    "encoding": "utf-8",
+    "encoding_errors": "strict",
+}
 
 _LEVELS: Final = 3
 """How deep settings without an equality of their own are compared."""
 
-_OF_A_POOL: Final = ("connection_class", "connection_kwargs", "make_connection")
-
-Met = Callable[["AbstractConnection"], None]
-"""What is called with each connection once it is there, before it is used."""
+Connected = Callable[["AbstractConnection"], None]
+"""What is called with each new connection, before it is used."""
 
 
 def is_pool(thing: object) -> bool:
-    """Whether *thing* is a connection pool, of redis-py or made like it."""
-    if not all(hasattr(thing, name) for name in _OF_A_POOL):
+    """Whether *thing* is a connection pool of redis-py, also by inheritance.
+
+    A fork of redis-py, as valkey-py, raises exceptions that this package does not
+    catch.
+    """
+    needed = ("connection_class", "connection_kwargs", "make_connection")
+    if not all(hasattr(thing, name) for name in needed):
         return False
-    connect = getattr(_kind_of(thing), "connect", None)
-    return _is_of_redis_py(thing) and not inspect.iscoroutinefunction(connect)
+    kind = _connection_class(thing)
+    bases = (*type(thing).__mro__, *getattr(kind, "__mro__", ()))
+    return not inspect.iscoroutinefunction(getattr(kind, "connect", None)) and any(
+        base.__module__.partition(".")[0] == "redis" for base in bases
+    )
 
 
 class Connections:
@@ -46,9 +64,9 @@ class Connections:
 
     def __init__(self, pool: "ConnectionPool") -> None:
         self._pool = pool
-        self.courtesies = Courtesies()
-        # A server that refuses to call us by our name once, is not asked again.
-        self._named = True
+        self.optional = OptionalCommands()
+        # A server that has refused a name for our connection is not asked again.
+        self._takes_names = True
 
     @property
     def address(self) -> str:
@@ -56,13 +74,14 @@ class Connections:
         settings = self._pool.connection_kwargs
         if settings.get("path"):
             return f"unix://{settings['path']}"
-        kinds = getattr(_kind_of(self._pool), "__mro__", ())
-        scheme = "rediss" if "SSLConnection" in (k.__name__ for k in kinds) else "redis"
+        bases = getattr(_connection_class(self._pool), "__mro__", ())
+        is_tls = "SSLConnection" in (base.__name__ for base in bases)
+        scheme = "rediss" if is_tls else "redis"
         service = getattr(self._pool, "service_name", None)
         if service and not settings.get("host"):
             # A sentinel pool has that in place of an address.
             return f"{scheme} service {service}"
-        # What is not said is as redis-py has it.
+        # redis-py's own defaults.
         host, port = settings.get("host"), settings.get("port")
         host = f"[{host}]" if ":" in str(host) else host or "localhost"
         return f"{scheme}://{host}:{port or 6379}"
@@ -73,7 +92,7 @@ class Connections:
         return ours is theirs or (
             type(ours) is type(theirs)
             and ours.connection_class is theirs.connection_class
-            and _are_like(_identity_of(ours), _identity_of(theirs))
+            and _are_alike(_identity_of(ours), _identity_of(theirs), _LEVELS)
         )
 
     def to_publish(self) -> "AbstractConnection":
@@ -81,9 +100,9 @@ class Connections:
 
         Timeouts of 2 s, no retries: the caller decides what to do after a failure.
         """
-        settings = self._for_events(self._hasty())
+        settings = {**self._impatient(), **_FOR_EVENTS}
         # The pool that makes it is gone at once, and the connection stays.
-        made: Any = self._copied(settings, self._tuned).make_connection()
+        made: Any = self._copied(settings, self._tune).make_connection()
         return cast("AbstractConnection", made)
 
     def to_ask(self, client: "Redis | None" = None) -> "Redis":
@@ -93,45 +112,45 @@ class Connections:
         """
         from redis import Redis
 
-        def tuned(connection: Any) -> None:
-            self._tuned(connection, database_matters=True)
-
-        pool = self._copied(self._hasty(), tuned)
+        tune = functools.partial(self._tune, database_matters=True)
+        pool = self._copied(self._impatient(), tune)
         if client is None or not _can_be_copied(client):
             return Redis(connection_pool=pool)
-        # One of a class of its own may see keys under other names.
+        # A client of a class of its own may see keys under other names.
         asking = copy.copy(client)
         asking.connection_pool, asking.connection = pool, None
         return asking
 
-    def to_listen(self, met: Met, *, hasty: bool = False) -> "ConnectionPool":
+    def to_listen(
+        self, connected: Connected, *, impatient: bool = False
+    ) -> "ConnectionPool":
         """A pool for a subscription, which is silent for hours.
 
-        Its patience is the application's, or where *hasty* one try of 2 s. *met* is
-        called with each connection before it subscribes.
+        Its timeouts and retries are the application's, or where *impatient* one try of
+        2 s. *connected* is called with each connection before it subscribes.
         """
-        settings = self._for_events(self._hasty() if hasty else self._settings())
+        settings = self._impatient() if impatient else _settings_of(self._pool)
         # redis-py's check is a PING, which not every server knows.
-        settings["health_check_interval"] = 0
+        settings |= {**_FOR_EVENTS, "health_check_interval": 0}
 
-        def tuned(connection: Any) -> None:
-            self._after_handshake(connection, met, name=connection.client_name)
-            _read_for_subscriptions(connection)
+        def tune(connection: Any) -> None:
+            self._after_handshake(connection, connected, name=connection.client_name)
+            _accept_push_requests(connection)
 
-        return self._copied(settings, tuned)
+        return self._copied(settings, tune)
 
     def _copied(
-        self, settings: dict[str, Any], tuned: Callable[[Any], None]
+        self, settings: dict[str, Any], tune: Callable[[Any], None]
     ) -> "ConnectionPool":
-        """A copy of the pool that makes connections of *settings*, each *tuned*."""
+        """A copy of the pool that makes connections of *settings*, and tunes each."""
         pool: Any = self._pool
         made_by = pool.connection_class
 
         def connection_class(**settings: Any) -> Any:
-            connection = _or_away(lambda: made_by(**settings))
-            tuned(connection)
+            connection = _or_connection_error(lambda: made_by(**settings))
+            tune(connection)
             connect = connection.connect
-            connection.connect = lambda: _or_away(connect)
+            connection.connect = lambda: _or_connection_error(connect)
             return connection
 
         own = copy.copy(pool)
@@ -142,74 +161,72 @@ class Connections:
         for name in ("_available_connections", "_in_use_connections", "_connections"):
             state.pop(name, None)
         for name in ("get_connection", "release"):
-            # An instrumentation may have set wrappers on the pool: they would call
-            # the methods of that pool, not of the copy.
+            # A wrapper that another instrumentation has set on the pool would call
+            # that pool's method, not the copy's.
             state.pop(name, None)
-        for name in _OF_REDIS_8:
+        for name in _REDIS_8_ATTRIBUTES:
             if name in state:
                 state[name] = None
         own.connection_class = connection_class
         own.connection_kwargs = settings
         if getattr(pool, "sentinel_manager", None) is not None:
-            _ask_sentinels_apart(own)
+            _use_own_sentinels(own)
         own.reset()
         return cast("ConnectionPool", own)
 
-    def _tuned(self, connection: Any, *, database_matters: bool = False) -> None:
+    def _tune(self, connection: Any, *, database_matters: bool = False) -> None:
         # redis-py 5.0 drops the timeout of a unix socket on its way.
         connection.socket_timeout = TIMEOUT
         self._after_handshake(
-            connection,
-            self._introduce,
-            name=None,
-            database_matters=database_matters,
+            connection, self._send_name, database_matters=database_matters
         )
 
-    def _introduce(self, connection: "AbstractConnection") -> None:
+    def _send_name(self, connection: "AbstractConnection") -> None:
         """Tell *connection*'s server whose it is, if it takes that."""
-        if self._named and self.courtesies.takes("CLIENT"):
-            name = ("CLIENT", "SETNAME", n.REDIS_CLIENT_NAME)
-            self._named = self.courtesies.offer(connection, *name) is not None
+        if self._takes_names and self.optional.accepts("CLIENT"):
+            command = ("CLIENT", "SETNAME", n.REDIS_CLIENT_NAME)
+            self._takes_names = self.optional.send(connection, *command) is not None
 
     def _after_handshake(
         self,
         connection: Any,
-        met: Met,
+        connected: Connected,
         *,
-        name: str | None,
+        name: str | None = None,
         database_matters: bool = False,
     ) -> None:
-        """Have *connection* do without what its server does not take, then call *met*.
+        """Let *connection* connect where commands are refused, then call *connected*.
 
         redis-py ends a handshake in which CLIENT SETNAME or SELECT is refused. Pub/sub
         knows no databases, so only where *database_matters* a refusal of it counts.
         """
-        theirs = connection.redis_connect_func
+        own_handshake = connection.redis_connect_func
         database = connection.db
         connection.client_name = None
         if not (database_matters and int(database or 0)):
             connection.db = 0
 
-        def connected(connection: Any) -> None:
-            if theirs is not None:
-                theirs(connection)
+        def handshake(connection: Any) -> None:
+            if own_handshake is not None:
+                own_handshake(connection)
             else:
                 # redis-py 8 itself calls the first, and classes of others have none.
                 shake = getattr(connection, "on_connect_check_health", None)
                 (shake or connection.on_connect)()
             if database and not connection.db:
-                self.courtesies.offer(connection, "SELECT", database)
+                self.optional.send(connection, "SELECT", database)
             if name:
-                self.courtesies.offer(connection, "CLIENT", "SETNAME", name)
-            met(connection)
+                self.optional.send(connection, "CLIENT", "SETNAME", name)
+            connected(connection)
 
-        connection.redis_connect_func = connected
+        connection.redis_connect_func = handshake
 
-    def _hasty(self) -> dict[str, Any]:
+    def _impatient(self) -> dict[str, Any]:
+        """The pool's settings with timeouts of 2 s and no retries."""
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 
-        settings = self._settings()
+        settings = _settings_of(self._pool)
         settings.update(
             socket_timeout=TIMEOUT,
             socket_connect_timeout=TIMEOUT,
@@ -224,26 +241,12 @@ class Connections:
             settings.pop("socket_connect_timeout")
         return settings
 
-    def _settings(self) -> dict[str, Any]:
-        return _settings_of(self._pool)
-
-    @staticmethod
-    def _for_events(settings: dict[str, Any]) -> dict[str, Any]:
-        """*settings* with what events need: bytes, UTF-8, and no HELLO before."""
-        return {
-            **settings,
-            "protocol": 2,
-            "decode_responses": False,
-            "encoding": "utf-8",
-            "encoding_errors": "strict",
-        }
-
 
 def _settings_of(pool: Any) -> dict[str, Any]:
     return {
         key: value
         for key, value in pool.connection_kwargs.items()
-        if not key.startswith(_THE_POOLS_OWN)
+        if not key.startswith(_POOL_SETTINGS)
     }
 
 
@@ -260,13 +263,17 @@ def _identity_of(pool: Any) -> dict[str, Any]:
     return identity
 
 
-def _is_like(one: object, other: object, levels: int) -> bool:
-    """Whether both are equal, or hold what is, where their class has no equality.
+def _are_alike(one: object, other: object, levels: int) -> bool:
+    """Whether both are equal, or hold what is alike where their class has no equality.
 
     A Backoff of redis-py 5.0 has none, nor has a provider of credentials.
     """
     if one == other:
         return True
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(
+            _are_alike(value, other[key], levels) for key, value in one.items()
+        )
     kind = type(one)
     if (
         kind is not type(other)
@@ -274,32 +281,18 @@ def _is_like(one: object, other: object, levels: int) -> bool:
         or isinstance(one, type)
     ):
         return False
-    return not levels or _are_like(_held_by(one), _held_by(other), levels - 1)
-
-
-def _are_like(
-    ours: dict[str, Any], theirs: dict[str, Any], levels: int = _LEVELS
-) -> bool:
-    return ours.keys() == theirs.keys() and all(
-        _is_like(value, theirs[key], levels) for key, value in ours.items()
-    )
+    return not levels or _are_alike(_held_by(one), _held_by(other), levels - 1)
 
 
 def _held_by(thing: object) -> dict[str, Any]:
     return getattr(thing, "__dict__", {})
 
 
-_OF_REDIS_8: Final = (
-    *("cache", "_maint_notifications_pool_handler"),
-    "_oss_cluster_maint_notifications_handler",
-)
+def _or_connection_error(make: Callable[[], Any]) -> Any:
+    """What *make* returns; a ConnectionError for what the application's code raises.
 
-
-def _or_away(make: Callable[[], Any]) -> Any:
-    """What *make* returns; a ConnectionError where code of others raises what it likes.
-
-    A provider of credentials, say, that has none now: those who wait for a server
-    that is away, wait for that.
+    A provider of credentials that has none now is waited for like a server that is
+    away.
     """
     from redis.exceptions import ConnectionError as BrokenError
     from redis.exceptions import RedisError
@@ -314,26 +307,12 @@ def _or_away(make: Callable[[], Any]) -> Any:
         raise BrokenError(f"{class_name(error)}: {message(error)}") from error
 
 
-def _kind_of(pool: Any) -> Any:
+def _connection_class(pool: Any) -> Any:
     """The class of the connections of *pool*, or the factory that hides it."""
     made_by = pool.connection_class
     while isinstance(made_by, functools.partial):
         made_by = made_by.func
     return made_by
-
-
-def _is_of_redis_py(pool: Any) -> bool:
-    """Whether *pool* or its connections are redis-py's, also by inheritance.
-
-    A fork of redis-py, as valkey-py, raises exceptions that this package does not
-    catch.
-    """
-    kinds = (type(pool), _kind_of(pool))
-    return any(
-        base.__module__.partition(".")[0] == "redis"
-        for kind in kinds
-        for base in getattr(kind, "__mro__", ())
-    )
 
 
 def _can_be_copied(client: object) -> bool:
@@ -351,10 +330,10 @@ def _can_be_copied(client: object) -> bool:
     )
 
 
-def _read_for_subscriptions(connection: Any) -> None:
-    """Let *connection* take what redis-py's PubSub asks of it.
+def _accept_push_requests(connection: Any) -> None:
+    """Let *connection* take the `push_request` that redis-py's PubSub passes.
 
-    That of a Sentinel's pool does not in redis-py 5.0.0, nor need one of others.
+    A Sentinel's of redis-py 5.0.0 does not, nor may one of the application's own class.
     """
     read = connection.read_response
     parameters = inspect.signature(read).parameters
@@ -369,8 +348,8 @@ def _read_for_subscriptions(connection: Any) -> None:
     connection.read_response = read_response
 
 
-def _ask_sentinels_apart(pool: Any) -> None:
-    """Let *pool*, a copy, find its server by connections of our own as well."""
+def _use_own_sentinels(pool: Any) -> None:
+    """Let *pool*, a copy, ask its sentinels on connections of our own as well."""
     manager = copy.copy(pool.sentinel_manager)
     manager.sentinels = [
         Connections(sentinel.connection_pool).to_ask(sentinel)
@@ -378,9 +357,9 @@ def _ask_sentinels_apart(pool: Any) -> None:
     ]
     proxy = copy.copy(pool.proxy)
     proxy.sentinel_manager = manager
-    # Finding a new master hangs up on the pool's connections: on ours, if on any.
+    # A new master would close the connections of the application's pool.
     proxy.connection_pool_ref = lambda: None
-    # Its PING is not what every server knows; the next answer says as much.
+    # It sends PING, which not every server knows; the next answer says as much.
     proxy.check_connection = False
     pool.sentinel_manager, pool.proxy = manager, proxy
     pool.connection_kwargs["connection_pool"] = proxy

@@ -18,10 +18,10 @@ _FIFTY_YEARS: Final = 50 * 365 * 86_400.0
 
 
 class Contents(NamedTuple):
-    """How much there is; None for what the storage cannot say.
+    """How many messages and results there are; None for what the storage cannot say.
 
-    `oldest` is for how many seconds the oldest message of the queue waits,
-    `overdue` for how many the first of the schedule is due; None if there is none.
+    `oldest` is for how many seconds the oldest message of the queue has waited, None
+    if there is none; `overdue` for how many the first of the schedule has been due.
     """
 
     queue: int | None
@@ -37,21 +37,23 @@ def _utcnow() -> datetime.datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
-    """What bytes and times in a storage mean to its huey.
+    """How the huey of a storage reads what it keeps there.
 
-    *carrier* reads that of a message, None where it has none; *now* is the naive
-    time that the schedule is written in.
+    *carrier* reads the carrier of a message, None where it has none; *now* is the
+    naive time in which the schedule is written.
     """
 
     carrier: Callable[[bytes], Carrier | None] = decode
-    now: Callable[[], datetime.datetime] = _utcnow
+    now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(
+        datetime.UTC
+    ).replace(tzinfo=None)
 
 
 def contents(queue: str, storage: Any, meaning: Meaning) -> Contents:
     """Ask *storage*, of the queue named *queue*; raises what its lengths raise.
 
     But a Redis that does not know a command, or does not allow it, has answered:
-    what would be asked by that one is unknown, and nothing else is.
+    only what would be asked by that command is unknown then.
     """
 
     def asked(what: str, ask: Callable[[], T], *, vital: bool = False) -> T | None:
@@ -68,46 +70,45 @@ def contents(queue: str, storage: Any, meaning: Meaning) -> Contents:
         LOSSES.recovered(streak)
         return answer
 
+    def results() -> int | None:
+        if not layouts.counts_results(storage):
+            return None
+        return int(storage.result_store_size())
+
     return Contents(
         asked("queue length", lambda: int(storage.queue_size()), vital=True),
         asked("schedule length", lambda: int(storage.schedule_size()), vital=True),
-        asked("results", lambda: _results(storage)),
+        asked("results", results),
         asked("oldest message", lambda: _oldest(storage, meaning)),
         asked("schedule", lambda: _overdue(storage, meaning)),
     )
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether *error* is how a Redis says that it answers, but not to that."""
+    """Whether by *error* a Redis answers, but refuses the command."""
     # No exception can be of a module that is not imported.
     kind = getattr(sys.modules.get("redis.exceptions"), "ResponseError", None)
     return isinstance(kind, type) and isinstance(error, kind)
 
 
-def _results(storage: Any) -> int | None:
-    if not layouts.counts_results(storage):
-        return None
-    return int(storage.result_store_size())
-
-
 def _oldest(storage: Any, meaning: Meaning) -> float | None:
-    oldest = layouts.oldest_of(storage)
+    ask = layouts.oldest_of(storage)
     now = datetime.datetime.now(datetime.UTC).timestamp()
 
     def since(message: bytes) -> float | None:
         carrier = meaning.carrier(message)
         if carrier is None:
             return None
-        # One that is put off is on the queue until a worker has seen it.
+        # A task with an ETA is on the queue until a worker moves it to the schedule.
         due = carrier.eta is not None and carrier.enqueued < carrier.eta <= now
         return carrier.eta if due else carrier.enqueued
 
-    began = None if oldest is None else oldest(storage, since)
-    return None if began is None else max(0.0, now - began)
+    enqueued = None if ask is None else ask(storage, since)
+    return None if enqueued is None else max(0.0, now - enqueued)
 
 
 def _overdue(storage: Any, meaning: Meaning) -> float | None:
-    due = layouts.due_of(storage)
-    seconds = None if due is None else due(storage, meaning.now())
-    # Where huey puts what has no ETA, it writes 1970.
+    ask = layouts.due_of(storage)
+    seconds = None if ask is None else ask(storage, meaning.now())
+    # huey writes 1970 for a task that is scheduled without an ETA.
     return seconds if seconds is not None and 0 < seconds < _FIFTY_YEARS else None

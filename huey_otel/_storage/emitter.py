@@ -1,12 +1,15 @@
-"""Where events are published: a Redis, by whichever way it was named, and a channel."""
+"""Where events are published: a Redis, by the way it was named, and a channel."""
 
 import inspect
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from huey.storage import RedisStorage
+
+from huey_otel._options.values import CHANNEL_NAME
+from huey_otel._safety import encodable
 from huey_otel._safety.redaction import shown
 from huey_otel._storage import glide
-from huey_otel._storage.channels import checked_channel
 from huey_otel._storage.connections import Connections, is_pool
 
 if TYPE_CHECKING:
@@ -36,7 +39,9 @@ class RedisEventEmitter:
                 "RedisEventEmitter takes exactly one of url=, client= and"
                 f" connection_pool=, {len(given)} were given"
             )
-        self.channel = None if channel is None else checked_channel(channel)
+        self.channel = channel
+        if channel is not None:
+            CHANNEL_NAME.checked(channel, f"channel={channel!r}")
         if url is not None:
             pool = _pool_of_url(url)
         elif client is not None:
@@ -51,7 +56,7 @@ class RedisEventEmitter:
         return self.connections.address
 
     def __eq__(self, other: object) -> bool:
-        """Whether *other* publishes on the same channel of the same Redis, as this."""
+        """Whether *other* publishes on the same channel of the same Redis."""
         return (
             isinstance(other, RedisEventEmitter)
             and self.channel == other.channel
@@ -87,7 +92,7 @@ def _pool_of_url(url: str) -> "ConnectionPool":
 
 
 def _reason(error: Exception, url: str) -> str:
-    """What is wrong with *url*, unless that may quote a password of it."""
+    """What is wrong with *url*, unless that may quote its password."""
     quotes_nothing = str(error).startswith("Port out of range")
     hides = "@" in url or "pass" in url.lower() or "***" in shown(url)
     if hides and not quotes_nothing:
@@ -97,7 +102,7 @@ def _reason(error: Exception, url: str) -> str:
 
 def _checked(pool: Any, **given: object) -> "ConnectionPool":
     if not is_pool(pool):
-        # Only now: not every pool that works can be shown.
+        # Only here: not every pool that works has a repr.
         ((name, value),) = given.items()
         raise TypeError(
             f"{name}={shown(value)}: expected redis.Redis for client=,"
@@ -113,3 +118,23 @@ def of_storage(storage: object) -> RedisEventEmitter | None:
     pool = glide.pool_of(client) if glide.is_glide(client) else None
     pool = pool or getattr(client, "connection_pool", None)
     return RedisEventEmitter(connection_pool=pool) if is_pool(pool) else None
+
+
+def channel_of(queue: str, storage: Any, given: str | None = None) -> str:
+    """The channel of *queue* on *storage*: *given*, or the name that Redis knows it by.
+
+    huey makes that name of the queue's name for its keys. Where nothing is left of
+    it, or there are no keys, the channel is called as the queue.
+    """
+    name = storage.name if isinstance(storage, RedisStorage) else ""
+    return _sendable(given or name or queue)
+
+
+def _sendable(name: object) -> str:
+    """*name*, for which huey takes any object, as a text that is not empty."""
+    if isinstance(name, bytes):
+        name = name.decode(errors="backslashreplace")
+    if not isinstance(name, str):
+        return encodable.name(name) or "huey"
+    # A subclass of str, as an enum, may have a __str__ of its own.
+    return encodable.text(str.__str__(name)) or "huey"

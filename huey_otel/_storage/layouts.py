@@ -9,20 +9,20 @@ import datetime
 import os
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from operator import itemgetter
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple
 
-T = TypeVar("T")
+from huey.storage import SqliteStorage
 
 LARGEST_READ: Final = 1_048_576
-"""Bytes of a message that is read at most, only to learn how old it is.
+"""Bytes of the largest message that is read to learn how old it is.
 
 A Redis that runs no scripts sends a larger one as well, which is dropped then.
 """
 
 _MOST_PRIORITIES: Final = 64
-"""Past so many, which message is the oldest is not looked for any further."""
+"""A queue with messages of more priorities is not asked which one is the oldest."""
 
 Since = Callable[[bytes], float | None]
 """When a message was put on the queue, or due; None if it does not say."""
@@ -32,6 +32,63 @@ Oldest = Callable[[Any, Since], float | None]
 
 Due = Callable[[Any, datetime.datetime], float | None]
 """For how many seconds the first message of the schedule is due, at a naive now."""
+
+
+class _Layout(NamedTuple):
+    """One class of storages, by its path, and how to ask those with its methods."""
+
+    path: str
+    oldest: Oldest | None = None
+    due: Due | None = None
+    counts_results: bool = False
+
+
+def oldest_of(storage: Any) -> Oldest | None:
+    """How to ask *storage* for its oldest message, None if that is not known."""
+    ways = (layout.oldest for layout in _layouts(storage, "enqueue"))
+    return next(filter(None, ways), None)
+
+
+def due_of(storage: Any) -> Due | None:
+    """How to ask *storage* for what is due on its schedule, None if not known."""
+    ways = (layout.due for layout in _layouts(storage, "add_to_schedule"))
+    return next(filter(None, ways), None)
+
+
+def counts_results(storage: Any) -> bool:
+    """Whether the number of results costs *storage* no look at each of them."""
+    layouts = _layouts(storage, "result_store_size")
+    return any(layout.counts_results for layout in layouts)
+
+
+def _layouts(storage: Any, method: str) -> Iterator[_Layout]:
+    """The layouts of the classes whose *method* is that of *storage*."""
+    own = getattr(type(storage), method, None)
+    for layout in _LAYOUTS:
+        module, _, name = layout.path.rpartition(".")
+        # No storage can be of a module that is not imported.
+        kind = getattr(sys.modules.get(module), name, None)
+        if own is not None and own is getattr(kind, method, None):
+            yield layout
+
+
+def _oldest_of_priorities(
+    first: Callable[[Any], tuple[Any, Any] | None],
+) -> Any:
+    """The least of what *first* says of each priority; None if there are too many.
+
+    *first* is called with a priority, at first None, and returns the next one with
+    when the first message of that was enqueued.
+    """
+    priority = oldest = None
+    for _ in range(_MOST_PRIORITIES):
+        found = first(priority)
+        if found is None:
+            return oldest
+        priority, enqueued = found
+        oldest = enqueued if oldest is None else min(oldest, enqueued)
+    return None
+
 
 _LIST_OLDEST: Final = """
 local message = redis.call('LINDEX', KEYS[1], -1)
@@ -54,32 +111,6 @@ end
 _FIRST_SCORE: Final = "return redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]"
 
 
-def oldest_of(storage: Any) -> Oldest | None:
-    """How to ask *storage* for its oldest message, None if that is not known."""
-    return _known(storage, "enqueue", _OLDEST)
-
-
-def due_of(storage: Any) -> Due | None:
-    """How to ask *storage* for what is due on its schedule, None if not known."""
-    return _known(storage, "add_to_schedule", _DUE)
-
-
-def counts_results(storage: Any) -> bool:
-    """Whether the number of results costs *storage* no look at each of them."""
-    return _known(storage, "result_store_size", _RESULTS) is not None
-
-
-def _known(storage: Any, method: str, ways: Sequence[tuple[str, T]]) -> T | None:
-    theirs = getattr(type(storage), method, None)
-    for path, way in ways:
-        module, _, name = path.rpartition(".")
-        # No storage can be of a module that is not imported.
-        kind = getattr(sys.modules.get(module), name, None)
-        if theirs is not None and theirs is getattr(kind, method, None):
-            return way
-    return None
-
-
 def _redis_list(storage: Any, since: Since) -> float | None:
     def plainly() -> Any:
         message = storage.conn.lindex(storage.queue_key, -1)
@@ -92,26 +123,18 @@ def _redis_list(storage: Any, since: Since) -> float | None:
 
 
 def _redis_sorted_set(storage: Any, _: Since) -> float | None:
-    def plainly() -> bytes | None:
-        oldest: bytes | None = None
-        above: float | str = "-inf"
-        for _ in range(_MOST_PRIORITIES):
-            found = storage.conn.zrangebyscore(
-                storage.queue_key, above, "+inf", start=0, num=1, withscores=True
-            )
-            if not found:
-                return oldest
-            message, score = found[0]
-            began = message[:8]
-            oldest = began if oldest is None else min(oldest, began)
-            above = f"({score!r}"
-        return None
+    def first(priority: float | None) -> tuple[float, bytes] | None:
+        above = "-inf" if priority is None else f"({priority!r}"
+        found = storage.conn.zrangebyscore(
+            storage.queue_key, above, "+inf", start=0, num=1, withscores=True
+        )
+        return (found[0][1], found[0][0][:8]) if found else None
 
-    began = _scripted(
+    enqueued = _scripted(
         *(storage.conn, _SORTED_SET_OLDEST, storage.queue_key, _MOST_PRIORITIES),
-        plainly=plainly,
+        plainly=lambda: _oldest_of_priorities(first),
     )
-    return int.from_bytes(began) / 1e6 if began else None
+    return int.from_bytes(enqueued) / 1e6 if enqueued else None
 
 
 def _redis_due(storage: Any, now: datetime.datetime) -> float | None:
@@ -149,7 +172,7 @@ def _scripted(
 
 
 def _memory(storage: Any, since: Since) -> float | None:
-    # A copy at one stroke: others push and pop meanwhile.
+    # A copy, which nothing interrupts: other threads push and pop meanwhile.
     queue = list(storage._queue)  # noqa: SLF001 - there is no other way
     return since(min(queue, key=itemgetter(1))[2]) if queue else None
 
@@ -161,55 +184,42 @@ def _memory_due(storage: Any, now: datetime.datetime) -> float | None:
 
 def _file(storage: Any, _: Since) -> float | None:
     # <priority>-<milliseconds>, hexadecimal.
-    began = [int(name[5:17], 16) for name in _names(storage.queue_path)]
+    began = [int(name[5:17], 16) for name in _files_in(storage.queue_path)]
     return min(began) / 1000 if began else None
 
 
 def _file_due(storage: Any, now: datetime.datetime) -> float | None:
-    first = min(_names(storage.schedule_path), default=None)
+    first = min(_files_in(storage.schedule_path), default=None)
     return None if first is None else now.timestamp() - int(first[:12], 16) / 1000
 
 
-def _names(path: str) -> Iterator[str]:
+def _files_in(path: str) -> Iterator[str]:
     if os.path.exists(path):  # noqa: PTH110 - as the storage does
         yield from (name for name in os.listdir(path) if name[-4:] != ".tmp")  # noqa: PTH208
 
 
-def _sqlite(storage: Any, since: Since) -> float | None:
-    return _sql(storage, since, "task", "?")
+def _dialect(storage: Any) -> tuple[str, str, str]:
+    """The tables of the queue and of the schedule, and the mark of a parameter."""
+    if isinstance(storage, SqliteStorage):
+        return "task", "schedule", "?"
+    return storage.table_task, storage.table_schedule, "%s"
 
 
-def _sqlite_due(storage: Any, now: datetime.datetime) -> float | None:
-    return _sql_due(storage, now, "schedule", "?")
-
-
-def _postgres(storage: Any, since: Since) -> float | None:
-    return _sql(storage, since, storage.table_task, "%s")
-
-
-def _postgres_due(storage: Any, now: datetime.datetime) -> float | None:
-    return _sql_due(storage, now, storage.table_schedule, "%s")
-
-
-def _sql(storage: Any, since: Since, table: str, mark: str) -> float | None:
+def _sql(storage: Any, since: Since) -> float | None:
     """Ask for the first of each priority, by the index that dequeue uses."""
-    oldest: int | None = None
-    below: tuple[float, ...] = ()
-    for _ in range(_MOST_PRIORITIES):
-        further = f" and priority < {mark}" if below else ""
+    table, _, mark = _dialect(storage)
+
+    def first(priority: float | None) -> tuple[float, int] | None:
+        below = "" if priority is None else f" and priority < {mark}"
         found = storage.sql(
-            f"select priority, id from {table} where queue = {mark}{further}"  # noqa: S608
+            f"select priority, id from {table} where queue = {mark}{below}"  # noqa: S608
             " order by priority desc, id limit 1",
-            (storage.name, *below),
+            (storage.name,) if priority is None else (storage.name, priority),
             results=True,
         )
-        if not found:
-            break
-        priority, number = found[0]
-        below = (priority,)
-        oldest = number if oldest is None else min(oldest, number)
-    else:
-        return None
+        return found[0] if found else None
+
+    oldest = _oldest_of_priorities(first)
     if oldest is None:
         return None
     found = storage.sql(
@@ -220,9 +230,8 @@ def _sql(storage: Any, since: Since, table: str, mark: str) -> float | None:
     return since(bytes(found[0][0])) if found else None
 
 
-def _sql_due(
-    storage: Any, now: datetime.datetime, table: str, mark: str
-) -> float | None:
+def _sql_due(storage: Any, now: datetime.datetime) -> float | None:
+    _, table, mark = _dialect(storage)
     found = storage.sql(
         f"select timestamp from {table} where queue = {mark}"  # noqa: S608
         " order by timestamp limit 1",
@@ -233,24 +242,21 @@ def _sql_due(
 
 
 def _peewee(storage: Any, since: Since) -> float | None:
-    task = storage.Task
-    first = storage.tasks(task.priority, task.id).order_by(
-        task.priority.desc(), task.id
-    )
-    oldest: int | None = None
-    query = first
-    for _ in range(_MOST_PRIORITIES):
-        found = query.limit(1).tuples().first()
-        if found is None:
-            break
-        oldest = found[1] if oldest is None else min(oldest, found[1])
-        query = first.where(task.priority < found[0])
-    else:
-        return None
-    if oldest is None:
-        return None
     from peewee import fn
 
+    task = storage.Task
+    ordered = storage.tasks(task.priority, task.id).order_by(
+        task.priority.desc(), task.id
+    )
+
+    def first(priority: float | None) -> tuple[float, int] | None:
+        query = ordered if priority is None else ordered.where(task.priority < priority)
+        found: tuple[float, int] | None = query.limit(1).tuples().first()
+        return found
+
+    oldest = _oldest_of_priorities(first)
+    if oldest is None:
+        return None
     small = fn.LENGTH(task.data) <= LARGEST_READ
     message = task.select(task.data).where(task.id == oldest, small).first()
     return None if message is None else since(message.data)
@@ -262,31 +268,19 @@ def _peewee_due(storage: Any, now: datetime.datetime) -> float | None:
     return None if found is None else (now - found[0]).total_seconds()
 
 
-_HUEYS: Final = "huey.storage."
-_GLIDES: Final = "huey.contrib.valkey_glide.ValkeyGlideStorage"
-_PEEWEES: Final = "huey.contrib.sql_huey.SqlStorage"
-
-_OLDEST: Final[list[tuple[str, Oldest]]] = [
-    (f"{_HUEYS}RedisStorage", _redis_list),
-    (f"{_HUEYS}RedisPriorityQueue", _redis_sorted_set),
-    (_GLIDES, _redis_list),
-    (f"{_HUEYS}MemoryStorage", _memory),
-    (f"{_HUEYS}SqliteStorage", _sqlite),
-    (f"{_HUEYS}PostgresStorage", _postgres),
-    (f"{_HUEYS}FileStorage", _file),
-    (_PEEWEES, _peewee),
-]
-_DUE: Final[list[tuple[str, Due]]] = [
-    (f"{_HUEYS}RedisStorage", _redis_due),
-    (_GLIDES, _redis_due),
-    (f"{_HUEYS}MemoryStorage", _memory_due),
-    (f"{_HUEYS}SqliteStorage", _sqlite_due),
-    (f"{_HUEYS}PostgresStorage", _postgres_due),
-    (f"{_HUEYS}FileStorage", _file_due),
-    (_PEEWEES, _peewee_due),
-]
-# RedisExpireStorage goes through all keys of the database, FileStorage all files.
-_RESULTS: Final[list[tuple[str, bool]]] = [
-    (f"{_HUEYS}{kind}Storage", True)
-    for kind in ("Redis", "Memory", "BlackHole", "Sqlite", "Postgres")
-] + [(_PEEWEES, True)]
+_HUEY: Final = "huey.storage."
+_LAYOUTS: Final = (
+    # RedisExpireStorage goes through all keys of the database to count its results.
+    _Layout(f"{_HUEY}RedisStorage", _redis_list, _redis_due, counts_results=True),
+    _Layout(f"{_HUEY}RedisPriorityQueue", _redis_sorted_set),
+    _Layout("huey.contrib.valkey_glide.ValkeyGlideStorage", _redis_list, _redis_due),
+    _Layout(f"{_HUEY}MemoryStorage", _memory, _memory_due, counts_results=True),
+    _Layout(f"{_HUEY}BlackHoleStorage", counts_results=True),
+    _Layout(f"{_HUEY}SqliteStorage", _sql, _sql_due, counts_results=True),
+    _Layout(f"{_HUEY}PostgresStorage", _sql, _sql_due, counts_results=True),
+    # It lists all files of its results to count them.
+    _Layout(f"{_HUEY}FileStorage", _file, _file_due),
+    _Layout(
+        "huey.contrib.sql_huey.SqlStorage", _peewee, _peewee_due, counts_results=True
+    ),
+)

@@ -184,11 +184,10 @@ class Outward:
             huey = self._recorder.huey
             logger.warning(
                 "queue %s: messages of %s carry no context, so attempts begin traces"
-                " of their own; envelope=True (%s=1) lets them, once all that share"
-                " the queue are instrumented",
+                " of their own; envelope=True (HUEY_OTEL_ENVELOPE=1) lets them, once"
+                " all that share the queue are instrumented",
                 encodable.name(huey.name),
                 type(huey.serializer).__qualname__,
-                n.ENV_ENVELOPE,
             )
         return None
 

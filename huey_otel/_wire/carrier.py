@@ -15,20 +15,20 @@ from typing import Any, Final, NamedTuple
 _MAGIC: Final = b"hotl"
 _VERSION: Final = 1
 _FOOTER: Final = struct.Struct("<I4s")
-"""Bytes of JSON in three bytes, the version in the fourth, and the magic."""
+"""The length of the JSON in three bytes, the version in the fourth, and the magic."""
 
 _SIZE: Final = _FOOTER.size
 _LENGTH: Final = 0xFFFFFF
 _VERSION_AT: Final = 24
 LARGEST: Final = 8_192
-"""Bytes of JSON that are written at most, and read at most."""
+"""Bytes of JSON: more are neither written nor read."""
 
 # `json.loads` guesses the encoding of bytes first, which takes longer than this.
 _scan: Final[Any] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
 class TrailerError(ValueError):
-    """A trailer that is ours by its magic, and says nothing we can use."""
+    """A trailer that is ours by its magic, but cannot be read."""
 
 
 class Carrier(NamedTuple):
@@ -36,8 +36,8 @@ class Carrier(NamedTuple):
 
     `enqueued` and `eta` are Unix seconds, `eta` None for a task that is due
     at once. `headers` are the propagated ones, never changed by a requeue;
-    `previous` is the attempt before, as a traceparent. A chord's callback has
-    those of some `members`, of which there were `chord_size`.
+    `previous` is the traceparent of the attempt before. A chord's callback has
+    the traceparents of some `members`; the chord had `chord_size` of them.
     """
 
     enqueued: float
@@ -58,7 +58,7 @@ class Carrier(NamedTuple):
 
 
 def encode(carrier: Carrier) -> bytes:
-    """Write *carrier* as a trailer; what does not fit is left out, members first.
+    """Write *carrier* as a trailer; if it is too long, without members, then headers.
 
     Raises ValueError for a time that is no number.
     """
@@ -92,7 +92,7 @@ _quoted: Final = encode_basestring
 
 
 def opened(message: bytes) -> tuple[bytes, Carrier] | None:
-    """Part *message* from its trailer, None when it has none."""
+    """*message* without its trailer, and the carrier; None when it has none."""
     carrier = decode(message)
     if carrier is None:
         return None
@@ -132,7 +132,7 @@ def decode(message: bytes) -> Carrier | None:
 
 
 def _checked(values: Any) -> Carrier:
-    """The carrier that *values* are; by their exact types, as JSON makes no others.
+    """The carrier of *values*, checked by exact types, as JSON makes no others.
 
     Raises OverflowError for an integer that is past all floats.
     """
@@ -161,7 +161,7 @@ _FIELDS: Final = 6
 _TOO_MANY: Final = 2**31
 _NUMBERS: Final = (float, int)
 _LATEST: Final = 253_402_300_800.0
-"""Seconds from 1970 to the end of the year 9999: a wait of more would be no wait."""
+"""The end of the year 9999, in Unix seconds."""
 
 
 def _are_strings(values: Iterable[object]) -> bool:

@@ -1,4 +1,4 @@
-"""The client: who this process is to the broker, by its host and its pid."""
+"""The client: the id by which spans name this process, of its host and its pid."""
 
 import os
 import socket
@@ -9,7 +9,7 @@ from huey_otel._safety.forks import in_child
 
 
 class Client:
-    """A consumer and all of its workers are one, by the pid of its main process."""
+    """A consumer and its workers share one id, with the pid of its main process."""
 
     def __init__(self) -> None:
         self.host = name(socket.gethostname())
@@ -18,7 +18,7 @@ class Client:
         in_child(self._renew)
 
     def consumes(self) -> None:
-        """A consumer starts in this process: its children are its workers."""
+        """Keep the id in children: a consumer starts here, and they are its workers."""
         self._consumes = True
 
     def _renew(self) -> None:

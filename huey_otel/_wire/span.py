@@ -1,4 +1,4 @@
-"""The start of an attempt's span: what no event says of it, and a lost one has too."""
+"""The start of an attempt's span: what the span of a dead worker's attempt needs."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,11 +9,10 @@ from huey_otel._safety import encodable
 
 
 class SpanStart(NamedTuple):
-    """What crosses the pipe beside a record's facts. Nearly always nothing does.
+    """What a span knows beside a record's facts; most spans have nothing of it.
 
-    `state` is the span's tracestate as W3C writes it. `links` hold numbers,
-    see `links_of`. `wait` in seconds, filled in where the record of the start is
-    not at hand any more.
+    `state` is the span's tracestate as W3C writes it. `links` are plain tuples, see
+    `links_of`. `wait` in seconds is filled in by the reader of the record.
     """
 
     priority: Any = None

@@ -1,1 +1,5 @@
-"""The Django application: all of it is its place in INSTALLED_APPS, and HUEY_OTEL."""
+"""The Django application: an entry in INSTALLED_APPS, and the setting HUEY_OTEL.
+
+Owns how Django's settings and its queues become calls of `instrument`. May import
+every package. Begin reading in `apps`.
+"""

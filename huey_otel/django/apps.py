@@ -1,13 +1,20 @@
 """The application's configuration, which Django makes while it starts."""
 
+from collections.abc import Collection, Mapping
 from types import ModuleType
+from typing import Any, Final
 
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from huey_otel._options.table import OPTIONS, nearest
+from huey_otel._safety.redaction import shown
 from huey_otel._setup.instrument import instrument
-from huey_otel.django import options, queues
+from huey_otel.django import queues
+
+_SETTING: Final = "HUEY_OTEL"
+_QUEUES: Final = "queues"
 
 
 class HueyOtelConfig(AppConfig):
@@ -31,11 +38,46 @@ class HueyOtelConfig(AppConfig):
 
 def _instrument_all() -> None:
     found = queues.installed(settings.INSTALLED_APPS)
-    wanted = options.read(getattr(settings, options.SETTING, {}), found)
+    arguments = arguments_of(getattr(settings, _SETTING, {}), found)
     for queue, huey in found.items():
         try:
-            instrument(huey, **wanted[queue])
+            instrument(huey, **arguments[queue])
         except (TypeError, ValueError) as error:
             raise ImproperlyConfigured(
                 f"huey_otel.django, queue {huey.name!r}: {error}"
             ) from error
+
+
+def arguments_of(
+    setting: object, queues: Collection[str | None]
+) -> dict[str | None, dict[str, Any]]:
+    """The arguments of `instrument` for each of *queues*, by HUEY_OTEL's value.
+
+    Keys of *setting* are those arguments, and `queues`: by the name that DJANGO_HUEY
+    gives a queue, the arguments that differ there. Raises ImproperlyConfigured for
+    anything else.
+    """
+    common = _checked(setting, _SETTING, [*OPTIONS, _QUEUES])
+    known = [queue for queue in queues if queue is not None]
+    inside = f"{_SETTING}[{_QUEUES!r}]"
+    named = _checked(common.pop(_QUEUES, {}), inside, known)
+    own = {
+        queue: _checked(one, f"{inside}[{queue!r}]", OPTIONS)
+        for queue, one in named.items()
+    }
+    return {queue: common | own.get(queue or "", {}) for queue in queues}
+
+
+def _checked(given: object, where: str, accepted: Collection[str]) -> dict[str, Any]:
+    """A copy of *given*, a dict with no keys but *accepted*."""
+    if not isinstance(given, Mapping):
+        raise ImproperlyConfigured(f"{where}={shown(given)}: expected a dict")
+    unknown = [
+        f"{key!r}{nearest(str(key), accepted)}" for key in given if key not in accepted
+    ]
+    if unknown:
+        raise ImproperlyConfigured(
+            f"{where} has {', '.join(unknown)}; accepted are"
+            f" {', '.join(accepted) or 'the queues of DJANGO_HUEY, and there are none'}"
+        )
+    return dict(given)

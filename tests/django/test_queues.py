@@ -118,7 +118,7 @@ def test_the_order_of_applications_does_not_matter(start, bakery, place):
     ]
 
 
-def test_who_takes_enqueue_while_applications_load_is_seen_behind_ours(
+def test_an_application_behind_ours_that_takes_enqueue_is_observed(
     start, bakery, tmp_path
 ):
     (tmp_path / "bakery" / "__init__.py").write_text(
@@ -136,7 +136,7 @@ def test_who_takes_enqueue_while_applications_load_is_seen_behind_ours(
     assert counted == [["bread", "bakery.tasks.bake", 1.0]]
 
 
-def test_a_huey_in_the_settings_is_djhueys(start):
+def test_a_huey_in_the_settings_is_instrumented(start):
     names = start(
         INSTRUMENTED,
         INSTALLED_APPS=[OURS, DJHUEY],
@@ -200,7 +200,7 @@ def test_each_queue_gets_its_own_options(start):
     assert channels == [["letters", 9500], ["all", 9500]]
 
 
-def test_starting_django_starts_nothing_of_ours(start):
+def test_starting_django_starts_no_thread_or_socket_of_ours(start):
     threads, sockets = start(
         "import os, threading\n"
         "from pathlib import Path\n"
@@ -214,7 +214,7 @@ def test_starting_django_starts_nothing_of_ours(start):
     assert (threads, sockets) == (1, 0)
 
 
-def test_applications_made_anew_are_no_second_instrumentation(start):
+def test_loading_applications_again_does_not_instrument_again(start):
     names = start(
         "from django.conf import settings\n"
         "from django.test import override_settings\n"
@@ -227,7 +227,7 @@ def test_applications_made_anew_are_no_second_instrumentation(start):
     assert names == ["bread"]
 
 
-def test_disabled_it_touches_nothing(start):
+def test_disabled_no_queue_is_touched(start):
     names = start(
         "from huey.contrib.djhuey import HUEY\n"
         "from huey import MemoryHuey\n"
@@ -270,7 +270,9 @@ print(json.dumps([opened, rolled_back, HUEY.pending_count()]))
 
 
 @pytest.mark.parametrize("apps", [[DJHUEY], [DJHUEY, OURS]], ids=["bare", "ours"])
-def test_database_tasks_close_and_commit_as_they_do_without_us(start, tmp_path, apps):
+def test_database_tasks_close_and_commit_as_without_instrumentation(
+    start, tmp_path, apps
+):
     sqlite = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "db")}
 
     opened, rolled_back, committed = start(
@@ -296,7 +298,7 @@ ONE_QUEUE, _, SEVERAL_QUEUES = re.findall(r"```python\n(.*?)```", DOCUMENT, re.S
     ],
     ids=["one queue", "several"],
 )
-def test_the_settings_of_the_document_start(start, more, apps, names):
+def test_the_documented_settings_work(start, more, apps, names):
     started = start(INSTRUMENTED, INSTALLED_APPS=apps, HUEY=MEMORY, more=more)
 
     assert started == names

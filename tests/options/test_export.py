@@ -68,7 +68,7 @@ def test_the_environment_chooses_exporters_and_their_place(env, exporters, where
     export = read_export(env)
 
     assert export.exporters == exporters
-    assert where in (None, export.where)
+    assert where in (None, export.over(export.exporters))
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def refused(error, env=None, **given):
     return str(refusal.value)
 
 
-def test_defaults():
+def test_without_arguments_and_variables_the_defaults_hold():
     assert read() == DEFAULTS
 
 
@@ -114,7 +114,7 @@ def spoken(value):
     ],
     ids=spoken,
 )
-def test_arguments(given, expected):
+def test_arguments_become_settings(given, expected):
     assert read(**given) == changed(**expected)
 
 
@@ -135,7 +135,7 @@ def test_arguments(given, expected):
     ],
     ids=spoken,
 )
-def test_environment(env, expected):
+def test_variables_become_settings(env, expected):
     assert read(env) == changed(**expected)
 
 
@@ -381,11 +381,11 @@ def test_a_wrong_variable_is_refused_by_its_name(variable, raw, expected):
         ),
     ],
 )
-def test_what_has_no_effect_is_a_warning(env, warning):
+def test_a_variable_without_effect_is_a_warning(env, warning):
     assert read(env) == changed(warnings=(warning,))
 
 
-def test_a_variable_without_effect_is_warned_of_once(monkeypatch, caplog):
+def test_a_variable_without_effect_is_logged_once(monkeypatch, caplog):
     monkeypatch.setenv("HUEY_OTEL_CHANEL", "ch")
 
     for _ in range(2):
@@ -400,7 +400,7 @@ def test_a_variable_without_effect_is_warned_of_once(monkeypatch, caplog):
     ]
 
 
-def test_opentelemetrys_own_variables_say_where_the_page_is():
+def test_opentelemetrys_own_variables_set_the_pages_address():
     env = {
         "OTEL_EXPORTER_PROMETHEUS_HOST": "0.0.0.0",
         "OTEL_EXPORTER_PROMETHEUS_PORT": "9000",
@@ -420,7 +420,7 @@ def test_our_variables_beat_opentelemetrys():
     assert read(env) == exposed(host="::1", port=None)
 
 
-def test_disabled_a_wrong_variable_stops_nobody():
+def test_disabled_a_wrong_variable_is_ignored():
     env = {"HUEY_OTEL_DISABLED": "1", "HUEY_OTEL_CHANNEL": "c"}
 
     assert read(env) == changed(disabled=True, channel="c")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from huey_otel._options.otel import read_export
-from huey_otel._options.standard import replaced, unreadable
+from huey_otel._options.standard import replaced
 from runtime import otlp_receiver as otlp
 from tests.support.forks import fork
 from tests.support.programs import ROOT, run_program
@@ -91,7 +91,7 @@ def test_a_value_that_is_refused_is_named_and_unset(place, name, value, accepted
     ids=str,
 )
 @pytest.mark.parametrize("place", [HTTP, GRPC], ids=["HTTP", "gRPC"])
-def test_what_is_accepted_stays(place, given):
+def test_accepted_values_stay(place, given):
     export = read_export({**place, **given})
 
     assert (export.ignored, export.instead) == ((), {})
@@ -178,7 +178,7 @@ OF_BOTH, OF_TRACES = "OTEL_EXPORTER_OTLP_", "OTEL_EXPORTER_OTLP_TRACES_"
     ],
     ids=["key", "certificate", "certificate of traces", "key over HTTP"],
 )
-def test_half_of_a_pair_for_tls_is_no_use_and_names_the_other(place, given, expected):
+def test_half_of_a_tls_pair_is_refused_and_the_other_half_named(place, given, expected):
     export = read_export({**place, **dict.fromkeys(given, __file__)})
 
     half = given[-1]
@@ -198,13 +198,13 @@ def test_half_of_a_pair_for_tls_is_no_use_and_names_the_other(place, given, expe
     ],
     ids=str,
 )
-def test_what_no_exporter_misses_is_no_half(place, given):
+def test_complete_tls_files_are_accepted(place, given):
     files = {OF_BOTH + name: __file__ for name in given}
 
     assert read_export({**place, **files}).unread() == {}
 
 
-def test_a_child_has_what_was_set_before_it_was_replaced(monkeypatch):
+def test_a_child_has_the_variables_from_before_they_were_replaced(monkeypatch):
     monkeypatch.setenv("HUEY_OTEL_TESTS", "set")
     begun, go_on = threading.Event(), threading.Event()
 
@@ -261,7 +261,7 @@ def test_a_child_has_what_was_set_before_it_was_replaced(monkeypatch):
     ],
     ids=["headers", "resource", "detectors", "sampler", "batch"],
 )
-def test_of_a_list_the_good_items_stay(env, ignored, instead):
+def test_the_accepted_items_of_a_list_stay(env, ignored, instead):
     export = read_export({**HTTP, **env})
 
     (said,) = export.ignored
@@ -269,13 +269,13 @@ def test_of_a_list_the_good_items_stay(env, ignored, instead):
     assert export.instead == instead
 
 
-def test_a_small_queue_makes_small_batches_without_a_word():
+def test_a_small_queue_makes_small_batches_silently():
     export = read_export({**HTTP, "OTEL_BSP_MAX_QUEUE_SIZE": "1"})
 
     assert (export.ignored, export.instead) == ((), {BATCH: "1"})
 
 
-def test_no_compression_is_no_word_of_the_exporter_for_grpc():
+def test_the_grpc_exporter_is_not_told_of_no_compression():
     export = read_export({**GRPC, "OTEL_EXPORTER_OTLP_COMPRESSION": "none"})
 
     assert (export.ignored, export.instead) == (
@@ -297,14 +297,14 @@ def test_no_compression_is_no_word_of_the_exporter_for_grpc():
         ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "-1", "a number of seconds above 0"),
     ],
 )
-def test_so_it_is_with_metrics(name, value, accepted):
+def test_a_wrong_metrics_variable_is_named_and_unset(name, value, accepted):
     export = read_export({**HTTP, name: value}, "metrics")
 
     assert export.ignored == (f"{name}={value!r}: expected {accepted}",)
     assert export.instead == {name: None}
 
 
-def test_variables_are_what_they_were_once_opentelemetry_has_read_them(monkeypatch):
+def test_replaced_variables_are_put_back(monkeypatch):
     monkeypatch.setenv("OTEL_A", "1")
     monkeypatch.delenv("OTEL_B", raising=False)
     monkeypatch.setenv("OTEL_C", "3")
@@ -320,8 +320,11 @@ def test_variables_are_what_they_were_once_opentelemetry_has_read_them(monkeypat
 def test_files_that_cannot_be_read_are_named(tmp_path: Path):
     (tmp_path / "ca").write_text("")
 
-    assert unreadable((("A", f"{tmp_path}/ca"), ("B", f"{tmp_path}/key"))) == {
-        "B": f"B='{tmp_path}/key': expected a file that can be read"
+    certificate, key = OF_BOTH + "CERTIFICATE", OF_TRACES + "CLIENT_KEY"
+    export = read_export({certificate: f"{tmp_path}/ca", key: f"{tmp_path}/key"})
+
+    assert export.unread() == {
+        key: f"{key}='{tmp_path}/key': expected a file that can be read"
     }
 
 
@@ -385,7 +388,7 @@ def test_telemetry_goes_on_with_the_defaults(protocol):
     ("given", "kept"),
     [("pigeon", "traceparent"), ("pigeon,b3", "b3"), ("pigeon,none", None)],
 )
-def test_a_propagator_that_is_not_there_is_ignored_and_named(given, kept):
+def test_a_missing_propagator_is_ignored_and_named(given, kept):
     done = run(
         """
         from opentelemetry import propagate, trace
@@ -451,7 +454,7 @@ def test_an_exporter_that_cannot_be_made_turns_spans_off(environ, why):
 
 
 @pytest.mark.parametrize("used", [False, True], ids=["unused", "used"])
-def test_a_consumer_finds_out_before_it_says_where_spans_go(used, tmp_path):
+def test_a_consumers_start_line_knows_of_a_broken_exporter(used, tmp_path):
     package = tmp_path / "vendor-1.dist-info"
     package.mkdir()
     (package / "METADATA").write_text("Name: vendor\nVersion: 1\n")

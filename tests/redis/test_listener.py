@@ -47,7 +47,7 @@ def listening():
 
 
 @pytest.mark.parametrize("options", ["", "?decode_responses=True", "?protocol=3"])
-def test_a_message_that_is_no_text_is_skipped_and_counted(
+def test_a_message_that_cannot_be_decoded_is_skipped_and_counted(
     server, admin, listening, options
 ):
     listener = listening(server.url + options, "q")
@@ -75,7 +75,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(("url", "reason"), REFUSALS.values(), ids=REFUSALS)
-def test_a_listener_that_is_refused_says_so_once_and_tries_again(
+def test_a_refused_listener_logs_once_and_tries_again(
     server, admin, listening, caplog, url, reason
 ):
     admin.execute_command(
@@ -98,7 +98,9 @@ def test_a_listener_that_is_refused_says_so_once_and_tries_again(
     assert "secret" not in line
 
 
-def test_a_redis_that_is_away_is_said_once_per_streak(server, admin, listening, caplog):
+def test_a_redis_that_is_away_is_logged_once_per_streak(
+    server, admin, listening, caplog
+):
     listening(server.url, "q")
     for streak in (1, 2):
         server.kill()
@@ -109,7 +111,7 @@ def test_a_redis_that_is_away_is_said_once_per_streak(server, admin, listening, 
     assert len(warnings(caplog)) == 2
 
 
-def test_a_listener_of_a_redis_that_hangs_is_made_all_the_same(server, caplog):
+def test_a_listener_is_made_while_its_redis_hangs(server, caplog):
     retry = redis.retry.Retry(redis.backoff.ConstantBackoff(60), 10)
     client = redis.Redis.from_url(server.url, retry=retry, username="default")
     server.pause()

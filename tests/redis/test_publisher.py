@@ -1,4 +1,4 @@
-"""The feed: each event published once or counted, whatever Redis does."""
+"""The publisher: each event is published once or counted, whatever Redis does."""
 
 import os
 import threading
@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from huey_otel import RedisEventEmitter
-from huey_otel._redis import publisher
+from huey_otel._redis import publisher as _publisher
 from huey_otel._redis.publisher import Publisher
 from huey_otel._wire.record import Record, Source, TaskFacts
 from tests.support.programs import missing
@@ -41,7 +41,7 @@ def admin(server):
 
 
 @pytest.fixture
-def feed(server):
+def publisher(server):
     made = Publisher(RedisEventEmitter(url=server.url), "q")
     yield made
     made.close(0.1)
@@ -50,8 +50,8 @@ def feed(server):
 
 
 @pytest.fixture
-def heard(admin):
-    """How many events were published since the start."""
+def received(admin):
+    """How many events a subscriber has got since the start."""
     with admin.pubsub(ignore_subscribe_messages=True) as subscription:
         subscription.subscribe("q")
         got = []
@@ -69,8 +69,8 @@ def messages(caplog):
     return [entry.getMessage() for entry in caplog.records]
 
 
-def test_an_event_whose_thread_cannot_start_waits_for_the_next_one(
-    feed, heard, losses, monkeypatch, caplog
+def test_an_event_waits_when_the_thread_cannot_start(
+    publisher, received, losses, monkeypatch, caplog
 ):
     def refuse(_thread):
         raise RuntimeError("can't start new thread")
@@ -78,102 +78,106 @@ def test_an_event_whose_thread_cannot_start_waits_for_the_next_one(
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         for key in range(5):
-            feed(record(key), SOURCE)
+            publisher(record(key), SOURCE)
 
-    feed(record(5), SOURCE)
+    publisher(record(5), SOURCE)
 
-    assert feed.flush(5.0) is True
-    wait_until(lambda: heard() == 6)
+    assert publisher.flush(5.0) is True
+    wait_until(lambda: received() == 6)
     assert losses.counts() == {}
     assert messages(caplog) == [
-        "the feed's thread cannot be started, events wait:"
+        "the publisher's thread cannot be started, events wait:"
         " can't start new thread (nothing is lost so far)"
     ]
 
 
-def test_a_pause_of_writes_loses_nothing(feed, admin, heard, losses, monkeypatch):
-    monkeypatch.setattr(publisher, "_PATIENCE", 0.1)
-    feed(record(0), SOURCE)
-    feed.flush(5.0)
+def test_a_pause_of_writes_loses_no_event(
+    publisher, admin, received, losses, monkeypatch
+):
+    monkeypatch.setattr(_publisher, "_PATIENCE", 0.1)
+    publisher(record(0), SOURCE)
+    publisher.flush(5.0)
     asked = deque()
-    ask_again = feed._ask_again
+    check_silence = publisher._check_silence
 
     def spy(silent, since):
         asked.append(since)
-        return ask_again(silent, since)
+        return check_silence(silent, since)
 
-    feed._ask_again = spy
+    publisher._check_silence = spy
 
     admin.execute_command("CLIENT", "PAUSE", 20_000, "WRITE")
     for key in range(1, 100):
-        feed(record(key), SOURCE)
+        publisher(record(key), SOURCE)
     wait_until(lambda: len(asked) > 5)
     admin.execute_command("CLIENT", "UNPAUSE")
 
-    assert feed.flush(10.0) is True
-    wait_until(lambda: heard() == 100)
+    assert publisher.flush(10.0) is True
+    wait_until(lambda: received() == 100)
     assert losses.counts() == {}
 
 
-def test_a_connection_that_is_silent_for_long_is_given_up(
-    feed, admin, heard, losses, monkeypatch, caplog
+def test_a_connection_without_answers_for_long_is_replaced(
+    publisher, admin, received, losses, monkeypatch, caplog
 ):
-    monkeypatch.setattr(publisher, "_PATIENCE", 0.1)
-    monkeypatch.setattr(publisher, "_LONGEST_SILENCE", 0.3)
-    feed(record(0), SOURCE)
-    feed.flush(5.0)
+    monkeypatch.setattr(_publisher, "_PATIENCE", 0.1)
+    monkeypatch.setattr(_publisher, "_LONGEST_SILENCE", 0.3)
+    publisher(record(0), SOURCE)
+    publisher.flush(5.0)
 
     admin.execute_command("CLIENT", "PAUSE", 20_000, "WRITE")
-    feed(record(1), SOURCE)
+    publisher(record(1), SOURCE)
 
     wait_until(lambda: losses.counts() == {"feed_unconfirmed": 1})
     wait_until(lambda: len(messages(caplog)) == 2)
     assert messages(caplog)[1] == (
-        f"{feed.server} is away: the connection is dead, its answers never came;"
+        f"{publisher.server} is away: the connection is dead, its answers never came;"
         " new events wait, and what it was sent and did not confirm is lost"
         " (counted as feed_unconfirmed)"
     )
     admin.execute_command("CLIENT", "UNPAUSE")
 
 
-def test_a_server_that_hangs_loses_nothing(feed, server, heard, losses, monkeypatch):
-    monkeypatch.setattr(publisher, "_PATIENCE", 0.1)
-    monkeypatch.setattr(publisher, "_LONGEST_SILENCE", 0.3)
-    feed(record(0), SOURCE)
-    feed.flush(5.0)
+def test_a_server_that_hangs_loses_no_event(
+    publisher, server, received, losses, monkeypatch
+):
+    monkeypatch.setattr(_publisher, "_PATIENCE", 0.1)
+    monkeypatch.setattr(_publisher, "_LONGEST_SILENCE", 0.3)
+    publisher(record(0), SOURCE)
+    publisher.flush(5.0)
     asked = []
-    ask_again = feed._ask_again
+    check_silence = publisher._check_silence
 
     def spy(silent, since):
-        answer = ask_again(silent, since)
+        answer = check_silence(silent, since)
         asked.append(answer)
         return answer
 
-    feed._ask_again = spy
+    publisher._check_silence = spy
 
     server.pause()
     for key in range(1, 100):
-        feed(record(key), SOURCE)
+        publisher(record(key), SOURCE)
     wait_until(lambda: bool(asked))
     server.resume()
 
-    assert feed.flush(10.0) is True
-    wait_until(lambda: heard() == 100)
+    assert publisher.flush(10.0) is True
+    wait_until(lambda: received() == 100)
     assert losses.counts() == {}
 
 
-def test_a_close_while_redis_hangs_does_not_say_that_events_go_again(
-    feed, server, losses, monkeypatch, caplog
+def test_closing_while_redis_hangs_does_not_log_a_recovery(
+    publisher, server, losses, monkeypatch, caplog
 ):
-    monkeypatch.setattr(publisher, "_PATIENCE", 0.1)
-    feed(record(0), SOURCE)
-    feed.flush(5.0)
+    monkeypatch.setattr(_publisher, "_PATIENCE", 0.1)
+    publisher(record(0), SOURCE)
+    publisher.flush(5.0)
     server.pause()
-    feed(record(1), SOURCE)
+    publisher(record(1), SOURCE)
     wait_until(lambda: any("does not answer" in line for line in messages(caplog)))
 
-    feed.close(0.1)
-    feed._thread.join(10)
+    publisher.close(0.1)
+    publisher._thread.join(10)
 
     assert not any("again" in line for line in messages(caplog))
     assert losses.counts() == {"feed_shutdown": 1}

@@ -11,7 +11,7 @@ from huey import MemoryHuey, RedisHuey, SqliteHuey
 from huey.storage import RedisStorage
 
 from huey_otel import EventListener, RedisEventEmitter, instrument
-from huey_otel._storage.channels import channel_of, checked_channel
+from huey_otel._storage.emitter import channel_of
 from tests.support.programs import ROOT
 from tests.support.redis_server import serving
 from tests.support.waiting import wait_until
@@ -32,14 +32,14 @@ NAMES = {
 
 
 @pytest.mark.parametrize(("queue", "channels"), NAMES.items(), ids=ascii)
-def test_a_redis_queue_has_the_name_of_its_keys_as_long_as_that_is_one(queue, channels):
+def test_a_redis_queue_has_the_name_of_its_keys_as_its_channel(queue, channels):
     huey = RedisHuey(queue, url=ADDRESS)
 
     assert channel_of(queue, huey.storage) == channels[0 if HUEY_3 else 1]
 
 
 @pytest.mark.parametrize("queue", ["my-app", "заказы"], ids=ascii)
-def test_a_redis_queue_whose_name_is_not_cleaned_has_all_of_it(queue):
+def test_a_redis_queue_whose_name_huey_keeps_has_all_of_it(queue):
     if "clean_name" not in inspect.signature(RedisStorage).parameters:
         pytest.skip("huey before 3.4 always cleans it")
     storage = RedisStorage(queue, url=ADDRESS, clean_name=False)
@@ -63,7 +63,7 @@ class Name(str, enum.Enum):  # noqa: UP042 - `str()` of a StrEnum is its value
 @pytest.mark.parametrize(
     ("name", "channel"), [(7, "7"), (b"jobs", "jobs"), (Name.JOBS, "jobs")], ids=repr
 )
-def test_a_name_that_is_no_text_is_written_as_one(name, channel):
+def test_a_name_of_another_type_becomes_text(name, channel):
     huey = MemoryHuey(name)
 
     instrumentation = instrument(huey, metrics_port=None)
@@ -73,7 +73,7 @@ def test_a_name_that_is_no_text_is_written_as_one(name, channel):
     assert type(channel_of(name, huey.storage)) is str
 
 
-def test_what_is_given_comes_first():
+def test_a_given_channel_beats_the_queues():
     huey = RedisHuey("my-app", url=ADDRESS)
 
     assert channel_of("my-app", huey.storage, "news") == "news"
@@ -87,13 +87,15 @@ def test_a_channel_is_never_empty_and_can_always_be_sent(queue):
 
 
 def test_a_channel_that_cannot_be_sent_is_refused():
-    with pytest.raises(ValueError, match="that can be UTF-8"):
-        checked_channel("\ud800")
+    with pytest.raises(ValueError, match="this is no UTF-8"):
+        RedisEventEmitter(url="redis://", channel="\ud800")
 
 
 @pytest.mark.live
 @pytest.mark.parametrize("options", [{}, {"encoding": "latin-1"}], ids=str)
-def test_a_queue_without_an_ascii_letter_in_its_name_is_heard(server, losses, options):
+def test_listeners_of_a_queue_without_ascii_letters_get_its_events(
+    server, losses, options
+):
     pool = redis.ConnectionPool.from_url(server.url, **options)
     huey = RedisHuey("заказы", connection_pool=pool)
     instrumentation = instrument(huey, metrics_port=None)
@@ -139,7 +141,7 @@ def test_writer_and_readers_of_a_queue_agree(monkeypatch):
     instrumentation.uninstrument()
 
 
-def test_an_emitters_channel_is_the_readers_as_well():
+def test_readers_use_an_emitters_channel():
     huey = RedisHuey("my-app", url=ADDRESS)
     emitter = RedisEventEmitter(url=ADDRESS, channel="news")
     instrumentation = instrument(huey, events=emitter, metrics_port=None)

@@ -200,9 +200,7 @@ def test_what_is_overdue_does_not_depend_on_the_time_zone(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_task_that_was_put_on_the_schedule_without_a_time_is_not_due_since_1970(
-    make, kind
-):
+def test_scheduled_task_without_a_time_is_not_due_since_1970(make, kind):
     huey = make(kind)
     huey.add_schedule(task(huey))
 
@@ -215,7 +213,7 @@ def test_task_that_was_put_on_the_schedule_without_a_time_is_not_due_since_1970(
     [(100, None, 100), (100, 40, 40), (100, 300, 100), (100, -50, 100)],
     ids=["at once", "due since", "due before", "not due yet"],
 )
-def test_message_waits_since_it_is_on_the_queue_and_due(
+def test_message_waits_from_when_it_is_on_the_queue_and_due(
     make, monkeypatch, enqueued, due, age
 ):
     huey = make("redis")
@@ -247,7 +245,7 @@ class Unreadable:
         return os.abort, ()
 
 
-def test_nothing_is_unpickled_to_learn_an_age(make):
+def test_age_is_learned_without_unpickling(make):
     huey = make("redis")
     huey.enqueue(task(huey, Unreadable()))
 
@@ -277,7 +275,7 @@ def test_age_of_a_large_message_is_absent(make, monkeypatch):
         assert (answer.queue, answer.oldest) == (1, None), kind
 
 
-def test_message_that_cannot_be_read_costs_its_age_only(make, losses, caplog):
+def test_message_that_cannot_be_read_loses_only_its_age(make, losses, caplog):
     huey = make("redis", serializer=SignedSerializer(secret="s"))
     huey.enqueue(task(huey))
     message = huey.storage.conn.lpop(huey.storage.queue_key)
@@ -290,7 +288,7 @@ def test_message_that_cannot_be_read_costs_its_age_only(make, losses, caplog):
     assert "the storage of 'shop' does not tell its oldest message" in caplog.text
 
 
-def test_storage_that_keeps_its_messages_otherwise_is_asked_its_lengths_only():
+def test_storage_with_another_layout_is_only_asked_for_its_lengths():
     class Own(MemoryStorage):
         def enqueue(self, data: bytes, priority: float | None = None) -> None:
             self._queue.append(data)

@@ -66,7 +66,7 @@ def test_settings_are_those_of_the_connection_it_was_given(make):
         "?health_check_interval=5&max_connections=3",
     ],
 )
-def test_a_connection_has_our_own_timeouts(make, options):
+def test_a_publishing_connection_has_our_timeouts(make, options):
     connection = make(URL + options).connections.to_publish()
 
     assert (
@@ -79,7 +79,7 @@ def test_a_connection_has_our_own_timeouts(make, options):
     ) == (2.0, 2.0, 0, [], False, 2)
 
 
-def test_a_unix_socket_has_our_own_timeout_too():
+def test_a_unix_socket_has_our_timeout():
     emitter = RedisEventEmitter(url="unix:///run/redis.sock?db=1")
 
     connection = emitter.connections.to_publish()
@@ -89,7 +89,7 @@ def test_a_unix_socket_has_our_own_timeout_too():
     assert connection.socket_timeout == 2.0
 
 
-def test_tls_is_kept():
+def test_tls_settings_are_kept():
     emitter = RedisEventEmitter(url="rediss://host1/0?ssl_cert_reqs=none")
 
     connections = (
@@ -126,7 +126,7 @@ class Inheriting(redis.Redis):
 
 
 @pytest.mark.parametrize("kind", [Wrapper, Inheriting])
-def test_a_client_that_wraps_another_is_not_asked_with(kind):
+def test_a_client_that_wraps_another_is_not_copied(kind):
     client = redis.Redis.from_url(URL)
     pool = client.connection_pool
 
@@ -137,7 +137,7 @@ def test_a_client_that_wraps_another_is_not_asked_with(kind):
     assert client.connection_pool is pool
 
 
-def test_a_client_of_a_class_of_its_own_is_asked_with():
+def test_a_client_of_a_subclass_is_copied():
     own = type("Own", (redis.Redis,), {})
     client = own.from_url(URL)
 
@@ -147,7 +147,7 @@ def test_a_client_of_a_class_of_its_own_is_asked_with():
     assert asking.connection_pool is not client.connection_pool
 
 
-def test_a_pool_whose_method_is_wrapped_lends_no_connection():
+def test_no_connection_is_taken_from_a_pool_with_wrapped_methods():
     pool = redis.ConnectionPool.from_url(URL)
     lent, get = [], pool.get_connection
     pool.get_connection = lambda *_: lent.append(1) or get()
@@ -162,7 +162,7 @@ def test_a_pool_whose_method_is_wrapped_lends_no_connection():
 @pytest.mark.parametrize(
     "kind", [lambda **s: redis.SSLConnection(**s), functools.partial(redis.Connection)]
 )
-def test_a_pool_whose_connections_are_made_by_a_factory_is_one(kind):
+def test_a_pool_with_a_connection_factory_is_accepted(kind):
     pool = redis.ConnectionPool(kind, host="host1")
 
     emitter = RedisEventEmitter(connection_pool=pool)
@@ -218,11 +218,11 @@ def test_a_queue_on_a_fork_of_redis_py_says_what_to_pass():
         (ValueError("x" * 301), "x" * 300),
     ],
 )
-def test_what_is_said_of_an_error(error, text):
+def test_an_error_is_shown_without_passwords(error, text):
     assert said(error) == text
 
 
-def test_a_clients_pool_is_left_alone():
+def test_a_clients_pool_stays_unchanged():
     client = redis.Redis.from_url(URL + "?socket_timeout=60")
     before = dict(client.connection_pool.connection_kwargs)
 
@@ -237,7 +237,7 @@ def test_a_clients_pool_is_left_alone():
     assert client.connection_pool not in pools
 
 
-def test_nothing_is_connected_by_naming_a_redis():
+def test_making_an_emitter_does_not_connect():
     client = redis.Redis(host="127.0.0.1", port=1)
 
     emitter = RedisEventEmitter(client=client)
@@ -261,7 +261,7 @@ def test_a_listening_connection_reads_bytes_and_sends_no_ping():
 
 
 @pytest.mark.parametrize("given", [None, 1, b"redis://", object(), ["redis://"]])
-def test_a_listener_says_what_it_accepts(given):
+def test_a_listeners_error_names_what_is_accepted(given):
     with pytest.raises(TypeError) as refusal:
         EventListener(given, "q")
 
@@ -330,7 +330,7 @@ def test_exactly_one_way_is_accepted(ways):
 @pytest.mark.parametrize(
     ("channel", "kind"), [("", ValueError), (1, TypeError), (b"x", TypeError)]
 )
-def test_a_channel_that_is_no_name_is_refused(channel, kind):
+def test_a_wrong_channel_is_refused(channel, kind):
     with pytest.raises(kind, match=r"channel=.*: expected the name of a channel"):
         RedisEventEmitter(url=URL, channel=channel)
 
@@ -365,7 +365,7 @@ def test_a_channel_that_is_no_name_is_refused(channel, kind):
         "redis://host/0?password=secret&no_such_option=1",
     ],
 )
-def test_a_url_that_is_none_is_refused_without_its_password(url):
+def test_a_wrong_url_is_refused_without_showing_its_password(url):
     with pytest.raises(ValueError, match="expected a Redis URL") as refusal:
         RedisEventEmitter(url=url)
 
@@ -388,7 +388,7 @@ def test_a_url_that_is_none_is_refused_without_its_password(url):
         ("localhost", "localhost"),
     ],
 )
-def test_what_is_shown_of_a_url(url, shown):
+def test_a_url_is_shown_without_its_password(url, shown):
     assert masked(url) == shown
 
 
@@ -409,7 +409,7 @@ def test_what_is_shown_of_a_url(url, shown):
         *("asyncio", "asyncio to a listener"),
     ],
 )
-def test_what_is_no_redis_is_refused_without_a_password(refused):
+def test_another_object_is_refused_without_showing_a_password(refused):
     with pytest.raises(TypeError, match="expected") as refusal:
         refused(URL)
 
@@ -420,7 +420,7 @@ def test_what_is_no_redis_is_refused_without_a_password(refused):
     "value",
     ["user:secret@host", "redis:/user:secret@host", "http://user:secret@host/0"],
 )
-def test_a_url_given_as_events_is_refused_without_its_password(huey, value):
+def test_a_wrong_events_url_is_refused_without_showing_its_password(huey, value):
     with pytest.raises(ValueError, match="events") as refusal:
         instrument(huey, events=value)
 
@@ -428,7 +428,7 @@ def test_a_url_given_as_events_is_refused_without_its_password(huey, value):
 
 
 @pytest.mark.parametrize("value", ["user:secret@host", "redis:/user:secret@host"])
-def test_a_url_of_the_environment_is_refused_without_its_password(
+def test_a_wrong_url_in_the_environment_is_refused_without_showing_its_password(
     huey, monkeypatch, value
 ):
     monkeypatch.setenv("HUEY_OTEL_EVENTS", value)

@@ -16,7 +16,7 @@ from huey_otel import _names as n
 from huey_otel._prometheus.poller import Inquirer
 from huey_otel._redis import subscription as _subscription
 from huey_otel._redis.subscription import Subscription
-from huey_otel._storage import watch
+from huey_otel._storage import failover
 from huey_otel._storage.connections import Connections
 from huey_otel._storage.contents import Meaning
 from tests.support.forwarder import Forwarder
@@ -66,11 +66,11 @@ def pair() -> Iterator[Pair]:
 
 
 @pytest.fixture
-def hastily(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looks every half second, where the test is not of the bound itself."""
-    monkeypatch.setattr(watch, "_EVERY", 0.5)
-    monkeypatch.setattr(watch, "_LONGEST", 0.5)
-    monkeypatch.setattr(_subscription, "_EVERY", 0.5)
+def frequent_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check every half second."""
+    monkeypatch.setattr(failover, "_INTERVAL", 0.5)
+    monkeypatch.setattr(failover, "_LIFETIME", 0.5)
+    monkeypatch.setattr(_subscription, "_INTERVAL", 0.5)
 
 
 @contextmanager
@@ -107,7 +107,7 @@ POOLS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("options", POOLS.values(), ids=POOLS)
-def test_events_follow_the_queue_and_what_went_in_vain_is_counted(
+def test_events_follow_the_queue_and_undelivered_ones_are_counted(
     pair, losses, caplog, options
 ):
     pool = redis.ConnectionPool.from_url(pair.name.url, **options)
@@ -141,8 +141,8 @@ def statuses(events: list[Any]) -> set[str]:
 
 
 @pytest.mark.parametrize("refused", [["role"], ["role", "info"]], ids=" and ".join)
-def test_events_follow_where_the_server_does_not_say_what_it_is(
-    pair, losses, hastily, refused
+def test_events_follow_a_server_that_does_not_tell_its_role(
+    pair, losses, frequent_checks, refused
 ):
     with publishing(url=pair.mute(*refused)) as run:
         run()
@@ -152,8 +152,8 @@ def test_events_follow_where_the_server_does_not_say_what_it_is(
             wait_until(lambda: bool(run() or heard))
 
 
-def test_what_was_heard_before_the_failover_is_not_counted_as_lost(
-    pair, losses, hastily
+def test_events_received_before_the_failover_are_not_counted_as_lost(
+    pair, losses, frequent_checks
 ):
     with publishing(url=pair.name.url) as run, listening(pair.a.url) as before:
         run()
@@ -166,8 +166,8 @@ def test_what_was_heard_before_the_failover_is_not_counted_as_lost(
     assert losses.counts() == {}
 
 
-def test_a_name_that_leads_to_a_replica_is_published_on_and_that_is_said_once(
-    pair, losses, hastily, caplog, monkeypatch
+def test_publishing_on_a_replica_goes_on_and_is_logged_once(
+    pair, losses, frequent_checks, caplog, monkeypatch
 ):
     Pair._tell(pair.a, "REPLICAOF", "127.0.0.1", str(pair.b.port))
     made = []
@@ -193,7 +193,7 @@ def test_a_name_that_leads_to_a_replica_is_published_on_and_that_is_said_once(
 
 
 @pytest.mark.parametrize("refused", [[], ["role"], ["role", "info"]], ids=str)
-def test_queue_gauges_follow_the_queue(pair, losses, hastily, refused):
+def test_queue_gauges_follow_the_queue(pair, losses, frequent_checks, refused):
     huey = RedisHuey("my-app", url=pair.mute(*refused))
     inquirer = Inquirer("q", lambda: huey.storage, Meaning())
     add = huey.task(name="add")(lambda: None)
@@ -216,7 +216,7 @@ def test_queue_gauges_follow_the_queue(pair, losses, hastily, refused):
 
 
 @pytest.mark.parametrize("refused", [[], ["info"]], ids=str)
-def test_a_listener_leaves_a_server_that_was_demoted(pair, hastily, refused):
+def test_a_listener_leaves_a_server_that_was_demoted(pair, frequent_checks, refused):
     with listening(pair.mute(*refused), "q") as heard:
         pair.fail_over()
         Pair._tell(pair.a, "REPLICAOF", "127.0.0.1", "1")
@@ -228,7 +228,7 @@ def test_a_listener_leaves_a_server_that_was_demoted(pair, hastily, refused):
     assert heard[0] == {"status": "started"}
 
 
-def test_a_listener_that_may_ask_nothing_stays(pair, hastily):
+def test_a_listener_without_permissions_stays_connected(pair, frequent_checks):
     subscription = Subscription(
         RedisEventEmitter(url=pair.mute("info", "pubsub")).connections, "q"
     )
@@ -243,9 +243,7 @@ def test_a_listener_that_may_ask_nothing_stays(pair, hastily):
     assert len(sockets) == 1
 
 
-def test_a_raw_listener_sees_no_more_of_being_looked_after_than_its_messages(
-    pair, hastily
-):
+def test_a_raw_listener_gets_only_its_messages_while_checked(pair, frequent_checks):
     huey = RedisHuey("my-app", url=pair.name.url)
     instrumentation = instrument(huey, metrics_port=None)
     with redis.Redis.from_url(pair.a.url) as publisher:
@@ -270,7 +268,7 @@ def test_a_raw_listener_sees_no_more_of_being_looked_after_than_its_messages(
     assert seen == ["subscribe", b"hello"]
 
 
-def test_a_listener_leaves_a_connection_that_a_router_has_forgotten(pair, hastily):
+def test_a_listener_replaces_a_connection_that_a_router_dropped(pair, frequent_checks):
     with listening(pair.name.url, "q") as heard:
         pair.name.forget()
 
@@ -280,7 +278,7 @@ def test_a_listener_leaves_a_connection_that_a_router_has_forgotten(pair, hastil
     assert heard[0] == {"status": "started"}
 
 
-def test_a_listener_that_is_slow_is_not_taken_for_dead(pair, hastily):
+def test_a_slow_listener_is_not_disconnected(pair, frequent_checks):
     connections = RedisEventEmitter(url=pair.name.url).connections
     subscription = Subscription(connections, "q")
     subscription.get_message(timeout=5)

@@ -76,7 +76,7 @@ def settings_of(monkeypatch: pytest.MonkeyPatch, **config: Any) -> Any:
     return of_storage(storage)
 
 
-def test_the_server_of_a_glide_client_is_found(monkeypatch):
+def test_the_address_of_a_glide_client_is_found(monkeypatch):
     import glide_sync
 
     emitter = settings_of(
@@ -94,7 +94,7 @@ def test_the_server_of_a_glide_client_is_found(monkeypatch):
     assert (connection.username, connection.password) == ("user", "secret")
 
 
-def test_a_glide_client_that_signs_in_by_iam_is_not_followed(monkeypatch):
+def test_a_glide_client_with_iam_credentials_has_no_pool(monkeypatch):
     import glide_sync
 
     iam = glide_sync.IamAuthConfig("cluster", glide_sync.ServiceType.ELASTICACHE, "eu")
@@ -109,7 +109,7 @@ def test_a_glide_client_that_signs_in_by_iam_is_not_followed(monkeypatch):
     assert emitter is None
 
 
-def test_a_glide_huey_out_of_reach_says_what_to_pass(huey, monkeypatch):
+def test_a_glide_huey_without_a_pool_names_the_option_to_pass(huey, monkeypatch):
     monkeypatch.setattr(_glide, "pool_of", lambda _: None)
 
     instrumentation = instrument(huey, metrics_port=None)

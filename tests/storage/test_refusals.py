@@ -109,7 +109,7 @@ UNKNOWN = {
 
 @pytest.mark.parametrize("kind", HUEYS)
 @pytest.mark.parametrize("commands", UNKNOWN.values(), ids=UNKNOWN)
-def test_a_server_that_does_not_know_a_courtesy_is_served_as_any(
+def test_a_server_that_does_not_know_an_optional_command_is_served(
     losses, kind, commands
 ):
     with serving(*renamed(*commands)) as server:
@@ -126,7 +126,7 @@ def test_a_server_that_does_not_know_a_courtesy_is_served_as_any(
 
 
 @pytest.mark.parametrize("commands", [["CLIENT"], ["PING"]], ids="".join)
-def test_a_courtesy_that_resp3_and_an_own_name_bring_is_done_without(losses, commands):
+def test_commands_that_resp3_and_a_client_name_bring_are_not_needed(losses, commands):
     with serving(*renamed(*commands)) as server:
         huey = RedisHuey("my-app", url=f"{server.url}?protocol=3")
 
@@ -154,7 +154,7 @@ ALLOWED = {
 
 @pytest.mark.parametrize("kind", HUEYS)
 @pytest.mark.parametrize("rules", ALLOWED.values(), ids=ALLOWED)
-def test_a_narrow_access_list_is_enough(losses, kind, rules):
+def test_few_permissions_are_enough(losses, kind, rules):
     with serving() as server:
         huey = kind("my-app", url=url_of(server, f"{rules} +subscribe"))
 
@@ -179,7 +179,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("how", ["unknown", "not allowed"])
 @pytest.mark.parametrize(("command", "absent"), REFUSED.items(), ids=REFUSED)
-def test_a_command_that_is_refused_costs_its_own_gauge(losses, how, command, absent):
+def test_a_refused_command_loses_only_its_own_gauge(losses, how, command, absent):
     options = renamed(command) if how == "unknown" else []
     rules = f"+@all ~* &* -{command}" if how == "not allowed" else ""
     with serving(*options) as server:
@@ -195,7 +195,7 @@ def test_a_command_that_is_refused_costs_its_own_gauge(losses, how, command, abs
     assert losses.counts() == {n.LOSS_GAUGES: 1}
 
 
-def test_a_proxy_that_hangs_up_at_what_it_does_not_know_gets_no_name(losses):
+def test_a_proxy_that_hangs_up_at_client_setname_gets_no_name(losses):
     def knows(sent: bytes) -> bool:
         return b"SETNAME" not in sent
 
@@ -212,7 +212,7 @@ def test_a_proxy_that_hangs_up_at_what_it_does_not_know_gets_no_name(losses):
     assert losses.counts() == {}
 
 
-def test_a_server_without_databases_hears_events_for_another_one(losses):
+def test_a_server_without_databases_takes_events(losses):
     """Pub/sub has none, so a SELECT that is refused costs nothing."""
     with serving("--databases", "1") as server:
         huey = RedisHuey("my-app", url=server.url)
@@ -230,18 +230,18 @@ def test_a_server_without_databases_hears_events_for_another_one(losses):
     assert losses.counts() == {}
 
 
-def test_a_redis_away_is_said_to_have_lost_nothing_until_it_has(losses, caplog):
+def test_a_redis_that_is_away_is_logged_without_a_loss(losses, caplog):
     with serving() as server:
         huey = RedisHuey("my-app", url=server.url)
         run_a_task(huey)
         emitter = instrument(huey)
         server.stop()
-        feed = emitter._outputs.destinations.current
+        publisher = emitter._outputs.destinations.current
         before = len(caplog.records)
-        feed._outbox.put(b'{"status": "late"}')
+        publisher._outbox.put(b'{"status": "late"}')
         wait_until(lambda: any("is away" in line for line in said(caplog)[before:]))
         server.start()
-        assert feed.flush(30.0)
+        assert publisher.flush(30.0)
         wait_until(lambda: "again" in said(caplog)[-1])
         let_go(huey)
 

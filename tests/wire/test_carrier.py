@@ -45,7 +45,7 @@ def trailer(body, *, version=1, length=None, magic=b"hotl"):
         ),
     ],
 )
-def test_what_was_written_is_read(carrier):
+def test_a_written_carrier_is_read_back(carrier):
     assert decode(MESSAGE + encode(carrier)) == carrier
 
 
@@ -61,7 +61,7 @@ def test_members_that_do_not_fit_are_left_out_before_the_headers():
 @pytest.mark.parametrize(
     "more", [0, [], [0], ["3"], [3, 4], [3, None]], ids=lambda more: repr(more)
 )
-def test_what_a_later_version_adds_is_no_error(more):
+def test_fields_of_a_later_version_are_accepted(more):
     body = json.dumps([1, 2.0, None, {}, None, 0, more]).encode()
 
     assert decode(trailer(body)) == Carrier(enqueued=2.0)
@@ -85,7 +85,7 @@ def test_a_plain_pickle_has_no_trailer(value, protocol):
 
 
 @pytest.mark.parametrize("data", [b"", b"h", b"hot", b"otl", b"hotl", b"1hotl", b"."])
-def test_what_is_too_short_has_no_trailer(data):
+def test_a_short_message_has_no_trailer(data):
     assert decode(data) is None
 
 
@@ -181,7 +181,7 @@ def test_a_hostile_trailer_is_refused(data):
         decode(data)
 
 
-def test_numbers_are_read_as_what_they_should_be():
+def test_numbers_are_read_as_floats():
     carrier = decode(trailer(b"[1,1,2,{},null,0]"))
 
     assert repr(carrier) == repr(Carrier(enqueued=1.0, eta=2.0))

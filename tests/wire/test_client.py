@@ -16,11 +16,11 @@ def me() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def test_a_producer_is_itself():
+def test_a_producer_has_its_own_id():
     assert Client().id == me()
 
 
-def test_a_child_of_a_producer_is_itself():
+def test_a_child_of_a_producer_has_its_own_id():
     client = Client()
 
     child, said = said_in_child(lambda: [me(), client.id])
@@ -28,14 +28,14 @@ def test_a_child_of_a_producer_is_itself():
     assert child == said != client.id
 
 
-def test_a_child_of_a_consumer_is_a_part_of_it():
+def test_a_child_of_a_consumer_has_the_consumers_id():
     client = Client()
     client.consumes()
 
     assert said_in_child(lambda: client.id) == client.id == me()
 
 
-def test_a_child_that_starts_a_consumer_is_itself():
+def test_a_child_that_starts_a_consumer_has_its_own_id():
     client = Client()
 
     def consume() -> list[str]:
@@ -47,7 +47,7 @@ def test_a_child_that_starts_a_consumer_is_itself():
     assert child == said
 
 
-def test_the_spans_of_a_child_are_its_own(huey: Huey, monkeypatch: pytest.MonkeyPatch):
+def test_spans_of_a_child_carry_its_own_id(huey: Huey, monkeypatch: pytest.MonkeyPatch):
     # A consumer may have run in this process.
     monkeypatch.setattr(CLIENT, "_consumes", False)
     spans = Spans()
@@ -68,7 +68,7 @@ def test_the_spans_of_a_child_are_its_own(huey: Huey, monkeypatch: pytest.Monkey
     assert span.attributes["messaging.client.id"] == me()
 
 
-def test_a_host_whose_name_is_no_utf_8_can_be_told(monkeypatch: pytest.MonkeyPatch):
+def test_a_host_name_that_is_not_utf_8_becomes_text(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(socket, "gethostname", lambda: os.fsdecode(b"caf\xe9"))
 
     client = Client()

@@ -6,22 +6,22 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from huey_otel._options.table import OPTIONS
-from huey_otel.django import options
+from huey_otel.django.apps import arguments_of
 
 QUEUES = (None, "emails", "reports")
 
 
-def test_without_it_no_queue_has_arguments():
-    assert options.read({}, QUEUES) == {None: {}, "emails": {}, "reports": {}}
+def test_without_the_setting_no_queue_has_arguments():
+    assert arguments_of({}, QUEUES) == {None: {}, "emails": {}, "reports": {}}
 
 
-def test_its_keys_are_arguments_for_all_queues():
+def test_the_settings_keys_are_arguments_for_all_queues():
     given = {"metrics_port": None, "propagation": "link"}
 
-    assert options.read(given, QUEUES) == dict.fromkeys(QUEUES, given)
+    assert arguments_of(given, QUEUES) == dict.fromkeys(QUEUES, given)
 
 
-def test_what_a_queue_says_itself_comes_first():
+def test_a_queues_own_arguments_come_first():
     given = {
         "metrics_port": 9464,
         "span_naming": "queue",
@@ -30,17 +30,17 @@ def test_what_a_queue_says_itself_comes_first():
 
     common = {"metrics_port": 9464, "span_naming": "queue"}
     emails = {"metrics_port": 9465, "span_naming": "queue", "channel": "letters"}
-    assert options.read(given, QUEUES) == {
+    assert arguments_of(given, QUEUES) == {
         None: common,
         "emails": emails,
         "reports": common,
     }
 
 
-def test_the_setting_itself_stays_as_it_is():
+def test_reading_does_not_change_the_setting():
     given = {"queues": {"emails": {}}}
 
-    options.read(given, QUEUES)
+    arguments_of(given, QUEUES)
 
     assert given == {"queues": {"emails": {}}}
 
@@ -76,9 +76,9 @@ ARGUMENTS = ", ".join(OPTIONS)
         ),
     ],
 )
-def test_what_is_not_accepted_raises_and_says_what_is(given, message):
+def test_a_wrong_setting_raises_and_names_what_is_accepted(given, message):
     with pytest.raises(ImproperlyConfigured, match=f"^{re.escape(message)}$"):
-        options.read(given, QUEUES)
+        arguments_of(given, QUEUES)
 
 
 def test_without_django_huey_there_are_no_queues_to_name():
@@ -88,4 +88,4 @@ def test_without_django_huey_there_are_no_queues_to_name():
     )
 
     with pytest.raises(ImproperlyConfigured, match=f"^{re.escape(message)}$"):
-        options.read({"queues": {"emails": {}}}, [None])
+        arguments_of({"queues": {"emails": {}}}, [None])

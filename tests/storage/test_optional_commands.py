@@ -1,4 +1,4 @@
-"""Courtesies: what a server takes ill is not offered again, and nothing else ends."""
+"""Optional commands: one that breaks a connection is not sent again for an hour."""
 
 import threading
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ from huey_otel._prometheus.poller import Inquirer
 from huey_otel._redis.connection import PublishingConnection
 from huey_otel._redis.subscription import Subscription
 from huey_otel._storage import connections as _connections
-from huey_otel._storage import courtesies as _courtesies
+from huey_otel._storage import optional_commands
 from huey_otel._storage.contents import Contents, Meaning
-from huey_otel._storage.courtesies import Courtesies
 from huey_otel._storage.emitter import RedisEventEmitter
+from huey_otel._storage.optional_commands import OptionalCommands
 from tests.support.forwarder import Forwarder
 from tests.support.redis_server import RedisServer, serving
 from tests.support.waiting import wait_until
@@ -53,41 +53,41 @@ BROKEN = redis.ConnectionError("Connection closed by server.")
 
 
 @pytest.mark.parametrize("answers", [{"ROLE": BROKEN}, {}], ids=["hung up", "silent"])
-def test_what_is_taken_ill_is_not_offered_again(answers: Any) -> None:
-    courtesies, connection = Courtesies(), Connection(**answers, PING=b"PONG")
+def test_a_command_that_breaks_a_connection_is_not_sent_again(answers: Any) -> None:
+    optional, connection = OptionalCommands(), Connection(**answers, PING=b"PONG")
 
-    told = [courtesies.offer(connection, name) for name in ("ROLE", "ROLE", "PING")]
+    told = [optional.send(connection, name) for name in ("ROLE", "ROLE", "PING")]
 
     assert told == [None, None, b"PONG"]
     assert connection.sent == ["ROLE", "hang up", "connect", "PING"]
 
 
-def test_what_was_answered_before_is_not_to_blame() -> None:
-    courtesies, connection = Courtesies(), Connection(ROLE=[b"master"])
-    courtesies.offer(connection, "ROLE")
+def test_a_command_that_was_answered_before_is_sent_again() -> None:
+    optional, connection = OptionalCommands(), Connection(ROLE=[b"master"])
+    optional.send(connection, "ROLE")
     connection.answers["ROLE"] = BROKEN
 
     with pytest.raises(redis.ConnectionError):
-        courtesies.offer(connection, "ROLE")
+        optional.send(connection, "ROLE")
 
-    assert courtesies.takes("ROLE")
+    assert optional.accepts("ROLE")
 
 
-def test_nothing_is_to_blame_while_no_connection_can_be_made() -> None:
-    courtesies, connection = Courtesies(), Connection(ROLE=BROKEN)
+def test_no_command_is_given_up_while_the_server_is_away() -> None:
+    optional, connection = OptionalCommands(), Connection(ROLE=BROKEN)
     connection.connect = lambda: (_ for _ in ()).throw(BROKEN)  # type: ignore[method-assign]
 
     with pytest.raises(redis.ConnectionError):
-        courtesies.offer(connection, "ROLE")
+        optional.send(connection, "ROLE")
 
-    assert courtesies.takes("ROLE")
+    assert optional.accepts("ROLE")
 
 
-def test_a_refusal_is_no_answer_and_costs_nothing() -> None:
-    courtesies = Courtesies()
+def test_a_refused_command_returns_none_and_keeps_the_connection() -> None:
+    optional = OptionalCommands()
     connection = Connection(ROLE=redis.ResponseError("unknown command"))
 
-    told = [courtesies.offer(connection, "ROLE") for _ in range(2)]
+    told = [optional.send(connection, "ROLE") for _ in range(2)]
 
     assert told == [None, None]
     assert connection.sent == ["ROLE", "ROLE"]
@@ -103,13 +103,13 @@ def test_a_refusal_is_no_answer_and_costs_nothing() -> None:
     ],
     ids=str,
 )
-def test_a_server_that_has_nobody_takes_nothing_ill(error: Exception) -> None:
-    courtesies, connection = Courtesies(), Connection(PING=error)
+def test_no_command_is_given_up_when_the_client_is_refused(error: Exception) -> None:
+    optional, connection = OptionalCommands(), Connection(PING=error)
 
     with pytest.raises(type(error)):
-        courtesies.offer(connection, "PING")
+        optional.send(connection, "PING")
 
-    assert courtesies.takes("PING")
+    assert optional.accepts("PING")
 
 
 server = pytest.fixture(scope="module")(serving)
@@ -117,14 +117,14 @@ server = pytest.fixture(scope="module")(serving)
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_courtesies, "TIMEOUT", 0.3)
+    monkeypatch.setattr(optional_commands, "TIMEOUT", 0.3)
     monkeypatch.setattr(_connections, "TIMEOUT", 0.3)
 
 
 @pytest.mark.live
 @pytest.mark.parametrize("how", [False, None], ids=["hangs up", "swallows"])
 @pytest.mark.parametrize("command", ["SETNAME", "PING", "ROLE", "INFO", "EVAL"])
-def test_a_proxy_that_takes_a_courtesy_ill_is_served(
+def test_a_proxy_that_breaks_at_an_optional_command_is_served(
     server: RedisServer,
     losses: Any,
     short: None,
@@ -166,7 +166,7 @@ def test_a_proxy_that_takes_a_courtesy_ill_is_served(
 @pytest.mark.live
 @pytest.mark.parametrize("how", [False, None], ids=["hangs up", "swallows"])
 @pytest.mark.parametrize("command", ["INFO", "PUBSUB"])
-def test_a_subscription_stays_where_it_may_not_be_looked_after(
+def test_a_subscription_that_cannot_be_checked_stays(
     server: RedisServer,
     short: None,
     command: str,
@@ -191,7 +191,7 @@ def test_a_subscription_stays_where_it_may_not_be_looked_after(
 
 
 @pytest.mark.live
-def test_a_raw_listener_that_was_unsubscribed_stays_so(server: RedisServer) -> None:
+def test_an_unsubscribed_raw_listener_stays_unsubscribed(server: RedisServer) -> None:
     subscription = Subscription(RedisEventEmitter(url=server.url).connections, "q")
     subscription.subscribe("other")
     seen = [subscription.get_message(timeout=5)["type"] for _ in range(2)]
@@ -214,16 +214,20 @@ def test_a_raw_listener_that_was_unsubscribed_stays_so(server: RedisServer) -> N
 
 
 @pytest.mark.live
-def test_an_answer_without_a_number_is_an_answer(server: RedisServer) -> None:
-    link = PublishingConnection(RedisEventEmitter(url=server.url).connections)
-    link.open()
-    link.unanswered = 1
-    link._connection.send_command("SET", "key", "value")
+def test_an_answer_without_a_number_counts_as_one_subscriber(
+    server: RedisServer,
+) -> None:
+    connection = PublishingConnection(
+        RedisEventEmitter(url=server.url).connections, "q"
+    )
+    connection.open()
+    connection.unanswered = 1
+    connection._connection.send_command("SET", "key", "value")
 
-    answer = link.answer(5.0)
+    answer = connection.answer(5.0)
 
-    link.close()
-    assert (answer, link.unanswered) == (1, 0)
+    connection.close()
+    assert (answer, connection.unanswered) == (1, 0)
 
 
 class Tickets(CredentialProvider):
@@ -277,7 +281,7 @@ def test_a_provider_of_credentials_that_raises_is_waited_for(
         if client["name"] == "huey-otel" or int(client["sub"]):
             admin.client_kill_filter(_id=client["id"])
     run()
-    wait_until(lambda: tickets.asked_by >= {"huey-otel-feed", thread.name})
+    wait_until(lambda: tickets.asked_by >= {"huey-otel-publisher", thread.name})
     tickets.away = False
     wait_until(lambda: admin.pubsub_numsub("myapp") == [(b"myapp", 1)])
     assert instrumentation.flush(20.0)

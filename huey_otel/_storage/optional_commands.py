@@ -1,4 +1,4 @@
-"""Courtesies: commands that help where a server takes them, and are not needed.
+"""Optional commands: they help where a server answers them, and are not needed.
 
 Some proxies refuse a command that they do not know, some close the connection, and
 some never answer.
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 TIMEOUT: Final = 2.0
 """Seconds that an answer may take."""
 
-_AGAIN: Final = 3_600.0
-"""Seconds after which a command that broke a connection is offered again.
+_RETRY_AFTER: Final = 3_600.0
+"""Seconds after which a command that broke a connection is sent again.
 
 A server that hung at the first command looks like a proxy that never answers it.
 """
 
 
-class Courtesies:
-    """Sends the courtesies to one Redis, and remembers which it does not take.
+class OptionalCommands:
+    """Sends optional commands to one Redis, and remembers which it does not answer.
 
     A command that breaks the connection, or gets no answer, is not sent again for
     an hour. If the server has answered that command before, the server is away,
@@ -31,53 +31,53 @@ class Courtesies:
 
     def __init__(self) -> None:
         self._answered: set[str] = set()
-        self._ill: dict[str, float] = {}
+        self._retry_at: dict[str, float] = {}
 
-    def offer(self, connection: "AbstractConnection", *command: str | int) -> Any:
+    def send(self, connection: "AbstractConnection", *command: str | int) -> Any:
         """The answer to *command*, None if refused; may make *connection* again."""
 
-        def renew() -> None:
+        def reconnect() -> None:
             connection.disconnect()
             connection.connect()
 
-        return self._offered(command, lambda: _ask(connection, *command), renew)
+        return self._send(command, lambda: _ask(connection, *command), reconnect)
 
-    def offer_by(self, client: Any, *command: str | int) -> Any:
+    def send_by(self, client: Any, *command: str | int) -> Any:
         """The same over *client*, which makes its connections again itself."""
-        return self._offered(
+        return self._send(
             command, lambda: client.execute_command(*command), lambda: None
         )
 
-    def takes(self, name: str) -> bool:
-        """Whether the command called *name* would be offered now."""
-        return time.monotonic() >= self._ill.get(name, 0.0)
+    def accepts(self, name: str) -> bool:
+        """Whether the command called *name* would be sent now."""
+        return time.monotonic() >= self._retry_at.get(name, 0.0)
 
-    def _offered(
+    def _send(
         self,
         command: tuple[str | int, ...],
         ask: Callable[[], Any],
-        renew: Callable[[], None],
+        reconnect: Callable[[], None],
     ) -> Any:
         from redis import exceptions
 
         name = str(command[0])
-        if not self.takes(name):
+        if not self.accepts(name):
             return None
         try:
             answer = ask()
         except exceptions.ResponseError as error:
-            if _turns_away(error):
+            if _refuses_the_client(error):
                 raise
             answer = None
         except (exceptions.RedisError, OSError) as error:
-            if name in self._answered or _turns_away(error):
+            if name in self._answered or _refuses_the_client(error):
                 raise
-            # Before the connection is made again, which may offer it as well.
-            self._ill[name] = time.monotonic() + _AGAIN
+            # First, as a new connection may send the same command.
+            self._retry_at[name] = time.monotonic() + _RETRY_AFTER
             try:
-                renew()
+                reconnect()
             except BaseException:
-                del self._ill[name]
+                del self._retry_at[name]
                 raise
             return None
         self._answered.add(name)
@@ -94,8 +94,8 @@ def _ask(connection: "AbstractConnection", *command: str | int) -> Any:
     return connection.read_response()
 
 
-def _turns_away(error: Exception) -> bool:
-    """Whether by *error* the server refuses the client as such, or is still loading."""
+def _refuses_the_client(error: Exception) -> bool:
+    """Whether *error* is about the client as such, or the server is still loading."""
     from redis import exceptions
 
     kinds = (
@@ -103,8 +103,6 @@ def _turns_away(error: Exception) -> bool:
         exceptions.AuthorizationError,
         exceptions.BusyLoadingError,
     )
-    said = str(error)
-    # In its protected mode, and with all connections taken, it hangs up after that.
-    return isinstance(error, kinds) or said.startswith(
-        ("DENIED", "max number of clients")
-    )
+    # In its protected mode, and with all connections taken, it hangs up after these.
+    texts = ("DENIED", "max number of clients")
+    return isinstance(error, kinds) or str(error).startswith(texts)
