@@ -6,9 +6,14 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from huey_otel import _names as n
-from huey_otel._prometheus.catalog import CATALOG
-from huey_otel._prometheus.series import Labels
-from huey_otel._prometheus.unclaimed import Unclaimed, claimed_in, hide, is_free, show
+from huey_otel._prometheus.catalog import CATALOG, Labels
+from huey_otel._prometheus.claims import (
+    Unclaimed,
+    claimed_in,
+    is_free,
+    register,
+    unregister,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +106,7 @@ class ProducerCounter:
         self._registry = registry
         self._counter: Counter | None = None
         self._children: dict[Labels, Counter] = {}
-        self._shown: Unclaimed | None = None
+        self._registered: Unclaimed | None = None
         self._sharing: set[CollectorRegistry] = set()
         self._over = False
         self._counting = False
@@ -141,10 +146,9 @@ class ProducerCounter:
     def _made(self) -> "Counter":
         from prometheus_client import REGISTRY, Counter
 
-        name, _, labels, text = _TOTAL
-        counter = Counter(name, text, labels, registry=None)
+        counter = Counter(_TOTAL.name, _TOTAL.help, _TOTAL.labels, registry=None)
         registry = self._registry or REGISTRY
-        self._shown = show(_Uncreated(counter, registry), registry)
+        self._registered = register(_Uncreated(counter, registry), registry)
         if _in_files():
             self._sharing = {registry, REGISTRY}
         return counter
@@ -171,10 +175,10 @@ class ProducerCounter:
             self._over = True
             counter, self._counter = self._counter, None
             self._children.clear()
-            if counter is None or self._shown is None:
+            if counter is None or self._registered is None:
                 return {}
             registry = self._registry or REGISTRY
-            hide(self._shown, registry)
+            unregister(self._registered, registry)
             return {
                 tuple(sample.labels[label] for label in _TOTAL.labels): sample.value
                 for metric in _Uncreated(counter, registry).counted()

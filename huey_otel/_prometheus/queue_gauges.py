@@ -1,14 +1,25 @@
-"""The queue gauges: how much a storage holds, asked when somebody scrapes."""
+"""The queue gauges: how much a storage holds, asked on a thread of its own."""
 
+import copy
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from huey.storage import BaseSqlStorage
+from opentelemetry import context as contexts
+
 from huey_otel import _names as n
-from huey_otel._prometheus.poller import Inquirer
-from huey_otel._prometheus.series import Labels, shown
+from huey_otel._prometheus.catalog import CATALOG, Labels
 from huey_otel._safety.forks import in_child
-from huey_otel._storage.contents import Contents, Meaning
+from huey_otel._safety.log import described
+from huey_otel._safety.losses import LOSSES
+from huey_otel._safety.timeout import or_else
+from huey_otel._storage.contents import Contents, Meaning, contents
+from huey_otel._storage.courtesies import Courtesies
+from huey_otel._storage.emitter import of_storage
+from huey_otel._storage.watch import Ask, Watch
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -21,6 +32,9 @@ _SHOWN: Final[Mapping[str, Callable[[Contents], float | None]]] = {
     n.RESULTS: lambda held: held.results,
 }
 
+_LONGEST_WAIT: Final = 1.0
+"""Seconds that a scrape waits for a storage."""
+
 
 class _Asked(threading.local):
     """What the current thread has asked already, for the scrape that it makes next."""
@@ -28,7 +42,7 @@ class _Asked(threading.local):
     answers: dict[str, Contents] | None = None
 
 
-class Queues:
+class QueueGauges:
     """A collector of the gauges of all queues; starts nothing before a scrape.
 
     A queue whose storage hangs or raises is absent, until it answers. Never
@@ -36,7 +50,7 @@ class Queues:
     """
 
     def __init__(self) -> None:
-        self._inquirers: dict[int, tuple[str, Inquirer]] = {}
+        self._pollers: dict[int, tuple[str, Poller]] = {}
         self._asked = _Asked()
         in_child(self._after_fork)
 
@@ -49,13 +63,13 @@ class Queues:
     ) -> None:
         """Show *queue* of source *number*; *storage* gives what it has now."""
         self.remove(number)
-        self._inquirers[number] = (queue, Inquirer(queue, storage, meaning))
+        self._pollers[number] = (queue, Poller(queue, storage, meaning))
 
     def remove(self, number: int) -> None:
         """Show the queue of source *number* no more."""
-        _, inquirer = self._inquirers.pop(number, (None, None))
-        if inquirer is not None:
-            inquirer.close()
+        _, poller = self._pollers.pop(number, (None, None))
+        if poller is not None:
+            poller.close()
 
     def ask(self) -> None:
         """Ask all storages; the next `collect` of this thread has their answers."""
@@ -63,6 +77,9 @@ class Queues:
 
     def collect(self) -> "Iterator[Metric]":
         """The gauges of the queues whose storages answer."""
+        # A process that runs no consumer imports no prometheus_client for it.
+        from huey_otel._prometheus.exposition import NumberFamily
+
         answers, self._asked.answers = self._asked.answers, None
         if answers is None:
             answers = self._answers()
@@ -72,18 +89,171 @@ class Queues:
                 value = told(held)
                 if value is not None:
                     values[queue,] = value
-            yield shown(name, values)
+            yield NumberFamily(CATALOG[name], values)
 
     def _answers(self) -> dict[str, Contents]:
-        asked = [(*pair, pair[1].ask()) for pair in list(self._inquirers.values())]
+        asked = [(*pair, pair[1].ask()) for pair in list(self._pollers.values())]
         answers: dict[str, Contents] = {}
-        for queue, inquirer, answer in asked:
-            held = inquirer.wait(answer)
+        for queue, poller, answer in asked:
+            held = poller.wait(answer)
             if held is not None:
                 answers.setdefault(queue, held)
         return answers
 
     def _after_fork(self) -> None:
         self._asked = _Asked()
-        for _, inquirer in self._inquirers.values():
-            inquirer.begin_anew()
+        for _, poller in self._pollers.values():
+            poller.begin_anew()
+
+
+class Answer:
+    """What the storage says to one question; `contents` None until it does."""
+
+    def __init__(self) -> None:
+        self.until = time.monotonic() + _LONGEST_WAIT
+        self.contents: Contents | None = None
+        self.given = threading.Event()
+
+
+class Poller:
+    """Asks the storage of one queue how much it holds.
+
+    Its thread starts with the first question. One question is under way at a
+    time: who asks while the storage hangs, learns at once that it does.
+    """
+
+    def __init__(
+        self, queue: str, storage: Callable[[], Any], meaning: Meaning
+    ) -> None:
+        self._queue = queue
+        self._storage = storage
+        self._meaning = meaning
+        self._known: Any = None
+        self._own: Any = None
+        self._courtesies: Courtesies | None = None
+        self._watch: Watch | None = None
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Begin with no question, as a forked child does."""
+        self._changed = threading.Condition()
+        self._answer: Answer | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def ask(self) -> Answer:
+        """Put the question, unless the last one is still under way."""
+        with self._changed:
+            if self._answer is not None and not self._answer.given.is_set():
+                return self._answer
+            self._answer = Answer()
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(
+                    target=self._run, name="huey-otel-queues", daemon=True
+                )
+                self._thread.start()
+            self._changed.notify()
+            return self._answer
+
+    def wait(self, answer: Answer) -> Contents | None:
+        """What *answer* is; None if there is none within a second of the question."""
+        if not answer.given.wait(max(0.0, answer.until - time.monotonic())):
+            self._missing("did not answer in time")
+        return answer.contents
+
+    def close(self) -> None:
+        """End the thread, as soon as the storage lets it."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def _run(self) -> None:
+        # What a scrape asks is in nobody's trace.
+        contexts.attach(contexts.set_value(n.SUPPRESS_INSTRUMENTATION, value=True))
+        asked = None
+        while True:
+            with self._changed:
+                while self._answer is asked and not self._closed:
+                    self._changed.wait()
+                asked = None if self._closed else self._answer
+            if asked is None:
+                self._let_go()
+                return
+            self._reply(asked)
+
+    def _reply(self, answer: Answer) -> None:
+        try:
+            answer.contents = self._contents()
+        except Exception as error:  # noqa: BLE001 - whatever a storage may raise
+            or_else(self._let_go, lambda _: None)
+            self._missing(f"raised {described(error)}")
+        else:
+            LOSSES.recovered(
+                self._streak, message=f"the storage of {self._queue!r} answers again"
+            )
+        finally:
+            answer.given.set()
+
+    def _contents(self) -> Contents:
+        storage = self._storage()
+        if storage is not self._known:
+            self._let_go()
+            self._own, self._courtesies = _of_our_own(storage)
+            self._known = storage
+        own = self._own
+        if self._courtesies is not None:
+            self._follow(partial(self._courtesies.offer_by, own.conn))
+        try:
+            return contents(self._queue, own, self._meaning)
+        finally:
+            if own is not storage and isinstance(own, BaseSqlStorage):
+                # A connection to a file must not be there when somebody forks.
+                own.close()
+
+    def _let_go(self) -> None:
+        own, is_redis = self._own, self._courtesies is not None
+        self._known = self._own = self._watch = self._courtesies = None
+        if is_redis:
+            own.conn.connection_pool.disconnect()
+
+    def _follow(self, ask: Ask) -> None:
+        """Ask where the name of the server leads now, which may be another master."""
+        if self._watch is None:
+            self._watch = Watch()
+        elif self._watch.is_over(ask):
+            self._own.conn.connection_pool.disconnect()
+        else:
+            return
+        self._watch.begin(ask)
+
+    @property
+    def _streak(self) -> str:
+        return f"{n.LOSS_GAUGES} of {self._queue}"
+
+    def _missing(self, how: str) -> None:
+        LOSSES.count_streak(
+            n.LOSS_GAUGES,
+            streak=self._streak,
+            why=f"the storage of {self._queue!r} {how}, its gauges are absent",
+        )
+
+
+def _of_our_own(storage: Any) -> tuple[Any, Courtesies | None]:
+    """A copy of *storage* that shares no connection and no lock with it.
+
+    Of a Redis also what that makes of courtesies.
+    """
+    emitter = of_storage(storage)
+    if emitter is not None:
+        own = copy.copy(storage)
+        client = storage.conn if hasattr(storage.conn, "connection_pool") else None
+        own.conn = emitter.connections.to_ask(client)
+        return own, emitter.connections.courtesies
+    if (
+        isinstance(storage, BaseSqlStorage)
+        and {"lock", "_conn"} <= vars(storage).keys()
+    ):
+        own = copy.copy(storage)
+        vars(own).update(lock=threading.Lock(), _conn=None)
+        return own, None
+    return storage, None

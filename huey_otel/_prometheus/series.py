@@ -1,126 +1,113 @@
-"""Families: the numbers of one metric under all its labels, and how they are shown."""
+"""Series: the numbers of one metric under all its labels. Not thread-safe.
+
+Each has `update`, which takes a change in, and `collect`, a copy that may be shown.
+"""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Self
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
-from huey_otel._prometheus.catalog import CATALOG
+from prometheus_client.samples import Exemplar
 
-if TYPE_CHECKING:
-    from prometheus_client.metrics_core import Metric
+from huey_otel._prometheus.catalog import Definition, Labels
+from huey_otel._prometheus.exposition import Buckets, HistogramFamily, NumberFamily
+from huey_otel._wire.record import Record, Source, TaskFacts
 
-Labels = tuple[str, ...]
-"""Values of the labels, in the order of the catalog."""
+_TRACE_ID: Final = TaskFacts._fields.index("trace_id")
+_SPAN_ID: Final = TaskFacts._fields.index("span_id")
 
 
-class Numbers:
-    """A counter or gauge. Not thread-safe; `copy` is what may be rendered."""
+class Change(NamedTuple):
+    """What *number* records of one kind, of which *record* is one, come to.
 
-    def __init__(self, name: str) -> None:
-        self._definition = CATALOG[name]
-        self.values: dict[Labels, float] = {}
+    They report *reported* and take *seconds* together; *values* says how often there
+    was each.
+    """
+
+    record: Record
+    source: Source
+    number: int
+    reported: int
+    seconds: float
+    values: Sequence[tuple[float, int]]
+
+
+class Counter:
+    """A counter of what records report."""
+
+    def __init__(self, definition: Definition) -> None:
+        self._definition = definition
+        self._values: dict[Labels, float] = {}
+
+    def update(self, labels: Labels, change: Change) -> None:
+        """Count what was reported."""
+        self._values[labels] = self._values.get(labels, 0) + change.reported
 
     def add(self, labels: Labels, number: float = 1) -> None:
         """Count *number* more."""
-        self.values[labels] = self.values.get(labels, 0) + number
+        self._values[labels] = self._values.get(labels, 0) + number
 
-    def show(self, labels: Labels, value: float = 0) -> None:
-        """Make it *value* where there is none yet."""
-        self.values.setdefault(labels, value)
-
-    def above_zero(self) -> list[Labels]:
-        """The labels under which anything has been counted."""
-        return [labels for labels, value in self.values.items() if value > 0]
-
-    def copy(self) -> Self:
+    def collect(self) -> NumberFamily:
         """The numbers as they are now."""
-        twin = type(self)(self._definition.name)
-        twin.values = self.values.copy()
-        return twin
-
-    def rendered(self) -> "Metric":
-        """What prometheus_client makes a page of; to be called on a copy."""
-        from huey_otel._prometheus.text import ShownNumbers
-
-        return ShownNumbers(self._definition, self.values)
+        return NumberFamily(self._definition, self._values.copy())
 
 
-class Trace(NamedTuple):
-    """The trace behind an observation."""
+class RecordCounter(Counter):
+    """A counter of records, one of which may report several errors."""
 
-    trace_id: str
-    span_id: str
-    value: float
-    timestamp: float
+    def update(self, labels: Labels, change: Change) -> None:
+        """Count the records."""
+        self._values[labels] = self._values.get(labels, 0) + change.number
 
 
-class Buckets:
-    """The observations under one set of labels; `counts` are not cumulative."""
+class LatestTime(Counter):
+    """A gauge of when something last happened."""
 
-    __slots__ = ("_copied", "counts", "exemplars", "seconds")
-
-    def __init__(self, counts: list[int]) -> None:
-        self.counts = counts
-        self.seconds = 0.0
-        self.exemplars: dict[int, Trace] = {}
-        self._copied: Buckets | None = None
-
-    def changes(self) -> None:
-        """To be called before they change: the last copy is one no more."""
-        self._copied = None
-
-    def copy(self) -> "Buckets":
-        """What they are now; most have not changed since the last scrape."""
-        copied = self._copied
-        if copied is None:
-            copied = self._copied = Buckets(self.counts.copy())
-            copied.seconds = self.seconds
-            copied.exemplars = self.exemplars.copy()
-        return copied
+    def update(self, labels: Labels, change: Change) -> None:
+        """Never go back: records of several workers come in any order."""
+        if change.record.timestamp > self._values.get(labels, 0.0):
+            self._values[labels] = change.record.timestamp
 
 
 class Histogram:
-    """A histogram. Not thread-safe; `copy` is what may be rendered."""
+    """A histogram with a bucket up to each of *bounds*."""
 
-    def __init__(self, name: str, bounds: Sequence[float]) -> None:
-        self._definition = CATALOG[name]
+    def __init__(self, definition: Definition, bounds: Sequence[float]) -> None:
+        self._definition = definition
         self._bounds = bounds
-        self.values: dict[Labels, Buckets] = {}
+        self._values: dict[Labels, Buckets] = {}
+        self._copies: dict[Labels, Buckets] = {}
 
-    def observe(
-        self,
-        labels: Labels,
-        seconds: float,
-        values: Iterable[tuple[float, int]],
-        exemplar: Trace | None = None,
-    ) -> None:
-        """Take *values* in, each so often, which come to *seconds* together."""
-        buckets = self.values.get(labels)
+    def update(self, labels: Labels, change: Change) -> None:
+        """Observe the seconds."""
+        if not change.values:
+            return
+        buckets = self._values.get(labels)
         if buckets is None:
-            buckets = self.values[labels] = Buckets([0] * (len(self._bounds) + 1))
-        buckets.changes()
-        buckets.seconds += seconds
-        for value, times in values:
+            buckets = self._values[labels] = Buckets([0] * (len(self._bounds) + 1))
+        self._copies.pop(labels, None)
+        buckets.seconds += change.seconds
+        exemplar = _exemplar(change)
+        for value, times in change.values:
             bucket = bisect_left(self._bounds, value)
             buckets.counts[bucket] += times
             if exemplar is not None:
                 buckets.exemplars[bucket] = exemplar
 
-    def copy(self) -> Self:
-        """The numbers as they are now."""
-        twin = type(self)(self._definition.name, self._bounds)
-        twin.values = {labels: each.copy() for labels, each in self.values.items()}
-        return twin
-
-    def rendered(self) -> "Metric":
-        """What prometheus_client makes a page of; to be called on a copy."""
-        from huey_otel._prometheus.text import ShownHistogram
-
-        return ShownHistogram(self._definition, self._bounds, self.values)
+    def collect(self) -> HistogramFamily:
+        """The numbers as they are now; most have not changed since the last scrape."""
+        for labels, buckets in self._values.items():
+            if labels not in self._copies:
+                copy = self._copies[labels] = Buckets(buckets.counts.copy())
+                copy.seconds = buckets.seconds
+                copy.exemplars = buckets.exemplars.copy()
+        return HistogramFamily(self._definition, self._bounds, self._copies.copy())
 
 
-def shown(name: str, values: Mapping[Labels, float]) -> "Metric":
-    """A metric whose *values* are known from elsewhere, and change no more."""
-    from huey_otel._prometheus.text import ShownNumbers
-
-    return ShownNumbers(CATALOG[name], values)
+def _exemplar(change: Change) -> Exemplar | None:
+    """The trace of the record, if its span is sampled."""
+    facts = change.record.facts
+    if facts is None or not facts[_TRACE_ID] or not facts[_SPAN_ID]:
+        return None
+    labels = {"trace_id": facts[_TRACE_ID], "span_id": facts[_SPAN_ID]}
+    return Exemplar(labels, change.seconds, change.record.timestamp)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from huey import crontab
 
-from huey_otel._prometheus.calendar import Crontab, Due, due
+from huey_otel._prometheus.periodic import Crontab, Due, due
 
 DAY = 86_400
 ANY = Crontab(range(1, 13), range(1, 32), range(7), range(24), range(60))

@@ -288,12 +288,12 @@ def test_silent_clients_hold_up_no_scrape_and_are_bounded(serve):
     for client in clients:
         client.close()
     assert answers == [PAGE] * 5
-    assert most <= 32
+    assert most <= 16
     wait_until(lambda: threads() == 0)
 
 
 def test_client_that_says_too_little_is_hung_up_on(serve, monkeypatch):
-    monkeypatch.setattr("huey_otel._prometheus.clients._LIFETIME", 0.1)
+    monkeypatch.setattr("huey_otel._prometheus.endpoint.Handler.timeout", 0.1)
     with silent(serve()) as client:
         client.sendall(b"GET /met")
 
@@ -301,7 +301,7 @@ def test_client_that_says_too_little_is_hung_up_on(serve, monkeypatch):
 
 
 def test_client_that_reads_too_slowly_is_hung_up_on(serve, registry, monkeypatch):
-    monkeypatch.setattr("huey_otel._prometheus.clients._LIFETIME", 0.2)
+    monkeypatch.setattr("huey_otel._prometheus.endpoint.Handler.timeout", 0.2)
     Counter("app_long", "x" * 20_000_000, registry=registry)
     with silent(serve()) as client:
         client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
@@ -310,35 +310,67 @@ def test_client_that_reads_too_slowly_is_hung_up_on(serve, registry, monkeypatch
         wait_until(lambda: threads() == 0)
 
 
-def test_more_clients_than_threads_are_sent_away(serve, registry, monkeypatch):
-    monkeypatch.setattr("huey_otel._prometheus.clients._MOST_CLIENTS", 1)
-    monkeypatch.setattr("huey_otel._prometheus.clients._MOST_THREADS", 2)
-    monkeypatch.setattr("huey_otel._prometheus.clients._PAUSE", 0.1)
-    goes_on, collecting = threading.Event(), threading.Event()
+class Blocking:
+    """A collector that takes until it is told to go on."""
 
-    class Blocking:
-        def collect(self) -> list[Metric]:
-            collecting.set()
-            goes_on.wait(30)
-            return []
+    def __init__(self) -> None:
+        self.collecting, self.goes_on = threading.Event(), threading.Event()
 
-        def describe(self) -> list[Metric]:
-            return []
+    def collect(self) -> list[Metric]:
+        self.collecting.set()
+        self.goes_on.wait(30)
+        return []
 
-    registry.register(Blocking())
+    def describe(self) -> list[Metric]:
+        return []
+
+
+@pytest.fixture
+def blocking(registry: CollectorRegistry) -> Iterator[Blocking]:
+    collector = Blocking()
+    registry.register(collector)
+    yield collector
+    collector.goes_on.set()
+
+
+def test_scrape_too_many_is_refused_and_those_that_wait_are_answered(
+    serve, blocking, monkeypatch
+):
+    monkeypatch.setattr("huey_otel._prometheus.endpoint._MOST_CLIENTS", 1)
     endpoint = serve()
     with silent(endpoint) as first:
         first.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-        collecting.wait(10)
-        with silent(endpoint) as second, silent(endpoint) as third:
-            second.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        blocking.collecting.wait(10)
+        with silent(endpoint) as second:
+            refused = second.makefile("rb").read()
+        blocking.goes_on.set()
+        answered = first.makefile("rb").read()
 
-            # The first was hung up on, but its thread is still there.
-            sent_away = [client.recv(1) for client in (first, third)]
-            goes_on.set()
-            answer = second.recv(8)
+    assert refused.startswith(b"HTTP/1.0 503 ")
+    assert refused.endswith(b"\r\n\r\ntoo many scrapes are being answered\n")
+    assert answered.startswith(b"HTTP/1.0 200 ")
+    assert answered.endswith(PAGE)
 
-    assert (sent_away, answer) == ([b"", b""], b"HTTP/1.0")
+
+def test_client_that_is_silent_for_longest_is_hung_up_on_if_there_are_too_many(
+    serve, blocking, monkeypatch
+):
+    monkeypatch.setattr("huey_otel._prometheus.endpoint._MOST_CLIENTS", 3)
+    endpoint = serve()
+    with silent(endpoint) as first, silent(endpoint) as second:
+        wait_until(lambda: threads() == 2)
+        with silent(endpoint) as asking:
+            asking.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            blocking.collecting.wait(10)
+            healthy = ask(endpoint, "/healthz")[0]
+            hung_up_on = first.recv(1)
+            blocking.goes_on.set()
+            answered = asking.makefile("rb").read()
+        second.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+
+        assert (healthy, hung_up_on) == (200, b"")
+        assert answered.endswith(PAGE)
+        assert second.recv(15) == b"HTTP/1.0 200 OK"
 
 
 def test_client_is_hung_up_on_where_no_thread_can_start(serve, monkeypatch):
@@ -356,7 +388,7 @@ def test_client_is_hung_up_on_where_no_thread_can_start(serve, monkeypatch):
 
 
 def test_client_waits_while_no_file_descriptor_is_left(serve, monkeypatch):
-    monkeypatch.setattr("huey_otel._prometheus.clients._PAUSE", 0.05)
+    monkeypatch.setattr("huey_otel._prometheus.endpoint._PAUSE", 0.05)
     endpoint = serve()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.socket() as client:
@@ -399,26 +431,15 @@ def test_collector_that_raises_is_an_error_page(serve, registry, losses):
     assert losses.counts() == {"internal": 1}
 
 
-def test_collector_that_blocks_leaves_health_alone(serve, registry, monkeypatch):
-    monkeypatch.setattr("huey_otel._prometheus.pages._PATIENCE", 0.1)
-    goes_on = threading.Event()
-    collecting = threading.Event()
-
-    class Blocking:
-        def collect(self) -> list[Metric]:
-            collecting.set()
-            goes_on.wait(30)
-            return []
-
+def test_collector_that_blocks_leaves_health_alone(serve, blocking, monkeypatch):
+    monkeypatch.setattr("huey_otel._prometheus.pages._LONGEST_WAIT", 0.1)
     endpoint = serve()
-    registry.register(Blocking())
-    collecting.clear()
     first = threading.Thread(target=ask, args=(endpoint, "/metrics"))
     first.start()
-    collecting.wait(10)
+    blocking.collecting.wait(10)
 
     blocked, healthy = ask(endpoint, "/metrics"), ask(endpoint, "/healthz")
-    goes_on.set()
+    blocking.goes_on.set()
     first.join()
 
     assert blocked[0::2] == (

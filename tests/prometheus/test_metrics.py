@@ -18,14 +18,14 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from huey_otel import _names as n
 from huey_otel import mapping
 from huey_otel._options.table import OPTIONS
-from huey_otel._prometheus.calendar import Due
-from huey_otel._prometheus.catalog import CATALOG
-from huey_otel._prometheus.collector import Metrics
+from huey_otel._prometheus.catalog import CATALOG, Kind
+from huey_otel._prometheus.collector import Collector
+from huey_otel._prometheus.periodic import Due
 from huey_otel._prometheus.producer import ProducerCounter
 from huey_otel._relay.overflow import Sums
 from huey_otel._safety.forks import EXCLUSION
 from huey_otel._safety.losses import Losses
-from huey_otel._wire.record import Record, Source, TaskFacts
+from huey_otel._wire.record import KEYED, Record, Source, TaskFacts
 from tests.support.metrics import (
     FORKING,
     SOURCE,
@@ -42,18 +42,18 @@ OF_TASK = 'queue="shop",task="app.tasks.add"'
 
 
 @pytest.fixture
-def metrics() -> Metrics:
-    return Metrics()
+def metrics() -> Collector:
+    return Collector()
 
 
 @pytest.fixture
-def registry(metrics: Metrics) -> CollectorRegistry:
+def registry(metrics: Collector) -> CollectorRegistry:
     made = CollectorRegistry()
     made.register(metrics)
     return made
 
 
-def feed(metrics: Metrics, *records: Record, source: Source = SOURCE) -> None:
+def feed(metrics: Collector, *records: Record, source: Source = SOURCE) -> None:
     for one in records:
         metrics(one, source)
 
@@ -138,7 +138,7 @@ def test_duration_is_that_of_attempts_that_succeeded_or_failed(
 
 
 def test_histogram_counts_what_is_on_a_bound_below_it():
-    metrics, registry = Metrics(wait_buckets=[0.5, 1]), CollectorRegistry()
+    metrics, registry = Collector(wait_buckets=[0.5, 1]), CollectorRegistry()
     registry.register(metrics)
     for key, wait in enumerate((0.5, 0.50001, 1, 3), start=1):
         metrics(record("started", key=key, wait=wait), SOURCE)
@@ -596,7 +596,7 @@ def random_records(number: int) -> Iterator[Record]:
 
 
 def test_sums_move_every_counter_and_histogram_as_the_records_would():
-    told, summed = Metrics(), Metrics()
+    told, summed = Collector(), Collector()
     sums = Sums()
     for one in random_records(400):
         told(one, SOURCE)
@@ -609,7 +609,7 @@ def test_sums_move_every_counter_and_histogram_as_the_records_would():
     }
 
 
-def _shown(metrics: Metrics) -> dict[str, float]:
+def _shown(metrics: Collector) -> dict[str, float]:
     registry = CollectorRegistry()
     registry.register(metrics)
     return page(registry)
@@ -672,19 +672,17 @@ def test_infinity_may_be_named_as_the_last_bucket():
     assert OPTIONS["wait_buckets"].argument([1, 2.5, math.inf]) == (1.0, 2.5)
 
 
-def test_every_metric_of_the_mapping_is_moved_or_read_off(metrics):
-    tally = metrics._tally
-    moved = {
-        *(*tally.numbers, *tally.histograms),
-        *(n.TASKS_IN_PROGRESS, n.PERIODIC_INTERVAL),
-    }
+def test_every_metric_of_the_mapping_is_moved_or_read_off():
+    moved = {name for name, one in CATALOG.items() if one.labels_of is not None}
 
-    unmoved = {name for row in mapping.TABLE.values() for name in row.metrics} - moved
+    named = {name for row in mapping.TABLE.values() for name in row.metrics}
 
-    assert unmoved == {
-        *(n.TASK_RUNNING_AGE, n.WORKERS_BUSY),
-        n.PERIODIC_NEXT_RUN,
-    }
+    assert named - moved == {n.TASK_RUNNING_AGE, n.WORKERS_BUSY, n.PERIODIC_NEXT_RUN}
+    assert moved - named == {n.EVENTS_TOTAL}
+
+
+def test_what_labels_are_made_of_crosses_the_pipe_when_it_is_summed_up():
+    assert set(Kind._fields[2:]) <= set(KEYED)
 
 
 def test_no_lock_is_held_while_a_page_is_rendered(metrics):
@@ -707,9 +705,9 @@ def test_no_lock_is_held_while_a_page_is_rendered(metrics):
 def test_consumers_metrics_are_the_same_in_multi_process_mode(tmp_path):
     program = """
 from prometheus_client import CollectorRegistry, generate_latest
-from huey_otel._prometheus.collector import Metrics
+from huey_otel._prometheus.collector import Collector
 from tests.support.metrics import run
-metrics, registry = Metrics(), CollectorRegistry()
+metrics, registry = Collector(), CollectorRegistry()
 registry.register(metrics)
 run(metrics)
 print(generate_latest(registry).decode())

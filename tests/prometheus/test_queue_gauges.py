@@ -9,8 +9,8 @@ from huey.api import Huey
 from prometheus_client import CollectorRegistry
 
 from huey_otel import _names as n
-from huey_otel._prometheus.queue_gauges import Queues
-from huey_otel._prometheus.unclaimed import show
+from huey_otel._prometheus.claims import register
+from huey_otel._prometheus.queue_gauges import QueueGauges
 from huey_otel._safety.forks import EXCLUSION
 from huey_otel._safety.losses import Losses
 from tests.support.forks import fork, said_in_child
@@ -26,18 +26,18 @@ LENGTHS = (n.QUEUE_LENGTH, n.SCHEDULE_LENGTH)
 
 
 @pytest.fixture
-def queues() -> Iterator[Queues]:
-    made = Queues()
+def queues() -> Iterator[QueueGauges]:
+    made = QueueGauges()
     before = threads()
     yield made
-    for number in list(made._inquirers):
+    for number in list(made._pollers):
         made.remove(number)
     # What a thread says late would be heard by another test.
     wait_until(lambda: threads() <= before)
 
 
 @pytest.fixture
-def registry(queues: Queues) -> CollectorRegistry:
+def registry(queues: QueueGauges) -> CollectorRegistry:
     made = CollectorRegistry()
     made.register(queues)
     return made
@@ -83,7 +83,7 @@ class Slow:
 
 
 @pytest.fixture
-def slow(queues: Queues) -> Iterator[Slow]:
+def slow(queues: QueueGauges) -> Iterator[Slow]:
     storage = Slow()
     yield storage
     storage.may_answer.set()
@@ -285,7 +285,7 @@ def test_fork_need_not_wait_for_a_storage_that_hangs(
     queues, registry, slow, monkeypatch
 ):
     monkeypatch.setattr("huey_otel._safety.forks._PATIENCE", 600.0)
-    monkeypatch.setattr("huey_otel._prometheus.poller._PATIENCE", 600.0)
+    monkeypatch.setattr("huey_otel._prometheus.queue_gauges._LONGEST_WAIT", 600.0)
     queues.add(1, "shop", lambda: slow)
     scrape = threading.Thread(target=page, args=(registry,))
     scrape.start()
@@ -320,7 +320,7 @@ def test_help_says_how_to_aggregate(queues):
 
 def test_registry_registers_them_without_asking(queues, slow):
     queues.add(1, "shop", lambda: slow)
-    show(queues, CollectorRegistry(auto_describe=True))
+    register(queues, CollectorRegistry(auto_describe=True))
 
     assert slow.asked == 0
     assert EXCLUSION.take(0.1)

@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Gauge
 from huey_otel import Instrumentation, instrument
 from huey_otel import _names as n
 from huey_otel._options.settings import Exposed
-from huey_otel._prometheus.registry import Exposition, Page
+from huey_otel._prometheus.registry import MetricsPage, RegistryMetrics
 from huey_otel._safety.losses import Losses
 from tests.support.forks import fork
 from tests.support.waiting import wait_until
@@ -157,7 +157,7 @@ def test_nothing_is_left_in_a_registry_once_all_its_hueys_are_gone(
 def test_registries_of_hueys_that_are_gone_do_not_add_up() -> None:
     def alive() -> int:
         gc.collect()
-        return sum(isinstance(thing, Exposition) for thing in gc.get_objects())
+        return sum(isinstance(thing, RegistryMetrics) for thing in gc.get_objects())
 
     before = alive()
     for _ in range(20):
@@ -209,16 +209,16 @@ def exposed(**changes: object) -> Exposed:
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    page = Page()
+def page() -> Iterator[MetricsPage]:
+    page = MetricsPage()
     yield page
     page.close(1)
     page.close(2)
 
 
-def test_a_page_that_cannot_be_had_says_why(page: Page) -> None:
+def test_a_page_that_cannot_be_had_says_why(page: MetricsPage) -> None:
     wish = exposed(host="192.0.2.1", port=9464)
-    exposition = Exposition(CollectorRegistry(), wish)
+    exposition = RegistryMetrics(CollectorRegistry(), wish)
 
     page.open(1, "a", exposition, wish, lambda: None)
 
@@ -227,11 +227,11 @@ def test_a_page_that_cannot_be_had_says_why(page: Page) -> None:
 
 
 def test_a_second_registry_is_said_not_to_be_served(
-    page: Page, caplog: pytest.LogCaptureFixture
+    page: MetricsPage, caplog: pytest.LogCaptureFixture
 ) -> None:
     wish = exposed()
-    first = Exposition(CollectorRegistry(), wish)
-    second = Exposition(CollectorRegistry(), wish)
+    first = RegistryMetrics(CollectorRegistry(), wish)
+    second = RegistryMetrics(CollectorRegistry(), wish)
 
     page.open(1, "a", first, wish, lambda: None)
     page.open(2, "b", second, wish, lambda: None)
@@ -277,13 +277,13 @@ def test_the_start_line_of_a_second_registry_gives_no_page(
     ids=["port", "host", "both", "the default", "none"],
 )
 def test_a_second_address_is_said_not_to_be_served(
-    page: Page,
+    page: MetricsPage,
     caplog: pytest.LogCaptureFixture,
     changes: dict[str, object],
     unused: list[str],
 ) -> None:
     wish, other = exposed(), exposed(**changes)
-    exposition = Exposition(CollectorRegistry(), wish)
+    exposition = RegistryMetrics(CollectorRegistry(), wish)
 
     page.open(1, "a", exposition, wish, lambda: None)
     page.open(2, "b", exposition, other, lambda: None)

@@ -5,8 +5,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, generate_latest
 
 from huey_otel._prometheus.catalog import CATALOG
-from huey_otel._prometheus.collector import Metrics
-from huey_otel._prometheus.consumers import RunningConsumer
+from huey_otel._prometheus.collector import Collector
+from huey_otel._prometheus.consumers import ConsumerInfo
 from huey_otel._wire.record import Record, Source, TaskFacts
 
 SOURCE = Source(queue="shop", host="here", worker_type="thread")
@@ -30,7 +30,7 @@ def record(
 
 
 def run(
-    metrics: Metrics,
+    metrics: Collector,
     *,
     key: int = 1,
     outcome: str | None = "success",
@@ -45,7 +45,7 @@ def run(
     metrics(record("ended", key=key, name=name, timestamp=1001.0, **ending), SOURCE)
 
 
-def consumer(*tasks: str, **given: Any) -> RunningConsumer:
+def consumer(*tasks: str, **given: Any) -> ConsumerInfo:
     settings: dict[str, Any] = {
         "queue": "shop",
         "worker_type": "thread",
@@ -54,10 +54,10 @@ def consumer(*tasks: str, **given: Any) -> RunningConsumer:
         "started": 900.0,
         "tasks": lambda: tasks,
     }
-    return RunningConsumer(**{**settings, **given})
+    return ConsumerInfo(**{**settings, **given})
 
 
-def live_tasks(metrics: Metrics, registered: int, ran: int) -> None:
+def live_tasks(metrics: Collector, registered: int, ran: int) -> None:
     """So many tasks, of which *ran* have succeeded, failed and been retried."""
     names = [f"shop.orders.tasks.task_number_{number}" for number in range(registered)]
     metrics.add_consumer(1, consumer(*names))
