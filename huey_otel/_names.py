@@ -129,6 +129,11 @@ WAIT_BUCKETS: Final = (
     *(10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0),
 )
 
+MOST_TASKS: Final = 500
+"""Names of tasks that metrics show whether or not they are registered."""
+
+MOST_EXCEPTIONS: Final = 50
+
 ORIGIN_CALL: Final = "call"
 ORIGIN_PERIODIC: Final = "periodic"
 ORIGIN_RETRY: Final = "retry"

@@ -1,7 +1,7 @@
 """Claims: our metrics take no name in a registry away from the application.
 
 A registry refuses a `Gauge(...)` whose name another collector has claimed. Ours claim
-none; one of ours is left out, and that is said, while the application has its name.
+none; while the application has a metric of one's name, ours is left out and logged.
 """
 
 from collections.abc import Container, Iterable, Iterator, Sequence
@@ -38,7 +38,7 @@ class Unclaimed:
         self._claimed = claimed_in(registry)
 
     def describe(self) -> "list[Metric]":
-        """Nothing: the registry claims the names of what is described."""
+        """Nothing, as the registry claims the names of all that is described."""
         return []
 
     def collect(self) -> "Iterator[Metric]":
@@ -48,7 +48,7 @@ class Unclaimed:
 
 def claimed_in(registry: "CollectorRegistry") -> Container[str]:
     """The names that *registry* refuses to register again, now and later."""
-    # The public way, to register and to unregister, takes a name meanwhile.
+    # To try by registering and unregistering would claim the name for a moment.
     claimed: Container[str] = getattr(registry, "_names_to_collectors", ())
     return claimed
 

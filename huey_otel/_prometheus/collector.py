@@ -18,9 +18,6 @@ from huey_otel._wire.record import KEYED, Key, Record, Source, Sum, TaskFacts, T
 from huey_otel.events import EVENT_LOST
 from huey_otel.mapping import TABLE
 
-_MOST_TASKS: Final = 500
-"""Names of tasks that are shown whether or not they are registered."""
-
 _NOTHING: Final[dict[str, Any]] = {}
 _KEYS: Final = Kind._fields[2:]
 _NAME: Final = TaskFacts._fields.index("name")
@@ -50,11 +47,11 @@ class Collector:
         """The huey that sends as source *number* runs *consumer* in this process."""
         with EXCLUSION:
             self._consumers[number] = consumer
-            # Before the first scrape as well, they are never folded.
+            # A registered task has series of its own, before the first scrape too.
             self._registered = self._registered_by(self._consumers.values())
 
     def remove(self, number: int) -> None:
-        """Source *number* sends no more; what it has counted stays."""
+        """Forget source *number*, except for what it has counted."""
         with EXCLUSION:
             self._consumers.pop(number, None)
             self._counters.running.forget(number)
@@ -75,7 +72,7 @@ class Collector:
         seconds = None if named is None else get(named)
         kind = kind_of((status, task, *map(get, _KEYS)))
         if status == EVENT_LOST:
-            # A task that was popped and not started was no attempt.
+            # A task that was popped but not started was no attempt.
             outcome = None if seconds is None else _LOST.outcome
             kind = kind._replace(outcome=outcome, final=_LOST.final)
         values = () if seconds is None else ((seconds, 1),)
@@ -99,15 +96,15 @@ class Collector:
         )
 
     def _task(self, queue: str, name: str | None) -> Labels:
-        """Labels of a task; `_other` past the bound, unless it is registered."""
+        """The labels of a task; past the bound `_other`, unless it is registered."""
         labels = (queue, n.OTHER_TASK if name is None else name)
-        if len(self._tasks) >= _MOST_TASKS and labels not in self._registered:
+        if len(self._tasks) >= n.MOST_TASKS and labels not in self._registered:
             return (queue, n.OTHER_TASK)
         self._tasks[queue, name] = labels
         return labels
 
     def foresee(self) -> None:
-        """Work out when periodic tasks are due, before `collect` has to."""
+        """Work out when periodic tasks are due, which `collect` then only reads."""
         for consumer in list(self._consumers.values()):
             consumer.due()
 

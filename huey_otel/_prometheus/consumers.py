@@ -1,4 +1,4 @@
-"""The consumers of this process: what they say of themselves on the metrics page."""
+"""The consumers of this process: their gauges on the metrics page."""
 
 import importlib.metadata
 import platform
@@ -18,7 +18,7 @@ _SCHEDULER: Final = "Scheduler"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsumerInfo:
-    """What a consumer says of itself when it starts. `started` in Unix seconds.
+    """A running consumer. `started` is in Unix seconds.
 
     *tasks* gives the dotted paths that are registered, whenever it is called, and
     *due* when the periodic ones are due, as far as it is known without their runs.

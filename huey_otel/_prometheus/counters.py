@@ -1,28 +1,130 @@
-"""The counters: the series that records move, by the mapping and the catalog."""
+"""The counters: the numbers that records move, under all labels. Not thread-safe.
 
+A metric has `update`, which takes a change in, and `collect`, a copy that may be shown.
+"""
+
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from prometheus_client.samples import Exemplar
+
 from huey_otel import _names as n
 from huey_otel import mapping
-from huey_otel._prometheus.catalog import CATALOG, Kind, Labels
+from huey_otel._prometheus.catalog import CATALOG, Change, Definition, Kind, Labels
+from huey_otel._prometheus.exposition import Buckets, HistogramFamily, NumberFamily
 from huey_otel._prometheus.in_progress import Running
 from huey_otel._prometheus.periodic import ObservedRuns
 from huey_otel._prometheus.restarts import Restarts
-from huey_otel._prometheus.series import (
-    Change,
-    Counter,
-    Histogram,
-    LatestTime,
-    RecordCounter,
-)
-from huey_otel._wire.record import Record, Source
+from huey_otel._wire.record import Record, Source, TaskFacts
 
-_CLASSES: Final = {"counter": Counter, "gauge": LatestTime}
-_MOST_EXCEPTIONS: Final = 50
 _MOST_KINDS: Final = 10_000
+_TRACE_ID: Final = TaskFacts._fields.index("trace_id")
+_SPAN_ID: Final = TaskFacts._fields.index("span_id")
 
 Update = Callable[[Labels, Change], object]
+
+
+class Counter:
+    """A counter of what records report."""
+
+    def __init__(self, definition: Definition) -> None:
+        self._definition = definition
+        self._values: dict[Labels, float] = {}
+
+    def update(self, labels: Labels, change: Change) -> None:
+        """Count what was reported."""
+        self._values[labels] = self._values.get(labels, 0) + change.reported
+
+    def add(self, labels: Labels, number: float = 1) -> None:
+        """Count *number* more."""
+        self._values[labels] = self._values.get(labels, 0) + number
+
+    def collect(self) -> NumberFamily:
+        """The numbers as they are now."""
+        return NumberFamily(self._definition, self._values.copy())
+
+
+class RecordCounter(Counter):
+    """A counter of records, one of which may report several errors."""
+
+    def update(self, labels: Labels, change: Change) -> None:
+        """Count the records."""
+        self._values[labels] = self._values.get(labels, 0) + change.number
+
+
+class RestartCounter(Counter):
+    """A counter of workers that huey replaced."""
+
+    def __init__(self, definition: Definition) -> None:
+        super().__init__(definition)
+        self._restarts = Restarts()
+
+    def update(self, labels: Labels, change: Change) -> None:
+        """Count a restart once its reason is known, which takes several records."""
+        reason = self._restarts.reason_after(change.record, change.source)
+        if reason is not None:
+            self.add((*labels, reason))
+
+
+class LatestTime(Counter):
+    """A gauge of when something last happened."""
+
+    def update(self, labels: Labels, change: Change) -> None:
+        """Never go back: records of several workers come in any order."""
+        if change.record.timestamp > self._values.get(labels, 0.0):
+            self._values[labels] = change.record.timestamp
+
+
+class Histogram:
+    """A histogram with a bucket up to each of *bounds*."""
+
+    def __init__(self, definition: Definition, bounds: Sequence[float]) -> None:
+        self._definition = definition
+        self._bounds = bounds
+        self._values: dict[Labels, Buckets] = {}
+        self._copies: dict[Labels, Buckets] = {}
+
+    def update(self, labels: Labels, change: Change) -> None:
+        """Observe the seconds."""
+        if not change.values:
+            return
+        buckets = self._values.get(labels)
+        if buckets is None:
+            buckets = self._values[labels] = Buckets([0] * (len(self._bounds) + 1))
+        self._copies.pop(labels, None)
+        buckets.seconds += change.seconds
+        exemplar = _exemplar(change)
+        for value, times in change.values:
+            bucket = bisect_left(self._bounds, value)
+            buckets.counts[bucket] += times
+            if exemplar is not None:
+                buckets.exemplars[bucket] = exemplar
+
+    def collect(self) -> HistogramFamily:
+        """The numbers as they are now; most have not changed since the last scrape."""
+        for labels, buckets in self._values.items():
+            if labels not in self._copies:
+                copy = self._copies[labels] = Buckets(buckets.counts.copy())
+                copy.seconds = buckets.seconds
+                copy.exemplars = buckets.exemplars.copy()
+        return HistogramFamily(self._definition, self._bounds, self._copies.copy())
+
+
+def _exemplar(change: Change) -> Exemplar | None:
+    """The trace of the record, if its span is sampled."""
+    facts = change.record.facts
+    if facts is None or not facts[_TRACE_ID] or not facts[_SPAN_ID]:
+        return None
+    labels = {"trace_id": facts[_TRACE_ID], "span_id": facts[_SPAN_ID]}
+    return Exemplar(labels, change.seconds, change.record.timestamp)
+
+
+_OF_TYPE: Final = {"counter": Counter, "gauge": LatestTime}
+_SPECIAL: Final = {
+    n.EVENTS_TOTAL: RecordCounter,
+    n.WORKER_RESTARTS_TOTAL: RestartCounter,
+}
 
 
 class Counters:
@@ -32,25 +134,23 @@ class Counters:
         bounds = {n.TASK_DURATION_SECONDS: duration_bounds}
         self.running = Running()
         self.periodic = ObservedRuns()
-        self.counters: dict[str, Counter] = {
-            n.WORKER_RESTARTS_TOTAL: Restarts(CATALOG[n.WORKER_RESTARTS_TOTAL]),
-            n.EVENTS_TOTAL: RecordCounter(CATALOG[n.EVENTS_TOTAL]),
-        }
+        self.counters: dict[str, Counter] = {}
         self.histograms: dict[str, Histogram] = {}
-        updates: dict[str, Update] = {
+        self._updates: dict[str, Update] = {
             n.TASKS_IN_PROGRESS: self.running.update,
             n.PERIODIC_INTERVAL: self.periodic.update,
         }
         for name, one in CATALOG.items():
-            if one.labels_of is None or name in updates:
+            if one.labels_of is None or name in self._updates:
                 continue
+            metric: Counter | Histogram
             if one.type == "histogram":
-                self.histograms[name] = Histogram(one, bounds.get(name, wait_bounds))
-                updates[name] = self.histograms[name].update
+                metric = Histogram(one, bounds.get(name, wait_bounds))
+                self.histograms[name] = metric
             else:
-                self.counters.setdefault(name, _CLASSES[one.type](one))
-                updates[name] = self.counters[name].update
-        self._updates = updates
+                metric = (_SPECIAL.get(name) or _OF_TYPE[one.type])(one)
+                self.counters[name] = metric
+            self._updates[name] = metric.update
         self._exceptions: set[str] = set()
         self._moves: dict[Kind, list[tuple[Update, Labels]]] = {}
 
@@ -86,7 +186,7 @@ class Counters:
     def _bounded(self, labels: Labels) -> Labels:
         *task, name = labels
         if name not in self._exceptions:
-            if len(self._exceptions) >= _MOST_EXCEPTIONS:
+            if len(self._exceptions) >= n.MOST_EXCEPTIONS:
                 return (*task, n.OTHER_EXCEPTION)
             self._exceptions.add(name)
         return labels

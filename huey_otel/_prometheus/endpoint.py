@@ -1,7 +1,7 @@
 """The endpoint: a consumer's pages over HTTP, a thread for each client.
 
-Not on the standard library's ThreadingHTTPServer: that selects by what `selectors` was
-before gevent's patches, looks up the host's own name, and spins without descriptors.
+Not on the standard library's ThreadingHTTPServer, of which little would be left: it has
+no bound, looks the host's name up, spins without descriptors and prints to stderr.
 """
 
 import errno
@@ -42,9 +42,6 @@ _BUSY: Final = (
 _REFUSED: Final = re.compile(r";\s*q=0(\.0*)?\s*$", re.IGNORECASE)
 """What ends a coding that is not taken; prometheus_client 0.26 does not look at it."""
 
-_NO_ADDRESS: Final = (OSError, ValueError)
-"""What is raised for a host that cannot be had; ValueError for one that is no name."""
-
 
 class _Client:
     """A connection. `since` is from when on it keeps us waiting; inf if it waits."""
@@ -54,7 +51,7 @@ class _Client:
         self.since = time.monotonic()
 
     def hang_up(self) -> None:
-        """Let it and its thread see the end, whoever else has a copy of it."""
+        """End it for both sides, even if a forked process has a copy."""
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
@@ -71,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
     def __init__(self, client: _Client, pages: Pages) -> None:
         self._client = client
         self._pages = pages
-        # It asks nothing of a server, and has no use for the address.
+        # Nothing in it uses a server or an address.
         super().__init__(client.socket, None, None)  # type: ignore[arg-type]  # see above
 
     def do_GET(self) -> None:
@@ -103,7 +100,7 @@ class Handler(BaseHTTPRequestHandler):
         return gzip_accepted(",".join(taken))
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as there
-        """Log nothing: a scrape is no news."""
+        """Log nothing: scrapes come every few seconds."""
 
 
 class Endpoint:
@@ -161,9 +158,8 @@ class Endpoint:
 
     def start(self) -> None:
         """Listen now if the port is free, and serve from a thread of its own."""
-        try:
-            self._listen()
-        except _NO_ADDRESS as error:
+        error = self._listen()
+        if error is not None:
             taken = getattr(error, "errno", None) == errno.EADDRINUSE
             how = "is taken" if taken else f"cannot be had ({error})"
             where = _written(self._host, self._port)
@@ -199,12 +195,18 @@ class Endpoint:
     def _run(self, waker: Waker) -> None:
         pid = os.getpid()
         try:
-            while self._listener is None and not self._closed:
-                waker.wait(self._retry)
-                self._try_again()
-            while self._listener is not None and not self._closed:
-                waker.wait(None, [self._listener.fileno()])
-                self._accept(self._listener, waker)
+            while True:
+                if self._listener is None:
+                    waker.wait(self._retry)
+                else:
+                    waker.wait(None, [self._listener.fileno()])
+                if self._closed:
+                    break
+                if self._listener is not None:
+                    self._accept(self._listener, waker)
+                elif self._listen() is None:
+                    # A warning, as the one before it: both or none are read.
+                    warn("metrics are served on %s now", self.url)
             listener, self._listener = self._listener, None
             if listener is not None:
                 listener.close()
@@ -213,35 +215,30 @@ class Endpoint:
         finally:
             stay_where_forked(pid)
 
-    def _try_again(self) -> None:
-        if self._closed:
-            return
+    def _listen(self) -> Exception | None:
+        """Listen, by IPv4 where a name means both; or say why that cannot be."""
         try:
-            self._listen()
-        except _NO_ADDRESS:
-            return
-        # A warning, as the one before it: both or none are read.
-        warn("metrics are served on %s now", self.url)
-
-    def _listen(self) -> None:
-        """Listen, by IPv4 where a name means both."""
-        found = socket.getaddrinfo(
-            self._host or None,
-            self._port,
-            type=socket.SOCK_STREAM,
-            flags=socket.AI_PASSIVE,
-        )
-        found.sort(key=lambda entry: entry[0] != socket.AF_INET)
-        family, _, _, _, address = found[0]
-        # A child forked meanwhile would not know what to close.
-        with EXCLUSION:
-            self._listener = socket.create_server(
-                address[:2],
-                family=family,
-                backlog=_BACKLOG,
-                dualstack_ipv6=address[0] == "::" and socket.has_dualstack_ipv6(),
+            found = socket.getaddrinfo(
+                self._host or None,
+                self._port,
+                type=socket.SOCK_STREAM,
+                flags=socket.AI_PASSIVE,
             )
-            self._listener.settimeout(0.0)
+            found.sort(key=lambda entry: entry[0] != socket.AF_INET)
+            family, _, _, _, address = found[0]
+            # A child forked meanwhile would not know what to close.
+            with EXCLUSION:
+                self._listener = socket.create_server(
+                    address[:2],
+                    family=family,
+                    backlog=_BACKLOG,
+                    dualstack_ipv6=address[0] == "::" and socket.has_dualstack_ipv6(),
+                )
+                self._listener.settimeout(0.0)
+        except (OSError, ValueError) as error:
+            # ValueError for a host that is no name at all.
+            return error
+        return None
 
     def _accept(self, listener: socket.socket, waker: Waker) -> None:
         """Answer the next client, if there is one, from a thread of its own."""

@@ -36,7 +36,7 @@ _ENQUEUED: Final = CATALOG[n.TASKS_ENQUEUED_TOTAL]
 
 
 class Family(Metric):
-    """A metric of ours; its samples are made only when somebody else reads them."""
+    """A metric of ours; its samples are made only if prometheus_client reads them."""
 
     def __init__(self, definition: Definition) -> None:
         suffix = _SUFFIXES.get(definition.type, "")
@@ -50,7 +50,7 @@ class Family(Metric):
         return list(self._samples())
 
     def _restricted_metric(self, names: Iterable[str]) -> Metric | None:
-        """Be asked by prometheus_client what is left for `name[]`."""
+        """Give prometheus_client the samples that `name[]` asks for."""
         if self.type != "histogram":
             return self if self.definition.name in names else None
         if set(names).isdisjoint(names_of(self)):
@@ -59,7 +59,7 @@ class Family(Metric):
         return restricted
 
     def text(self, *, openmetrics: bool) -> str:
-        """What a client's encoder writes, the end of the page excepted."""
+        """What prometheus_client's encoder writes, without the end of the page."""
         name, kind, text = self.definition.name, self.type, self.documentation
         text = text.replace("\\", r"\\").replace("\n", r"\n")
         if openmetrics:
@@ -84,12 +84,12 @@ class NumberFamily(Family):
         self.values = values
 
     def _samples(self) -> Iterator[Sample]:
-        name, _, labelnames, *_ = self.definition
+        name, labelnames, *_ = self.definition
         for labels, value in self.values.items():
             yield Sample(name, _labels(labelnames, labels), value)
 
     def _series(self, *, openmetrics: bool) -> Iterator[str]:
-        name, _, labelnames, *_ = self.definition
+        name, labelnames, *_ = self.definition
         for labels, value in self.values.items():
             yield f"{name}{{{_written(labelnames, labels)}}} {_number(value)}\n"
 
@@ -119,7 +119,7 @@ class HistogramFamily(Family):
         self._bounds = [_number(bound) for bound in (*bounds, math.inf)]
 
     def _samples(self) -> Iterator[Sample]:
-        name, _, labelnames, *_ = self.definition
+        name, labelnames, *_ = self.definition
         for values, buckets in self._values.items():
             labels = _labels(labelnames, values)
             count = 0
@@ -131,7 +131,7 @@ class HistogramFamily(Family):
             yield Sample(f"{name}_sum", labels, buckets.seconds)
 
     def _series(self, *, openmetrics: bool) -> Iterator[str]:
-        name, _, labelnames, *_ = self.definition
+        name, labelnames, *_ = self.definition
         lines = [f'{name}_bucket{{le="{le}",{_LABELS}}} %s\n' for le in self._bounds]
         lines += [f"{name}_{end}{{{_LABELS}}} %s\n" for end in ("count", "sum")]
         template = "".join(lines)
@@ -182,7 +182,7 @@ def _exemplar(exemplar: Exemplar) -> str:
 def expose(metrics: Sequence[Metric], accept: str) -> tuple[str, bytes]:
     """The page of *metrics* in a format that *accept* names, and its content type.
 
-    Ours that have a name of others are left out: names are the application's.
+    Ours are left out where the application has a metric of their name.
     """
     try:
         encode, content_type = choose_encoder(accept)
@@ -211,7 +211,7 @@ def _encoded(metrics: Sequence[Metric], encode: Encode) -> bytes:
     try:
         return encode(_Collected(metrics))
     except UnicodeEncodeError:
-        # One label of the application's that is no UTF-8 would cost the page.
+        # Else one label of the application that is not UTF-8 would cost the page.
         return encode(_Collected([_encodable(one) for one in metrics]))
 
 
@@ -235,7 +235,7 @@ def _encodable(metric: Metric) -> Metric:
 
 
 def _each_once(metrics: Sequence[Metric]) -> list[Metric]:
-    """*metrics* without ours that have a name of others, who may claim none."""
+    """*metrics* without those of ours whose name the application has."""
     ours = {one.name for one in metrics if isinstance(one, Family)}
     kept: list[Metric] = []
     for one in metrics:
@@ -267,9 +267,9 @@ def _not_counted_by_us(metric: Metric) -> list[Metric]:
 
 
 def _writes_as_we_do(encode: Encode, *, openmetrics: bool) -> bool:
-    """Whether *encode* writes names and numbers as all of its kind did until now.
+    """Whether *encode* writes a few metrics of each type exactly as we do.
 
-    It may have been asked to escape underscores, or come from a later version.
+    A client may ask it to escape underscores; a later version may write otherwise.
     """
     odd = 'a\\b"c\nd'
     buckets = Buckets([1, 2_000_000])

@@ -2,14 +2,11 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from huey_otel import _names as n
-from huey_otel._prometheus.catalog import Labels, Values
+from huey_otel._prometheus.catalog import Change, Labels, Values
 from huey_otel.events import EVENT_STARTED
-
-if TYPE_CHECKING:
-    from huey_otel._prometheus.series import Change
 
 
 class Run(NamedTuple):
@@ -32,7 +29,7 @@ class Running:
     def __init__(self) -> None:
         self._runs: dict[tuple[int, int, int], Run] = {}
 
-    def update(self, task: Labels, change: "Change") -> None:
+    def update(self, task: Labels, change: Change) -> None:
         """An attempt at *task* has started or ended."""
         record = change.record
         key = (record.source, record.pid, record.key)
@@ -44,7 +41,7 @@ class Running:
             self._runs[key] = Run(task, worker_type, worker, record.timestamp)
 
     def forget(self, number: int) -> None:
-        """Nothing more will be said of the attempts of source *number*."""
+        """Forget the attempts of source *number*."""
         self._runs = {key: run for key, run in self._runs.items() if key[0] != number}
 
     def __iter__(self) -> Iterator[Run]:

@@ -3,12 +3,9 @@
 import datetime
 import time
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from huey_otel._prometheus.catalog import Labels
-
-if TYPE_CHECKING:
-    from huey_otel._prometheus.series import Change
+from huey_otel._prometheus.catalog import Change, Labels
 
 _MINUTE: Final = 60
 _ONE_DAY: Final = datetime.timedelta(days=1)
@@ -37,13 +34,13 @@ class Due(NamedTuple):
 
 
 class ObservedRuns:
-    """What is seen of the runs of periodic tasks here. Not thread-safe."""
+    """The minutes in which periodic tasks were enqueued here. Not thread-safe."""
 
     def __init__(self) -> None:
         self._last: dict[Labels, float] = {}
         self._due: dict[Labels, Due] = {}
 
-    def update(self, task: Labels, change: "Change") -> None:
+    def update(self, task: Labels, change: Change) -> None:
         """The scheduler has enqueued *task*."""
         minute = change.record.timestamp // _MINUTE * _MINUTE
         last = self._last.get(task, minute)
@@ -53,7 +50,7 @@ class ObservedRuns:
             self._due[task] = Due(minute - last, 2 * minute - last)
 
     def due(self) -> dict[Labels, Due]:
-        """When they are due again, if they go on as they did the last time."""
+        """When they are due next, if the last interval repeats."""
         return self._due.copy()
 
 

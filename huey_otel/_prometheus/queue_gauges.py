@@ -37,7 +37,7 @@ _LONGEST_WAIT: Final = 1.0
 
 
 class _Asked(threading.local):
-    """What the current thread has asked already, for the scrape that it makes next."""
+    """What the current thread has asked, for the scrape that it makes next."""
 
     answers: dict[str, Contents] | None = None
 
@@ -45,8 +45,8 @@ class _Asked(threading.local):
 class QueueGauges:
     """A collector of the gauges of all queues; starts nothing before a scrape.
 
-    A queue whose storage hangs or raises is absent, until it answers. Never
-    collected while EXCLUSION is held; who holds COLLECTING calls `ask` before.
+    A queue whose storage hangs or raises is absent until it answers. A scrape
+    calls `ask` before it takes COLLECTING; nothing may collect under EXCLUSION.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class QueueGauges:
         self._pollers[number] = (queue, Poller(queue, storage, meaning))
 
     def remove(self, number: int) -> None:
-        """Show the queue of source *number* no more."""
+        """Stop showing the queue of source *number*."""
         _, poller = self._pollers.pop(number, (None, None))
         if poller is not None:
             poller.close()
@@ -103,11 +103,11 @@ class QueueGauges:
     def _after_fork(self) -> None:
         self._asked = _Asked()
         for _, poller in self._pollers.values():
-            poller.begin_anew()
+            poller.renew()
 
 
 class Answer:
-    """What the storage says to one question; `contents` None until it does."""
+    """The answer of a storage; `contents` is None until it is `given`."""
 
     def __init__(self) -> None:
         self.until = time.monotonic() + _LONGEST_WAIT
@@ -119,7 +119,7 @@ class Poller:
     """Asks the storage of one queue how much it holds.
 
     Its thread starts with the first question. One question is under way at a
-    time: who asks while the storage hangs, learns at once that it does.
+    time: a scrape that comes while the storage hangs does not wait again.
     """
 
     def __init__(
@@ -132,17 +132,17 @@ class Poller:
         self._own: Any = None
         self._courtesies: Courtesies | None = None
         self._watch: Watch | None = None
-        self.begin_anew()
+        self.renew()
 
-    def begin_anew(self) -> None:
-        """Begin with no question, as a forked child does."""
+    def renew(self) -> None:
+        """Forget the thread and its question, as a forked child must."""
         self._changed = threading.Condition()
         self._answer: Answer | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
 
     def ask(self) -> Answer:
-        """Put the question, unless the last one is still under way."""
+        """Ask the storage, unless a question is still under way."""
         with self._changed:
             if self._answer is not None and not self._answer.given.is_set():
                 return self._answer
@@ -156,7 +156,7 @@ class Poller:
             return self._answer
 
     def wait(self, answer: Answer) -> Contents | None:
-        """What *answer* is; None if there is none within a second of the question."""
+        """What the storage holds; None if *answer* is not given within a second."""
         if not answer.given.wait(max(0.0, answer.until - time.monotonic())):
             self._missing("did not answer in time")
         return answer.contents
@@ -168,7 +168,7 @@ class Poller:
             self._changed.notify()
 
     def _run(self) -> None:
-        # What a scrape asks is in nobody's trace.
+        # A scrape's questions to the storage make no spans.
         contexts.attach(contexts.set_value(n.SUPPRESS_INSTRUMENTATION, value=True))
         asked = None
         while True:
@@ -207,7 +207,7 @@ class Poller:
             return contents(self._queue, own, self._meaning)
         finally:
             if own is not storage and isinstance(own, BaseSqlStorage):
-                # A connection to a file must not be there when somebody forks.
+                # An open SQLite file must not be inherited by a fork.
                 own.close()
 
     def _let_go(self) -> None:
@@ -217,7 +217,7 @@ class Poller:
             own.conn.connection_pool.disconnect()
 
     def _follow(self, ask: Ask) -> None:
-        """Ask where the name of the server leads now, which may be another master."""
+        """Reconnect if the name of the server now leads to another master."""
         if self._watch is None:
             self._watch = Watch()
         elif self._watch.is_over(ask):

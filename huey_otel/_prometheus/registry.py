@@ -1,4 +1,4 @@
-"""What a process shows: metrics in a registry, and the one page that has them."""
+"""What a process shows: metrics in a registry, and the one page that serves them."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -124,14 +124,14 @@ class RegistryMetrics:
         return True
 
     def prepare(self) -> None:
-        """Find out before a scrape what would take too long during one."""
+        """Ask before a scrape what would take too long during one."""
         self._queues.ask()
         if self.collector is not None:
             self.collector.foresee()
 
 
 class Served(NamedTuple):
-    """What is on the page, and by the wish of which queue."""
+    """What is on the page, and which queue asked for it."""
 
     queue: str
     metrics: RegistryMetrics
@@ -182,7 +182,7 @@ class MetricsPage:
         self.endpoint.start()
 
     def _warn_of_unused(self, wanted: Served, served: Served) -> None:
-        """Say what was asked for, other than by default, and is not had."""
+        """Log what *wanted* asks for, other than by default, and does not get."""
         unused = []
         if wanted.metrics is not served.metrics:
             unused.append("registry=")
@@ -201,7 +201,7 @@ class MetricsPage:
             )
 
     def where(self, metrics: RegistryMetrics, exposed: Exposed) -> str:
-        """Say to people where the page with *metrics* is."""
+        """Where the page with *metrics* is, for people to read."""
         served = self._served
         if served is not None and served.metrics is metrics:
             return self._address()

@@ -6,36 +6,28 @@ from huey.constants import WORKER_PROCESS
 
 from huey_otel import _names as n
 from huey_otel import mapping
-from huey_otel._prometheus.catalog import Definition, Labels
-from huey_otel._prometheus.series import Change, Counter
+from huey_otel._wire.record import Record, Source
 
 K = TypeVar("K")
 
 _MOST_DEAD: Final = 1_000
 
 
-class Restarts(Counter):
-    """Pairs `worker-ended`, `gone` and `worker-replaced`, and counts the pairs.
+class Restarts:
+    """Pairs `worker-ended`, `gone` and `worker-replaced`. Not thread-safe.
 
     A forked worker's `worker-ended` is read before its `gone`, while
     `worker-replaced`, which the main process says itself, may come before both.
     A thread has no `gone`. A worker that ended without a word has died.
     """
 
-    def __init__(self, definition: Definition) -> None:
-        super().__init__(definition)
+    def __init__(self) -> None:
         self._said: dict[tuple[int, int, str | None], str] = {}
         self._dead: dict[tuple[int, int], str] = {}
         self._replaced: set[tuple[int, int]] = set()
 
-    def update(self, labels: Labels, change: Change) -> None:
-        """Count a restart once its reason is known."""
-        reason = self._reason_after(change)
-        if reason is not None:
-            self.add((*labels, reason))
-
-    def _reason_after(self, change: Change) -> str | None:
-        record = change.record
+    def reason_after(self, record: Record, source: Source) -> str | None:
+        """Take *record* in; the reason of a restart that is now known of."""
         process = (record.source, record.pid)
         worker = (*process, record.worker)
         match record.status:
@@ -44,7 +36,7 @@ class Restarts(Counter):
                 _keep(self._said, worker, said or n.REASON_DIED)
             case mapping.GONE if record.worker is None:
                 return self._gone(process)
-            case mapping.WORKER_REPLACED if change.source.worker_type == WORKER_PROCESS:
+            case mapping.WORKER_REPLACED if source.worker_type == WORKER_PROCESS:
                 return self._replace(process)
             case mapping.WORKER_REPLACED:
                 return _reason(self._said.pop(worker, None))
@@ -74,7 +66,7 @@ def _reason(said: str | None) -> str:
 
 
 def _keep(kept: dict[K, str], key: K, value: str) -> None:
-    """Remember it; the oldest goes, as most are never asked for."""
+    """Remember it, and forget the oldest past a bound."""
     kept[key] = value
     if len(kept) > _MOST_DEAD:
         del kept[next(iter(kept))]

@@ -94,7 +94,7 @@ def threads() -> int:
 
 
 @pytest.mark.parametrize("kind", [memory, sqlite, redis_list, redis_sorted_set])
-def test_lengths_are_what_the_storage_holds(
+def test_gauges_show_the_lengths_of_queue_and_schedule(
     queues, registry, tmp_path, request, kind: Callable[..., Huey]
 ):
     huey = kind(tmp_path, request)
@@ -218,7 +218,7 @@ def test_queue_is_back_after_its_storage_has_ended_the_thread(queues, registry, 
     assert (raised, page(registry)) == ({}, FIVE_AND_TWO)
 
 
-def test_redis_that_hangs_holds_a_scrape_up_once_and_is_asked_again(
+def test_hanging_redis_delays_one_scrape_and_is_asked_again(
     queues, registry, redis_server, losses
 ):
     huey = RedisHuey("shop", url=redis_server.url)
@@ -235,7 +235,7 @@ def test_redis_that_hangs_holds_a_scrape_up_once_and_is_asked_again(
     assert losses.counts() == {n.LOSS_GAUGES: 1}
 
 
-def test_storage_that_was_exchanged_is_the_one_that_is_asked(queues, registry):
+def test_exchanged_storage_is_asked(queues, registry):
     huey = MemoryHuey("shop")
     queues.add(1, "shop", lambda: huey.storage)
     huey.storage.enqueue(b"one")
@@ -267,9 +267,7 @@ def test_queue_that_is_removed_is_gone_with_its_thread(queues, registry, slow):
     wait_until(lambda: threads() == before)
 
 
-def test_question_that_was_asked_before_the_scrape_is_not_asked_in_it(
-    queues, registry, slow
-):
+def test_scrape_uses_the_answers_that_were_asked_for_before_it(queues, registry, slow):
     slow.may_answer.set()
     queues.add(1, "shop", lambda: slow)
 
@@ -299,7 +297,7 @@ def test_fork_need_not_wait_for_a_storage_that_hangs(
     assert (code, waiting) == (0, True)
 
 
-def test_forked_child_can_ask_anew(queues, registry, slow):
+def test_forked_child_asks_the_storage_itself(queues, registry, slow):
     slow.may_answer.set()
     queues.add(1, "shop", lambda: slow)
     page(registry)
@@ -318,7 +316,7 @@ def test_help_says_how_to_aggregate(queues):
     assert all("aggregate with max, never sum" in text for text in helps.values())
 
 
-def test_registry_registers_them_without_asking(queues, slow):
+def test_registering_asks_no_storage(queues, slow):
     queues.add(1, "shop", lambda: slow)
     register(queues, CollectorRegistry(auto_describe=True))
 

@@ -125,7 +125,7 @@ def test_page_of_some_names_is_that_of_the_clients_encoder(registry, accept, nam
 
 
 @pytest.mark.parametrize("accept", QUICK)
-def test_page_is_made_of_no_samples(registry, accept, monkeypatch):
+def test_page_is_written_without_making_samples(registry, accept, monkeypatch):
     made = []
     for kind in (NumberFamily, HistogramFamily):
         monkeypatch.setattr(kind, "_samples", lambda one: iter(made.append(one) or ()))
@@ -137,7 +137,7 @@ def test_page_is_made_of_no_samples(registry, accept, monkeypatch):
     assert b"huey_task_wait_seconds_bucket" in page
 
 
-def test_name_that_is_no_utf_8_costs_nothing_else(metrics, registry):
+def test_task_name_that_is_not_utf_8_is_escaped(metrics, registry):
     name = "caf\udce9.add"
     metrics(record("started", name=name), SOURCE)
 
@@ -147,9 +147,7 @@ def test_name_that_is_no_utf_8_costs_nothing_else(metrics, registry):
 
 
 @pytest.mark.parametrize("accept", ["", OPENMETRICS, DOTTED])
-def test_label_of_the_applications_that_is_no_utf_8_costs_nothing_else(
-    registry, accept
-):
+def test_application_label_that_is_not_utf_8_is_escaped(registry, accept):
     odd = Counter("app_uploads", "Of \ud83c.", ["file"], registry=registry)
     odd.labels("caf\udce9").inc()
     odd.labels("tea").inc(2)
@@ -163,7 +161,7 @@ def test_label_of_the_applications_that_is_no_utf_8_costs_nothing_else(
 
 
 @pytest.mark.parametrize("accept", ["", OPENMETRICS, DOTTED])
-def test_metric_of_ours_that_files_have_as_well_is_there_once(registry, accept):
+def test_count_that_multi_process_files_have_as_well_is_shown_once(registry, accept):
     class Files:
         def collect(self) -> Iterator[Metric]:
             family = Metric("huey_tasks_enqueued", "Of before.", "counter")
@@ -176,7 +174,7 @@ def test_metric_of_ours_that_files_have_as_well_is_there_once(registry, accept):
     assert body(registry, accept) == without
 
 
-def test_encoder_that_writes_in_another_way_is_believed(registry, monkeypatch):
+def test_encoder_that_writes_otherwise_writes_the_whole_page(registry, monkeypatch):
     def shout(collected) -> bytes:
         return choose_encoder("")[0](collected).upper()
 

@@ -142,7 +142,7 @@ def test_a_metric_of_the_application_takes_the_place_of_ours(
     assert f"so {ours} of huey-otel is not shown; give instrument() a registry=" in said
 
 
-def test_ours_is_back_when_the_applications_is_gone(
+def test_our_metric_is_back_when_the_application_unregisters_its_own(
     metrics: Collector, losses: Losses
 ) -> None:
     registry = CollectorRegistry()
@@ -201,7 +201,7 @@ def test_a_name_that_is_asked_for_is_the_applications_alone(
     assert losses.counts() == {n.LOSS_INTERNAL: 1}
 
 
-def test_an_application_that_empties_its_registry_ends_nothing_of_ours(
+def test_unregister_twice_is_no_error(
     metrics: Collector,
 ) -> None:
     registry = CollectorRegistry()
@@ -214,7 +214,7 @@ def test_an_application_that_empties_its_registry_ends_nothing_of_ours(
 
 
 @pytest.mark.parametrize("first", [False, True], ids=["later", "first"])
-def test_a_producers_count_gives_way_as_well(losses: Losses, *, first: bool) -> None:
+def test_a_producer_counter_gives_way_as_well(losses: Losses, *, first: bool) -> None:
     registry = CollectorRegistry()
     counter = ProducerCounter(registry)
     if not first:
@@ -297,7 +297,7 @@ print(Pages(registry, lambda: None, lambda: None).get("/metrics", "").body.decod
     assert found["huey_tasks_enqueued_total", frozenset(of_add)] == 1
 
 
-def test_both_counts_of_one_name_in_files_are_told_apart(tmp_path: Path) -> None:
+def test_counter_of_the_application_in_files_hides_ours(tmp_path: Path) -> None:
     found = of_files(
         tmp_path,
         """
