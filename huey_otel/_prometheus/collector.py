@@ -7,7 +7,7 @@ from typing import Any, Final
 from prometheus_client.metrics_core import Metric
 
 from huey_otel import _names as n
-from huey_otel._prometheus.catalog import CATALOG, TASK, Kind, Labels, kind_of
+from huey_otel._prometheus.catalog import CATALOG, TASK, Change, Kind, Labels, kind_of
 from huey_otel._prometheus.consumers import ConsumerInfo, of_consumers, of_periodic
 from huey_otel._prometheus.counters import Counters
 from huey_otel._prometheus.exposition import NumberFamily
@@ -76,8 +76,8 @@ class Collector:
             outcome = None if seconds is None else _LOST.outcome
             kind = kind._replace(outcome=outcome, final=_LOST.final)
         values = () if seconds is None else ((seconds, 1),)
-        reported = get("count", 1)
-        self._counters.move(kind, record, source, 1, reported, seconds or 0.0, values)
+        change = Change(record, source, 1, get("count", 1), seconds or 0.0, values)
+        self._counters.move(kind, change)
 
     def add_sum(self, key: Key, total: Sum, source: Source) -> None:
         """Count as many records as *total* says."""
@@ -85,15 +85,12 @@ class Collector:
         extra = dict(zip(KEYED, keyed, strict=True))
         task = self._tasks.get((source.queue, name)) or self._task(source.queue, name)
         summed = Total(*total)
-        self._counters.move(
-            Kind(status, task, *map(extra.get, _KEYS)),
-            Record(number, status, summed.last, 0, 0, None, None, None, extra),
-            source,
-            summed.number,
-            summed.reported,
-            summed.seconds,
-            tuple(summed.values.items()),
+        record = Record(number, status, summed.last, 0, 0, None, None, None, extra)
+        values = tuple(summed.values.items())
+        change = Change(
+            record, source, summed.number, summed.reported, summed.seconds, values
         )
+        self._counters.move(Kind(status, task, *map(extra.get, _KEYS)), change)
 
     def _task(self, queue: str, name: str | None) -> Labels:
         """The labels of a task; past the bound `_other`, unless it is registered."""
@@ -118,17 +115,16 @@ class Collector:
         registered = self._registered_by(consumers)
         with EXCLUSION:
             self._registered = registered
-            numbers = [one.collect() for one in self._counters.counters.values()]
+            counters = self._counters.counters.items()
+            numbers = {name: counter.collect() for name, counter in counters}
             histograms = [one.collect() for one in self._counters.histograms.values()]
             runs = list(self._counters.running)
             periodic = self._counters.periodic.due()
-        (attempts,) = (
-            one for one in numbers if one.definition.name == n.TASK_ATTEMPTS_TOTAL
-        )
-        started = [labels[: len(TASK)] for labels in attempts.values]
-        for family in numbers:
+        attempts = numbers[n.TASK_ATTEMPTS_TOTAL].values
+        started = [labels[: len(TASK)] for labels in attempts]
+        for family in numbers.values():
             _begin_at_zero(family, consumers, registered)
-        yield from numbers
+        yield from numbers.values()
         yield from histograms
         read = of_runs(runs, started)
         read |= of_periodic(periodic, consumers) | of_consumers(consumers, runs)

@@ -16,7 +16,7 @@ from huey_otel._prometheus.exposition import Buckets, HistogramFamily, NumberFam
 from huey_otel._prometheus.in_progress import Running
 from huey_otel._prometheus.periodic import ObservedRuns
 from huey_otel._prometheus.restarts import Restarts
-from huey_otel._wire.record import Record, Source, TaskFacts
+from huey_otel._wire.record import TaskFacts
 
 _MOST_KINDS: Final = 10_000
 _TRACE_ID: Final = TaskFacts._fields.index("trace_id")
@@ -154,19 +154,12 @@ class Counters:
         self._exceptions: set[str] = set()
         self._moves: dict[Kind, list[tuple[Update, Labels]]] = {}
 
-    def move(
-        self,
-        kind: Kind,
-        record: Record,
-        source: Source,
-        number: int,
-        reported: int,
-        seconds: float,
-        values: Sequence[tuple[float, int]],
-    ) -> None:
-        """Count *number* records of *kind* in all metrics that the mapping names."""
-        change = Change(record, source, number, reported, seconds, values)
-        for update, labels in self._moves.get(kind) or self._moves_of(kind):
+    def move(self, kind: Kind, change: Change) -> None:
+        """Take *change* in, of records of *kind*, where the mapping says."""
+        moves = self._moves.get(kind)
+        if moves is None:
+            moves = self._moves_of(kind)
+        for update, labels in moves:
             update(labels, change)
 
     def _moves_of(self, kind: Kind) -> list[tuple[Update, Labels]]:

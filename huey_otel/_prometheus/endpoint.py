@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _MOST_CLIENTS: Final = 16
 _PAUSE: Final = 1.0
+"""Seconds to wait for a file descriptor, or for a client that was hung up on."""
+
 _BACKLOG: Final = 128
 
 _BUSY: Final = (
@@ -154,7 +156,7 @@ class Endpoint:
         address = self.address
         if address is None:
             return None
-        return f"http://{_written(self._host or address[0], address[1])}/metrics"
+        return f"http://{_host_and_port(self._host or address[0], address[1])}/metrics"
 
     def start(self) -> None:
         """Listen now if the port is free, and serve from a thread of its own."""
@@ -162,7 +164,7 @@ class Endpoint:
         if error is not None:
             taken = getattr(error, "errno", None) == errno.EADDRINUSE
             how = "is taken" if taken else f"cannot be had ({error})"
-            where = _written(self._host, self._port)
+            where = _host_and_port(self._host, self._port)
             self.trouble = encodable.text(f"port {where} {how}")
             warn(
                 "metrics %s, tried again every %g s; %s or metrics_port= sets"
@@ -306,5 +308,5 @@ class Endpoint:
         self._begin()
 
 
-def _written(host: str, port: int) -> str:
+def _host_and_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -171,6 +171,7 @@ class ProducerCounter:
             yield from self._counted()
 
     def _counted(self) -> "Iterator[Metric]":
-        for metric in self._counter.collect() if self._counter else ():
+        counter = self._counter
+        for metric in () if counter is None else counter.collect():
             metric.samples = [one for one in metric.samples if one.name == _TOTAL.name]
             yield metric

@@ -84,11 +84,10 @@ class QueueGauges:
         if answers is None:
             answers = self._answers()
         for name, told in _SHOWN.items():
-            values: dict[Labels, float] = {}
-            for queue, held in answers.items():
-                value = told(held)
-                if value is not None:
-                    values[queue,] = value
+            all_told = ((queue, told(held)) for queue, held in answers.items())
+            values: dict[Labels, float] = {
+                (queue,): one for queue, one in all_told if one is not None
+            }
             yield NumberFamily(CATALOG[name], values)
 
     def _answers(self) -> dict[str, Contents]:
