@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from benchmarks.turns import Spread, in_turns, table
 from huey_otel._names import TASK_ATTEMPTS_FINISHED_TOTAL
-from huey_otel._prometheus.collector import Metrics
+from huey_otel._prometheus.collector import Collector
 from huey_otel._relay.relay import Relay
 from huey_otel._relay.routes import Route, Routes
 from huey_otel._safety.forks import EXCLUSION
@@ -50,7 +50,7 @@ class Main:
 
     def __init__(self) -> None:
         self._feed = NoFeed()
-        self._metrics = Metrics()
+        self._metrics = Collector()
         routes = Routes()
         self._relay = Relay(routes.deliver, routes.deliver_sum)
         source = Source(queue="bench", host="here", worker_type="process")

@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from benchmarks.turns import table
-from huey_otel._prometheus.collector import Metrics
+from huey_otel._prometheus.claims import register
+from huey_otel._prometheus.collector import Collector
 from huey_otel._prometheus.pages import Pages
-from huey_otel._prometheus.unclaimed import show
 from huey_otel._safety import forks
 from huey_otel._safety.forks import Exclusion
 from tests.support.metrics import live_tasks
@@ -69,8 +69,8 @@ def timed(do: Callable[[], object]) -> Callable[[], float]:
 
 def measure(registered: int, ran: int, exclusion: Held, collecting: Held) -> list[str]:
     """Measure one row of the table."""
-    metrics, registry = Metrics(), CollectorRegistry()
-    show(metrics, registry)
+    metrics, registry = Collector(), CollectorRegistry()
+    register(metrics, registry)
     live_tasks(metrics, registered, ran)
     pages = Pages(registry, lambda: None, lambda: None)
     encode, _ = choose_encoder(OPENMETRICS)

@@ -141,7 +141,7 @@ def metrics() -> str:
     """Every metric, in the order of the page."""
     head = "| name | type | labels | meaning | ask |\n|---|---|---|---|---|\n"
     return head + "\n".join(
-        f"| `{one.name}` | {one.kind} | {', '.join(one.labels)} | {one.help} |"
+        f"| `{one.name}` | {one.type} | {', '.join(one.labels)} | {one.help} |"
         f" `{QUERIES[one.name]}` |"
         for one in CATALOG.values()
     )

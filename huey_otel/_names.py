@@ -117,6 +117,11 @@ UNKNOWN_ID: Final = "_unknown"
 OTHER_TASK: Final = "_other"
 OTHER_EXCEPTION: Final = "other"
 
+MOST_TASKS: Final = 500
+"""Names of tasks that metrics show whether or not they are registered."""
+
+MOST_EXCEPTIONS: Final = 50
+
 ORIGIN_CALL: Final = "call"
 ORIGIN_PERIODIC: Final = "periodic"
 ORIGIN_RETRY: Final = "retry"

@@ -296,6 +296,14 @@ def closes(extra: Mapping[str, Any] | None) -> bool:
     return extra is not None and extra.get("outcome") is not None
 
 
+def metrics_of(status: str, outcome: str | None) -> tuple[str, ...]:
+    """The metrics that a record of *status* moves, which says *outcome* or None."""
+    row = TABLE[status]
+    published = () if row.published is Published.NEVER else (n.EVENTS_TOTAL,)
+    both = status == e.EVENT_FINISHED and outcome is not None
+    return row.metrics + published + (TABLE[ENDED].metrics if both else ())
+
+
 def kind_of_error(status: str) -> str:
     """The `kind` of huey_consumer_errors_total for an error of the consumer."""
     return status.removeprefix("error-").replace("-", "_")

@@ -16,7 +16,6 @@ from huey_otel._wire.record import KEYED, Key, Record, Source, Sum, TaskFacts, T
 from huey_otel.events import EVENT_LOST
 
 _FAILURES: Final = (n.OUTCOME_ERROR, n.OUTCOME_TIMEOUT, n.OUTCOME_LOST)
-_MOST_TASKS: Final = 500
 _SCHEDULER: Final = "Scheduler"
 
 Attributes = dict[str, str]
@@ -95,7 +94,7 @@ class SemconvMetrics:
     def _task(self, name: str | None) -> str:
         """*name*, or `_other` after the first 500 names."""
         if name is None or (
-            name not in self._tasks and len(self._tasks) >= _MOST_TASKS
+            name not in self._tasks and len(self._tasks) >= n.MOST_TASKS
         ):
             return n.OTHER_TASK
         self._tasks.add(name)

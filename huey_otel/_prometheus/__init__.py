@@ -1,6 +1,6 @@
 """Prometheus: the catalog of metrics, their counts, the page and its endpoint.
 
 Owns everything on `/metrics` and `/healthz`. May import `_storage`, which queue
-gauges ask, and all below; never the other two outputs. Begin reading in `catalog`,
-then `collector` and `endpoint`.
+gauges ask, and all below; never the other two outputs. Begin reading in `catalog`;
+a record goes on through `collector`, `counters` and `exposition` to `endpoint`.
 """

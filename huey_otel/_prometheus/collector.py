@@ -1,32 +1,31 @@
-"""The metrics: a sink that counts records, and the collector that shows the counts."""
+"""The collector: a sink that counts records, and shows the counts in a registry."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from itertools import product
+from typing import Any, Final
+
+from prometheus_client.metrics_core import Metric
 
 from huey_otel import _names as n
-from huey_otel._prometheus.consumers import RunningConsumer, of_consumers, show_zeros
-from huey_otel._prometheus.counters import Tally
+from huey_otel._prometheus.catalog import CATALOG, TASK, Change, Kind, Labels, kind_of
+from huey_otel._prometheus.consumers import ConsumerInfo, of_consumers, of_periodic
+from huey_otel._prometheus.counters import Counters
+from huey_otel._prometheus.exposition import NumberFamily
 from huey_otel._prometheus.in_progress import of_runs
-from huey_otel._prometheus.kinds import Kind, kind_of
-from huey_otel._prometheus.periodic import of_periodic
-from huey_otel._prometheus.series import Labels, shown
 from huey_otel._safety.forks import EXCLUSION
 from huey_otel._safety.losses import LOSSES
 from huey_otel._wire.record import KEYED, Key, Record, Source, Sum, TaskFacts, Total
+from huey_otel.events import EVENT_LOST
 from huey_otel.mapping import TABLE
 
-if TYPE_CHECKING:
-    from prometheus_client.metrics_core import Metric
-
-_MOST_TASKS: Final = 500
-"""Names of tasks that are shown whether or not they are registered."""
-
 _NOTHING: Final[dict[str, Any]] = {}
+_KEYS: Final = Kind._fields[2:]
 _NAME: Final = TaskFacts._fields.index("name")
 _SECONDS: Final = {status: row.seconds for status, row in TABLE.items()}
+_LOST: Final = TABLE[EVENT_LOST]
 
 
-class Metrics:
+class Collector:
     """Counts for all hueys of one registry; two of one name share their series.
 
     Its state changes only while EXCLUSION is held: the relay holds it when it
@@ -39,29 +38,29 @@ class Metrics:
         duration_buckets: Sequence[float] = n.DURATION_BUCKETS,
         wait_buckets: Sequence[float] = n.WAIT_BUCKETS,
     ) -> None:
-        self._tally = Tally(duration_buckets, wait_buckets)
-        self._consumers: dict[int, RunningConsumer] = {}
+        self._counters = Counters(duration_buckets, wait_buckets)
+        self._consumers: dict[int, ConsumerInfo] = {}
         self._tasks: dict[tuple[str, str | None], Labels] = {}
         self._registered: set[Labels] = set()
 
-    def add_consumer(self, number: int, consumer: RunningConsumer) -> None:
+    def add_consumer(self, number: int, consumer: ConsumerInfo) -> None:
         """The huey that sends as source *number* runs *consumer* in this process."""
         with EXCLUSION:
             self._consumers[number] = consumer
-            # Before the first scrape as well, they are never folded.
+            # A registered task has series of its own, before the first scrape too.
             self._registered = self._registered_by(self._consumers.values())
 
     def remove(self, number: int) -> None:
-        """Source *number* sends no more; what it has counted stays."""
+        """Forget source *number*, except for what it has counted."""
         with EXCLUSION:
             self._consumers.pop(number, None)
-            self._tally.running.forget(number)
+            self._counters.running.forget(number)
 
     def seed(self, enqueued: Mapping[Labels, float]) -> None:
         """Add what the process has enqueued before, by queue, task and origin."""
         with EXCLUSION:
             for labels, number in enqueued.items():
-                self._tally.numbers[n.TASKS_ENQUEUED_TOTAL].add(labels, number)
+                self._counters.counters[n.TASKS_ENQUEUED_TOTAL].add(labels, number)
 
     def __call__(self, record: Record, source: Source) -> None:
         """Count *record*."""
@@ -69,75 +68,79 @@ class Metrics:
         name = None if facts is None else facts[_NAME]
         task = self._tasks.get((source.queue, name)) or self._task(source.queue, name)
         get = (extra or _NOTHING).get
-        kind = kind_of(
-            (
-                status,
-                task,
-                get("outcome"),
-                get("final"),
-                get("exception"),
-                get("origin"),
-            )
-        )
         named = _SECONDS[status]
         seconds = None if named is None else get(named)
+        kind = kind_of((status, task, *map(get, _KEYS)))
+        if status == EVENT_LOST:
+            # A task that was popped but not started was no attempt.
+            outcome = None if seconds is None else _LOST.outcome
+            kind = kind._replace(outcome=outcome, final=_LOST.final)
         values = () if seconds is None else ((seconds, 1),)
-        reported = get("count", 1)
-        self._tally.move(kind, record, source, 1, reported, seconds or 0.0, values)
+        change = Change(record, source, 1, get("count", 1), seconds or 0.0, values)
+        self._counters.move(kind, change)
 
     def add_sum(self, key: Key, total: Sum, source: Source) -> None:
         """Count as many records as *total* says."""
         number, status, name, *keyed = key
         extra = dict(zip(KEYED, keyed, strict=True))
-        of_kind = (extra[which] for which in Kind._fields[2:])
         task = self._tasks.get((source.queue, name)) or self._task(source.queue, name)
         summed = Total(*total)
-        self._tally.move(
-            Kind(status, task, *of_kind),
-            Record(number, status, summed.last, 0, 0, None, None, None, extra),
-            source,
-            summed.number,
-            summed.reported,
-            summed.seconds,
-            tuple(summed.values.items()),
+        record = Record(number, status, summed.last, 0, 0, None, None, None, extra)
+        values = tuple(summed.values.items())
+        change = Change(
+            record, source, summed.number, summed.reported, summed.seconds, values
         )
+        self._counters.move(Kind(status, task, *map(extra.get, _KEYS)), change)
 
     def _task(self, queue: str, name: str | None) -> Labels:
-        """Labels of a task; `_other` past the bound, unless it is registered."""
+        """The labels of a task; past the bound `_other`, unless it is registered."""
         labels = (queue, n.OTHER_TASK if name is None else name)
-        if len(self._tasks) >= _MOST_TASKS and labels not in self._registered:
+        if len(self._tasks) >= n.MOST_TASKS and labels not in self._registered:
             return (queue, n.OTHER_TASK)
         self._tasks[queue, name] = labels
         return labels
 
     def foresee(self) -> None:
-        """Work out when periodic tasks are due, before `collect` has to."""
+        """Work out when periodic tasks are due, which `collect` then only reads."""
         for consumer in list(self._consumers.values()):
             consumer.due()
 
     @staticmethod
-    def _registered_by(consumers: Iterable[RunningConsumer]) -> set[Labels]:
+    def _registered_by(consumers: Iterable[ConsumerInfo]) -> set[Labels]:
         return {(one.queue, name) for one in consumers for name in one.tasks()}
 
-    def collect(self) -> "Iterator[Metric]":
+    def collect(self) -> Iterator[Metric]:
         """All metrics; the numbers are copied first, and rendered without a lock."""
         consumers = list(self._consumers.values())
         registered = self._registered_by(consumers)
         with EXCLUSION:
             self._registered = registered
-            numbers = {name: kept.copy() for name, kept in self._tally.numbers.items()}
-            histograms = [kept.copy() for kept in self._tally.histograms.values()]
-            runs = list(self._tally.running)
-            periodic = self._tally.periodic.due()
-        ever_started = numbers[n.TASK_ATTEMPTS_TOTAL].above_zero()
-        show_zeros(numbers, consumers, registered)
-        yield from (family.rendered() for family in numbers.values())
-        yield from (histogram.rendered() for histogram in histograms)
-        yield from of_runs(runs, ever_started)
-        yield from of_periodic(periodic, consumers)
-        yield from of_consumers(consumers, runs)
+            counters = self._counters.counters.items()
+            numbers = {name: counter.collect() for name, counter in counters}
+            histograms = [one.collect() for one in self._counters.histograms.values()]
+            runs = list(self._counters.running)
+            periodic = self._counters.periodic.due()
+        attempts = numbers[n.TASK_ATTEMPTS_TOTAL].values
+        started = [labels[: len(TASK)] for labels in attempts]
+        for family in numbers.values():
+            _begin_at_zero(family, consumers, registered)
+        yield from numbers.values()
+        yield from histograms
+        read = of_runs(runs, started)
+        read |= of_periodic(periodic, consumers) | of_consumers(consumers, runs)
         dropped = {**dict.fromkeys(n.LOSS_REASONS, 0), **LOSSES.counts()}
-        yield shown(
-            n.EVENTS_DROPPED_TOTAL,
-            {(reason,): number for reason, number in dropped.items()},
-        )
+        read[n.EVENTS_DROPPED_TOTAL] = {
+            (reason,): number for reason, number in dropped.items()
+        }
+        for name, values in read.items():
+            yield NumberFamily(CATALOG[name], values)
+
+
+def _begin_at_zero(
+    family: NumberFamily, consumers: Iterable[ConsumerInfo], tasks: Iterable[Labels]
+) -> None:
+    definition = family.definition
+    of_a_task = definition.labels[: len(TASK)] == TASK
+    first = tasks if of_a_task else {(one.queue,) for one in consumers}
+    for labels, rest in product(first, definition.zeros):
+        family.values.setdefault((*labels, *rest), 0)

@@ -1,156 +1,185 @@
-"""The tally: the numbers that records move, as the mapping says."""
+"""The counters: the numbers that records move, under all labels. Not thread-safe.
 
+A metric has `update`, which takes a change in, and `collect`, a copy that may be shown.
+"""
+
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Final
+
+from prometheus_client.samples import Exemplar
 
 from huey_otel import _names as n
+from huey_otel import mapping
+from huey_otel._prometheus.catalog import CATALOG, Change, Definition, Kind, Labels
+from huey_otel._prometheus.exposition import Buckets, HistogramFamily, NumberFamily
 from huey_otel._prometheus.in_progress import Running
-from huey_otel._prometheus.kinds import LABELS, Kind
 from huey_otel._prometheus.periodic import ObservedRuns
 from huey_otel._prometheus.restarts import Restarts
-from huey_otel._prometheus.series import Histogram, Labels, Numbers, Trace
-from huey_otel._wire.record import Record, Source, TaskFacts
-from huey_otel.events import EVENT_LOST
-from huey_otel.mapping import TABLE, Span
+from huey_otel._wire.record import TaskFacts
 
-COUNTERS: Final = (
-    *(n.TASKS_ENQUEUED_TOTAL, n.TASK_ATTEMPTS_TOTAL, n.TASK_ATTEMPTS_FINISHED_TOTAL),
-    *(n.TASKS_FINISHED_TOTAL, n.TASK_RETRIES_TOTAL, n.TASK_EXCEPTIONS_TOTAL),
-    *(n.WORKER_RESTARTS_TOTAL, n.CONSUMER_ERRORS_TOTAL, n.EVENTS_TOTAL),
-)
-MOMENTS: Final = (
-    *(n.TASK_LAST_STARTED, n.TASK_LAST_SUCCESS, n.TASK_LAST_FAILURE),
-    n.SCHEDULER_LAST_CHECK,
-)
-HISTOGRAMS: Final = (
-    *(n.TASK_DURATION_SECONDS, n.TASK_WAIT_SECONDS, n.TASK_SCHEDULE_DELAY_SECONDS),
-)
-_MOST_EXCEPTIONS: Final = 50
 _MOST_KINDS: Final = 10_000
-
-_TIMES: Final = itemgetter(1)
 _TRACE_ID: Final = TaskFacts._fields.index("trace_id")
 _SPAN_ID: Final = TaskFacts._fields.index("span_id")
 
-
-class Moves(NamedTuple):
-    """What records of one kind move, worked out once for all of them.
-
-    `counted` takes how many records there are, `told` what they report, `timed`
-    how many have seconds. `followed` gets the record itself.
-    """
-
-    counted: list[tuple[dict[Labels, float], Labels]]
-    told: list[tuple[dict[Labels, float], Labels]]
-    timed: list[tuple[dict[Labels, float], Labels]]
-    latest: list[tuple[dict[Labels, float], Labels]]
-    observed: list[tuple[Histogram, Labels]]
-    followed: list[Callable[[Record, Source, Labels], object]]
+Update = Callable[[Labels, Change], object]
 
 
-class Tally:
-    """All numbers that records move. Not thread-safe."""
+class Counter:
+    """A counter of what records report."""
+
+    def __init__(self, definition: Definition) -> None:
+        self._definition = definition
+        self._values: dict[Labels, float] = {}
+
+    def update(self, labels: Labels, change: Change) -> None:
+        """Count what was reported."""
+        self._values[labels] = self._values.get(labels, 0) + change.reported
+
+    def add(self, labels: Labels, number: float = 1) -> None:
+        """Count *number* more."""
+        self._values[labels] = self._values.get(labels, 0) + number
+
+    def collect(self) -> NumberFamily:
+        """The numbers as they are now."""
+        return NumberFamily(self._definition, self._values.copy())
+
+
+class RecordCounter(Counter):
+    """A counter of records, one of which may report several errors."""
+
+    def update(self, labels: Labels, change: Change) -> None:
+        """Count the records."""
+        self._values[labels] = self._values.get(labels, 0) + change.number
+
+
+class RestartCounter(Counter):
+    """A counter of workers that huey replaced."""
+
+    def __init__(self, definition: Definition) -> None:
+        super().__init__(definition)
+        self._restarts = Restarts()
+
+    def update(self, labels: Labels, change: Change) -> None:
+        """Count a restart once its reason is known, which takes several records."""
+        reason = self._restarts.reason_after(change.record, change.source)
+        if reason is not None:
+            self.add((*labels, reason))
+
+
+class LatestTime(Counter):
+    """A gauge of when something last happened."""
+
+    def update(self, labels: Labels, change: Change) -> None:
+        """Never go back: records of several workers come in any order."""
+        if change.record.timestamp > self._values.get(labels, 0.0):
+            self._values[labels] = change.record.timestamp
+
+
+class Histogram:
+    """A histogram with a bucket up to each of *bounds*."""
+
+    def __init__(self, definition: Definition, bounds: Sequence[float]) -> None:
+        self._definition = definition
+        self._bounds = bounds
+        self._values: dict[Labels, Buckets] = {}
+        self._copies: dict[Labels, Buckets] = {}
+
+    def update(self, labels: Labels, change: Change) -> None:
+        """Observe the seconds."""
+        if not change.values:
+            return
+        buckets = self._values.get(labels)
+        if buckets is None:
+            buckets = self._values[labels] = Buckets([0] * (len(self._bounds) + 1))
+        self._copies.pop(labels, None)
+        buckets.seconds += change.seconds
+        exemplar = _exemplar(change)
+        for value, times in change.values:
+            bucket = bisect_left(self._bounds, value)
+            buckets.counts[bucket] += times
+            if exemplar is not None:
+                buckets.exemplars[bucket] = exemplar
+
+    def collect(self) -> HistogramFamily:
+        """The numbers as they are now; most have not changed since the last scrape."""
+        for labels, buckets in self._values.items():
+            if labels not in self._copies:
+                copy = self._copies[labels] = Buckets(buckets.counts.copy())
+                copy.seconds = buckets.seconds
+                copy.exemplars = buckets.exemplars.copy()
+        return HistogramFamily(self._definition, self._bounds, self._copies.copy())
+
+
+def _exemplar(change: Change) -> Exemplar | None:
+    """The trace of the record, if its span is sampled."""
+    facts = change.record.facts
+    if facts is None or not facts[_TRACE_ID] or not facts[_SPAN_ID]:
+        return None
+    labels = {"trace_id": facts[_TRACE_ID], "span_id": facts[_SPAN_ID]}
+    return Exemplar(labels, change.seconds, change.record.timestamp)
+
+
+_OF_TYPE: Final = {"counter": Counter, "gauge": LatestTime}
+_SPECIAL: Final = {
+    n.EVENTS_TOTAL: RecordCounter,
+    n.WORKER_RESTARTS_TOTAL: RestartCounter,
+}
+
+
+class Counters:
+    """All series that records move. Not thread-safe."""
 
     def __init__(self, duration_bounds: Sequence[float], wait_bounds: Sequence[float]):
         bounds = {n.TASK_DURATION_SECONDS: duration_bounds}
-        self.numbers = {name: Numbers(name) for name in (*COUNTERS, *MOMENTS)}
-        self.histograms = {
-            name: Histogram(name, bounds.get(name, wait_bounds)) for name in HISTOGRAMS
-        }
         self.running = Running()
         self.periodic = ObservedRuns()
-        self._restarts = Restarts()
+        self.counters: dict[str, Counter] = {}
+        self.histograms: dict[str, Histogram] = {}
+        self._updates: dict[str, Update] = {
+            n.TASKS_IN_PROGRESS: self.running.update,
+            n.PERIODIC_INTERVAL: self.periodic.update,
+        }
+        for name, one in CATALOG.items():
+            if one.labels_of is None or name in self._updates:
+                continue
+            metric: Counter | Histogram
+            if one.type == "histogram":
+                metric = Histogram(one, bounds.get(name, wait_bounds))
+                self.histograms[name] = metric
+            else:
+                metric = (_SPECIAL.get(name) or _OF_TYPE[one.type])(one)
+                self.counters[name] = metric
+            self._updates[name] = metric.update
         self._exceptions: set[str] = set()
-        self._moves: dict[Kind, Moves] = {}
+        self._moves: dict[Kind, list[tuple[Update, Labels]]] = {}
 
-    def move(
-        self,
-        kind: Kind,
-        record: Record,
-        source: Source,
-        number: int,
-        reported: int,
-        seconds: float,
-        values: Sequence[tuple[float, int]],
-    ) -> None:
-        """Count *number* records of *kind* in all metrics that the mapping names.
+    def move(self, kind: Kind, change: Change) -> None:
+        """Take *change* in, of records of *kind*, where the mapping says."""
+        moves = self._moves.get(kind)
+        if moves is None:
+            moves = self._moves_of(kind)
+        for update, labels in moves:
+            update(labels, change)
 
-        *record* is the one, or stands for all. They report *reported*, and come to
-        *seconds* together; *values* says how often there was each.
-        """
-        moves = self._moves.get(kind) or self._moves_of(kind)
-        for numbers, labels in moves.counted:
-            numbers[labels] = numbers.get(labels, 0) + number
-        for numbers, labels in moves.told:
-            numbers[labels] = numbers.get(labels, 0) + reported
-        for numbers, labels in moves.latest:
-            if record.timestamp > numbers.get(labels, 0.0):
-                numbers[labels] = record.timestamp
-        if values:
-            for numbers, labels in moves.timed:
-                numbers[labels] = numbers.get(labels, 0) + sum(map(_TIMES, values))
-            for histogram, labels in moves.observed:
-                histogram.observe(labels, seconds, values, _trace_of(record, seconds))
-        for follow in moves.followed:
-            follow(record, source, kind.task)
-
-    def _moves_of(self, kind: Kind) -> Moves:
+    def _moves_of(self, kind: Kind) -> list[tuple[Update, Labels]]:
+        """What records of *kind* move, worked out once for all of them."""
         if len(self._moves) >= _MOST_KINDS:
             self._moves.clear()
-        moves = self._moves[kind] = Moves([], [], [], [], [], [])
-        for metric in kind.metrics:
-            if metric == n.TASKS_IN_PROGRESS:
-                started = TABLE[kind.status].span is Span.START
-                running = self.running
-                moves.followed.append(running.start if started else running.end)
-            elif metric == n.PERIODIC_INTERVAL:
-                moves.followed.append(self.periodic.scheduled)
-            elif metric == n.WORKER_RESTARTS_TOTAL:
-                moves.followed.append(self._restarted)
-            labels = LABELS[metric](kind) if metric in LABELS else None
-            if labels is None:
-                continue
-            if metric == n.TASK_EXCEPTIONS_TOTAL:
-                labels = self._bounded(labels)
-            if metric in self.histograms:
-                moves.observed.append((self.histograms[metric], labels))
-            else:
-                self._way(metric, kind, moves).append(
-                    (self.numbers[metric].values, labels)
-                )
+        moves = self._moves[kind] = []
+        for name in mapping.metrics_of(kind.status, kind.outcome):
+            labels_of = CATALOG[name].labels_of
+            labels = None if labels_of is None else labels_of(kind)
+            if labels is not None:
+                if name == n.TASK_EXCEPTIONS_TOTAL:
+                    labels = self._bounded(labels)
+                moves.append((self._updates[name], labels))
         return moves
-
-    @staticmethod
-    def _way(
-        metric: str, kind: Kind, moves: Moves
-    ) -> list[tuple[dict[Labels, float], Labels]]:
-        if metric in MOMENTS:
-            return moves.latest
-        if metric == n.CONSUMER_ERRORS_TOTAL:
-            return moves.told
-        if metric == n.TASK_ATTEMPTS_FINISHED_TOTAL and kind.status == EVENT_LOST:
-            # Those that had been started have a duration, others were no attempt.
-            return moves.timed
-        return moves.counted
 
     def _bounded(self, labels: Labels) -> Labels:
         *task, name = labels
         if name not in self._exceptions:
-            if len(self._exceptions) >= _MOST_EXCEPTIONS:
+            if len(self._exceptions) >= n.MOST_EXCEPTIONS:
                 return (*task, n.OTHER_EXCEPTION)
             self._exceptions.add(name)
         return labels
-
-    def _restarted(self, record: Record, source: Source, _: Labels) -> None:
-        reason = self._restarts.apply(record, source)
-        if reason is not None:
-            self.numbers[n.WORKER_RESTARTS_TOTAL].add((source.queue, reason))
-
-
-def _trace_of(record: Record, seconds: float) -> Trace | None:
-    """The exemplar that *record* gives, if its span is sampled."""
-    facts = record.facts
-    if facts is None or not facts[_TRACE_ID] or not facts[_SPAN_ID]:
-        return None
-    return Trace(facts[_TRACE_ID], facts[_SPAN_ID], seconds, record.timestamp)

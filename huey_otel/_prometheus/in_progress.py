@@ -2,21 +2,17 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from huey_otel import _names as n
-from huey_otel._prometheus.series import Labels, shown
-from huey_otel._wire.record import Record, Source
-
-if TYPE_CHECKING:
-    from prometheus_client.metrics_core import Metric
+from huey_otel._prometheus.catalog import Change, Labels, Values
+from huey_otel.events import EVENT_STARTED
 
 
 class Run(NamedTuple):
-    """One attempt that has started and not ended."""
+    """One attempt that has started and not ended. `task` is queue and task."""
 
-    queue: str
-    task: str
+    task: Labels
     worker_type: str | None
     worker: tuple[int, int, str | None]
     started: float
@@ -31,40 +27,33 @@ class Running:
     """
 
     def __init__(self) -> None:
-        self._runs: dict[tuple[int, int, int], tuple[Record, Source, Labels]] = {}
+        self._runs: dict[tuple[int, int, int], Run] = {}
 
-    def start(self, record: Record, source: Source, task: Labels) -> None:
-        """*record* is a `started` one, of an attempt at *task*."""
-        if record.key:
-            key = (record.source, record.pid, record.key)
-            self._runs[key] = (record, source, task)
-
-    def end(self, record: Record, *_: object) -> None:
-        """*record* says that its attempt runs no more."""
-        self._runs.pop((record.source, record.pid, record.key), None)
+    def update(self, task: Labels, change: Change) -> None:
+        """An attempt at *task* has started or ended."""
+        record = change.record
+        key = (record.source, record.pid, record.key)
+        if record.status != EVENT_STARTED:
+            self._runs.pop(key, None)
+        elif record.key:
+            worker = (record.source, record.pid, record.worker)
+            worker_type = change.source.worker_type
+            self._runs[key] = Run(task, worker_type, worker, record.timestamp)
 
     def forget(self, number: int) -> None:
-        """Nothing more will be said of the attempts of source *number*."""
+        """Forget the attempts of source *number*."""
         self._runs = {key: run for key, run in self._runs.items() if key[0] != number}
 
     def __iter__(self) -> Iterator[Run]:
-        for record, source, task in self._runs.values():
-            queue, name = task
-            yield Run(
-                *(queue, name, source.worker_type),
-                (record.source, record.pid, record.worker),
-                record.timestamp,
-            )
+        return iter(self._runs.values())
 
 
-def of_runs(runs: Iterable[Run], started: Iterable[Labels]) -> "Iterator[Metric]":
+def of_runs(runs: Iterable[Run], started: Iterable[Labels]) -> Values:
     """What is seen of *runs*; 0 in progress for a task that has *started* before."""
     now = time.time()
     number: dict[Labels, float] = dict.fromkeys(started, 0)
     age: dict[Labels, float] = {}
     for run in runs:
-        labels = (run.queue, run.task)
-        number[labels] = number.get(labels, 0) + 1
-        age[labels] = max(age.get(labels, 0.0), now - run.started)
-    yield shown(n.TASKS_IN_PROGRESS, number)
-    yield shown(n.TASK_RUNNING_AGE, age)
+        number[run.task] = number.get(run.task, 0) + 1
+        age[run.task] = max(age.get(run.task, 0.0), now - run.started)
+    return {n.TASKS_IN_PROGRESS: number, n.TASK_RUNNING_AGE: age}

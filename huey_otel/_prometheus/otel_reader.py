@@ -7,7 +7,7 @@ from typing import Any
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from prometheus_client import REGISTRY, CollectorRegistry, Metric
 
-from huey_otel._prometheus import unclaimed
+from huey_otel._prometheus.claims import register
 
 
 class ReaderOnPage(PrometheusMetricReader):
@@ -18,7 +18,7 @@ class ReaderOnPage(PrometheusMetricReader):
         super().__init__()
         collector = self._collector
         REGISTRY.unregister(collector)
-        unclaimed.show(_InThisProcess(collector), registry)
+        register(_InThisProcess(collector), registry)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Nothing: what it collects here would be on the next page a second time."""

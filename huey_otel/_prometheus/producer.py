@@ -6,9 +6,14 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from huey_otel import _names as n
-from huey_otel._prometheus.catalog import CATALOG
-from huey_otel._prometheus.series import Labels
-from huey_otel._prometheus.unclaimed import Unclaimed, claimed_in, hide, is_free, show
+from huey_otel._prometheus.catalog import CATALOG, Labels
+from huey_otel._prometheus.claims import (
+    Unclaimed,
+    claimed_in,
+    is_free,
+    register,
+    unregister,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +25,7 @@ _TOTAL: Final = CATALOG[n.TASKS_ENQUEUED_TOTAL]
 
 
 class _Counting:
-    """Held while a counter moves, so that no fork happens meanwhile.
+    """A lock that is held while a counter moves, so that no fork happens meanwhile.
 
     A child would inherit prometheus_client's own lock taken. Not EXCLUSION: a
     task's timeout may come at any bytecode here, which only `with` and a lock
@@ -54,28 +59,6 @@ os.register_at_fork(
 )
 
 
-class _Uncreated:
-    """Shows a counter without when it was created, another series for each of its.
-
-    Where *registry* collects files, these have it already.
-    """
-
-    def __init__(self, counter: "Counter", registry: "CollectorRegistry") -> None:
-        self._counter = counter
-        self._registry = registry
-
-    def collect(self) -> "Iterator[Metric]":
-        """What it has counted."""
-        if not _collects_files(self._registry):
-            yield from self.counted()
-
-    def counted(self) -> "Iterator[Metric]":
-        """What it has counted, whether or not files have it."""
-        for metric in self._counter.collect():
-            metric.samples = [one for one in metric.samples if one.name == _TOTAL.name]
-            yield metric
-
-
 def _collects_files(registry: "CollectorRegistry") -> bool:
     """Whether *registry* shows what all processes have counted in files."""
     if not _in_files():
@@ -95,13 +78,14 @@ class ProducerCounter:
 
     So it is right in prometheus_client's multi-process mode too. *registry*
     None is the default one. Made at the first `inc`; nothing is imported before.
+    Shown without `_created`, which would double the number of series.
     """
 
     def __init__(self, registry: "CollectorRegistry | None" = None) -> None:
         self._registry = registry
         self._counter: Counter | None = None
         self._children: dict[Labels, Counter] = {}
-        self._shown: Unclaimed | None = None
+        self._registered: Unclaimed | None = None
         self._sharing: set[CollectorRegistry] = set()
         self._over = False
         self._counting = False
@@ -109,7 +93,7 @@ class ProducerCounter:
 
     def inc(self, queue: str, task: str, origin: str) -> None:
         """Count one message that the storage has taken."""
-        # A signal handler that enqueues in the middle leaves its own for us to count.
+        # A signal handler may enqueue in the middle: the outer call counts for both.
         with _Counting.lock:
             self._waiting.append((queue, task, origin))
             if self._counting:
@@ -121,7 +105,7 @@ class ProducerCounter:
                 self._counting = False
 
     def load(self) -> None:
-        """Import what the first count needs, which a request may be waiting for."""
+        """Import what the first count needs, before a request waits for it."""
         import prometheus_client  # noqa: F401
 
     def _count(self) -> None:
@@ -141,18 +125,17 @@ class ProducerCounter:
     def _made(self) -> "Counter":
         from prometheus_client import REGISTRY, Counter
 
-        name, _, labels, text = _TOTAL
-        counter = Counter(name, text, labels, registry=None)
+        counter = Counter(_TOTAL.name, _TOTAL.help, _TOTAL.labels, registry=None)
         registry = self._registry or REGISTRY
-        self._shown = show(_Uncreated(counter, registry), registry)
+        self._registered = register(self, registry)
         if _in_files():
             self._sharing = {registry, REGISTRY}
         return counter
 
     def _gives_way(self) -> bool:
-        """Whether its counts would get into the application's metric of this name.
+        """Whether its counts would mix with a metric of the application.
 
-        In multi-process mode all of one name is in one file, whatever the registry.
+        In multi-process mode one name has one file, whatever the registry.
         """
         return self._counter is not None and not all(
             is_free(metric, claimed_in(registry))
@@ -161,22 +144,34 @@ class ProducerCounter:
         )
 
     def retired(self) -> dict[Labels, float]:
-        """Leave the registry to a consumer's metrics, and say what was counted.
+        """Leave the registry to a consumer's collector; what was counted until then.
 
         From then on `inc` does nothing.
         """
         from prometheus_client import REGISTRY
 
         with _Counting.lock:
+            counted = list(self._counted())
             self._over = True
-            counter, self._counter = self._counter, None
+            self._counter = None
             self._children.clear()
-            if counter is None or self._shown is None:
-                return {}
-            registry = self._registry or REGISTRY
-            hide(self._shown, registry)
+            if self._registered is not None:
+                unregister(self._registered, self._registry or REGISTRY)
             return {
                 tuple(sample.labels[label] for label in _TOTAL.labels): sample.value
-                for metric in _Uncreated(counter, registry).counted()
+                for metric in counted
                 for sample in metric.samples
             }
+
+    def collect(self) -> "Iterator[Metric]":
+        """What was counted, unless the registry has it from files."""
+        from prometheus_client import REGISTRY
+
+        if not _collects_files(self._registry or REGISTRY):
+            yield from self._counted()
+
+    def _counted(self) -> "Iterator[Metric]":
+        counter = self._counter
+        for metric in () if counter is None else counter.collect():
+            metric.samples = [one for one in metric.samples if one.name == _TOTAL.name]
+            yield metric

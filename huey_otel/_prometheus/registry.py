@@ -1,15 +1,14 @@
-"""What a process shows of itself: metrics in a registry, and the page they are on."""
+"""What a process shows: metrics in a registry, and the one page that serves them."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from huey_otel._options.settings import Exposed
 from huey_otel._options.table import METRICS_HOST, METRICS_PORT
-from huey_otel._prometheus.collector import Metrics
-from huey_otel._prometheus.consumers import RunningConsumer
+from huey_otel._prometheus.claims import Unclaimed, register, unregister
+from huey_otel._prometheus.consumers import ConsumerInfo
 from huey_otel._prometheus.producer import ProducerCounter
-from huey_otel._prometheus.queue_gauges import Queues
-from huey_otel._prometheus.unclaimed import Unclaimed, hide, show
+from huey_otel._prometheus.queue_gauges import QueueGauges
 from huey_otel._safety.forks import in_child
 from huey_otel._safety.log import warn
 from huey_otel._storage.contents import Meaning
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricReader
     from prometheus_client import CollectorRegistry
 
+    from huey_otel._prometheus.collector import Collector
     from huey_otel._prometheus.endpoint import Endpoint
 
 
@@ -30,10 +30,10 @@ def is_default(registry: "CollectorRegistry | None") -> bool:
     return registry is REGISTRY
 
 
-class Exposition:
+class RegistryMetrics:
     """The metrics of all hueys of one registry; None is the default registry.
 
-    Until a consumer starts, a process only counts what it enqueues. `metrics`
+    Until a consumer starts, a process only counts what it enqueues. `collector`
     is None until then.
     """
 
@@ -41,8 +41,8 @@ class Exposition:
         self._given = registry
         self._exposed = exposed
         self.producer = ProducerCounter(registry)
-        self.metrics: Metrics | None = None
-        self._queues = Queues()
+        self.collector: Collector | None = None
+        self._queues = QueueGauges()
         self._registered: list[Unclaimed] = []
         self._members: set[int] = set()
 
@@ -77,33 +77,36 @@ class Exposition:
 
     def begin(self) -> None:
         """Show a consumer's metrics from now on."""
-        if self.metrics is None:
-            metrics = Metrics(
+        if self.collector is None:
+            # A process that runs no consumer imports no prometheus_client for it.
+            from huey_otel._prometheus.collector import Collector
+
+            collector = Collector(
                 duration_buckets=self._exposed.duration_buckets,
                 wait_buckets=self._exposed.wait_buckets,
             )
-            metrics.seed(self.producer.retired())
-            for collector in (metrics, self._queues):
-                self._registered.append(show(collector, self.registry))
-            self.metrics = metrics
+            collector.seed(self.producer.retired())
+            for one in (collector, self._queues):
+                self._registered.append(register(one, self.registry))
+            self.collector = collector
 
     def add(
         self,
         number: int,
-        consumer: RunningConsumer,
+        consumer: ConsumerInfo,
         storage: Callable[[], Any],
         meaning: Meaning,
     ) -> None:
         """Show *consumer*, and what is in the *storage* of its queue."""
-        if self.metrics is not None:
-            self.metrics.add_consumer(number, consumer)
+        if self.collector is not None:
+            self.collector.add_consumer(number, consumer)
             self._queues.add(number, consumer.queue, storage, meaning)
 
     def stop(self, number: int) -> None:
-        """Source *number* runs no consumer any more; what it has counted stays."""
+        """Source *number* no longer runs a consumer; what it has counted stays."""
         self._queues.remove(number)
-        if self.metrics is not None:
-            self.metrics.remove(number)
+        if self.collector is not None:
+            self.collector.remove(number)
 
     def leave(self, number: int) -> bool:
         """Stop showing source *number*; True if it was the last one."""
@@ -114,46 +117,46 @@ class Exposition:
         if self._members:
             return False
         self.producer.retired()
-        for shown in self._registered:
-            hide(shown, self.registry)
+        for unclaimed in self._registered:
+            unregister(unclaimed, self.registry)
         self._registered.clear()
-        self.metrics = None
+        self.collector = None
         return True
 
     def prepare(self) -> None:
-        """Find out before a scrape what would take too long during one."""
+        """Ask before a scrape what would take too long during one."""
         self._queues.ask()
-        if self.metrics is not None:
-            self.metrics.foresee()
+        if self.collector is not None:
+            self.collector.foresee()
 
 
-class Shown(NamedTuple):
-    """What a page shows, and by the wish of which queue."""
+class Served(NamedTuple):
+    """What is on the page, and which queue asked for it."""
 
     queue: str
-    exposition: Exposition
+    metrics: RegistryMetrics
     exposed: Exposed
 
 
-class Page:
-    """The one endpoint of a process: it serves its first consumer's registry."""
+class MetricsPage:
+    """The one page of a process: that of its first consumer's registry."""
 
     def __init__(self) -> None:
         self.endpoint: Endpoint | None = None
-        self._shown: Shown | None = None
+        self._served: Served | None = None
         self._checks: dict[int, Callable[[], str | None]] = {}
         in_child(self._after_fork)
 
     def _after_fork(self) -> None:
         # The endpoint itself has closed its socket.
-        self.endpoint = self._shown = None
+        self.endpoint = self._served = None
         self._checks = {}
 
     def open(
         self,
         number: int,
         queue: str,
-        exposition: Exposition,
+        metrics: RegistryMetrics,
         exposed: Exposed,
         health: Callable[[], str | None],
     ) -> None:
@@ -161,31 +164,31 @@ class Page:
         self._checks[number] = health
         if exposed.port is None:
             return
-        wanted = Shown(queue, exposition, exposed)
-        if self._shown is not None:
-            self._warn_of_unused(wanted, self._shown)
+        wanted = Served(queue, metrics, exposed)
+        if self._served is not None:
+            self._warn_of_unused(wanted, self._served)
             return
         # A process that runs no consumer needs no HTTP server.
         from huey_otel._prometheus.endpoint import Endpoint
 
-        self._shown = wanted
+        self._served = wanted
         self.endpoint = Endpoint(
-            exposition.registry,
+            metrics.registry,
             host=exposed.host,
             port=exposed.port,
             health=self._health,
-            prepare=exposition.prepare,
+            prepare=metrics.prepare,
         )
         self.endpoint.start()
 
-    def _warn_of_unused(self, wanted: Shown, shown: Shown) -> None:
-        """Say what was asked for, other than by default, and is not had."""
+    def _warn_of_unused(self, wanted: Served, served: Served) -> None:
+        """Log what *wanted* asks for, other than by default, and does not get."""
         unused = []
-        if wanted.exposition is not shown.exposition:
+        if wanted.metrics is not served.metrics:
             unused.append("registry=")
-        if wanted.exposed.host not in (shown.exposed.host, METRICS_HOST):
+        if wanted.exposed.host not in (served.exposed.host, METRICS_HOST):
             unused.append(f"metrics_host={wanted.exposed.host!r}")
-        if wanted.exposed.port not in (shown.exposed.port, METRICS_PORT):
+        if wanted.exposed.port not in (served.exposed.port, METRICS_PORT):
             unused.append(f"metrics_port={wanted.exposed.port}")
         if unused:
             warn(
@@ -193,23 +196,22 @@ class Page:
                 " is that of queue %s (%s)",
                 wanted.queue,
                 " with ".join(unused),
-                shown.queue,
+                served.queue,
                 self._address(),
             )
 
-    def where(self, exposition: Exposition, exposed: Exposed) -> str:
-        """Say to people where the page with *exposition* is."""
-        if self._shown is None:
-            if exposed.port is None:
-                return "off, metrics_port=None"
-            return "not served, no consumer runs here"
-        if exposition is self._shown.exposition:
+    def where(self, metrics: RegistryMetrics, exposed: Exposed) -> str:
+        """Where the page with *metrics* is, for people to read."""
+        served = self._served
+        if served is not None and served.metrics is metrics:
             return self._address()
         if exposed.port is None:
             return "off, metrics_port=None"
+        if served is None:
+            return "not served, no consumer runs here"
         return (
             "not served: this process serves the registry of queue"
-            f" {self._shown.queue} ({self._address()}); serve registry= yourself, or"
+            f" {served.queue} ({self._address()}); serve registry= yourself, or"
             " give both queues the same"
         )
 
@@ -219,11 +221,11 @@ class Page:
         return self.endpoint.url or f"not yet, {self.endpoint.trouble}"
 
     def close(self, number: int) -> None:
-        """Serve source *number* no more; the last one closes the endpoint."""
+        """Serve source *number* no longer; the last one closes the endpoint."""
         self._checks.pop(number, None)
         if not self._checks and self.endpoint is not None:
             self.endpoint.close()
-            self.endpoint = self._shown = None
+            self.endpoint = self._served = None
 
     def _health(self) -> str | None:
         reasons = [check() for check in list(self._checks.values())]

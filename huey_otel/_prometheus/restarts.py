@@ -18,7 +18,7 @@ class Restarts:
 
     A forked worker's `worker-ended` is read before its `gone`, while
     `worker-replaced`, which the main process says itself, may come before both.
-    A thread has no `gone`. Who ended without a word, died.
+    A thread has no `gone`. A worker that ended without a word has died.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Restarts:
         self._dead: dict[tuple[int, int], str] = {}
         self._replaced: set[tuple[int, int]] = set()
 
-    def apply(self, record: Record, source: Source) -> str | None:
+    def reason_after(self, record: Record, source: Source) -> str | None:
         """Take *record* in; the reason of a restart that is now known of."""
         process = (record.source, record.pid)
         worker = (*process, record.worker)
@@ -66,7 +66,7 @@ def _reason(said: str | None) -> str:
 
 
 def _keep(kept: dict[K, str], key: K, value: str) -> None:
-    """Remember it; the oldest goes where nobody ever asked for them."""
+    """Remember it, and forget the oldest past a bound."""
     kept[key] = value
     if len(kept) > _MOST_DEAD:
         del kept[next(iter(kept))]

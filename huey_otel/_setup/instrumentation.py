@@ -17,8 +17,8 @@ from huey_otel._hooks.observation import Observation
 from huey_otel._options.settings import Settings
 from huey_otel._options.values import SECONDS
 from huey_otel._otel.provider import Provided
-from huey_otel._prometheus.consumers import RunningConsumer
-from huey_otel._prometheus.registry import Exposition
+from huey_otel._prometheus.consumers import ConsumerInfo
+from huey_otel._prometheus.registry import RegistryMetrics
 from huey_otel._relay.routes import Route
 from huey_otel._safety import encodable
 from huey_otel._safety.log import RETICENT, logger, warn
@@ -66,7 +66,7 @@ class Instrumentation:
         self._shared = process.shared()
         self._number = self._shared.number()
         self._exposition = (
-            Exposition(settings.registry, settings.exposed)
+            RegistryMetrics(settings.registry, settings.exposed)
             if settings.disabled
             else self._shared.exposition(
                 self._number, settings.registry, settings.exposed
@@ -225,7 +225,7 @@ class Instrumentation:
                 self._show(consumer)
 
     def _show(self, consumer: Consumer) -> None:
-        shown = RunningConsumer(
+        shown = ConsumerInfo(
             queue=self._queue,
             worker_type=consumer.worker_type,
             workers=consumer.workers,

@@ -16,7 +16,7 @@ from huey_otel._otel import meters, provider
 from huey_otel._otel.lost_spans import LostSpans
 from huey_otel._otel.provider import Provided
 from huey_otel._otel.semconv import SemconvMetrics
-from huey_otel._prometheus.registry import Exposition
+from huey_otel._prometheus.registry import RegistryMetrics
 from huey_otel._safety import encodable
 from huey_otel._safety.forks import in_child
 from huey_otel._setup.destinations import Destinations
@@ -37,7 +37,7 @@ class Outputs:
         number: int,
         shared: Shared,
         settings: Settings,
-        exposition: Exposition,
+        exposition: RegistryMetrics,
         *,
         emitter: RedisEventEmitter | None,
         tracer_provider: TracerProvider | None,
@@ -160,7 +160,7 @@ class Outputs:
                 route.sinks = [self._diversion]
                 return
             sinks = (
-                self._exposition.metrics,
+                self._exposition.collector,
                 self._lost_spans,
                 self._semconv,
                 self.destinations.current,

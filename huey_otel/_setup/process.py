@@ -7,7 +7,7 @@ from multiprocessing import util
 from typing import TYPE_CHECKING, Final, Protocol
 
 from huey_otel._options.settings import Exposed
-from huey_otel._prometheus.registry import Exposition, Page, is_default
+from huey_otel._prometheus.registry import MetricsPage, RegistryMetrics, is_default
 from huey_otel._relay.deadline import Patience
 from huey_otel._relay.relay import Relay
 from huey_otel._relay.routes import Routes
@@ -36,10 +36,10 @@ class Shared:
         self.routes = Routes()
         self.relay = Relay(self.routes.deliver, self.routes.deliver_sum)
         self._numbers = itertools.count(1)
-        self.page = Page()
+        self.page = MetricsPage()
         # A consumer runs in this process, or in the one that forked it.
         self.consuming = False
-        self._expositions: dict[int, Exposition] = {}
+        self._expositions: dict[int, RegistryMetrics] = {}
         self._members: dict[int, weakref.ref[Member]] = {}
         self._begin()
         in_child(self._after_fork)
@@ -59,13 +59,13 @@ class Shared:
 
     def exposition(
         self, number: int, registry: "CollectorRegistry | None", exposed: Exposed
-    ) -> Exposition:
+    ) -> RegistryMetrics:
         """What is shown in *registry*, by source *number* and all that share it.
 
         Raises ValueError where they want other buckets than *exposed* says.
         """
         key = 0 if is_default(registry) else id(registry)
-        exposition = self._expositions.get(key) or Exposition(registry, exposed)
+        exposition = self._expositions.get(key) or RegistryMetrics(registry, exposed)
         exposition.join(number, exposed)
         self._expositions[key] = exposition
         return exposition

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from huey.api import Huey, crontab
 
-from huey_otel._prometheus import calendar
-from huey_otel._prometheus.calendar import Crontab, Due
+from huey_otel._prometheus import periodic
+from huey_otel._prometheus.periodic import Crontab, Due
 from huey_otel._safety import encodable
 from huey_otel._safety.guard import guarded
 
@@ -55,7 +55,7 @@ class Timetable:
         settings = _crontab_of(kind)
         if settings is None:
             return None
-        return calendar.due(settings, now, utc=self._huey.utc)
+        return periodic.due(settings, now, utc=self._huey.utc)
 
 
 def _crontab_of(kind: Any) -> Crontab | None:

@@ -41,10 +41,10 @@ WORKER_KINDS = ("thread", "process")
 QUICK = ("-d", "0.02", "-m", "0.1", "-n")
 PATH = "tests.live.apps.ledger."
 NEVER_LESS = [
-    f"{name}{suffix}"
-    for name, kind, *_ in CATALOG.values()
+    f"{one.name}{suffix}"
+    for one in CATALOG.values()
     for suffix in {"counter": [""], "histogram": ["_bucket", "_count", "_sum"]}.get(
-        kind, []
+        one.type, []
     )
 ]
 QUERIES = runpy.run_path(str(ROOT / "docs" / "tables.py"))["QUERIES"]

@@ -18,7 +18,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from huey_otel import EventListener, RedisEventEmitter, instrument
-from huey_otel._prometheus.poller import Inquirer
+from huey_otel._prometheus.queue_gauges import Poller
 from huey_otel._storage.contents import Contents, Meaning
 from tests.support.programs import free_port, missing
 from tests.support.redis_server import RedisServer, server_binary, serving
@@ -188,7 +188,7 @@ def seen_and_held(huey: Any, channel: str | None = None) -> tuple[list[str], Any
     """The events of one task, and the gauges while another one waits."""
     instrumentation = instrument(huey, metrics_port=None)
     add = huey.task(name="add")(lambda: None)
-    inquirer = Inquirer("q", lambda: huey.storage, Meaning())
+    inquirer = Poller("q", lambda: huey.storage, Meaning())
     events: list[Any] = []
     emitter, own = huey.storage._huey_otel_events
     listener = EventListener(emitter, channel or own)

@@ -91,7 +91,7 @@ def test_metrics_are_text_by_default(serve):
     assert headers["Content-Length"] == str(len(PAGE))
 
 
-def test_metrics_are_openmetrics_for_who_accepts_it(serve):
+def test_metrics_are_openmetrics_if_the_client_accepts_it(serve):
     accept = "application/openmetrics-text; version=1.0.0, text/plain; q=0.5"
 
     status, headers, body = ask(serve(), "/metrics", Accept=accept)
@@ -101,7 +101,7 @@ def test_metrics_are_openmetrics_for_who_accepts_it(serve):
     assert body.endswith(b"# EOF\n")
 
 
-def test_metrics_are_gzipped_for_who_accepts_it(serve):
+def test_metrics_are_gzipped_if_the_client_accepts_it(serve):
     status, headers, body = ask(serve(), "/metrics", Accept_Encoding="gzip")
 
     assert (status, headers["Content-Encoding"]) == (200, "gzip")
@@ -109,7 +109,7 @@ def test_metrics_are_gzipped_for_who_accepts_it(serve):
 
 
 @pytest.mark.parametrize("refused", ["gzip;q=0", "deflate, GZIP ; q=0.00", "gzipped"])
-def test_metrics_are_plain_for_who_refuses_gzip(serve, refused):
+def test_metrics_are_plain_if_the_client_refuses_gzip(serve, refused):
     status, headers, body = ask(serve(), "/metrics", Accept_Encoding=refused)
 
     assert (status, body) == (200, PAGE)
@@ -124,7 +124,7 @@ def test_quality_that_is_not_0_takes_gzip(serve, taken):
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/openmetrics-text"])
-def test_version_that_is_no_number_is_answered(serve, losses, kind):
+def test_format_version_that_is_no_number_is_answered(serve, losses, kind):
     status, _, body = ask(serve(), "/metrics", Accept=f"{kind}; version=new")
 
     # A client before 0.22 looks at no version, and writes OpenMetrics.
@@ -135,7 +135,7 @@ def test_version_that_is_no_number_is_answered(serve, losses, kind):
     assert losses.counts() == {}
 
 
-def test_target_that_is_no_address_is_told_so(serve, losses):
+def test_target_that_is_no_address_is_a_bad_request(serve, losses):
     with closing(silent(serve())) as client:
         client.sendall(b"GET http://[/metrics HTTP/1.0\r\n\r\n")
         answer = client.makefile("rb").read()
@@ -158,20 +158,20 @@ def test_metrics_may_be_chosen_by_name(serve, registry):
     ("reason", "status", "body"),
     [(None, 200, b"ok\n"), ("worker 2 is dead", 503, b"worker 2 is dead\n")],
 )
-def test_health_is_what_it_is_told(serve, reason, status, body):
+def test_health_page_gives_the_reason(serve, reason, status, body):
     answer = ask(serve(health=lambda: reason), "/healthz")
 
     assert (answer[0], answer[2]) == (status, body)
 
 
-def test_other_paths_are_told_where_to_go(serve):
+def test_other_paths_are_not_found(serve):
     status, _, body = ask(serve(), "/")
 
     assert (status, body) == (404, b"nothing here, try /metrics or /healthz\n")
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/healthz", "/nowhere"])
-def test_head_says_what_get_would(serve, path):
+def test_head_has_the_status_and_headers_of_get(serve, path):
     endpoint = serve()
 
     got = ask(endpoint, path)
@@ -186,7 +186,7 @@ def test_other_methods_are_refused(serve):
     assert ask(serve(), "/metrics", method="POST")[0] == 501
 
 
-def test_free_port_is_picked_and_told(serve):
+def test_port_0_picks_a_free_port(serve):
     endpoint = serve(port=0)
 
     host, port = endpoint.address
@@ -194,7 +194,7 @@ def test_free_port_is_picked_and_told(serve):
     assert endpoint.url == f"http://127.0.0.1:{port}/metrics"
 
 
-def test_name_that_means_both_is_ipv4(serve):
+def test_host_with_both_addresses_is_ipv4(serve):
     endpoint = serve(host="localhost")
 
     assert endpoint.address[0] == "127.0.0.1"
@@ -240,7 +240,7 @@ def test_two_never_share_a_port(serve, first, second):
     assert serve(host=second, port=port).address is None
 
 
-def test_host_that_is_not_ours_is_said_and_tried_again(serve, caplog):
+def test_host_of_another_machine_is_logged_and_tried_again(serve, caplog):
     endpoint = serve(host="192.0.2.1", port=9464)
 
     assert endpoint.address is None
@@ -251,7 +251,9 @@ def test_host_that_is_not_ours_is_said_and_tried_again(serve, caplog):
 @pytest.mark.parametrize(
     "host", [".example.com", "a" * 64, ".", "\ud800", "a\0b"], ids=ascii
 )
-def test_host_that_is_no_name_is_said_and_tried_again(serve, caplog, monkeypatch, host):
+def test_host_that_is_no_name_is_logged_and_tried_again(
+    serve, caplog, monkeypatch, host
+):
     endpoint = serve(host=host, port=0, retry=0.02)
     address, said = endpoint.address, caplog.messages[0]
     shown = host.replace("\ud800", "\\ud800")
@@ -288,12 +290,12 @@ def test_silent_clients_hold_up_no_scrape_and_are_bounded(serve):
     for client in clients:
         client.close()
     assert answers == [PAGE] * 5
-    assert most <= 32
+    assert most <= 16
     wait_until(lambda: threads() == 0)
 
 
-def test_client_that_says_too_little_is_hung_up_on(serve, monkeypatch):
-    monkeypatch.setattr("huey_otel._prometheus.clients._LIFETIME", 0.1)
+def test_client_that_sends_no_request_in_time_is_hung_up_on(serve, monkeypatch):
+    monkeypatch.setattr("huey_otel._prometheus.endpoint.Handler.timeout", 0.1)
     with silent(serve()) as client:
         client.sendall(b"GET /met")
 
@@ -301,7 +303,7 @@ def test_client_that_says_too_little_is_hung_up_on(serve, monkeypatch):
 
 
 def test_client_that_reads_too_slowly_is_hung_up_on(serve, registry, monkeypatch):
-    monkeypatch.setattr("huey_otel._prometheus.clients._LIFETIME", 0.2)
+    monkeypatch.setattr("huey_otel._prometheus.endpoint.Handler.timeout", 0.2)
     Counter("app_long", "x" * 20_000_000, registry=registry)
     with silent(serve()) as client:
         client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
@@ -310,35 +312,67 @@ def test_client_that_reads_too_slowly_is_hung_up_on(serve, registry, monkeypatch
         wait_until(lambda: threads() == 0)
 
 
-def test_more_clients_than_threads_are_sent_away(serve, registry, monkeypatch):
-    monkeypatch.setattr("huey_otel._prometheus.clients._MOST_CLIENTS", 1)
-    monkeypatch.setattr("huey_otel._prometheus.clients._MOST_THREADS", 2)
-    monkeypatch.setattr("huey_otel._prometheus.clients._PAUSE", 0.1)
-    goes_on, collecting = threading.Event(), threading.Event()
+class Blocking:
+    """A collector that takes until it is told to go on."""
 
-    class Blocking:
-        def collect(self) -> list[Metric]:
-            collecting.set()
-            goes_on.wait(30)
-            return []
+    def __init__(self) -> None:
+        self.collecting, self.goes_on = threading.Event(), threading.Event()
 
-        def describe(self) -> list[Metric]:
-            return []
+    def collect(self) -> list[Metric]:
+        self.collecting.set()
+        self.goes_on.wait(30)
+        return []
 
-    registry.register(Blocking())
+    def describe(self) -> list[Metric]:
+        return []
+
+
+@pytest.fixture
+def blocking(registry: CollectorRegistry) -> Iterator[Blocking]:
+    collector = Blocking()
+    registry.register(collector)
+    yield collector
+    collector.goes_on.set()
+
+
+def test_scrape_too_many_is_refused_and_those_that_wait_are_answered(
+    serve, blocking, monkeypatch
+):
+    monkeypatch.setattr("huey_otel._prometheus.endpoint._MOST_CLIENTS", 1)
     endpoint = serve()
     with silent(endpoint) as first:
         first.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-        collecting.wait(10)
-        with silent(endpoint) as second, silent(endpoint) as third:
-            second.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        blocking.collecting.wait(10)
+        with silent(endpoint) as second:
+            refused = second.makefile("rb").read()
+        blocking.goes_on.set()
+        answered = first.makefile("rb").read()
 
-            # The first was hung up on, but its thread is still there.
-            sent_away = [client.recv(1) for client in (first, third)]
-            goes_on.set()
-            answer = second.recv(8)
+    assert refused.startswith(b"HTTP/1.0 503 ")
+    assert refused.endswith(b"\r\n\r\ntoo many scrapes are being answered\n")
+    assert answered.startswith(b"HTTP/1.0 200 ")
+    assert answered.endswith(PAGE)
 
-    assert (sent_away, answer) == ([b"", b""], b"HTTP/1.0")
+
+def test_client_that_is_silent_for_longest_is_hung_up_on_if_there_are_too_many(
+    serve, blocking, monkeypatch
+):
+    monkeypatch.setattr("huey_otel._prometheus.endpoint._MOST_CLIENTS", 3)
+    endpoint = serve()
+    with silent(endpoint) as first, silent(endpoint) as second:
+        wait_until(lambda: threads() == 2)
+        with silent(endpoint) as asking:
+            asking.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            blocking.collecting.wait(10)
+            healthy = ask(endpoint, "/healthz")[0]
+            hung_up_on = first.recv(1)
+            blocking.goes_on.set()
+            answered = asking.makefile("rb").read()
+        second.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+
+        assert (healthy, hung_up_on) == (200, b"")
+        assert answered.endswith(PAGE)
+        assert second.recv(15) == b"HTTP/1.0 200 OK"
 
 
 def test_client_is_hung_up_on_where_no_thread_can_start(serve, monkeypatch):
@@ -356,7 +390,7 @@ def test_client_is_hung_up_on_where_no_thread_can_start(serve, monkeypatch):
 
 
 def test_client_waits_while_no_file_descriptor_is_left(serve, monkeypatch):
-    monkeypatch.setattr("huey_otel._prometheus.clients._PAUSE", 0.05)
+    monkeypatch.setattr("huey_otel._prometheus.endpoint._PAUSE", 0.05)
     endpoint = serve()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.socket() as client:
@@ -399,26 +433,15 @@ def test_collector_that_raises_is_an_error_page(serve, registry, losses):
     assert losses.counts() == {"internal": 1}
 
 
-def test_collector_that_blocks_leaves_health_alone(serve, registry, monkeypatch):
-    monkeypatch.setattr("huey_otel._prometheus.pages._PATIENCE", 0.1)
-    goes_on = threading.Event()
-    collecting = threading.Event()
-
-    class Blocking:
-        def collect(self) -> list[Metric]:
-            collecting.set()
-            goes_on.wait(30)
-            return []
-
+def test_collector_that_blocks_leaves_health_alone(serve, blocking, monkeypatch):
+    monkeypatch.setattr("huey_otel._prometheus.pages._LONGEST_WAIT", 0.1)
     endpoint = serve()
-    registry.register(Blocking())
-    collecting.clear()
     first = threading.Thread(target=ask, args=(endpoint, "/metrics"))
     first.start()
-    collecting.wait(10)
+    blocking.collecting.wait(10)
 
     blocked, healthy = ask(endpoint, "/metrics"), ask(endpoint, "/healthz")
-    goes_on.set()
+    blocking.goes_on.set()
     first.join()
 
     assert blocked[0::2] == (
@@ -457,7 +480,7 @@ def test_fork_waits_for_a_collector_so_that_no_child_inherits_its_lock(
     assert inherited is False
 
 
-def test_preparation_is_done_outside_of_the_collecting(serve):
+def test_prepare_runs_before_the_registry_is_collected(serve):
     seen = []
 
     def prepare() -> None:

@@ -4,8 +4,8 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from huey_otel._prometheus.claims import restricted
 from huey_otel._prometheus.otel_reader import ReaderOnPage
-from huey_otel._prometheus.unclaimed import restricted
 from huey_otel._safety.losses import Losses
 
 SECONDS = "messaging_process_duration_seconds"

@@ -9,8 +9,8 @@ from huey.api import Huey
 from prometheus_client import CollectorRegistry
 
 from huey_otel import _names as n
-from huey_otel._prometheus.queue_gauges import Queues
-from huey_otel._prometheus.unclaimed import show
+from huey_otel._prometheus.claims import register
+from huey_otel._prometheus.queue_gauges import QueueGauges
 from huey_otel._safety.forks import EXCLUSION
 from huey_otel._safety.losses import Losses
 from tests.support.forks import fork, said_in_child
@@ -26,18 +26,18 @@ LENGTHS = (n.QUEUE_LENGTH, n.SCHEDULE_LENGTH)
 
 
 @pytest.fixture
-def queues() -> Iterator[Queues]:
-    made = Queues()
+def queues() -> Iterator[QueueGauges]:
+    made = QueueGauges()
     before = threads()
     yield made
-    for number in list(made._inquirers):
+    for number in list(made._pollers):
         made.remove(number)
     # What a thread says late would be heard by another test.
     wait_until(lambda: threads() <= before)
 
 
 @pytest.fixture
-def registry(queues: Queues) -> CollectorRegistry:
+def registry(queues: QueueGauges) -> CollectorRegistry:
     made = CollectorRegistry()
     made.register(queues)
     return made
@@ -83,7 +83,7 @@ class Slow:
 
 
 @pytest.fixture
-def slow(queues: Queues) -> Iterator[Slow]:
+def slow(queues: QueueGauges) -> Iterator[Slow]:
     storage = Slow()
     yield storage
     storage.may_answer.set()
@@ -94,7 +94,7 @@ def threads() -> int:
 
 
 @pytest.mark.parametrize("kind", [memory, sqlite, redis_list, redis_sorted_set])
-def test_lengths_are_what_the_storage_holds(
+def test_gauges_show_the_lengths_of_queue_and_schedule(
     queues, registry, tmp_path, request, kind: Callable[..., Huey]
 ):
     huey = kind(tmp_path, request)
@@ -218,7 +218,7 @@ def test_queue_is_back_after_its_storage_has_ended_the_thread(queues, registry, 
     assert (raised, page(registry)) == ({}, FIVE_AND_TWO)
 
 
-def test_redis_that_hangs_holds_a_scrape_up_once_and_is_asked_again(
+def test_hanging_redis_delays_one_scrape_and_is_asked_again(
     queues, registry, redis_server, losses
 ):
     huey = RedisHuey("shop", url=redis_server.url)
@@ -235,7 +235,7 @@ def test_redis_that_hangs_holds_a_scrape_up_once_and_is_asked_again(
     assert losses.counts() == {n.LOSS_GAUGES: 1}
 
 
-def test_storage_that_was_exchanged_is_the_one_that_is_asked(queues, registry):
+def test_exchanged_storage_is_asked(queues, registry):
     huey = MemoryHuey("shop")
     queues.add(1, "shop", lambda: huey.storage)
     huey.storage.enqueue(b"one")
@@ -267,9 +267,7 @@ def test_queue_that_is_removed_is_gone_with_its_thread(queues, registry, slow):
     wait_until(lambda: threads() == before)
 
 
-def test_question_that_was_asked_before_the_scrape_is_not_asked_in_it(
-    queues, registry, slow
-):
+def test_scrape_uses_the_answers_that_were_asked_for_before_it(queues, registry, slow):
     slow.may_answer.set()
     queues.add(1, "shop", lambda: slow)
 
@@ -285,7 +283,7 @@ def test_fork_need_not_wait_for_a_storage_that_hangs(
     queues, registry, slow, monkeypatch
 ):
     monkeypatch.setattr("huey_otel._safety.forks._PATIENCE", 600.0)
-    monkeypatch.setattr("huey_otel._prometheus.poller._PATIENCE", 600.0)
+    monkeypatch.setattr("huey_otel._prometheus.queue_gauges._LONGEST_WAIT", 600.0)
     queues.add(1, "shop", lambda: slow)
     scrape = threading.Thread(target=page, args=(registry,))
     scrape.start()
@@ -299,7 +297,7 @@ def test_fork_need_not_wait_for_a_storage_that_hangs(
     assert (code, waiting) == (0, True)
 
 
-def test_forked_child_can_ask_anew(queues, registry, slow):
+def test_forked_child_asks_the_storage_itself(queues, registry, slow):
     slow.may_answer.set()
     queues.add(1, "shop", lambda: slow)
     page(registry)
@@ -318,9 +316,9 @@ def test_help_says_how_to_aggregate(queues):
     assert all("aggregate with max, never sum" in text for text in helps.values())
 
 
-def test_registry_registers_them_without_asking(queues, slow):
+def test_registering_asks_no_storage(queues, slow):
     queues.add(1, "shop", lambda: slow)
-    show(queues, CollectorRegistry(auto_describe=True))
+    register(queues, CollectorRegistry(auto_describe=True))
 
     assert slow.asked == 0
     assert EXCLUSION.take(0.1)

@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Gauge
 from huey_otel import Instrumentation, instrument
 from huey_otel import _names as n
 from huey_otel._options.settings import Exposed
-from huey_otel._prometheus.registry import Exposition, Page
+from huey_otel._prometheus.registry import MetricsPage, RegistryMetrics
 from huey_otel._safety.losses import Losses
 from tests.support.forks import fork
 from tests.support.waiting import wait_until
@@ -51,7 +51,7 @@ def of_enqueued(registry: CollectorRegistry) -> float | None:
     return registry.get_sample_value(ENQUEUED, OF_B)
 
 
-def test_default_registry_is_the_same_by_name(losses: Losses) -> None:
+def test_default_registry_may_be_named(losses: Losses) -> None:
     unnamed, named = MemoryHuey("a"), MemoryHuey("b")
     instrument(unnamed)
     instrument(named, registry=REGISTRY)
@@ -79,7 +79,9 @@ def test_a_task_that_enqueues_for_another_registry_is_counted_there(
     assert of_enqueued(registry) == 1
 
 
-def test_a_huey_that_comes_after_the_consumer_is_counted(consuming: Consuming) -> None:
+def test_a_huey_instrumented_after_a_consumer_started_counts(
+    consuming: Consuming,
+) -> None:
     consuming(MemoryHuey("a"), registry=CollectorRegistry())
     registry = CollectorRegistry()
     late = MemoryHuey("b")
@@ -91,7 +93,7 @@ def test_a_huey_that_comes_after_the_consumer_is_counted(consuming: Consuming) -
     assert of_enqueued(registry) == 1
 
 
-def test_what_the_fork_of_a_thread_enqueues_is_counted(consuming: Consuming) -> None:
+def test_enqueue_in_a_forked_child_is_counted(consuming: Consuming) -> None:
     registry = CollectorRegistry()
     huey = MemoryHuey("b")
     consuming(huey, registry=registry)
@@ -104,7 +106,7 @@ def test_what_the_fork_of_a_thread_enqueues_is_counted(consuming: Consuming) -> 
 
 
 @pytest.mark.parametrize("name", ["huey_queue_length", "huey_tasks_finished"])
-def test_an_applications_metric_of_our_name_costs_that_metric_only(
+def test_an_application_metric_of_our_name_hides_only_that_metric(
     name: str, consuming: Consuming, losses: Losses, caplog: pytest.LogCaptureFixture
 ) -> None:
     registry = CollectorRegistry()
@@ -138,7 +140,7 @@ def test_two_hueys_of_a_registry_agree_on_its_buckets() -> None:
     assert type(other) is MemoryHuey
 
 
-def test_nothing_is_left_in_a_registry_once_all_its_hueys_are_gone(
+def test_registry_is_empty_once_all_its_hueys_are_uninstrumented(
     consuming: Consuming,
 ) -> None:
     registry = CollectorRegistry()
@@ -154,10 +156,10 @@ def test_nothing_is_left_in_a_registry_once_all_its_hueys_are_gone(
     assert list(registry.collect()) == []
 
 
-def test_registries_of_hueys_that_are_gone_do_not_add_up() -> None:
+def test_registries_of_uninstrumented_hueys_are_freed() -> None:
     def alive() -> int:
         gc.collect()
-        return sum(isinstance(thing, Exposition) for thing in gc.get_objects())
+        return sum(isinstance(thing, RegistryMetrics) for thing in gc.get_objects())
 
     before = alive()
     for _ in range(20):
@@ -184,7 +186,7 @@ def test_a_consumer_that_has_stopped_is_not_shown(consuming: Consuming) -> None:
     assert of_a_consumer & stopped == set()
 
 
-def test_storages_are_asked_in_nobodys_trace(consuming: Consuming) -> None:
+def test_storages_are_asked_outside_of_any_trace(consuming: Consuming) -> None:
     registry = CollectorRegistry()
     huey = MemoryHuey("b")
     suppressed: list[object] = []
@@ -209,16 +211,16 @@ def exposed(**changes: object) -> Exposed:
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    page = Page()
+def page() -> Iterator[MetricsPage]:
+    page = MetricsPage()
     yield page
     page.close(1)
     page.close(2)
 
 
-def test_a_page_that_cannot_be_had_says_why(page: Page) -> None:
+def test_where_says_why_the_port_is_not_open(page: MetricsPage) -> None:
     wish = exposed(host="192.0.2.1", port=9464)
-    exposition = Exposition(CollectorRegistry(), wish)
+    exposition = RegistryMetrics(CollectorRegistry(), wish)
 
     page.open(1, "a", exposition, wish, lambda: None)
 
@@ -227,11 +229,11 @@ def test_a_page_that_cannot_be_had_says_why(page: Page) -> None:
 
 
 def test_a_second_registry_is_said_not_to_be_served(
-    page: Page, caplog: pytest.LogCaptureFixture
+    page: MetricsPage, caplog: pytest.LogCaptureFixture
 ) -> None:
     wish = exposed()
-    first = Exposition(CollectorRegistry(), wish)
-    second = Exposition(CollectorRegistry(), wish)
+    first = RegistryMetrics(CollectorRegistry(), wish)
+    second = RegistryMetrics(CollectorRegistry(), wish)
 
     page.open(1, "a", first, wish, lambda: None)
     page.open(2, "b", second, wish, lambda: None)
@@ -277,13 +279,13 @@ def test_the_start_line_of_a_second_registry_gives_no_page(
     ids=["port", "host", "both", "the default", "none"],
 )
 def test_a_second_address_is_said_not_to_be_served(
-    page: Page,
+    page: MetricsPage,
     caplog: pytest.LogCaptureFixture,
     changes: dict[str, object],
     unused: list[str],
 ) -> None:
     wish, other = exposed(), exposed(**changes)
-    exposition = Exposition(CollectorRegistry(), wish)
+    exposition = RegistryMetrics(CollectorRegistry(), wish)
 
     page.open(1, "a", exposition, wish, lambda: None)
     page.open(2, "b", exposition, other, lambda: None)

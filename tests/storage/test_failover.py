@@ -13,7 +13,7 @@ from redis.exceptions import ReadOnlyError
 
 from huey_otel import EventListener, RedisEventEmitter, instrument
 from huey_otel import _names as n
-from huey_otel._prometheus.poller import Inquirer
+from huey_otel._prometheus.queue_gauges import Poller
 from huey_otel._redis import subscription as _subscription
 from huey_otel._redis.subscription import Subscription
 from huey_otel._storage import failover
@@ -195,7 +195,7 @@ def test_publishing_on_a_replica_goes_on_and_is_logged_once(
 @pytest.mark.parametrize("refused", [[], ["role"], ["role", "info"]], ids=str)
 def test_queue_gauges_follow_the_queue(pair, losses, frequent_checks, refused):
     huey = RedisHuey("my-app", url=pair.mute(*refused))
-    inquirer = Inquirer("q", lambda: huey.storage, Meaning())
+    inquirer = Poller("q", lambda: huey.storage, Meaning())
     add = huey.task(name="add")(lambda: None)
 
     def length() -> int | None:

@@ -9,7 +9,7 @@ import redis
 from huey.exceptions import ConfigurationError
 
 from huey_otel import EventListener, instrument
-from huey_otel._prometheus.poller import Inquirer
+from huey_otel._prometheus.queue_gauges import Poller
 from huey_otel._storage import glide as _glide
 from huey_otel._storage.contents import Contents, Meaning
 from huey_otel._storage.emitter import of_storage
@@ -34,7 +34,7 @@ def huey(redis_server: RedisServer) -> Iterator[Any]:
 def test_events_and_gauges_of_a_glide_huey(huey, losses):
     instrumentation = instrument(huey, metrics_port=None)
     add = huey.task(name="add")(lambda: None)
-    inquirer = Inquirer("q", lambda: huey.storage, Meaning())
+    inquirer = Poller("q", lambda: huey.storage, Meaning())
     heard: list[Any] = []
     emitter, channel = huey.storage._huey_otel_events
     listener = EventListener(emitter, channel)

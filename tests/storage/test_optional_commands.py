@@ -10,7 +10,7 @@ from huey import RedisHuey
 from redis.credentials import CredentialProvider
 
 from huey_otel import EventListener, instrument
-from huey_otel._prometheus.poller import Inquirer
+from huey_otel._prometheus.queue_gauges import Poller
 from huey_otel._redis.connection import PublishingConnection
 from huey_otel._redis.subscription import Subscription
 from huey_otel._storage import connections as _connections
@@ -138,7 +138,7 @@ def test_a_proxy_that_breaks_at_an_optional_command_is_served(
         huey.storage.flush_all()
         instrumentation = instrument(huey, metrics_port=None)
         add = huey.task(name="add")(lambda: None)
-        inquirer = Inquirer("q", lambda: huey.storage, Meaning())
+        inquirer = Poller("q", lambda: huey.storage, Meaning())
         heard: list[Any] = []
         listener = EventListener(*huey.storage._huey_otel_events)
         thread = threading.Thread(target=lambda: heard.extend(listener), daemon=True)

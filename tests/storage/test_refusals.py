@@ -11,7 +11,7 @@ from huey import MemoryHuey, PriorityRedisHuey, RedisHuey
 
 from huey_otel import EventListener, RedisEventEmitter, instrument
 from huey_otel import _names as n
-from huey_otel._prometheus.poller import Inquirer
+from huey_otel._prometheus.queue_gauges import Poller
 from huey_otel._storage.contents import Contents, Meaning
 from tests.support.forwarder import Forwarder
 from tests.support.programs import missing
@@ -63,7 +63,7 @@ def heard(listener: EventListener) -> Iterator[list[Any]]:
 
 @contextmanager
 def gauges(huey: Any) -> Iterator[Callable[[], Contents | None]]:
-    inquirer = Inquirer("q", lambda: huey.storage, Meaning())
+    inquirer = Poller("q", lambda: huey.storage, Meaning())
     yield lambda: inquirer.wait(inquirer.ask())
     inquirer.close()
     if inquirer._thread is not None:

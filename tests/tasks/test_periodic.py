@@ -8,8 +8,8 @@ from huey import MemoryHuey, crontab
 from huey.api import PeriodicTask
 
 from huey_otel import _names as n
-from huey_otel._prometheus import calendar
-from huey_otel._prometheus.calendar import Due
+from huey_otel._prometheus import periodic
+from huey_otel._prometheus.periodic import Due
 from huey_otel._tasks.schedule import Timetable
 
 NOON = 1_767_268_800.0  # 1 January 2026 in UTC.
@@ -79,13 +79,13 @@ def test_class_of_its_own_is_not_known(huey, at):
 
 def test_it_is_worked_out_once_until_it_is_due(huey, at, monkeypatch):
     asked = []
-    really = calendar.due
+    really = periodic.due
 
     def due(crontab, now, *, utc):
         asked.append(now)
         return really(crontab, now, utc=utc)
 
-    monkeypatch.setattr(calendar, "due", due)
+    monkeypatch.setattr(periodic, "due", due)
     declare(huey, "hourly", crontab(minute="0"))
     declare(huey, "never", crontab(month="2", day="31"))
     timetable = Timetable(huey)
@@ -122,14 +122,14 @@ def test_huey_that_keeps_its_tasks_otherwise_costs_a_loss_and_no_page(
 def test_crontab_that_cannot_be_read_costs_its_own_times_only(
     huey, at, losses, monkeypatch
 ):
-    really = calendar.due
+    really = periodic.due
 
     def due(crontab, now, *, utc):
         if len(crontab.minutes) == 2:
             raise OverflowError("in no calendar")
         return really(crontab, now, utc=utc)
 
-    monkeypatch.setattr(calendar, "due", due)
+    monkeypatch.setattr(periodic, "due", due)
     declare(huey, "hourly", crontab(minute="0"))
     declare(huey, "odd", crontab(minute="0,1"))
 

@@ -1,4 +1,4 @@
-"""When a crontab is due, against huey's own function asked minute by minute."""
+"""When periodic tasks are due; crontabs against huey's own function, by the minute."""
 
 import datetime
 import random
@@ -8,7 +8,10 @@ from collections.abc import Iterator
 import pytest
 from huey import crontab
 
-from huey_otel._prometheus.calendar import Crontab, Due, due
+from huey_otel import _names as n
+from huey_otel._prometheus.periodic import Crontab, Due, due
+from huey_otel._wire.record import Record
+from tests.support.metrics import OF_TASK, TASK, consumer, feed, page, record
 
 DAY = 86_400
 ANY = Crontab(range(1, 13), range(1, 32), range(7), range(24), range(60))
@@ -121,3 +124,29 @@ def test_minute_that_begins_is_not_the_next_one():
 
     assert due(ANY, minute, utc=True) == Due(60, minute + 60)
     assert due(ANY, minute - 0.001, utc=True) == Due(60, minute)
+
+
+def scheduled(minute: float, name: str = TASK) -> Record:
+    return record("scheduling-periodic", name=name, timestamp=60 * minute + 0.2)
+
+
+def test_next_run_follows_the_interval_of_the_last_runs(collector, registry):
+    feed(collector, scheduled(10), scheduled(10, name="app.once"))
+    after_one = page(registry, n.PERIODIC_INTERVAL, n.PERIODIC_NEXT_RUN)
+    feed(collector, scheduled(40), scheduled(55), scheduled(55), scheduled(54))
+
+    assert after_one == {}
+    assert page(registry, n.PERIODIC_INTERVAL, n.PERIODIC_NEXT_RUN) == {
+        f"huey_periodic_task_interval_seconds{{{OF_TASK}}}": 15 * 60,
+        f"huey_periodic_task_next_run_timestamp_seconds{{{OF_TASK}}}": 70 * 60,
+    }
+
+
+def test_crontab_of_a_periodic_task_counts_more_than_its_runs(collector, registry):
+    collector.add_consumer(1, consumer(due=lambda: {TASK: Due(3600, 7200)}))
+    feed(collector, scheduled(40), scheduled(55))
+
+    assert page(registry, n.PERIODIC_INTERVAL, n.PERIODIC_NEXT_RUN) == {
+        f"huey_periodic_task_interval_seconds{{{OF_TASK}}}": 3600,
+        f"huey_periodic_task_next_run_timestamp_seconds{{{OF_TASK}}}": 7200,
+    }

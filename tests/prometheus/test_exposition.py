@@ -7,11 +7,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
-from huey_otel._prometheus.collector import Metrics
-from huey_otel._prometheus.encoding import Encoding
+from huey_otel._prometheus import exposition
+from huey_otel._prometheus.claims import register
+from huey_otel._prometheus.collector import Collector
+from huey_otel._prometheus.exposition import HistogramFamily, NumberFamily, expose
 from huey_otel._prometheus.pages import Pages
-from huey_otel._prometheus.text import ShownHistogram, ShownNumbers
-from huey_otel._prometheus.unclaimed import show
 from huey_otel._safety.losses import LOSSES
 from huey_otel._wire.record import TaskFacts
 from tests.support.metrics import SOURCE, TASK, consumer, record, run
@@ -56,8 +56,8 @@ class Named:
 
 
 @pytest.fixture
-def metrics() -> Metrics:
-    made = Metrics()
+def metrics() -> Collector:
+    made = Collector()
     made.add_consumer(1, consumer(TASK, "app.never", *ODD))
     trace = {"trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b716920"}
     for number, name in enumerate((TASK, *ODD)):
@@ -74,12 +74,12 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def registry(metrics: Metrics) -> CollectorRegistry:
+def registry(metrics: Collector) -> CollectorRegistry:
     """The application's metrics on either side of ours."""
     made = CollectorRegistry()
     Counter("app_orders", "Orders.", ["shop"], registry=made).labels("a").inc(3)
     made.register(Others())
-    show(metrics, made)
+    register(metrics, made)
     Histogram("app_basket", "Euros.", registry=made).observe(3, {"trace_id": "1"})
     Gauge("app_open", 'Whether it is "open".', registry=made).set(float("nan"))
     return made
@@ -125,11 +125,11 @@ def test_page_of_some_names_is_that_of_the_clients_encoder(registry, accept, nam
 
 
 @pytest.mark.parametrize("accept", QUICK)
-def test_page_is_made_of_no_samples(registry, accept, monkeypatch):
+def test_page_is_written_without_making_samples(registry, accept, monkeypatch):
     made = []
-    for kind in (ShownNumbers, ShownHistogram):
+    for kind in (NumberFamily, HistogramFamily):
         monkeypatch.setattr(kind, "_samples", lambda one: iter(made.append(one) or ()))
-    monkeypatch.setattr(Encoding, "_is_the_same", lambda _: True)
+    monkeypatch.setattr(exposition, "_writes_as_we_do", lambda *_, **__: True)
 
     page = body(registry, accept)
 
@@ -137,7 +137,7 @@ def test_page_is_made_of_no_samples(registry, accept, monkeypatch):
     assert b"huey_task_wait_seconds_bucket" in page
 
 
-def test_name_that_is_no_utf_8_costs_nothing_else(metrics, registry):
+def test_task_name_that_is_not_utf_8_is_escaped(metrics, registry):
     name = "caf\udce9.add"
     metrics(record("started", name=name), SOURCE)
 
@@ -147,9 +147,7 @@ def test_name_that_is_no_utf_8_costs_nothing_else(metrics, registry):
 
 
 @pytest.mark.parametrize("accept", ["", OPENMETRICS, DOTTED])
-def test_label_of_the_applications_that_is_no_utf_8_costs_nothing_else(
-    registry, accept
-):
+def test_application_label_that_is_not_utf_8_is_escaped(registry, accept):
     odd = Counter("app_uploads", "Of \ud83c.", ["file"], registry=registry)
     odd.labels("caf\udce9").inc()
     odd.labels("tea").inc(2)
@@ -163,7 +161,7 @@ def test_label_of_the_applications_that_is_no_utf_8_costs_nothing_else(
 
 
 @pytest.mark.parametrize("accept", ["", OPENMETRICS, DOTTED])
-def test_metric_of_ours_that_files_have_as_well_is_there_once(registry, accept):
+def test_count_that_multi_process_files_have_as_well_is_shown_once(registry, accept):
     class Files:
         def collect(self) -> Iterator[Metric]:
             family = Metric("huey_tasks_enqueued", "Of before.", "counter")
@@ -176,11 +174,12 @@ def test_metric_of_ours_that_files_have_as_well_is_there_once(registry, accept):
     assert body(registry, accept) == without
 
 
-def test_encoder_that_writes_in_another_way_is_believed(registry):
+def test_encoder_that_writes_otherwise_writes_the_whole_page(registry, monkeypatch):
     def shout(collected) -> bytes:
         return choose_encoder("")[0](collected).upper()
 
     collected = list(registry.collect())
+    monkeypatch.setattr(exposition, "choose_encoder", lambda _: (shout, "text/plain"))
 
-    assert Encoding(shout, openmetrics=False).of(collected) == shout(registry)
+    assert expose(collected, "") == ("text/plain", shout(registry))
     assert LOSSES.counts() == {}

@@ -20,10 +20,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from huey_otel import _names as n
-from huey_otel._prometheus.collector import Metrics
+from huey_otel._prometheus.claims import register, unregister
+from huey_otel._prometheus.collector import Collector
 from huey_otel._prometheus.pages import Pages
 from huey_otel._prometheus.producer import ProducerCounter
-from huey_otel._prometheus.unclaimed import hide, show
 from huey_otel._safety.losses import Losses
 from tests.live.scraping import samples
 from tests.support.metrics import TASK, consumer, run
@@ -85,8 +85,8 @@ class Nameless:
 
 
 @pytest.fixture
-def metrics() -> Metrics:
-    made = Metrics()
+def metrics() -> Collector:
+    made = Collector()
     made.add_consumer(1, consumer(TASK))
     run(made)
     return made
@@ -115,7 +115,7 @@ def promtool_takes(text: str) -> bool:
 @pytest.mark.parametrize("case", DECLARED.values(), ids=DECLARED)
 def test_a_metric_of_the_application_takes_the_place_of_ours(
     case: tuple[Declare, str],
-    metrics: Metrics,
+    metrics: Collector,
     losses: Losses,
     caplog: pytest.LogCaptureFixture,
     *,
@@ -124,7 +124,7 @@ def test_a_metric_of_the_application_takes_the_place_of_ours(
 ) -> None:
     declare, ours = case
     registry = CollectorRegistry(auto_describe=auto_describe)
-    steps = [lambda: show(metrics, registry), lambda: declare(registry)]
+    steps = [lambda: register(metrics, registry), lambda: declare(registry)]
     for step in steps[::-1] if first else steps:
         step()
 
@@ -142,11 +142,11 @@ def test_a_metric_of_the_application_takes_the_place_of_ours(
     assert f"so {ours} of huey-otel is not shown; give instrument() a registry=" in said
 
 
-def test_ours_is_back_when_the_applications_is_gone(
-    metrics: Metrics, losses: Losses
+def test_our_metric_is_back_when_the_application_unregisters_its_own(
+    metrics: Collector, losses: Losses
 ) -> None:
     registry = CollectorRegistry()
-    show(metrics, registry)
+    register(metrics, registry)
     before = families(registry)
 
     theirs = Gauge("huey_workers", HELP, registry=registry)
@@ -160,10 +160,10 @@ def test_ours_is_back_when_the_applications_is_gone(
 
 
 def test_a_collector_that_names_nothing_takes_the_place_of_ours(
-    metrics: Metrics, losses: Losses
+    metrics: Collector, losses: Losses
 ) -> None:
     registry = CollectorRegistry()
-    show(metrics, registry)
+    register(metrics, registry)
     registry.register(Nameless())
 
     text = page(registry)
@@ -176,9 +176,9 @@ def test_a_collector_that_names_nothing_takes_the_place_of_ours(
     assert losses.counts() == {n.LOSS_INTERNAL: 1}
 
 
-def test_target_info_is_beside_ours(metrics: Metrics) -> None:
+def test_target_info_is_beside_ours(metrics: Collector) -> None:
     registry = CollectorRegistry(target_info={"env": "prod"})
-    show(metrics, registry)
+    register(metrics, registry)
 
     assert 'target_info{env="prod"} 1.0' in page(registry)
     assert page(registry, query="?name[]=target_info&name[]=huey_consumer_info") == (
@@ -188,10 +188,10 @@ def test_target_info_is_beside_ours(metrics: Metrics) -> None:
 
 
 def test_a_name_that_is_asked_for_is_the_applications_alone(
-    metrics: Metrics, losses: Losses
+    metrics: Collector, losses: Losses
 ) -> None:
     registry = CollectorRegistry()
-    show(metrics, registry)
+    register(metrics, registry)
     Gauge("huey_workers", HELP, registry=registry).set(7)
 
     text = page(registry, query="?name[]=huey_workers&name[]=huey_consumer_info")
@@ -201,20 +201,20 @@ def test_a_name_that_is_asked_for_is_the_applications_alone(
     assert losses.counts() == {n.LOSS_INTERNAL: 1}
 
 
-def test_an_application_that_empties_its_registry_ends_nothing_of_ours(
-    metrics: Metrics,
+def test_unregister_twice_is_no_error(
+    metrics: Collector,
 ) -> None:
     registry = CollectorRegistry()
-    shown = show(metrics, registry)
+    shown = register(metrics, registry)
     registry.unregister(shown)
 
-    hide(shown, registry)
+    unregister(shown, registry)
 
     assert families(registry) == []
 
 
 @pytest.mark.parametrize("first", [False, True], ids=["later", "first"])
-def test_a_producers_count_gives_way_as_well(losses: Losses, *, first: bool) -> None:
+def test_a_producer_counter_gives_way_as_well(losses: Losses, *, first: bool) -> None:
     registry = CollectorRegistry()
     counter = ProducerCounter(registry)
     if not first:
@@ -240,9 +240,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from huey_otel._safety.losses import LOSSES
 from huey_otel._prometheus.pages import Pages
-from huey_otel._prometheus.collector import Metrics
+from huey_otel._prometheus.collector import Collector
 from huey_otel._prometheus.producer import ProducerCounter
-from huey_otel._prometheus.unclaimed import show
+from huey_otel._prometheus.claims import register
 from tests.support.metrics import consumer
 registry = CollectorRegistry()
 MultiProcessCollector(registry)
@@ -280,10 +280,10 @@ def test_the_applications_metric_in_files_takes_the_place_of_a_consumers(
     found = of_files(
         tmp_path,
         """
-metrics = Metrics()
+metrics = Collector()
 metrics.add_consumer(1, consumer("app.add"))
 counter.inc("shop", "app.add", "call")
-show(metrics, registry)
+register(metrics, registry)
 metrics.seed(counter.retired())
 Gauge("huey_workers", "The application's.", multiprocess_mode="max").set(7)
 print(Pages(registry, lambda: None, lambda: None).get("/metrics", "").body.decode())
@@ -297,13 +297,13 @@ print(Pages(registry, lambda: None, lambda: None).get("/metrics", "").body.decod
     assert found["huey_tasks_enqueued_total", frozenset(of_add)] == 1
 
 
-def test_both_counts_of_one_name_in_files_are_told_apart(tmp_path: Path) -> None:
+def test_counter_of_the_application_in_files_hides_ours(tmp_path: Path) -> None:
     found = of_files(
         tmp_path,
         """
-metrics = Metrics()
+metrics = Collector()
 counter.inc("shop", "app.add", "call")
-show(metrics, registry)
+register(metrics, registry)
 metrics.seed(counter.retired())
 theirs = Counter("huey_tasks_enqueued", "The application's.", ["kind"])
 theirs.labels("mail").inc(3)

@@ -1,4 +1,8 @@
-"""Unclaimed: our metrics in a registry, under names that stay the application's."""
+"""Claims: our metrics take no name in a registry away from the application.
+
+A registry refuses a `Gauge(...)` whose name another collector has claimed. Ours claim
+none; while the application has a metric of one's name, ours is left out and logged.
+"""
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -27,29 +31,24 @@ class Collecting(Protocol):
 
 
 class Unclaimed:
-    """Shows *collector* in *registry* and claims none of its names there.
-
-    A name that is claimed cannot be declared by the application any more: its
-    `Gauge(...)` would raise. A metric of ours is left out, and said to be, for as
-    long as the application has one of its name.
-    """
+    """A collector in *registry* that claims no names there."""
 
     def __init__(self, collector: Collecting, registry: "CollectorRegistry") -> None:
         self._collector = collector
         self._claimed = claimed_in(registry)
 
     def describe(self) -> "list[Metric]":
-        """Nothing: this is what a registry takes the names from that it claims."""
+        """Nothing, as the registry claims the names of all that is described."""
         return []
 
     def collect(self) -> "Iterator[Metric]":
-        """All that is shown, with its values."""
+        """All metrics whose names are free."""
         return (one for one in self._collector.collect() if is_free(one, self._claimed))
 
 
 def claimed_in(registry: "CollectorRegistry") -> Container[str]:
     """The names that *registry* refuses to register again, now and later."""
-    # The public way, to register and to unregister, takes a name meanwhile.
+    # To try by registering and unregistering would claim the name for a moment.
     claimed: Container[str] = getattr(registry, "_names_to_collectors", ())
     return claimed
 
@@ -61,7 +60,7 @@ def names_of(metric: "Metric") -> list[str]:
 
 
 def is_free(metric: "Metric", taken: Container[str]) -> bool:
-    """Whether none of *metric*'s names is among those *taken*; if one is, say so."""
+    """Whether no name of *metric* is among those *taken*; if one is, say so."""
     for name in names_of(metric):
         if name in taken:
             LOSSES.count_streak(
@@ -75,21 +74,21 @@ def is_free(metric: "Metric", taken: Container[str]) -> bool:
     return True
 
 
-def show(collector: Collecting, registry: "CollectorRegistry") -> Unclaimed:
+def register(collector: Collecting, registry: "CollectorRegistry") -> Unclaimed:
     """Put *collector* into *registry* so that it claims no names there."""
-    shown = Unclaimed(collector, registry)
-    registry.register(shown)
+    unclaimed = Unclaimed(collector, registry)
+    registry.register(unclaimed)
     # So `name[]` finds it, from prometheus_client 0.25 on.
     nameless = getattr(registry, "_collectors_without_names", None)
-    if nameless is not None and shown not in nameless:
-        nameless.append(shown)
-    return shown
+    if nameless is not None and unclaimed not in nameless:
+        nameless.append(unclaimed)
+    return unclaimed
 
 
-def hide(shown: Unclaimed, registry: "CollectorRegistry") -> None:
-    """Take *shown* out of *registry*, unless the application has done so."""
+def unregister(unclaimed: Unclaimed, registry: "CollectorRegistry") -> None:
+    """Take *unclaimed* out of *registry*, unless the application has done so."""
     with suppress(KeyError):
-        registry.unregister(shown)
+        registry.unregister(unclaimed)
 
 
 def restricted(registry: "CollectorRegistry", names: Sequence[str]) -> "list[Metric]":
@@ -98,9 +97,9 @@ def restricted(registry: "CollectorRegistry", names: Sequence[str]) -> "list[Met
     if hasattr(registry, "_collectors_without_names"):
         return found
     # prometheus_client 0.24 and older find what has claimed a name, and nothing else.
-    for shown in list(getattr(registry, "_collector_to_names", ())):
-        if isinstance(shown, Unclaimed):
-            ours: Iterator[Any] = shown.collect()
+    for collector in list(getattr(registry, "_collector_to_names", ())):
+        if isinstance(collector, Unclaimed):
+            ours: Iterator[Any] = collector.collect()
             parts = (one._restricted_metric(names) for one in ours)  # noqa: SLF001 - as there
             found += [part for part in parts if part]
     return found
