@@ -7,10 +7,6 @@ import huey.exceptions
 import pytest
 
 from huey_otel._safety.guard import guarded
-from huey_otel._tasks.attempt import running
-from huey_otel._tasks.context import HERE
-from tests.support.interruptions import Interruption
-from tests.support.seen import Seen
 
 TaskTimeout = getattr(huey.exceptions, "TaskTimeout", None)
 
@@ -93,56 +89,6 @@ def test_a_timeout_of_the_task_passes(losses):
         fail(TaskTimeout())
 
     assert losses.counts() == {}
-
-
-def interrupted_everywhere(huey, kind):
-    """Run a task that calls another, interrupted at each line of ours in turn."""
-    interruptions = []
-
-    @huey.task()
-    def inner():
-        return 1
-
-    @huey.task()
-    def outer():
-        interruption = Interruption(len(interruptions), kind())
-        interruptions.append(interruption)
-        with interruption:
-            inner()
-
-    while not interruptions or interruptions[-1].happened:
-        outer()
-        if not huey.immediate:
-            huey.execute(huey.dequeue())
-            huey.storage.flush_queue()
-        here = HERE.doing
-        state = (here.attempts, here.outgoing, here.caller, here.trailer, running)
-        assert state == ([], None, "call", None, {}), len(interruptions)
-    return len(interruptions)
-
-
-@needs_timeouts
-def test_a_timeout_in_any_line_of_ours_ends_the_attempt_once(huey, seen):
-    runs = interrupted_everywhere(huey, TaskTimeout)
-
-    assert runs > 30
-    assert [step[0] for step in seen.steps] == [
-        *["started", "timeout"] * (runs - 1),
-        *["started", "finished"],
-    ]
-    assert seen.ends == [("timeout", "timeout")] * (runs - 1) + [("success",) * 2]
-
-
-@needs_timeouts
-def test_a_timeout_around_a_nested_run_leaves_nothing_open(huey):
-    huey.immediate = True
-    seen = Seen(huey)
-
-    runs = interrupted_everywhere(huey, TaskTimeout)
-
-    assert runs > 100
-    keys = seen.keys("ended")
-    assert len(keys) == len(set(keys))
 
 
 class OwnTimeoutError(Exception):

@@ -1,6 +1,7 @@
-"""What an alarm does: an exception in any line of ours."""
+"""What an alarm does: an exception, or a call of its handler, in any line of ours."""
 
 import linecache
+import signal
 import sys
 
 import huey_otel
@@ -47,8 +48,23 @@ class Interruption:
             self._left -= 1
             if self._left == -1:
                 sys.settrace(None)
-                self._happens()
+                self._happens(frame)
         return self._line
 
-    def _happens(self):
+    def _happens(self, frame):
         raise self._error
+
+
+class Alarm(Interruption):
+    """Lets SIGALRM's handler see the line number *at* of our own code that is run."""
+
+    def __init__(self, at, *names):
+        super().__init__(at, None, *names)
+
+    def _happens(self, frame):
+        ring(frame)
+
+
+def ring(frame):
+    """Call SIGALRM's handler as if the alarm had rung at *frame*."""
+    signal.getsignal(signal.SIGALRM)(signal.SIGALRM, frame)

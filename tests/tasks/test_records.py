@@ -278,10 +278,11 @@ class Ending(Interruption):
     """Ends the process, as far as its telemetry goes, while a thread is at work."""
 
     def __init__(self, at, workers):
-        super().__init__(at, None, "runs", "inward", "executions", "tracing")
+        names = ("_hooks/executing", "dequeue", "execute", "tracing")
+        super().__init__(at, None, *names)
         self._workers = workers
 
-    def _happens(self):
+    def _happens(self, _frame):
         self._workers.abandon()
 
 
