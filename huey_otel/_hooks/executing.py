@@ -43,6 +43,8 @@ class ExecutingHuey(Huey):
         here = HERE.doing
         if seen.alone:
             seen.find_consumer(self)
+        if len(here.attempts) > here.depth:
+            seen.runs.done(here.depth)
         try:
             if here.dequeue_errors:
                 seen.inward.still_failing()
@@ -85,8 +87,7 @@ class ExecutingHuey(Huey):
         below: Any = super()
         seen = self._huey_otel
         here = HERE.doing
-        caller, outgoing = here.caller, here.outgoing
-        depth = len(here.attempts)
+        caller, outgoing, depth = here.caller, here.outgoing, here.depth
         try:
             seen.runs.taken(task)
             here.caller = n.ORIGIN_PIPELINE
@@ -95,8 +96,8 @@ class ExecutingHuey(Huey):
             seen.runs.escaped(error, depth)
             raise
         finally:
+            here.caller, here.outgoing, here.depth = caller, outgoing, depth
             seen.runs.done(depth)
-            here.caller, here.outgoing = caller, outgoing
 
     def put_result(self, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()

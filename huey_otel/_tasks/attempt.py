@@ -25,8 +25,7 @@ class Attempt:
     says of the start; `raised` what the task's function
     raised; `final` what that makes of the task, set early where a signal says it.
     `told` is *facts* as records have them; `kept` what `finished` has to say, while
-    it waits for what `ended` has. `dequeued` and `begun` are whether a
-    record has said so.
+    it waits for what `ended` has. `dequeued` is whether a record has said so.
     What most attempts never have is an attribute of the class, so that it need
     not be set for each.
     """
@@ -39,7 +38,6 @@ class Attempt:
     outer: BaseException | None = None
     announced = False
     dequeued = False
-    begun = False
     disowned = False
     escaped = False
     moved = False
@@ -72,10 +70,9 @@ class Attempt:
         retries = task.retries
         self.retries = retries if type(retries) is int else encodable.number(retries)
         self.hops = 0 if carrier is None else carrier.hops
-        # Filled or emptied by whoever comes first: dict.setdefault and list.pop are
-        # one step, whatever thread or signal handler is in between.
+        # The first to fill it ends the run: huey's main thread says of workers'
+        # threads that they are interrupted while these may come to their own end.
         self._end: dict[None, tuple[str | None, float | None]] = {}
-        self._open = [True]
         unfinished[self.key] = self
         self._began = 0.0
 
@@ -103,20 +100,18 @@ class Attempt:
             return False
         mine = (outcome, time.monotonic() - self._began)
         first = self._end.setdefault(None, mine)
-        # Also by who comes second: an interrupt may have kept the first from it.
         self.outcome, self.duration = first
         return first is mine
 
     def close(self) -> bool:
         """All is known; False if it was before."""
-        unfinished.pop(self.key, None)
-        return _popped(self._open)
+        return unfinished.pop(self.key, None) is not None
 
     def disown(self) -> None:
         """Leave it to the process we come from, or to who declares it lost."""
         self.disowned = True
         self._end.setdefault(None, (self.outcome, self.duration))
-        self._open.clear()
+        unfinished.pop(self.key, None)
 
     @property
     def stopped(self) -> float:
@@ -158,13 +153,6 @@ class Attempt:
         return self.outcome
 
 
-def _popped(flag: list[bool]) -> bool:
-    try:
-        return flag.pop()
-    except IndexError:
-        return False
-
-
 unfinished: Final[dict[int, Attempt]] = {}
 """All that is not closed, of all threads, by key."""
 
@@ -176,5 +164,4 @@ def disown_all() -> None:
     """Say no more of any attempt of this process: somebody else does, or nobody."""
     for attempt in list(unfinished.values()):
         attempt.disown()
-    unfinished.clear()
     running.clear()

@@ -21,7 +21,7 @@ class Doing:
     """
 
     __slots__ = (
-        *("attempts", "caller", "chord", "dequeue_error", "dequeue_errors"),
+        *("attempts", "caller", "chord", "depth", "dequeue_error", "dequeue_errors"),
         *("dequeue_reported", "due", "incoming", "outgoing", "popped", "reading"),
         *("reported", "ripe", "trailer", "undecodable", "worker", "written"),
     )
@@ -29,6 +29,7 @@ class Doing:
     def __init__(self) -> None:
         self.caller: str = n.ORIGIN_CALL
         self.attempts: list[Attempt] = []
+        self.depth = 0
         self.popped: Attempt | None = None
         self.incoming: Carrier | None = None
         self.outgoing: Outgoing | None = None

@@ -32,9 +32,11 @@ class Runs:
     def taken(self, task: Task) -> None:
         """Before huey's execute: the attempt of *task* becomes the current one."""
         here = HERE.doing
+        if len(here.attempts) > here.depth:
+            self._done(here.depth)
+        here.depth += 1
         attempt = here.popped
         if attempt is not None and attempt.task is task:
-            # In this order: an interrupt in between must not lose sight of it.
             here.attempts.append(attempt)
             here.popped = None
         else:
@@ -95,7 +97,6 @@ class Runs:
 
     def _end(self, attempt: Attempt, row: Row, outcome: str) -> None:
         if outcome == n.OUTCOME_SUCCESS:
-            # Before the end: an interrupt in between would make it a failure.
             attempt.stored = True
         if not attempt.end(outcome):
             return
@@ -208,19 +209,18 @@ class Runs:
 
     @guarded
     def done(self, depth: int) -> None:
-        """Huey's execute is left: all is known of the attempt."""
-        try:
-            self._done(depth)
-        except BaseException:
-            # An interrupt, after which nobody comes back to what is left to do.
-            self._done(depth)
-            raise
+        """Close all attempts but the outer *depth*: the executes of them are left.
+
+        More than the last one, if an interrupt kept an earlier call from that.
+        """
+        self._done(depth)
 
     def _done(self, depth: int) -> None:
         here = HERE.doing
         attempts = here.attempts
-        # More than one when a task's timeout came just as an inner run was left.
         for attempt in reversed(attempts[depth:]):
+            if attempt.started is not None and not attempt.ended:
+                attempt.end(attempt.outcome_of_function)
             self._tracing.leave(attempt)
             self._close(attempt)
         del attempts[depth:]

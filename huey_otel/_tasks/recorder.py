@@ -159,11 +159,9 @@ class Recorder:
             extra,
             start,
         )
-        # Right before: the process may end at any line, or an alarm come.
+        # Right before: the main thread may end the process at any line.
         if attempt.disowned or (last and not attempt.close()):
             return False
-        if status == e.EVENT_STARTED:
-            attempt.begun = True
         return relay.send(record_of(fields), must=must)
 
     def ended(self, attempt: Attempt) -> None:
@@ -171,10 +169,6 @@ class Recorder:
         if not (attempt.announced or attempt.ends_something):
             attempt.close()
             return
-        if attempt.started is not None and not attempt.begun:
-            # An interrupt came in between.
-            late, began = {"wait": None}, attempt.started
-            self.tell(attempt, e.EVENT_STARTED, extra=late, timestamp=began, must=True)
         extra: dict[str, Any] = {
             "outcome": attempt.outcome,
             "final": attempt.final_outcome,

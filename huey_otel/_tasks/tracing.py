@@ -236,8 +236,7 @@ class Tracing:
         _put_back(attempt)
         span, attempt.span = attempt.span, None
         if span is not None and span.is_recording():
-            # It was left open, or a task's timeout came in between the end of the run
-            # and that of the span.
+            # It was left open, or an interrupt kept it from being ended.
             span.end()
 
 

@@ -6,7 +6,10 @@ import sys
 
 import huey_otel
 
-_WHERE_NO_SIGNAL_IS_HANDLED = ("with ", "try:", "self._flushing =")
+_WHERE_NO_SIGNAL_IS_HANDLED = (
+    *("with ", "try:", "self._flushing ="),
+    "here.caller, here.outgoing, here.depth =",
+)
 """Python raises nothing where it enters or leaves a block, a trace function can."""
 
 
