@@ -14,7 +14,7 @@ from huey_otel._safety.timeout import limited
 from huey_otel._tasks.context import Bodies
 
 _DJHUEY: Final = "huey.contrib.djhuey"
-_TIMEOUT_HANDLER: Final = "_timeout_handler"
+_SET_BY_A_CONSUMER: Final = "_timeout_handler"
 
 
 class ObservedHuey(EnqueueingHuey, ExecutingHuey):
@@ -35,21 +35,25 @@ class ObservedHuey(EnqueueingHuey, ExecutingHuey):
         seen.storage_made(storage)
         return storage
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == _SET_BY_A_CONSUMER:
+            # Its __init__ does, in huey 3: nothing else tells of one that is made
+            # without `create_consumer` before it forks.
+            self._huey_otel.consumer_begins(sys._getframe(1).f_locals.get("self"))
+
     @property
     def _timeout_handler(self) -> Any:
-        """What huey 3 enters for a task with a timeout, where its worker has those."""
+        """What huey 3 enters for a task with a timeout; None where there are none."""
         try:
-            handler = vars(self)[_TIMEOUT_HANDLER]
+            handler = vars(self)[_SET_BY_A_CONSUMER]
         except KeyError:
-            raise AttributeError(_TIMEOUT_HANDLER) from None
+            raise AttributeError(_SET_BY_A_CONSUMER) from None
         return None if handler is None else limited(handler)
 
     @_timeout_handler.setter
     def _timeout_handler(self, handler: Any) -> None:
-        vars(self)[_TIMEOUT_HANDLER] = handler
-        # A consumer's __init__ sets it: nothing else tells of one that is made
-        # without `create_consumer` before it forks.
-        self._huey_otel.consumer_begins(sys._getframe(1).f_locals.get("self"))
+        vars(self)[_SET_BY_A_CONSUMER] = handler
 
     def create_consumer(self, *args: Any, **options: Any) -> Any:
         below: Any = super()

@@ -15,7 +15,6 @@ from huey_otel._safety import encodable
 from huey_otel._safety.guard import guarded
 from huey_otel._tasks.attempt import Attempt, running
 from huey_otel._tasks.context import HERE, Doing
-from huey_otel._tasks.last_word import in_chord
 from huey_otel._tasks.links import named, some
 from huey_otel._tasks.message import Chord, Current, Outgoing
 from huey_otel._tasks.propagation import headers_of
@@ -60,8 +59,8 @@ class Outward:
             )
             within = None if chord is None else self._callback(here, outgoing, chord)
             self._tracing.enqueue(outgoing, within)
-            if here.caller == n.ORIGIN_PIPELINE and chord is None and in_chord(task):
-                self._tracing.next_of_member(outgoing, here.attempts[-1])
+            if here.caller == n.ORIGIN_PIPELINE and chord is None and _in_chord(task):
+                self._follow_chord(outgoing, here.attempts[-1])
 
     def _of(self, task: Task, carrier: Carrier, origin: str) -> Outgoing:
         facts = self._recorder.facts(task, carrier.attempt)
@@ -75,11 +74,20 @@ class Outward:
             members=some(chord.members), chord_size=chord.size
         )
         member = here.attempts[-1]
-        within = self._tracing.of_chord(member)
+        within = self._tracing.propagation.of_chord(member)
         if within is not None and member.carrier is not None:
             carrier = carrier._replace(hops=member.carrier.hops + 1)
         outgoing.carrier = carrier
         return within
+
+    def _follow_chord(self, outgoing: Outgoing, member: Attempt) -> None:
+        """Let *outgoing* know the trace of its chord, if *member* was in another."""
+        within = self._tracing.propagation.of_chord(member)
+        origin = within and named(trace.get_current_span(within))
+        if origin:
+            carrier = outgoing.carrier
+            headers = {**carrier.headers, n.ORIGIN_HEADER: origin}
+            outgoing.carrier = carrier.carrying(headers, carrier.enqueued)
 
     @guarded
     def member_done(self, chord: Any) -> None:
@@ -124,7 +132,7 @@ class Outward:
             hops=attempt.hops + 1,
             members=(),
         )
-        headers = self._tracing.headers_of_retry(attempt, following)
+        headers = self._tracing.propagation.headers_of_retry(attempt, following)
         return following.carrying(headers, time.time())
 
     @guarded
@@ -231,3 +239,12 @@ def _hops_of_others() -> int:
         ),
         default=0,
     )
+
+
+def _in_chord(task: Task | None) -> bool:
+    """Whether *task*, or the end of the pipeline it begins, is a member of a chord."""
+    while task is not None:
+        if getattr(task, "chord_config", None) is not None:
+            return True
+        task = task.on_complete
+    return False

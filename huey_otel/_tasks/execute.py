@@ -1,19 +1,22 @@
 """Runs: from huey's execute to its return, and what its signals say in between."""
 
 import sys
-from typing import Any
+from types import FunctionType
+from typing import Any, Final
 
-from huey.api import Task
+import huey.api
+from huey.api import Huey, Task
+from huey.signals import SIGNAL_COMPLETE
 
 from huey_otel import _names as n
 from huey_otel import events as e
 from huey_otel import mapping
 from huey_otel._safety import encodable
 from huey_otel._safety.guard import guarded
+from huey_otel._safety.swapping import class_below
 from huey_otel._tasks.attempt import Attempt, running
 from huey_otel._tasks.context import HERE, Doing
 from huey_otel._tasks.errors import Errors
-from huey_otel._tasks.last_word import is_last_word
 from huey_otel._tasks.recorder import Recorder
 from huey_otel._tasks.tracing import Tracing
 from huey_otel._wire.span import SpanStart
@@ -113,7 +116,7 @@ class Runs:
         failure = self._recorder.failure(error) if row.error else None
         if failure is not None:
             extra.update(failure)
-        last = row.status == e.EVENT_FINISHED and is_last_word(
+        last = row.status == e.EVENT_FINISHED and _is_last_word(
             self._recorder.huey, attempt.task
         )
         goes_on = not last and _goes_on(attempt)
@@ -253,3 +256,42 @@ def _start_of_open(attempt: Attempt) -> tuple[Any, ...] | None:
         return None
     start = SpanStart(*(attempt.span_start or ()))
     return tuple(start._replace(wait=attempt.wait))
+
+
+def _is_last_word(huey: Huey, task: Task) -> bool:
+    """Whether nothing but the end of its attempt follows the success of *task*.
+
+    In *huey*'s own code nothing does; a subclass, or who has patched huey, may go
+    on as long as he likes.
+    """
+    if task.on_complete is not None or getattr(task, "chord_config", None):
+        return False
+    return not _is_heard(huey, SIGNAL_COMPLETE) and _is_hueys_own(huey)
+
+
+def _is_heard(huey: Huey, signal: str) -> bool:
+    receivers = huey._signal.receivers
+    return bool(receivers["any"] or receivers.get(signal))
+
+
+def _is_hueys_own(huey: Huey) -> bool:
+    kind: Any = type(huey)
+    below: Any = class_below(huey)
+    return (
+        kind._execute is _INNER
+        and below.execute is _OUTER
+        and below._emit is _EMIT
+        and "_execute" not in vars(huey)
+    )
+
+
+def _own(name: str) -> object:
+    """Huey's own method, or what no method is if somebody has patched it already."""
+    method = vars(Huey)[name]
+    ours = type(method) is FunctionType and method.__globals__ is vars(huey.api)
+    return method if ours else _own
+
+
+_OUTER: Final = _own("execute")
+_INNER: Final = _own("_execute")
+_EMIT: Final = _own("_emit")

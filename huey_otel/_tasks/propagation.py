@@ -23,8 +23,13 @@ from huey_otel._safety.guard import guarded
 from huey_otel._safety.losses import LOSSES
 from huey_otel._safety.timeout import or_else
 from huey_otel._tasks.attempt import Attempt
-from huey_otel._tasks.links import links_of
-from huey_otel._tasks.w3c import TRACEPARENT, is_default, read, traceparent
+from huey_otel._tasks.links import (
+    TRACEPARENT,
+    is_default,
+    links_of,
+    read,
+    traceparent,
+)
 from huey_otel._wire.carrier import Carrier
 
 T = TypeVar("T")
@@ -70,6 +75,7 @@ class Propagation:
             links.insert(0, Link(origin))
         return _ROOT, INVALID_SPAN_CONTEXT, links
 
+    @guarded
     def of_chord(self, member: Attempt) -> Context | None:
         """The context that the chord of *member* was enqueued in.
 

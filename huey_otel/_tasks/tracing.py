@@ -15,12 +15,14 @@ from huey_otel._otel.provider import Provided
 from huey_otel._safety import encodable, failures
 from huey_otel._safety.guard import guarded
 from huey_otel._tasks.attempt import Attempt
-from huey_otel._tasks.attributes import attributes_of, message_of, record
-from huey_otel._tasks.links import named
+from huey_otel._tasks.attributes import (
+    Operation,
+    attributes_of,
+    message_of,
+    record,
+)
 from huey_otel._tasks.message import Current, Outgoing
-from huey_otel._tasks.operation import Operation
 from huey_otel._tasks.propagation import Propagation, headers_of
-from huey_otel._wire.carrier import Carrier
 from huey_otel._wire.span import start_of
 
 _SAMPLED: Final = int(TraceFlags.SAMPLED)
@@ -38,7 +40,7 @@ class Tracing:
     ) -> None:
         naming = settings.span_naming
         self._tracebacks = settings.tracebacks
-        self._propagation = Propagation(settings)
+        self.propagation = Propagation(settings)
         self._provided = provided
         self._enqueueing = Operation(n.ENQUEUE, n.TYPE_SEND, queue, naming)
         self._processing = Operation(n.PROCESS, n.TYPE_PROCESS, queue, naming)
@@ -51,7 +53,7 @@ class Tracing:
             return
         self.ready = True
         self._provided()
-        self._propagation.prepare()
+        self.propagation.prepare()
 
     @guarded
     def enqueue(self, outgoing: Outgoing, within: Context | None = None) -> None:
@@ -145,24 +147,6 @@ class Tracing:
         attempt.span, _, _ = self._start(attempt, n.TASK_OUTCOME, outcome)
         attempt.span.end()
 
-    @guarded
-    def of_chord(self, member: Attempt) -> Context | None:
-        """Where the chord of *member* was enqueued, if that is another trace."""
-        return self._propagation.of_chord(member)
-
-    def next_of_member(self, outgoing: Outgoing, member: Attempt) -> None:
-        """Let *outgoing* know the trace of its chord, if *member* was in another."""
-        within = self._propagation.of_chord(member)
-        origin = within and named(trace.get_current_span(within))
-        if origin:
-            carrier = outgoing.carrier
-            headers = {**carrier.headers, n.ORIGIN_HEADER: origin}
-            outgoing.carrier = carrier.carrying(headers, carrier.enqueued)
-
-    def headers_of_retry(self, attempt: Attempt, following: Carrier) -> dict[str, str]:
-        """The headers of the attempt after *attempt*, see Propagation."""
-        return self._propagation.headers_of_retry(attempt, following)
-
     def _start(
         self, attempt: Attempt, key: str, value: float | str | None
     ) -> tuple[Span, Context, list[Link]]:
@@ -170,7 +154,7 @@ class Tracing:
 
         With *key* among its attributes, unless *value* is None.
         """
-        parent, above, links = self._propagation.parent(attempt)
+        parent, above, links = self.propagation.parent(attempt)
         facts, carrier, began = attempt.facts, attempt.carrier, attempt.started
         name, known = self._processing.of(facts.name)
         attributes = attributes_of(known, attempt.task, facts, attempt.retries)

@@ -64,7 +64,7 @@ def test_one_that_nobody_has_asked_the_huey_for_is_found(
     huey: Huey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As with huey 2, whose consumer sets nothing on it.
-    monkeypatch.delattr(ObservedHuey, "_timeout_handler")
+    monkeypatch.delattr(ObservedHuey, "__setattr__")
     instrument(huey)
     consumer = Consumer(huey, workers=1, **QUICK)
     start(consumer)

@@ -153,7 +153,7 @@ def test_success_does_not_wait_for_who_has_patched_huey(
 
 EXECUTING = (
     *("_hooks/executing", "_tasks/execute", "_tasks/tracing"),
-    *("_tasks/last_word", "_tasks/attempt", "_tasks/recorder"),
+    *("_tasks/attempt", "_tasks/recorder"),
 )
 
 
