@@ -79,11 +79,10 @@ class EnqueueingHuey(Huey):
         seen = self._huey_otel
         here = HERE.doing
         try:
-            here.trailer = trailer = seen.outward.trailer(task)
-            here.written = False
+            here.trailer = seen.outward.trailer(task)
             data = below.serialize_task(task, *args, **kwargs)
-            if trailer is not None and not here.written:
-                return seen.outward.enveloped(data, trailer) or data
+            if here.trailer is not None:
+                return seen.outward.enveloped(data, here.trailer) or data
             return data
         finally:
             here.trailer = None
