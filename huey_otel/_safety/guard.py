@@ -20,11 +20,10 @@ T = TypeVar("T")
 
 
 def guarded(function: Callable[P, T]) -> Callable[P, T | None]:
-    """Make *function* return None instead of raising, and count what was raised.
+    """Make *function* return None instead of raising, and count what it raised.
 
-    A task's timeout, what a signal handler raised, and every BaseException pass:
-    they are meant for the task that we happened to be called by. A timeout passes
-    once the outermost guarded function is left.
+    A task's timeout, the exception of a signal handler, and a BaseException that is no
+    Exception pass: they are for the task. A timeout passes at the outermost guard.
     """
 
     @wraps(function)

@@ -199,10 +199,10 @@ def raise_what_is_overdue() -> None:
 
 
 def is_the_applications(error: BaseException) -> bool:
-    """Whether *error* is meant for the code that we happened to interrupt.
+    """Whether *error* is for the task that we were called by, although raised in ours.
 
-    A task's timeout is, and what a handler for a signal raised, such as the
-    TimeoutError of a SIGALRM: it may come at any bytecode, so also in ours.
+    A task's timeout is, and the exception of a signal handler, such as a TimeoutError
+    at SIGALRM, which may be raised at any bytecode.
     """
     if _TIMEOUT is not None and isinstance(error, _TIMEOUT):
         return True
@@ -216,7 +216,7 @@ def is_the_applications(error: BaseException) -> bool:
 
 
 def or_else(make: Callable[[], T], fallback: Callable[[Exception], T]) -> T:
-    """What *make* returns, or *fallback* of what somebody's code raised in there."""
+    """What *make* returns, or *fallback* of the exception that it raised."""
     try:
         return make()
     except Exception as error:
@@ -226,7 +226,7 @@ def or_else(make: Callable[[], T], fallback: Callable[[Exception], T]) -> T:
 
 
 def _handlers() -> set[object]:
-    """The code of all signal handlers that are written in Python."""
+    """The code of all signal handlers in Python."""
     handlers = map(signal.getsignal, signal.valid_signals())
     functions = [getattr(handler, "__func__", handler) for handler in handlers]
     return {getattr(function, "__code__", None) for function in functions} - {None}

@@ -49,7 +49,7 @@ class Operation:
 
     def _make(self, task: str) -> tuple[str, dict[str, Any]]:
         if len(self._of) >= _MOST_TASKS:
-            # Tasks that are declared and unregistered for ever.
+            # An application may declare and unregister tasks without end.
             self._of.clear()
         made = self.named(task), {**self.attributes, n.TASK_NAME: task}
         self._of[task] = made
@@ -59,7 +59,7 @@ class Operation:
 def attributes_of(
     known: dict[str, Any], task: Task, facts: TaskFacts, retries: object
 ) -> dict[str, Any]:
-    """All that spans say of *task* at either end, at once: it costs least so."""
+    """What the spans of an enqueue and of an attempt say of *task*, in one dict."""
     attributes = known.copy()
     attributes[n.MESSAGING_MESSAGE_ID] = facts.id
     attributes[n.TASK_ATTEMPT] = facts.attempt
@@ -78,7 +78,7 @@ def attributes_of(
 def record(
     span: Span, name: str, message: str | None, text: str | None, end: int | None = None
 ) -> None:
-    """Record an exception as far as it is known; its traceback has a limit."""
+    """Record an exception; *message* and *text*, its traceback, may be unknown."""
     span.set_attribute(n.ERROR_TYPE, name)
     span.set_status(Status(StatusCode.ERROR, message))
     attributes = {n.EXCEPTION_TYPE: name}

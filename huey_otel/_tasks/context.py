@@ -150,7 +150,7 @@ class Bodies(set[Any]):
         here = HERE.doing
         here.caller = n.ORIGIN_CALL
         if here.attempts:
-            here.attempts[-1].outer = sys.exception()
+            here.attempts[-1].outer_error = sys.exception()
 
     def discard(self, task: object) -> None:
         """The body is over, huey 3.x."""
@@ -167,9 +167,9 @@ class Bodies(set[Any]):
         if here.attempts:
             attempt = here.attempts[-1]
             error = sys.exception()
-            if error is None or error is attempt.outer:
+            if error is None or error is attempt.outer_error:
                 attempt.returned = True
             else:
                 attempt.raised = error
-            attempt.outer = None
+            attempt.outer_error = None
             here.caller = n.ORIGIN_PIPELINE

@@ -1,4 +1,4 @@
-"""Messages on their way out: what an enqueue is, and the carrier that it writes."""
+"""Enqueue: where a message comes from, its span, and the carrier that it gets."""
 
 import logging
 import time
@@ -25,8 +25,8 @@ from huey_otel._wire.carrier import Carrier, encode
 logger = logging.getLogger(n.LOGGER)
 
 
-class Outward:
-    """Sees each message that goes to the queue or the schedule."""
+class Enqueue:
+    """Records each message that goes to the queue or the schedule."""
 
     def __init__(self, recorder: Recorder, tracing: Tracing) -> None:
         self._recorder = recorder
@@ -34,8 +34,8 @@ class Outward:
         self._warned = False
 
     @guarded
-    def enqueueing(self, task: Task) -> None:
-        """Before huey's enqueue: see where *task* comes from, and what it carries."""
+    def begins(self, task: Task) -> None:
+        """Before huey's enqueue: find the origin and the carrier of *task*."""
         here = HERE.doing
         if not self._tracing.ready:
             self._tracing.prepare()
@@ -69,7 +69,7 @@ class Outward:
     def _callback(
         self, here: Doing, outgoing: Outgoing, chord: Chord
     ) -> Context | None:
-        """Say which members it follows, and find the trace that has the chord."""
+        """Link a chord's callback to the members; the context of the chord's trace."""
         carrier = outgoing.carrier._replace(
             members=some(chord.members), chord_size=chord.size
         )
@@ -91,10 +91,10 @@ class Outward:
 
     @guarded
     def member_done(self, chord: Any) -> None:
-        """Before huey stores the result of a member, and reads all if it is the last.
+        """Before huey stores a member's result, and reads all of them after the last.
 
-        The span of a member travels behind its result. huey 3.2 hands its task
-        over in place of the *chord*.
+        The span of a member is stored behind its result. huey 3.2 passes the member's
+        task in place of the *chord*.
         """
         chord = getattr(chord, "chord_config", chord)
         here = HERE.doing
@@ -136,20 +136,20 @@ class Outward:
         return following.carrying(headers, time.time())
 
     @guarded
-    def left(self, outgoing: Outgoing | None) -> None:
+    def ends(self, outgoing: Outgoing | None) -> None:
         """After huey's enqueue, however it ended."""
         if outgoing is not None:
             self._tracing.enqueued(outgoing)
             self._recorder.sent(outgoing)
 
     @guarded
-    def batch(self, batch: Any) -> Current | None:
+    def batch_begins(self, batch: Any) -> Current | None:
         """Before huey's enqueue of a group or chord."""
         members = getattr(batch, "tasks", ())
         return self._tracing.batch(type(batch).__name__, len(members))
 
     @guarded
-    def batch_left(self, current: Current | None, error: BaseException | None) -> None:
+    def batch_ends(self, current: Current | None, error: BaseException | None) -> None:
         """After that enqueue, which *error* ended if it is not None."""
         if current is not None:
             current.error = error
@@ -175,15 +175,15 @@ class Outward:
 
     @guarded
     def trailer(self, task: Task) -> bytes | None:
-        """The carrier of *task* in bytes, if it is *task* that is on its way out."""
+        """The carrier of *task* in bytes, if *task* is what goes out now."""
         outgoing = HERE.doing.outgoing_of(task)
         return None if outgoing is None else encode(outgoing.carrier)
 
     @guarded
     def enveloped(self, data: Any, trailer: bytes) -> bytes | None:
-        """*data* with *trailer* behind it, where its readers are told to expect one.
+        """*data* with *trailer* behind it, with `envelope=`; None without.
 
-        The serializer did not let us in, as one that is not pickle's.
+        For a serializer that is not pickle's, and so does not write the trailer.
         """
         if self._recorder.settings.envelope and type(data) is bytes:
             return data + trailer
@@ -210,7 +210,7 @@ class Outward:
         elif attempt is not None and attempt.carrier is not None:
             carrier = attempt.carrier
         else:
-            # Put there by hand, and so without an enqueue that would say from where.
+            # The application calls add_schedule itself: no enqueue has made a carrier.
             headers = headers_of(contexts.get_current())
             now = time.time()
             carrier = self._new(here, task, now).carrying(headers, now)
@@ -226,7 +226,7 @@ class Outward:
 
 
 def _hops_of_others() -> int:
-    """The hops of an enqueue by a thread that an attempt has given its context."""
+    """The hops of an enqueue by a thread that an attempt has passed its context to."""
     ids = trace.get_current_span().get_span_context()
     if not ids.is_valid:
         return 0

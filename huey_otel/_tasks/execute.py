@@ -1,4 +1,4 @@
-"""Runs: from huey's execute to its return, and what its signals say in between."""
+"""Execute: from huey's execute to its return, and its signals in between."""
 
 import sys
 from types import FunctionType
@@ -23,8 +23,8 @@ from huey_otel._wire.span import SpanStart
 from huey_otel.mapping import Row
 
 
-class Runs:
-    """Sees what becomes of each popped message."""
+class Execution:
+    """Records what becomes of each popped message."""
 
     def __init__(self, recorder: Recorder, tracing: Tracing, errors: Errors) -> None:
         self._recorder = recorder
@@ -32,7 +32,7 @@ class Runs:
         self._errors = errors
 
     @guarded
-    def taken(self, task: Task) -> None:
+    def begins(self, task: Task) -> None:
         """Before huey's execute: the attempt of *task* becomes the current one."""
         here = HERE.doing
         if len(here.attempts) > here.depth:
@@ -57,7 +57,7 @@ class Runs:
 
     @guarded
     def signaled(self, signal: str, task: Task) -> None:
-        """Huey is about to send *signal*; users' receivers come after us."""
+        """Huey sends *signal* next; the application's receivers get it after us."""
         row = mapping.BY_SIGNAL.get(signal)
         attempt = HERE.doing.attempt_of(task)
         if row is None or attempt is None:
@@ -106,7 +106,7 @@ class Runs:
         error = sys.exception() if row.error else None
         self._tell_end(attempt, row, error)
         if outcome == n.OUTCOME_INTERRUPTED and attempt not in HERE.doing.attempts:
-            # Said by the main thread of a worker's: it may never come back to say more.
+            # huey's main thread says it; the worker's thread may report nothing more.
             self._close(attempt)
 
     def _tell_end(
@@ -122,7 +122,7 @@ class Runs:
         goes_on = not last and _goes_on(attempt)
         self._tracing.end(attempt, failure, error, open_until_left=goes_on)
         if last:
-            attempt.kept = extra
+            attempt.finished_extra = extra
             return
         self._recorder.tell(
             attempt,
@@ -162,7 +162,7 @@ class Runs:
         self._put_back(task)
 
     def _put_back(self, task: Task) -> None:
-        """Somebody popped *task* by hand, and it is where it was."""
+        """Close *task* if the application has popped it, and puts it back now."""
         here = HERE.doing
         popped = here.popped
         if popped is not None and popped.task is task:
@@ -194,7 +194,7 @@ class Runs:
         attempt = here.attempts[depth]
         attempt.escaped = True
         if isinstance(error, KeyboardInterrupt) and attempt.started is None:
-            # Popped, and not run: huey says nothing of it.
+            # Popped and not run: huey sends no signal.
             attempt.final = n.OUTCOME_INTERRUPTED
             self._recorder.tell(attempt, e.EVENT_INTERRUPTED)
         if here.reported is error:
@@ -204,14 +204,14 @@ class Runs:
                 row = mapping.TABLE[e.EVENT_INTERRUPTED]
                 self._end(attempt, row, n.OUTCOME_INTERRUPTED)
             else:
-                # sys.exit, or whatever else is no Exception: huey sends no signal.
+                # sys.exit or another BaseException: huey sends no signal.
                 self._end(attempt, mapping.TABLE[e.EVENT_ERROR_TASK], n.OUTCOME_ERROR)
         elif isinstance(error, Exception) and attempt.outcome != n.OUTCOME_INTERRUPTED:
             # huey 2 raises KeyError in a worker whose task was interrupted.
             self._errors.failed(e.EVENT_ERROR_INTERNAL, error)
 
     @guarded
-    def done(self, depth: int) -> None:
+    def ends(self, depth: int) -> None:
         """Close all attempts but the outer *depth*: the executes of them are left.
 
         More than the last one, if an interrupt kept an earlier call from that.
@@ -240,8 +240,8 @@ class Runs:
 def _goes_on(attempt: Attempt) -> bool:
     """Whether huey goes on with *attempt* on this thread, after its run.
 
-    Of what is no success it stores errors, enqueues again and calls receivers, each
-    of which may make a span inside of the attempt's.
+    After a failure it stores the error, enqueues a retry and calls receivers, each of
+    which may make a span inside the attempt's.
     """
     attempts = HERE.doing.attempts
     return bool(attempts) and attempts[-1] is attempt
@@ -261,8 +261,7 @@ def _start_of_open(attempt: Attempt) -> tuple[Any, ...] | None:
 def _is_last_word(huey: Huey, task: Task) -> bool:
     """Whether nothing but the end of its attempt follows the success of *task*.
 
-    In *huey*'s own code nothing does; a subclass, or who has patched huey, may go
-    on as long as he likes.
+    In huey's own code nothing does. A subclass or a patch may go on for any time.
     """
     if task.on_complete is not None or getattr(task, "chord_config", None):
         return False
@@ -286,7 +285,7 @@ def _is_hueys_own(huey: Huey) -> bool:
 
 
 def _own(name: str) -> object:
-    """Huey's own method, or what no method is if somebody has patched it already."""
+    """Huey's own method *name*; what equals no method if it is patched already."""
     method = vars(Huey)[name]
     ours = type(method) is FunctionType and method.__globals__ is vars(huey.api)
     return method if ours else _own

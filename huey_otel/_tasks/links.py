@@ -1,4 +1,4 @@
-"""Links and the W3C's trace context: what a message says of spans, as text."""
+"""Links, and W3C trace context: the spans that a message names, as text."""
 
 import re
 from typing import Final
@@ -44,7 +44,7 @@ def read(text: str) -> SpanContext | None:
 
 
 class _Asked:
-    """The propagator that was asked about last, and what it is."""
+    """The propagator of the last call of `is_default`, and the answer."""
 
     textmap: TextMapPropagator | None = None
     is_default = False
@@ -53,9 +53,9 @@ class _Asked:
 def is_default(textmap: TextMapPropagator) -> bool:
     """Whether *textmap* is opentelemetry's default: trace context, then baggage.
 
-    Where a message has a traceparent and nothing else, reading and writing it
-    ourselves takes a third of the time that the propagators' general ways do,
-    which is half of all that an attempt which is not sampled may cost.
+    Where a message has a traceparent alone, reading and writing it ourselves takes a
+    third of the propagators' time, which would be half of all that an attempt that is
+    not sampled may cost.
     """
     if textmap is not _Asked.textmap:
         parts = getattr(textmap, "_propagators", ())
@@ -73,7 +73,7 @@ def named(span: Span | None) -> str | None:
 
 
 def some(members: list[str]) -> tuple[str, ...]:
-    """The first and the last of *members*, so many as one may have."""
+    """At most MOST_MEMBERS of *members*, from both ends."""
     if len(members) <= MOST_MEMBERS:
         return tuple(members)
     half = MOST_MEMBERS // 2
@@ -91,6 +91,6 @@ def links_of(carrier: Carrier | None) -> list[Link]:
 
 
 def _link(text: str, kind: str) -> list[Link]:
-    """The link to *text*, a traceparent; none for what is no such thing."""
+    """The link to *text*, a traceparent; none if it is not valid."""
     ids = read(text)
     return [] if ids is None else [Link(ids, {n.LINK_KIND: kind})]

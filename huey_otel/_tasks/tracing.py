@@ -48,7 +48,7 @@ class Tracing:
 
     @guarded
     def prepare(self) -> None:
-        """Before a time is taken: what is slow at its first use is no part of it."""
+        """Before a time is taken, do what is slow the first time."""
         if _is_suppressed(contexts.get_current()):
             return
         self.ready = True
@@ -59,7 +59,7 @@ class Tracing:
     def enqueue(self, outgoing: Outgoing, within: Context | None = None) -> None:
         """Start the span of an enqueue, make it current, and send it along.
 
-        It belongs to what is current, or to what is so in *within*.
+        Its parent is the current span, or that of *within*.
         """
         before = contexts.get_current()
         if before and _is_suppressed(before):
@@ -85,9 +85,9 @@ class Tracing:
 
     @guarded
     def batch(self, kind: str, count: int) -> Current | None:
-        """Start a span for the enqueues of a group or chord, if they have no other.
+        """Start a span for the enqueues of a group or chord, if no span is current.
 
-        They are one trace by that.
+        It makes them one trace.
         """
         before = contexts.get_current()
         if (
@@ -106,7 +106,7 @@ class Tracing:
 
     @guarded
     def enqueued(self, current: Current) -> None:
-        """End the span of an enqueue, and make current again what was so before."""
+        """End the span of an enqueue, and put back the context before it."""
         _put_back(current)
         span, error = current.span, current.error
         if span is None:
@@ -122,7 +122,8 @@ class Tracing:
     def start(self, attempt: Attempt, wait: float | None) -> tuple[Any, ...] | None:
         """Start the span of *attempt*, and make it current until `leave`.
 
-        What else is to be known of it when it is lost, None for nothing.
+        Returns what else the relay must know of the span if the attempt is lost; None
+        if the span is not sampled.
         """
         before = contexts.get_current()
         carrier = attempt.carrier
@@ -141,7 +142,7 @@ class Tracing:
 
     @guarded
     def short(self, attempt: Attempt, outcome: str) -> None:
-        """Tell in the trace why nothing was run."""
+        """Make a short span that says why the task was not run."""
         if _is_suppressed(contexts.get_current()):
             return
         attempt.span, _, _ = self._start(attempt, n.TASK_OUTCOME, outcome)
@@ -196,10 +197,10 @@ class Tracing:
         *,
         open_until_left: bool = False,
     ) -> None:
-        """End the span of *attempt* as its outcome says; it stays current.
+        """End the span of *attempt* with its outcome; it stays current.
 
-        With *open_until_left* `leave` ends it, so that no span inside of it begins
-        after its end.
+        With *open_until_left*, `leave` ends it, so that no span inside it begins after
+        its end.
         """
         span = attempt.span
         if span is None:
@@ -216,7 +217,7 @@ class Tracing:
 
     @guarded
     def leave(self, attempt: Attempt) -> None:
-        """Make current again what was so before `start`; on the attempt's thread."""
+        """Put back the context before `start`; called on the attempt's thread."""
         _put_back(attempt)
         span, attempt.span = attempt.span, None
         if span is not None and span.is_recording():
@@ -225,9 +226,9 @@ class Tracing:
 
 
 def _is_suppressed(context: Context) -> bool:
-    """Whether it is that of `suppress_instrumentation()`, and nobody wants a span.
+    """Whether `suppress_instrumentation()` has made *context*: no spans then.
 
-    opentelemetry-instrumentation 0.66b0 has it so; half the time of `get_value`.
+    As opentelemetry-instrumentation 0.66b0 marks it; half the time of `get_value`.
     """
     return bool(context and context.get(n.SUPPRESS_INSTRUMENTATION))
 
@@ -243,10 +244,10 @@ def _within(span: Span, context: Context) -> Context:
 
 
 def _put_back(thing: Attempt | Current) -> None:
-    """Make current again what was so before *thing*'s span.
+    """Put back the context before *thing*'s span.
 
-    Not by `detach`, which swallows a task's timeout that hits it
-    (opentelemetry-api 1.45).
+    Not by `detach`, which a task's timeout may cut; it swallows that, and leaves the
+    context as it is (opentelemetry-api 1.45).
     """
     if thing.before is not None:
         contexts.attach(thing.before)

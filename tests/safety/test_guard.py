@@ -32,7 +32,7 @@ def test_our_own_exceptions_are_swallowed_and_counted(losses, caplog):
     assert line.exc_info[0] is ValueError
 
 
-def test_what_is_returned_passes():
+def test_the_result_passes():
     @guarded
     def add(a, b=1):
         return a + b
@@ -55,7 +55,7 @@ def test_an_error_of_an_odd_class_is_swallowed(losses):
     assert losses.counts().keys() == {"internal"}
 
 
-def test_what_a_handler_of_the_log_raises_is_swallowed_and_counted(losses):
+def test_the_exception_of_a_log_handler_is_swallowed_and_counted(losses):
     class Strict(logging.Handler):
         def emit(self, entry):
             raise ValueError(entry.getMessage())
@@ -76,7 +76,7 @@ def test_a_guarded_function_keeps_its_name():
 @pytest.mark.parametrize(
     "kind", [KeyboardInterrupt, SystemExit, GeneratorExit, BaseException]
 )
-def test_what_is_not_ours_passes(kind, losses):
+def test_a_base_exception_passes(kind, losses):
     with pytest.raises(kind):
         fail(kind())
 
@@ -96,7 +96,7 @@ class OwnTimeoutError(Exception):
 
 
 @pytest.mark.parametrize("bound", [False, True], ids=["function", "method"])
-def test_what_a_signal_handler_raises_in_our_code_is_the_tasks(bound):
+def test_the_exception_of_a_signal_handler_in_our_code_passes(bound):
     class Alarm:
         def ring(self, _signum, _frame):
             raise OwnTimeoutError

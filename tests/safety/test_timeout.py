@@ -228,7 +228,7 @@ def test_a_thread_that_has_no_alarm_is_left_alone():
     assert len(entered) == 2
 
 
-def test_handler_that_huey_is_given_is_what_it_has_again_afterwards():
+def test_the_handler_of_huey_is_its_own_again_after_uninstrument():
     queue = MemoryHuey("my-app")
     handler = alarm()
     queue._timeout_handler = handler

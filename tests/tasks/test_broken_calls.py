@@ -46,7 +46,7 @@ def test_a_message_on_the_schedule_that_cannot_be_decoded(huey, seen):
     assert seen.ends == [(None, "lost")]
 
 
-def test_a_streak_of_messages_that_cannot_be_decoded_is_told_once(huey, seen, drain):
+def test_a_streak_of_messages_that_cannot_be_decoded_is_one_event(huey, seen, drain):
     @huey.task()
     def send(): ...
 

@@ -101,7 +101,7 @@ def test_success_of_a_chords_member_does_not_wait_for_its_callback(huey, seen, d
 
 
 @pytest.mark.parametrize("name", ["execute", "_execute", "_emit"])
-def test_success_does_not_wait_for_what_a_subclass_does_next(name):
+def test_success_does_not_wait_for_the_code_of_a_subclass(name):
     heard = []
 
     class GoingOn(MemoryHuey):
@@ -125,7 +125,7 @@ def test_success_does_not_wait_for_what_a_subclass_does_next(name):
 
 
 @pytest.mark.parametrize("of", ["class", "object"])
-def test_success_does_not_wait_for_who_has_patched_huey(
+def test_success_does_not_wait_for_the_code_of_a_patch(
     huey, seen, drain, monkeypatch, of
 ):
     heard = []
@@ -239,7 +239,7 @@ class Failing(MemoryHuey):
             raise OSError("down")
 
 
-def test_what_comes_after_a_success_is_told_behind_it():
+def test_an_error_after_a_success_is_recorded_behind_it():
     huey = Failing("my-app")
     seen, drain = Seen(huey), Drain(huey)
 
@@ -254,7 +254,7 @@ def test_what_comes_after_a_success_is_told_behind_it():
     assert seen.ends == [("success", "success")]
 
 
-def test_what_a_thread_has_popped_is_lost_with_its_process(huey, seen):
+def test_the_message_that_a_thread_has_popped_is_lost_with_its_process(huey, seen):
     @huey.task()
     def send(): ...
 
@@ -273,7 +273,7 @@ def test_what_a_thread_has_popped_is_lost_with_its_process(huey, seen):
     assert unfinished == {}
 
 
-def test_what_a_dead_scheduler_held_is_lost_once(huey, seen, drain):
+def test_the_message_that_a_dead_scheduler_held_is_lost_once(huey, seen, drain):
     @huey.task()
     def send(): ...
 

@@ -296,7 +296,7 @@ def test_an_interrupted_task(huey, seen, drain):
 
 
 @pytest.mark.parametrize("kind", [SystemExit, GeneratorExit])
-def test_a_task_that_raises_no_exception_of_the_usual_kind(huey, seen, drain, kind):
+def test_a_task_that_raises_a_base_exception(huey, seen, drain, kind):
     error = kind(3)
 
     @huey.task(retries=1)

@@ -107,7 +107,7 @@ def test_members_that_did_not_run_are_linked_to_as_well(huey, seen, spans, drain
     [("auto", True), ("link", True), ("none", False), (lambda _: "none", False)],
     ids=["auto", "link", "none", "a function's none"],
 )
-def test_the_callback_of_members_with_traces_of_their_own(
+def test_the_callback_of_members_that_began_traces(
     huey, instrumented, spans, drain, propagation, joined
 ):
     instrumented(propagation=propagation, link_after=30)

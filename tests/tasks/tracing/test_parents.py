@@ -22,7 +22,7 @@ from tests.support.seen import EARLIER, LATER, Seen
 from tests.support.spans import Spans, linked, plain, traces
 
 
-def test_enqueue_is_a_child_of_what_is_current(huey, seen, spans, drain):
+def test_enqueue_is_a_child_of_the_current_span(huey, seen, spans, drain):
     @huey.task()
     def add():
         pass
@@ -370,7 +370,7 @@ def test_without_a_provider_an_ambient_context_still_propagates(huey, drain):
     assert [plain(ids) for ids in inside] == [plain(parent)]
 
 
-def test_a_task_put_on_the_schedule_by_hand_keeps_what_is_current(
+def test_a_task_that_the_application_schedules_itself_keeps_the_current_context(
     huey, seen, spans, drain
 ):
     @huey.task()

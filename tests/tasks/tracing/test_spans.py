@@ -43,7 +43,7 @@ def test_a_task_is_two_spans_in_one_trace(huey, seen, spans, drain):
     assert spans.one("enqueue add").name == f"enqueue {HERE}.add"
 
 
-def test_attributes_are_those_of_the_semantic_conventions(huey, seen, spans, drain):
+def test_attributes_follow_the_semantic_conventions(huey, seen, spans, drain):
     @huey.task(retries=2, priority=5)
     def add(a, b):
         return a + b
