@@ -103,7 +103,7 @@ matrix:
 	  test -z "$$failed"; } 2>&1 | tee $(PROOFS)/matrix.txt
 
 SLICE := tests/test_mapping.py tests/setup/test_instrument.py tests/safety/test_forks.py \
-  tests/relay/test_relay.py tests/tasks/test_tracing.py tests/prometheus/test_metrics.py \
+  tests/relay/test_relay.py tests/tasks/tracing tests/prometheus/test_metrics.py \
   tests/tasks tests/live/test_greenlets.py tests/live/test_restarts.py \
   tests/live/test_proof_matrix.py tests/live/test_several_hueys.py \
   tests/live/test_forking_tasks.py

@@ -29,25 +29,25 @@ class EnqueueingHuey(Huey):
         here = HERE.doing
         caller, outgoing = here.caller, here.outgoing
         try:
-            seen.outward.enqueueing(task)
+            seen.enqueue.begins(task)
             here.caller = n.ORIGIN_CALL
             result = below.enqueue(task, *args, **kwargs)
         except BaseException as error:
-            seen.runs.not_enqueued(task, error)
+            seen.execution.not_enqueued(task, error)
             raise
         else:
-            seen.runs.enqueued(task)
+            seen.execution.enqueued(task)
             return result
         finally:
             mine = here.outgoing
             here.caller, here.outgoing = caller, outgoing
             if mine is not outgoing:
-                seen.outward.left(mine)
+                seen.enqueue.ends(mine)
 
     def _enqueue_batch(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
-        begun = seen.outward.batch(batch)
+        begun = seen.enqueue.batch_begins(batch)
         error: BaseException | None = None
         try:
             return below.enqueue(batch, *args, **kwargs)
@@ -55,7 +55,7 @@ class EnqueueingHuey(Huey):
             error = raised
             raise
         finally:
-            seen.outward.batch_left(begun, error)
+            seen.enqueue.batch_ends(begun, error)
 
     def add_schedule(self, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
@@ -63,13 +63,13 @@ class EnqueueingHuey(Huey):
         here = HERE.doing
         outgoing = here.outgoing
         try:
-            seen.outward.scheduling(task)
+            seen.enqueue.scheduling(task)
             result = below.add_schedule(task, *args, **kwargs)
         except Exception as error:
             seen.errors.not_scheduled(error)
             raise
         else:
-            seen.runs.scheduled(task)
+            seen.execution.scheduled(task)
             return result
         finally:
             here.outgoing = outgoing
@@ -79,11 +79,10 @@ class EnqueueingHuey(Huey):
         seen = self._huey_otel
         here = HERE.doing
         try:
-            here.trailer = trailer = seen.outward.trailer(task)
-            here.written = False
+            here.trailer = seen.enqueue.trailer(task)
             data = below.serialize_task(task, *args, **kwargs)
-            if trailer is not None and not here.written:
-                return seen.outward.enveloped(data, trailer) or data
+            if here.trailer is not None:
+                return seen.enqueue.enveloped(data, here.trailer) or data
             return data
         finally:
             here.trailer = None

@@ -23,18 +23,18 @@ class ExecutingHuey(Huey):
         seen = self._huey_otel
         here = HERE.doing
         here.incoming = None
-        opened = None if is_hueys(self.serializer) else seen.inward.opened(data)
+        opened = None if is_hueys(self.serializer) else seen.dequeue.opened(data)
         if opened is not None:
             data = opened[0]
         try:
             task = below.deserialize_task(data, *args, **kwargs)
         except Exception as error:
-            seen.inward.undecodable(error)
+            seen.dequeue.undecodable(error)
             raise
         if opened is not None:
             here.incoming = opened[1]
         if here.reading is Reading.SCHEDULE:
-            seen.inward.ripe(task)
+            seen.dequeue.ripe(task)
         return task
 
     def dequeue(self, *args: Any, **kwargs: Any) -> Any:
@@ -43,25 +43,27 @@ class ExecutingHuey(Huey):
         here = HERE.doing
         if seen.alone:
             seen.find_consumer(self)
+        if len(here.attempts) > here.depth:
+            seen.execution.ends(here.depth)
         try:
             if here.dequeue_errors:
-                seen.inward.still_failing()
+                seen.dequeue.still_failing()
             here.reading = Reading.QUEUE
             task = below.dequeue(*args, **kwargs)
         except Exception as error:
-            seen.inward.not_dequeued(error)
+            seen.dequeue.failed(error)
             raise
         finally:
             here.reading = None
         if task is not None:
-            seen.inward.dequeued(task)
+            seen.dequeue.dequeued(task)
         return task
 
     def read_schedule(self, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
         try:
-            seen.inward.reading_schedule()
+            seen.dequeue.reading_schedule()
             return below.read_schedule(*args, **kwargs)
         except Exception as error:
             seen.errors.failed(e.EVENT_ERROR_INTERNAL, error)
@@ -72,31 +74,30 @@ class ExecutingHuey(Huey):
     def read_periodic(self, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
-        seen.inward.checking_periodic()
+        seen.dequeue.checking_periodic()
         try:
             tasks = below.read_periodic(*args, **kwargs)
         except Exception as error:
             seen.errors.failed(e.EVENT_ERROR_INTERNAL, error)
             raise
-        seen.inward.due(tasks)
+        seen.dequeue.due(tasks)
         return tasks
 
     def execute(self, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
         here = HERE.doing
-        caller, outgoing = here.caller, here.outgoing
-        depth = len(here.attempts)
+        caller, outgoing, depth = here.caller, here.outgoing, here.depth
         try:
-            seen.runs.taken(task)
+            seen.execution.begins(task)
             here.caller = n.ORIGIN_PIPELINE
             return below.execute(task, *args, **kwargs)
         except BaseException as error:
-            seen.runs.escaped(error, depth)
+            seen.execution.escaped(error, depth)
             raise
         finally:
-            seen.runs.done(depth)
-            here.caller, here.outgoing = caller, outgoing
+            here.caller, here.outgoing, here.depth = caller, outgoing, depth
+            seen.execution.ends(depth)
 
     def put_result(self, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
@@ -114,9 +115,9 @@ class ExecutingHuey(Huey):
         caller = here.caller
         try:
             if signal == SIGNAL_ENQUEUED:
-                seen.outward.signaled(task)
+                seen.enqueue.signaled(task)
             else:
-                seen.runs.signaled(signal, task)
+                seen.execution.signaled(signal, task)
             here.caller = n.ORIGIN_CALL
             return below._emit(signal, task, *args, **kwargs)
         finally:
@@ -146,7 +147,7 @@ class ExecutingHuey(Huey):
         below: Any = super()
         seen = self._huey_otel
         try:
-            seen.outward.member_done(cc)
+            seen.enqueue.member_done(cc)
             return below._check_chord(cc, *args, **kwargs)
         finally:
             HERE.doing.chord = None
@@ -161,5 +162,5 @@ class ExecutingHuey(Huey):
             result = below._requeue_task(task, *args, **kwargs)
         finally:
             here.caller = caller
-        seen.runs.requeued(task)
+        seen.execution.requeued(task)
         return result

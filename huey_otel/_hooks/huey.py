@@ -10,6 +10,7 @@ from huey_otel._hooks.executing import ExecutingHuey
 from huey_otel._hooks.observation import Observation
 from huey_otel._safety import encodable
 from huey_otel._safety.swapping import put_back, swap
+from huey_otel._safety.timeout import limited
 from huey_otel._tasks.context import Bodies
 
 _DJHUEY: Final = "huey.contrib.djhuey"
@@ -40,6 +41,19 @@ class ObservedHuey(EnqueueingHuey, ExecutingHuey):
             # Its __init__ does, in huey 3: nothing else tells of one that is made
             # without `create_consumer` before it forks.
             self._huey_otel.consumer_begins(sys._getframe(1).f_locals.get("self"))
+
+    @property
+    def _timeout_handler(self) -> Any:
+        """What huey 3 enters for a task with a timeout; None where there are none."""
+        try:
+            handler = vars(self)[_SET_BY_A_CONSUMER]
+        except KeyError:
+            raise AttributeError(_SET_BY_A_CONSUMER) from None
+        return None if handler is None else limited(handler)
+
+    @_timeout_handler.setter
+    def _timeout_handler(self, handler: Any) -> None:
+        vars(self)[_SET_BY_A_CONSUMER] = handler
 
     def create_consumer(self, *args: Any, **options: Any) -> Any:
         below: Any = super()

@@ -11,10 +11,10 @@ from huey.consumer import Consumer
 from huey_otel._hooks import consumer as consumers
 from huey_otel._safety.guard import guarded
 from huey_otel._safety.log import warn
-from huey_otel._tasks.dequeue import Inward
-from huey_otel._tasks.enqueue import Outward
+from huey_otel._tasks.dequeue import Dequeue
+from huey_otel._tasks.enqueue import Enqueue
 from huey_otel._tasks.errors import Errors
-from huey_otel._tasks.execute import Runs
+from huey_otel._tasks.execute import Execution
 from huey_otel._tasks.recorder import Recorder
 from huey_otel._tasks.tracing import Tracing
 from huey_otel._tasks.workers import Lifecycle, Workers
@@ -38,10 +38,10 @@ class Observation:
         lifecycle: Lifecycle,
     ) -> None:
         self.owner = owner
-        self.outward = Outward(recorder, tracing)
-        self.inward = Inward(recorder)
+        self.enqueue = Enqueue(recorder, tracing)
+        self.dequeue = Dequeue(recorder)
         self.errors = Errors(recorder, tracing)
-        self.runs = Runs(recorder, tracing, self.errors)
+        self.execution = Execution(recorder, tracing, self.errors)
         self.workers = Workers(recorder, lifecycle)
         self._storage_is = storage_is
         self.alone = True

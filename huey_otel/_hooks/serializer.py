@@ -28,7 +28,7 @@ class ObservedSerializer(Serializer):
         here = HERE.doing
         trailer = here.trailer
         if trailer is not None and isinstance(data, Message):
-            here.written = True
+            here.trailer = None
             return written + trailer
         chord = here.chord
         if chord is not None and chord.done is not None:

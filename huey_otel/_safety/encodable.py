@@ -1,7 +1,7 @@
-"""Sayable: the application's texts and numbers, as all that reads them can take them.
+"""Encodable: texts and numbers of the application, as every reader can take them.
 
-Each of them leaves the process through here: UTF-8 has no lone surrogates, OTLP
-no integers beyond 64 bits, and JSON no NaN.
+All of them pass through here on their way out: UTF-8 has no lone surrogates, OTLP no
+integers beyond 64 bits, and JSON no NaN.
 """
 
 import math
@@ -20,7 +20,7 @@ _BITS: Final = 64
 def text(value: str) -> str:
     r"""*value*, in which a lone surrogate is written as `\ud83c`.
 
-    `json.loads` and `os.fsdecode` make such, and no encoder of UTF-8 takes them.
+    `json.loads` and `os.fsdecode` make them, and no encoder of UTF-8 takes them.
     """
     if value.isascii():
         return value
@@ -32,7 +32,7 @@ def text(value: str) -> str:
 
 
 def printable(value: str) -> str:
-    """*value* for a log: what breaks a line or steers a terminal is escaped."""
+    """*value* for a log, with line breaks and terminal sequences escaped."""
     if value.isprintable():
         return value
     return "".join(
@@ -42,7 +42,7 @@ def printable(value: str) -> str:
 
 
 def name(value: object) -> str:
-    """*value* as a text of bounded length; one that is no text may not have any."""
+    """*value* as a text of bounded length, also if it is no text."""
     if type(value) is str and value.isascii() and len(value) <= LONGEST:
         return value
     if type(value) is not str:
@@ -53,12 +53,12 @@ def name(value: object) -> str:
 
 
 def _exact(value: object) -> str:
-    # What `str` makes may be of a subclass, which `marshal` does not know.
+    # A subclass of str, which `str` may return, is unknown to `marshal`.
     return str.__str__(value if isinstance(value, str) else str(value))
 
 
 def number(value: Any) -> float | None:
-    """*value* as an int of 64 bits or a finite float, None if it is no such thing."""
+    """*value* as an int of 64 bits or a finite float; None if it is neither."""
     if type(value) is int and value.bit_length() < _BITS:
         return value
     if type(value) is not int and type(value) is not float:

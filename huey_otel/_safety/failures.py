@@ -1,4 +1,4 @@
-"""What an event says of an exception: its qualified class, and a bounded traceback."""
+"""Failures: the qualified class of an exception, and a bounded traceback."""
 
 import traceback
 from typing import Final
@@ -16,7 +16,7 @@ _UNKNOWN: Final = "unknown"
 def class_name(error: BaseException) -> str:
     """The class of *error* as it is imported; builtins without their module.
 
-    As much of it as its metaclass lets one see, at least "unknown".
+    A metaclass may hide parts of it; "unknown" where it hides all.
     """
     kind = type(error)
     name = or_else(
@@ -34,7 +34,7 @@ def _dotted(kind: type) -> str:
 
 
 def message(error: BaseException) -> str:
-    """What *error* says, if it can; its own `str` may raise."""
+    """The message of *error*, whose own `str` may raise."""
     return encodable.text(
         or_else(
             lambda: str(error),
@@ -46,7 +46,7 @@ def message(error: BaseException) -> str:
 def text(error: BaseException) -> str | None:
     """The traceback of *error*, shortened in the middle where it is too long.
 
-    None where `traceback` cannot make one, as of a SyntaxError with odd attributes.
+    None where `traceback` raises, as for a SyntaxError with odd attributes.
     """
     return or_else(
         lambda: shortened("".join(traceback.format_exception(error))), lambda _: None

@@ -1,12 +1,12 @@
-"""Forks: what a child must make anew, and what must not go on while one happens.
+"""Forks: what a child must renew, and what must not run while a fork happens.
 
-Also what must be made anew when gevent puts greenlets in the place of threads.
+Also what must be renewed when gevent replaces threads by greenlets.
 """
 
 import contextlib
 
-# Python imports it when a host is first looked up, by whichever thread: who is
-# forked meanwhile would wait for it for ever (CPython 3.11 to 3.13).
+# Python imports it at the first look-up of a host, in any thread; a child forked
+# meanwhile would wait for that import for ever (CPython 3.11 to 3.13).
 import encodings.idna  # noqa: F401
 import os
 import threading
@@ -23,20 +23,19 @@ _PATIENCE: Final = 1.0
 
 
 class Exclusion:
-    """What takes foreign locks holds this, so that no fork happens meanwhile.
+    """Held while code that takes foreign locks runs, so that no fork happens then.
 
-    A child would inherit such a lock taken, for ever: prometheus_client has no
-    handling of forks. A fork waits at most a second.
+    A child would inherit such a lock taken, for ever: prometheus_client does not
+    handle forks. A fork waits at most a second.
     """
 
     def __init__(self) -> None:
         self.renew()
 
     def renew(self) -> None:
-        """Begin with locks that nobody holds, as a forked child must."""
+        """Begin with free locks, as a forked child must."""
         self._lock = threading.Lock()
-        # Whoever takes the lock again and again must queue up behind a fork:
-        # Python's locks are not fair.
+        # A fork must get in between two holders: Python's locks are not fair.
         self._turnstile = threading.Lock()
         self._owner: int | None = None
         self._depth = 0
@@ -62,14 +61,14 @@ class Exclusion:
         return False
 
     def release(self) -> None:
-        """Let the others go on."""
+        """Release it, once for each `take`."""
         self._depth -= 1
         if not self._depth:
             self._owner = None
             self._lock.release()
 
     def take(self, timeout: float) -> bool:
-        """Take it, or once more; False after *timeout* seconds, -1 for no limit."""
+        """Take it, also again; False after *timeout* seconds, -1 for no limit."""
         if self._owner != threading.get_ident():
             if not self._turnstile.acquire(timeout=timeout):
                 return False
@@ -84,16 +83,16 @@ class Exclusion:
 
 
 COLLECTING: Final = Exclusion()
-"""For collectors that are not ours, and may take long. Taken before EXCLUSION."""
+"""For collectors of the application, which may be slow. Taken before EXCLUSION."""
 
 EXCLUSION: Final = Exclusion()
-"""For the sinks, and whatever else takes no time."""
+"""For the sinks and other quick code."""
 
 _BOTH: Final = (COLLECTING, EXCLUSION)
 
 
 _held: Final[dict[int, list[list[Exclusion]]]] = {}
-"""What the forks hold that each thread, or greenlet, is in the middle of."""
+"""What each thread, or greenlet, holds for the forks that it is in."""
 
 _renewals: list[tuple[weakref.ref[Any], Callable[[Any], Any]]] = []
 _registered: list[bool] = []
@@ -107,7 +106,7 @@ def in_child(renew: Callable[[], Any]) -> None:
             before=_before, after_in_parent=_in_parent, after_in_child=_in_child
         )
     for gone in [known for known in _renewals if known[0]() is None]:
-        # One by one: a thread that exports adds its own meanwhile.
+        # One by one: an exporter's thread may add its own meanwhile.
         with contextlib.suppress(ValueError):
             _renewals.remove(gone)
     # No WeakMethod: its callback, in Python, would swallow a task's timeout.
@@ -125,11 +124,10 @@ def _before() -> None:
 
 @contextlib.contextmanager
 def several_forks() -> Iterator[None]:
-    """Hold from the first of several forks to the last what each of them holds.
+    """Hold both exclusions from the first of several forks to the last.
 
-    What the first child tells must set nothing to work here before the last
-    one: it would import modules, and who is forked meanwhile waits for ever for
-    one that nobody goes on to import there (CPython 3.11 to 3.13).
+    Records of the first child would make the sinks here import modules, and a child
+    that is forked during an import waits for it for ever (CPython 3.11 to 3.13).
     """
     _before()
     try:
@@ -149,10 +147,10 @@ def _in_parent() -> None:
 def _in_child() -> None:
     _Seen.pid = os.getpid()
     LOSSES.reset()
-    _begin_anew()
+    _renew_all()
 
 
-def _begin_anew() -> None:
+def _renew_all() -> None:
     _held.clear()
     for one in _BOTH:
         one.renew()
@@ -163,21 +161,21 @@ def _begin_anew() -> None:
 
 
 class _Seen:
-    """The process, and the kind of threads, for which all was made."""
+    """The process, and the kind of threads, that everything was made for."""
 
     pid = os.getpid()
     local = threading.local
 
 
 def look_around() -> None:
-    """Make all anew after what nobody was told of: gevent's patches, uWSGI's forks.
+    """Renew everything after gevent's patches, or a fork without Python's hooks.
 
     Locks and thread-locals made before gevent patches would be shared by all
-    greenlets; nothing may be at work yet, which holds until a consumer starts.
-    uWSGI forks without Python's hooks, but for `py-call-osafterfork` (2.0.30).
+    greenlets. Nothing of ours may run yet, which holds until a consumer starts.
+    uWSGI forks without the hooks, but for `py-call-osafterfork` (2.0.30).
     """
     if os.getpid() != _Seen.pid:
         _in_child()
     if threading.local is not _Seen.local:
         _Seen.local = threading.local
-        _begin_anew()
+        _renew_all()

@@ -1,4 +1,4 @@
-"""Greenlets: whether gevent has put them in the place of threads."""
+"""Greenlets: whether gevent has replaced threads by them."""
 
 import os
 import sys
@@ -13,10 +13,10 @@ def patched() -> bool:
 
 
 def stay_where_forked(pid: int) -> None:
-    """Return in the process *pid*, and in no other.
+    """Return in the process *pid*, and wait for ever in another one.
 
-    A fork takes gevent's greenlets along, and `threading`, which knows nothing
-    of them there, complains of each that ends (CPython 3.11).
+    gevent's greenlets live on in a forked child, and `threading` there does not know
+    them, and logs an error for each that ends (CPython 3.11).
     """
     if os.getpid() != pid:
         threading.Event().wait()

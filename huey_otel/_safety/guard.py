@@ -2,35 +2,49 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from huey_otel import _names as n
 from huey_otel._safety.failures import class_name
 from huey_otel._safety.losses import LOSSES
-from huey_otel._safety.timeout import is_the_applications
+from huey_otel._safety.timeout import (
+    GUARDS,
+    OVERDUE,
+    is_the_applications,
+    raise_what_is_overdue,
+    waits,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def guarded(function: Callable[P, T]) -> Callable[P, T | None]:
-    """Make *function* return None instead of raising, and count what was raised.
+    """Make *function* return None instead of raising, and count what it raised.
 
-    A task's timeout, what a signal handler raised, and every BaseException
-    pass: they are meant for the task that we happened to be called by.
+    A task's timeout, the exception of a signal handler, and a BaseException that is no
+    Exception pass: they are for the task. A timeout passes at the outermost guard.
     """
 
     @wraps(function)
     def inner(*args: P.args, **kwargs: P.kwargs) -> T | None:
+        result: T | None = None
         try:
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
         except Exception as error:
-            if is_the_applications(error):
+            if not is_the_applications(error):
+                swallow(error, function)
+            elif not waits(error):
                 raise
-            swallow(error, function)
-            return None
+        if OVERDUE:
+            raise_what_is_overdue()
+        return result
 
     return inner
+
+
+_entrance: Final[Any] = guarded(class_name)
+GUARDS.add(_entrance.__code__)
 
 
 def swallow(error: Exception, where: Callable[..., Any]) -> None:

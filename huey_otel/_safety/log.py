@@ -1,4 +1,4 @@
-"""The log: lines to `huey.otel`, of which no handler's exception reaches a task."""
+"""The log: lines to `huey.otel`; no exception of its handlers reaches a task."""
 
 import logging
 import sys
@@ -52,10 +52,10 @@ def _said(value: object) -> object:
 
 
 def _trace() -> str | None:
-    """The traceback of the exception being handled, if logging is not to write it."""
+    """The traceback of the exception being handled, if logging cannot write it."""
     error = sys.exception()
     if error is not None and RETICENT:
-        # Not what it came of either: that may be the exception of a task.
+        # Without its causes, which may be exceptions of a task.
         lines = traceback.format_tb(error.__traceback__)
         whole = "".join(["Traceback (most recent call last):\n", *lines])
         return encodable.text(whole + class_name(error))
@@ -65,7 +65,7 @@ def _trace() -> str | None:
 
 
 def warn_once(problems: Iterable[str], *, then: str = "") -> None:
-    """Warn of each that was not said yet, and of what follows *then*.
+    """Warn of each problem once in this process, followed by *then*.
 
     Several hueys read one environment, for spans and for metrics.
     """

@@ -18,7 +18,7 @@ class Losses:
         self.reset()
 
     def reset(self) -> None:
-        """Start anew, as a forked child does: its parent reports its own."""
+        """Forget all, as a forked child does: its parent reports its own losses."""
         # Reentrant: a signal handler may lose something in the middle of a count.
         self._lock = threading.RLock()
         self._counts: Counter[str] = Counter()
@@ -37,9 +37,9 @@ class Losses:
     ) -> None:
         """Add *number* losses; *error* logs the exception being handled as well.
 
-        With 0 nothing is lost yet, and the streak begins all the same: that is said,
-        and said again when something is.
-        *streak* tells apart the streaks of one reason; the reason by default.
+        With 0, the streak begins though nothing is lost yet: that is logged, and
+        logged again at the first loss. *streak* tells apart the streaks of one reason;
+        the reason by default.
         """
         streak = streak or reason
         with self._lock:
@@ -72,7 +72,7 @@ class Losses:
             self._counts[reason] += number
 
     def recovered(self, reason: str, *, message: str | None = None) -> None:
-        """End the streak of *reason*, and say so if there was one."""
+        """End the streak of *reason*; *message* is logged if there was one."""
         if reason not in self._streaks:
             return
         with self._lock:

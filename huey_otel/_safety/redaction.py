@@ -1,4 +1,4 @@
-"""Redaction: what a message shows of a value, without its passwords."""
+"""Redaction: values and URLs for a message, without their passwords."""
 
 import re
 from typing import Final
@@ -7,25 +7,25 @@ from huey_otel._safety.failures import class_name, message
 from huey_otel._safety.timeout import or_else
 
 _LONGEST: Final = 300
-"""Characters of what an error of others says."""
+"""Characters of another library's error message."""
 
 
 def shown(value: object) -> str:
-    """*value* for a message, without what may be a password in it."""
+    """*value* for a message, without what may be a password."""
     if isinstance(value, str):
         return repr(masked(value))
     kind = f"<{type(value).__name__}>"
     if isinstance(value, bytes | bytearray | list | tuple | dict | set):
         return kind
     text = or_else(lambda: repr(value), lambda _: kind)
-    # Some classes of URLs show all of it, and so does a container of them.
+    # The repr of some URL classes, and of their containers, shows the password.
     return kind if "://" in text or "@" in text else text
 
 
 def said(error: BaseException) -> str:
-    """What *error* says, on one line of bounded length, to be followed by more.
+    """The message of *error*, on one line of bounded length, without a full stop.
 
-    redis-py puts whole pools in angle brackets in there.
+    redis-py puts whole pools in angle brackets into it.
     """
     text, before = " ".join(message(error).split()), ""
     while text != before:
@@ -36,7 +36,7 @@ def said(error: BaseException) -> str:
 
 
 def masked(url: str) -> str:
-    """*url* without user, password and options, also where it is none."""
+    """*url* without user, password and options, also if it is no valid URL."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         scheme, rest = "", url

@@ -1,22 +1,208 @@
-"""Interrupts: exceptions that are the application's, although raised in our code."""
+"""Exceptions of the application that arrive in our code: timeouts and interrupts.
 
+huey 3 raises a task's TaskTimeout by SIGALRM, so at any bytecode, or by gevent, at
+any switch. Our own code is not cut by it: `limited` looks where the alarm found the
+task, and what it found in our code is raised as soon as that is left.
+"""
+
+import contextlib
 import signal
-from collections.abc import Callable
-from typing import Final, TypeVar
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from enum import Enum, auto
+from functools import partial
+from types import CodeType, FrameType
+from typing import Any, Final, TypeVar
 
 import huey.exceptions
 
+from huey_otel._safety.greenlets import patched
+
 T = TypeVar("T")
 
-# huey 3 raises it by SIGALRM at any bytecode. huey 2 has no timeouts.
+# huey 2 has no timeouts.
 _TIMEOUT: Final = getattr(huey.exceptions, "TaskTimeout", None)
 
 
-def is_the_applications(error: BaseException) -> bool:
-    """Whether *error* is meant for the code that we happened to interrupt.
+class TimeLimit:
+    """The time of one task, of which the alarm rings once. *strike* raises.
 
-    A task's timeout is, and what a handler for a signal raised, such as the
-    TimeoutError of a SIGALRM: it may come at any bytecode, so also in ours.
+    `frame` is the one in which the task's time began to run.
+    """
+
+    def __init__(self, strike: Callable[[], object], frame: FrameType) -> None:
+        self._strike = strike
+        self._frame: FrameType | None = frame
+        self._thread = threading.get_ident()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._frame = None
+        if OVERDUE.pop(self._thread, None) is not None and kind is None:
+            self._strike()
+
+    def rings(self, frame: FrameType | None) -> bool:
+        """Whether to raise at *frame*, which the task has come to.
+
+        What was found in our code, or below it, must come out of that.
+        """
+        where = self._where(frame)
+        if where is not _Where.OUTSIDE:
+            OVERDUE[self._thread] = self
+        return where is not _Where.OURS
+
+    def holds(self, frame: FrameType) -> bool:
+        """Whether a TaskTimeout, on its way to *frame*, is to wait for our code."""
+        return self._forget_outside(frame) is _Where.OURS
+
+    def leaves(self, frame: FrameType) -> None:
+        """Raise it, unless *frame*, to which a call of ours returns, is ours too."""
+        if self._forget_outside(frame) is not _Where.OURS:
+            self._strike()
+
+    def _forget_outside(self, frame: FrameType) -> "_Where":
+        where = self._where(frame)
+        if where is _Where.OUTSIDE:
+            OVERDUE.pop(self._thread, None)
+        return where
+
+    def _where(self, frame: FrameType | None) -> "_Where":
+        foreign = importing = False
+        while frame is not None and frame is not self._frame:
+            if frame.f_code in GUARDS:
+                # A module of which the import is cut cannot always be imported again.
+                others = foreign and not importing
+                return _Where.OTHERS if others else _Where.OURS
+            package = str(frame.f_globals.get("__name__")).partition(".")[0]
+            importing = importing or package in _IMPORTS
+            foreign = foreign or not (
+                package in _NOT_FOREIGN or package.startswith(_NAMED_TUPLE)
+            )
+            frame = frame.f_back
+        return _Where.OUTSIDE
+
+
+class _Where(Enum):
+    """What runs: our code, others' code that ours has called, or neither."""
+
+    OURS = auto()
+    OTHERS = auto()
+    OUTSIDE = auto()
+
+
+GUARDS: Final[set[CodeType]] = set()
+"""The code by which our code is entered, see `guarded`."""
+
+OVERDUE: Final[dict[int, TimeLimit]] = {}
+"""The limits that were reached in our code and have not come out, by thread.
+
+Empty but for moments: all that a task without an alarm pays is a look at it.
+"""
+
+# In the standard library we wait for nothing but ourselves. Handlers of logs are
+# others', and gevent has a frame wherever a greenlet waits.
+_NOT_FOREIGN: Final = {*sys.stdlib_module_names, "huey_otel", "gevent"} - {"logging"}
+_IMPORTS: Final = {"importlib", "_frozen_importlib", "_frozen_importlib_external"}
+_NAMED_TUPLE: Final = "namedtuple_"
+
+
+def limited(handler: Callable[[float], Any]) -> Callable[[float], Any]:
+    """*handler*, huey's `_timeout_handler`, so that it does not cut our code."""
+    return partial(_limit, handler)
+
+
+def _limit(
+    handler: Callable[[float], Any], seconds: float
+) -> contextlib.AbstractContextManager[None]:
+    if _is_of_greenlets(handler):
+        return _limit_of_greenlet(seconds)
+    return _limit_by_signal(handler, seconds)
+
+
+@contextlib.contextmanager
+def _limit_by_signal(handler: Callable[[float], Any], seconds: float) -> Iterator[None]:
+    before = signal.getsignal(signal.SIGALRM)
+    with handler(seconds):
+        theirs: Any = signal.getsignal(signal.SIGALRM)
+        if (
+            theirs is before
+            or threading.current_thread() is not threading.main_thread()
+        ):
+            # Worker threads have no timeouts.
+            yield
+            return
+
+        def ring(signum: int, frame: FrameType | None) -> None:
+            if limit.rings(frame):
+                theirs(signum, frame)
+
+        strike = partial(theirs, signal.SIGALRM, None)
+        limit = TimeLimit(strike, sys._getframe(2))
+        with limit:
+            signal.signal(signal.SIGALRM, ring)
+            yield
+
+
+def _is_of_greenlets(handler: Callable[[float], Any]) -> bool:
+    """Whether *handler* is huey's own for greenlets, and they are told apart."""
+    consumer: Any = sys.modules.get("huey.consumer")
+    return (
+        consumer is not None
+        and getattr(handler, "__func__", None) is consumer.GreenletEnvironment.timeout
+        and patched()
+    )
+
+
+@contextlib.contextmanager
+def _limit_of_greenlet(seconds: float) -> Iterator[None]:
+    # In place of huey's (3.5), which strikes in our code as well, and does not say
+    # where it has struck.
+    import gevent
+
+    def strike() -> None:
+        raise error
+
+    def ring() -> None:
+        # In gevent's hub, so the task is where it has switched to that.
+        if limit.rings(greenlet.gr_frame):
+            greenlet.throw(error)
+
+    assert _TIMEOUT is not None  # noqa: S101 - for the type checker
+    error = _TIMEOUT(f"timeout ({seconds}s)")
+    greenlet: Any = gevent.getcurrent()
+    timer: Any = gevent.get_hub().loop.timer(seconds)
+    limit = TimeLimit(strike, sys._getframe(2))
+    with limit:
+        timer.start(ring)
+        try:
+            yield
+        finally:
+            timer.close()
+
+
+def waits(error: Exception) -> bool:
+    """Whether *error* is to be raised later, as what has called the guard is ours."""
+    if _TIMEOUT is None or not isinstance(error, _TIMEOUT):
+        return False
+    limit = OVERDUE.get(threading.get_ident())
+    return limit is not None and limit.holds(sys._getframe(2))
+
+
+def raise_what_is_overdue() -> None:
+    """Raise the timeout that has waited, unless what has called the guard is ours."""
+    limit = OVERDUE.get(threading.get_ident())
+    if limit is not None:
+        limit.leaves(sys._getframe(2))
+
+
+def is_the_applications(error: BaseException) -> bool:
+    """Whether *error* is for the task that we were called by, although raised in ours.
+
+    A task's timeout is, and the exception of a signal handler, such as a TimeoutError
+    at SIGALRM, which may be raised at any bytecode.
     """
     if _TIMEOUT is not None and isinstance(error, _TIMEOUT):
         return True
@@ -30,7 +216,7 @@ def is_the_applications(error: BaseException) -> bool:
 
 
 def or_else(make: Callable[[], T], fallback: Callable[[Exception], T]) -> T:
-    """What *make* returns, or *fallback* of what somebody's code raised in there."""
+    """What *make* returns, or *fallback* of the exception that it raised."""
     try:
         return make()
     except Exception as error:
@@ -40,7 +226,7 @@ def or_else(make: Callable[[], T], fallback: Callable[[Exception], T]) -> T:
 
 
 def _handlers() -> set[object]:
-    """The code of all signal handlers that are written in Python."""
+    """The code of all signal handlers in Python."""
     handlers = map(signal.getsignal, signal.valid_signals())
     functions = [getattr(handler, "__func__", handler) for handler in handlers]
     return {getattr(function, "__code__", None) for function in functions} - {None}

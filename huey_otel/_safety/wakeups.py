@@ -1,4 +1,4 @@
-"""The waker: rouses a sleeping thread without a lock that a signal could find taken."""
+"""The waker: wakes a thread without a lock, so that a signal handler can, too."""
 
 import contextlib
 import errno
@@ -8,10 +8,10 @@ from collections.abc import Iterable
 
 
 class Waker:
-    """A pipe to oneself. `poke` from anywhere ends the `wait` of the one thread.
+    """A pipe to oneself: `poke`, from any thread, ends the `wait` of the one reader.
 
-    Both raise OSError once somebody else has closed it, as a daemon's set-up
-    does; then its numbers may be those of another file, which is left alone.
+    Both raise OSError once other code has closed the descriptors, as a daemon's set-up
+    does. The numbers may belong to another file then, which is left alone.
     """
 
     def __init__(self) -> None:
@@ -22,13 +22,13 @@ class Waker:
 
     @property
     def broken(self) -> bool:
-        """True when it is not ours any more."""
+        """True once other code has closed the descriptors."""
         return [_identity(end) for end in self._ends] != self._identities
 
     def poke(self) -> None:
         """End the current wait, or the next one."""
         self._check()
-        # Full of pokes is as good as one more.
+        # A full pipe wakes the reader as well.
         with contextlib.suppress(BlockingIOError):
             os.write(self._ends[1], b"x")
 
@@ -48,7 +48,7 @@ class Waker:
 
     def _check(self) -> None:
         if self.broken:
-            raise OSError(errno.EBADF, "the waker was closed by somebody else")
+            raise OSError(errno.EBADF, "the waker was closed by other code")
 
     def close(self) -> None:
         """Close both ends, as a forked child does with its parent's."""

@@ -20,15 +20,13 @@ _keys = itertools.count(1)
 class Attempt:
     """A message that was popped, and the run it came to, if it came to one.
 
-    Keyed by process and sequence, never by task id, which repeats. `outcome`
-    is how the run ended, None until then; `wait` and `span_start` what its span
-    says of the start; `raised` what the task's function
-    raised; `final` what that makes of the task, set early where a signal says it.
-    `told` is *facts* as records have them; `kept` what `finished` has to say, while
-    it waits for what `ended` has. `dequeued` and `begun` are whether a
-    record has said so.
-    What most attempts never have is an attribute of the class, so that it need
-    not be set for each.
+    Keyed by process and sequence, never by task id, which repeats. `outcome` is how
+    the run ended, None until then; `wait` and `span_start` are what its span says of
+    the start. `raised` is what the task's function raised, `outer_error` the exception
+    that was handled when it began. `final` is the task's outcome where a signal says
+    it. `announced` and `dequeued` say which records exist already. `finished_extra` is
+    what `finished` says, while it waits to be one record with `ended`.
+    Defaults are attributes of the class, so that most attempts need not set them.
     """
 
     started: float | None = None
@@ -36,10 +34,9 @@ class Attempt:
     outcome: str | None = None
     final: str | None = None
     raised: BaseException | None = None
-    outer: BaseException | None = None
+    outer_error: BaseException | None = None
     announced = False
     dequeued = False
-    begun = False
     disowned = False
     escaped = False
     moved = False
@@ -48,7 +45,7 @@ class Attempt:
     returned = False
     stored = False
     nested = False
-    kept: dict[str, Any] | None = None
+    finished_extra: dict[str, Any] | None = None
     wait: float | None = None
     span_start: tuple[Any, ...] | None = None
     span: Span | None = None
@@ -66,16 +63,15 @@ class Attempt:
         self.source = source
         self.task = task
         self.facts = facts
-        self.told: tuple[Any, ...] = tuple(facts)
+        self.facts_tuple: tuple[Any, ...] = tuple(facts)
         self.carrier = carrier
         self.worker = worker
         retries = task.retries
         self.retries = retries if type(retries) is int else encodable.number(retries)
         self.hops = 0 if carrier is None else carrier.hops
-        # Filled or emptied by whoever comes first: dict.setdefault and list.pop are
-        # one step, whatever thread or signal handler is in between.
+        # The first to fill it ends the run: huey's main thread says of workers'
+        # threads that they are interrupted while these may come to their own end.
         self._end: dict[None, tuple[str | None, float | None]] = {}
-        self._open = [True]
         unfinished[self.key] = self
         self._began = 0.0
 
@@ -95,7 +91,7 @@ class Attempt:
     def within(self, trace_id: str, span_id: str, parent_id: str | None) -> None:
         """The run has a span that is sampled, with these ids."""
         self.facts = self.facts.within(trace_id, span_id, parent_id)
-        self.told = tuple(self.facts)
+        self.facts_tuple = tuple(self.facts)
 
     def end(self, outcome: str) -> bool:
         """The run is over; False if it was before, and nothing changes."""
@@ -103,20 +99,18 @@ class Attempt:
             return False
         mine = (outcome, time.monotonic() - self._began)
         first = self._end.setdefault(None, mine)
-        # Also by who comes second: an interrupt may have kept the first from it.
         self.outcome, self.duration = first
         return first is mine
 
     def close(self) -> bool:
         """All is known; False if it was before."""
-        unfinished.pop(self.key, None)
-        return _popped(self._open)
+        return unfinished.pop(self.key, None) is not None
 
     def disown(self) -> None:
-        """Leave it to the process we come from, or to who declares it lost."""
+        """Report nothing more: the parent process or the relay says how it ended."""
         self.disowned = True
         self._end.setdefault(None, (self.outcome, self.duration))
-        self._open.clear()
+        unfinished.pop(self.key, None)
 
     @property
     def stopped(self) -> float:
@@ -139,7 +133,7 @@ class Attempt:
 
     @property
     def ends_something(self) -> bool:
-        """Whether a run or a task ends here; one that was put back has neither."""
+        """Whether a run or a task ends here; neither does if the task was put back."""
         return self.outcome is not None or self.final_outcome is not None
 
     @property
@@ -158,23 +152,17 @@ class Attempt:
         return self.outcome
 
 
-def _popped(flag: list[bool]) -> bool:
-    try:
-        return flag.pop()
-    except IndexError:
-        return False
-
-
 unfinished: Final[dict[int, Attempt]] = {}
-"""All that is not closed, of all threads, by key."""
+"""The attempts of all threads that are not closed, by key."""
 
 running: Final[dict[int, Attempt]] = {}
-"""Started attempts of all threads by Task object: the main one interrupts them."""
+"""The started attempts of all threads, by the id of the Task.
+
+huey's main thread says which tasks of other threads it interrupts."""
 
 
 def disown_all() -> None:
-    """Say no more of any attempt of this process: somebody else does, or nobody."""
+    """Report nothing more of any attempt of this process."""
     for attempt in list(unfinished.values()):
         attempt.disown()
-    unfinished.clear()
     running.clear()

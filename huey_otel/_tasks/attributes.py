@@ -1,4 +1,4 @@
-"""Spans: what they say of a task, and of an exception."""
+"""Attributes: what spans say of their operation, of a task, and of an exception."""
 
 from typing import Any, Final
 
@@ -8,15 +8,58 @@ from opentelemetry.trace import Span, Status, StatusCode
 from huey_otel import _names as n
 from huey_otel._safety import failures
 from huey_otel._safety.encodable import number
+from huey_otel._safety.forks import in_child
+from huey_otel._wire.client import CLIENT
 from huey_otel._wire.record import TaskFacts
 
+_MOST_TASKS: Final = 10_000
 _LONGEST_DESCRIPTION: Final = 1_024
+
+
+class Operation:
+    """Spans called *name* on *queue*, of the messaging operation type *kind*.
+
+    `attributes` are what all of them have.
+    """
+
+    def __init__(self, name: str, kind: str, queue: str, naming: str) -> None:
+        self._name = name
+        self._queue = None if naming == n.NAMING_TASK else queue
+        self.attributes: dict[str, Any] = {
+            n.MESSAGING_SYSTEM: n.SYSTEM,
+            n.MESSAGING_OPERATION_NAME: name,
+            n.MESSAGING_OPERATION_TYPE: kind,
+            n.MESSAGING_DESTINATION_NAME: queue,
+        }
+        self._renew()
+        in_child(self._renew)
+
+    def _renew(self) -> None:
+        # A child that is no worker is a client of its own.
+        self.attributes[n.MESSAGING_CLIENT_ID] = CLIENT.id
+        self._of: dict[str, tuple[str, dict[str, Any]]] = {}
+
+    def named(self, what: str) -> str:
+        """The name of a span that is about *what*."""
+        return f"{self._name} {self._queue or what}"
+
+    def of(self, task: str) -> tuple[str, dict[str, Any]]:
+        """The name and the attributes, to be copied, of spans about *task*."""
+        return self._of.get(task) or self._make(task)
+
+    def _make(self, task: str) -> tuple[str, dict[str, Any]]:
+        if len(self._of) >= _MOST_TASKS:
+            # An application may declare and unregister tasks without end.
+            self._of.clear()
+        made = self.named(task), {**self.attributes, n.TASK_NAME: task}
+        self._of[task] = made
+        return made
 
 
 def attributes_of(
     known: dict[str, Any], task: Task, facts: TaskFacts, retries: object
 ) -> dict[str, Any]:
-    """All that spans say of *task* at either end, at once: it costs least so."""
+    """What the spans of an enqueue and of an attempt say of *task*, in one dict."""
     attributes = known.copy()
     attributes[n.MESSAGING_MESSAGE_ID] = facts.id
     attributes[n.TASK_ATTEMPT] = facts.attempt
@@ -35,7 +78,7 @@ def attributes_of(
 def record(
     span: Span, name: str, message: str | None, text: str | None, end: int | None = None
 ) -> None:
-    """Record an exception as far as it is known; its traceback has a limit."""
+    """Record an exception; *message* and *text*, its traceback, may be unknown."""
     span.set_attribute(n.ERROR_TYPE, name)
     span.set_status(Status(StatusCode.ERROR, message))
     attributes = {n.EXCEPTION_TYPE: name}

@@ -14,39 +14,73 @@ from huey_otel._wire.carrier import Carrier
 
 
 class Doing:
-    """What one thread, or greenlet, is doing for huey.
+    """What one thread, or greenlet, is doing for huey: all that our calls leave there.
 
-    `caller` is the origin that an enqueue made now would have. `attempts` is
-    a stack, because in immediate mode runs nest.
+    "The hook of" a method of huey's is ours in `_hooks`, around that method. A hook
+    puts back what it changes, however the method ends.
     """
 
     __slots__ = (
-        *("attempts", "caller", "chord", "dequeue_error", "dequeue_errors"),
+        *("attempts", "caller", "chord", "depth", "dequeue_error", "dequeue_errors"),
         *("dequeue_reported", "due", "incoming", "outgoing", "popped", "reading"),
-        *("reported", "ripe", "trailer", "undecodable", "worker", "written"),
+        *("reported", "ripe", "trailer", "undecodable", "worker"),
     )
 
     def __init__(self) -> None:
-        self.caller: str = n.ORIGIN_CALL
-        self.attempts: list[Attempt] = []
-        self.popped: Attempt | None = None
-        self.incoming: Carrier | None = None
-        self.outgoing: Outgoing | None = None
-        self.trailer: bytes | None = None
-        self.written = False
-        self.chord: Chord | None = None
-        self.reading: object = None
-        self.undecodable: BaseException | None = None
-        self.ripe: dict[int, Attempt] = {}
-        self.due: dict[int, Task] = {}
-        self.reported: BaseException | None = None
+        # The name of the worker; its hook sets it once, `reading_schedule` for the
+        # scheduler.
         self.worker: str | None = None
+
+        # The origin that an enqueue made now would have. Set by the hooks that call
+        # huey, and by Bodies where the user's own code begins and ends.
+        self.caller: str = n.ORIGIN_CALL
+
+        # The message that was popped last. Set after huey's dequeue, taken by its
+        # execute; one that is still there at the next dequeue is given up.
+        self.popped: Attempt | None = None
+        # The runs that go on, the innermost last: in immediate mode they nest. Added
+        # to at the begin of huey's execute, closed and removed at its end.
+        self.attempts: list[Attempt] = []
+        # How many executes go on. More attempts than that were left by an interrupt,
+        # and are closed before the next dequeue or execute. Set by execute's hook.
+        self.depth = 0
+        # The last error that an event was made of, so that it is one event. Set by
+        # Errors, cleared when the outermost run ends.
+        self.reported: BaseException | None = None
+
+        # The message that goes out. Set before huey's enqueue and add_schedule, put
+        # back by their hooks.
+        self.outgoing: Outgoing | None = None
+        # Its carrier, in bytes. Set by the hook of serialize_task, which clears it;
+        # the serializer clears it once it is written.
+        self.trailer: bytes | None = None
+        # The chord of which a member is done. Set by the hook of _check_chord, which
+        # clears it; taken by the enqueue of the chord's callback.
+        self.chord: Chord | None = None
+
+        # The carrier of the message that was decoded last. Set by the serializer.
+        self.incoming: Carrier | None = None
+        # What is read: a message that cannot be decoded there is lost. Set by the
+        # hooks of dequeue and read_schedule, which clear it.
+        self.reading: object = None
+        # Why the message that is dequeued cannot be decoded. Set by the hook of
+        # deserialize_task, taken when huey's dequeue has raised.
+        self.undecodable: BaseException | None = None
+
+        # What the scheduler has read and not enqueued yet, by the id of the Task. Set
+        # while it reads; each is taken by its enqueue, the rest by the next reading.
+        self.ripe: dict[int, Attempt] = {}
+        # The periodic tasks that are due, likewise. Set after huey's read_periodic.
+        self.due: dict[int, Task] = {}
+
+        # Failed dequeues that no event has told of, the last of their errors, and when
+        # the last event was made (by time.monotonic, None outside of a streak).
         self.dequeue_errors = 0
         self.dequeue_error: BaseException | None = None
         self.dequeue_reported: float | None = None
 
     def outgoing_of(self, task: Task) -> Outgoing | None:
-        """What is known of *task* on its way out; None if it is another one's."""
+        """What is known of *task*, if it is the one that goes out now."""
         outgoing = self.outgoing
         return outgoing if outgoing is not None and outgoing.task is task else None
 
@@ -58,10 +92,10 @@ class Doing:
 
 
 class Here(threading.local):
-    """Another `doing` for each thread.
+    """One Doing for each thread.
 
-    Looked up once where more than one thing is asked of it: an attribute of a
-    thread's own takes five times as long as a slot.
+    Read `doing` once in a function: a thread's own attribute takes five times as long
+    as a slot.
     """
 
     def __init__(self) -> None:
@@ -73,10 +107,10 @@ HERE = Here()
 
 
 class _Place:
-    """Where HERE is, in all modules that know it by that name."""
+    """The modules that have imported HERE."""
 
     def renew(self) -> None:
-        """Begin anew in a child, or with greenlets in the place of threads."""
+        """Begin empty in a forked child, or where gevent has replaced threads."""
         before = HERE
         if not isinstance(before, threading.local):
             made: Any = type(
@@ -90,9 +124,9 @@ class _Place:
 
 
 def begin_anew() -> None:
-    """Forget what this thread was doing, and disown the attempts of all.
+    """Forget what this thread was doing, and disown the attempts of all threads.
 
-    In place: frames that a fork took along have it in their hands.
+    In place: frames that were on the stack at a fork hold this Doing.
     """
     disown_all()
     HERE.doing.__init__()  # type: ignore[misc]  # as threading.local does for a new thread
@@ -116,7 +150,7 @@ class Bodies(set[Any]):
         here = HERE.doing
         here.caller = n.ORIGIN_CALL
         if here.attempts:
-            here.attempts[-1].outer = sys.exception()
+            here.attempts[-1].outer_error = sys.exception()
 
     def discard(self, task: object) -> None:
         """The body is over, huey 3.x."""
@@ -133,9 +167,9 @@ class Bodies(set[Any]):
         if here.attempts:
             attempt = here.attempts[-1]
             error = sys.exception()
-            if error is None or error is attempt.outer:
+            if error is None or error is attempt.outer_error:
                 attempt.returned = True
             else:
                 attempt.raised = error
-            attempt.outer = None
+            attempt.outer_error = None
             here.caller = n.ORIGIN_PIPELINE

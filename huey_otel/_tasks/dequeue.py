@@ -1,4 +1,4 @@
-"""Messages on their way in: popped by a worker, or ripe ones by the scheduler."""
+"""Dequeue: the messages that a worker pops, and those the scheduler finds ripe."""
 
 import time
 from enum import Enum
@@ -21,26 +21,26 @@ _REPORT_EVERY = 10.0
 
 
 class Reading(Enum):
-    """What is being read, where a message that cannot be decoded is one lost."""
+    """What huey reads: a message that cannot be decoded is lost in either case."""
 
     QUEUE = "queue"
     SCHEDULE = "schedule"
 
 
-class Inward:
-    """Sees each message that leaves the queue or the schedule."""
+class Dequeue:
+    """Records each message that leaves the queue or the schedule."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
 
     @guarded
     def still_failing(self) -> None:
-        """Before huey's dequeue, where the last one raised."""
+        """Before huey's dequeue, if the one before raised."""
         self._report_when_due()
 
     @guarded
     def reading_schedule(self) -> None:
-        """Before huey's read_schedule: what it returns, the scheduler holds."""
+        """Before huey's read_schedule, which returns what the scheduler then holds."""
         here = HERE.doing
         if here.worker is None and self._recorder.worker_type is not None:
             here.worker = "Scheduler"
@@ -53,9 +53,9 @@ class Inward:
 
     @guarded
     def opened(self, data: Any) -> tuple[bytes, Carrier] | None:
-        """*data* without its envelope, and what was in there; None if it has none.
+        """*data* without its envelope, and the carrier; None if there is no envelope.
 
-        Whoever is instrumented reads them, so that all can be before one writes.
+        Always read, so that a fleet can upgrade before `envelope=` is set anywhere.
         """
         if type(data) is not bytes:
             return None
@@ -67,7 +67,7 @@ class Inward:
 
     @guarded
     def ripe(self, task: Task) -> None:
-        """*task* was read from the schedule, and is popped with that."""
+        """*task* was read from the schedule, which removes it there."""
         here = HERE.doing
         here.ripe[id(task)] = self._popped(here, task)
 
@@ -82,7 +82,7 @@ class Inward:
             here.undecodable = error
 
     @guarded
-    def not_dequeued(self, error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
         """Huey's dequeue raised: storage is away, or the message was undecodable."""
         self._report(error)
         here = HERE.doing
@@ -106,13 +106,13 @@ class Inward:
         source = self._recorder.source
         attempt = Attempt(source, task, facts, carrier, here.worker)
         if self._recorder.announces:
-            # At one stroke, or the end of the process may say it once more.
+            # In one statement: `Workers.abandon` may run in another thread.
             tell = self._recorder.tell
             attempt.announced, attempt.dequeued = tell(attempt, mapping.DEQUEUED), True
         return attempt
 
     def _abandon(self, attempt: Attempt) -> None:
-        """Somebody popped it by hand and never executed it; the rest is theirs."""
+        """The application popped it and never executed it: close it without outcome."""
         if attempt.close() and attempt.announced:
             extra = {"outcome": None, "final": None}
             self._recorder.tell(attempt, mapping.ENDED, extra=extra, must=True)
@@ -134,7 +134,7 @@ class Inward:
         HERE.doing.dequeue_reported = None
 
     def _report_rest(self) -> None:
-        """Emit one for all that have not been reported."""
+        """Emit one event for all errors that have none."""
         count, error = HERE.doing.dequeue_errors, HERE.doing.dequeue_error
         HERE.doing.dequeue_errors, HERE.doing.dequeue_error = 0, None
         HERE.doing.dequeue_reported = time.monotonic()

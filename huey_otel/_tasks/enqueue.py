@@ -1,4 +1,4 @@
-"""Messages on their way out: what an enqueue is, and the carrier that it writes."""
+"""Enqueue: where a message comes from, its span, and the carrier that it gets."""
 
 import logging
 import time
@@ -15,7 +15,6 @@ from huey_otel._safety import encodable
 from huey_otel._safety.guard import guarded
 from huey_otel._tasks.attempt import Attempt, running
 from huey_otel._tasks.context import HERE, Doing
-from huey_otel._tasks.last_word import in_chord
 from huey_otel._tasks.links import named, some
 from huey_otel._tasks.message import Chord, Current, Outgoing
 from huey_otel._tasks.propagation import headers_of
@@ -26,8 +25,8 @@ from huey_otel._wire.carrier import Carrier, encode
 logger = logging.getLogger(n.LOGGER)
 
 
-class Outward:
-    """Sees each message that goes to the queue or the schedule."""
+class Enqueue:
+    """Records each message that goes to the queue or the schedule."""
 
     def __init__(self, recorder: Recorder, tracing: Tracing) -> None:
         self._recorder = recorder
@@ -35,8 +34,8 @@ class Outward:
         self._warned = False
 
     @guarded
-    def enqueueing(self, task: Task) -> None:
-        """Before huey's enqueue: see where *task* comes from, and what it carries."""
+    def begins(self, task: Task) -> None:
+        """Before huey's enqueue: find the origin and the carrier of *task*."""
         here = HERE.doing
         if not self._tracing.ready:
             self._tracing.prepare()
@@ -60,8 +59,8 @@ class Outward:
             )
             within = None if chord is None else self._callback(here, outgoing, chord)
             self._tracing.enqueue(outgoing, within)
-            if here.caller == n.ORIGIN_PIPELINE and chord is None and in_chord(task):
-                self._tracing.next_of_member(outgoing, here.attempts[-1])
+            if here.caller == n.ORIGIN_PIPELINE and chord is None and _in_chord(task):
+                self._follow_chord(outgoing, here.attempts[-1])
 
     def _of(self, task: Task, carrier: Carrier, origin: str) -> Outgoing:
         facts = self._recorder.facts(task, carrier.attempt)
@@ -70,23 +69,32 @@ class Outward:
     def _callback(
         self, here: Doing, outgoing: Outgoing, chord: Chord
     ) -> Context | None:
-        """Say which members it follows, and find the trace that has the chord."""
+        """Link a chord's callback to the members; the context of the chord's trace."""
         carrier = outgoing.carrier._replace(
             members=some(chord.members), chord_size=chord.size
         )
         member = here.attempts[-1]
-        within = self._tracing.of_chord(member)
+        within = self._tracing.propagation.of_chord(member)
         if within is not None and member.carrier is not None:
             carrier = carrier._replace(hops=member.carrier.hops + 1)
         outgoing.carrier = carrier
         return within
 
+    def _follow_chord(self, outgoing: Outgoing, member: Attempt) -> None:
+        """Let *outgoing* know the trace of its chord, if *member* was in another."""
+        within = self._tracing.propagation.of_chord(member)
+        origin = within and named(trace.get_current_span(within))
+        if origin:
+            carrier = outgoing.carrier
+            headers = {**carrier.headers, n.ORIGIN_HEADER: origin}
+            outgoing.carrier = carrier.carrying(headers, carrier.enqueued)
+
     @guarded
     def member_done(self, chord: Any) -> None:
-        """Before huey stores the result of a member, and reads all if it is the last.
+        """Before huey stores a member's result, and reads all of them after the last.
 
-        The span of a member travels behind its result. huey 3.2 hands its task
-        over in place of the *chord*.
+        The span of a member is stored behind its result. huey 3.2 passes the member's
+        task in place of the *chord*.
         """
         chord = getattr(chord, "chord_config", chord)
         here = HERE.doing
@@ -124,24 +132,24 @@ class Outward:
             hops=attempt.hops + 1,
             members=(),
         )
-        headers = self._tracing.headers_of_retry(attempt, following)
+        headers = self._tracing.propagation.headers_of_retry(attempt, following)
         return following.carrying(headers, time.time())
 
     @guarded
-    def left(self, outgoing: Outgoing | None) -> None:
+    def ends(self, outgoing: Outgoing | None) -> None:
         """After huey's enqueue, however it ended."""
         if outgoing is not None:
             self._tracing.enqueued(outgoing)
             self._recorder.sent(outgoing)
 
     @guarded
-    def batch(self, batch: Any) -> Current | None:
+    def batch_begins(self, batch: Any) -> Current | None:
         """Before huey's enqueue of a group or chord."""
         members = getattr(batch, "tasks", ())
         return self._tracing.batch(type(batch).__name__, len(members))
 
     @guarded
-    def batch_left(self, current: Current | None, error: BaseException | None) -> None:
+    def batch_ends(self, current: Current | None, error: BaseException | None) -> None:
         """After that enqueue, which *error* ended if it is not None."""
         if current is not None:
             current.error = error
@@ -167,15 +175,15 @@ class Outward:
 
     @guarded
     def trailer(self, task: Task) -> bytes | None:
-        """The carrier of *task* in bytes, if it is *task* that is on its way out."""
+        """The carrier of *task* in bytes, if *task* is what goes out now."""
         outgoing = HERE.doing.outgoing_of(task)
         return None if outgoing is None else encode(outgoing.carrier)
 
     @guarded
     def enveloped(self, data: Any, trailer: bytes) -> bytes | None:
-        """*data* with *trailer* behind it, where its readers are told to expect one.
+        """*data* with *trailer* behind it, with `envelope=`; None without.
 
-        The serializer did not let us in, as one that is not pickle's.
+        For a serializer that is not pickle's, and so does not write the trailer.
         """
         if self._recorder.settings.envelope and type(data) is bytes:
             return data + trailer
@@ -201,7 +209,7 @@ class Outward:
         elif attempt is not None and attempt.carrier is not None:
             carrier = attempt.carrier
         else:
-            # Put there by hand, and so without an enqueue that would say from where.
+            # The application calls add_schedule itself: no enqueue has made a carrier.
             headers = headers_of(contexts.get_current())
             now = time.time()
             carrier = self._new(here, task, now).carrying(headers, now)
@@ -217,7 +225,7 @@ class Outward:
 
 
 def _hops_of_others() -> int:
-    """The hops of an enqueue by a thread that an attempt has given its context."""
+    """The hops of an enqueue by a thread that an attempt has passed its context to."""
     ids = trace.get_current_span().get_span_context()
     if not ids.is_valid:
         return 0
@@ -230,3 +238,12 @@ def _hops_of_others() -> int:
         ),
         default=0,
     )
+
+
+def _in_chord(task: Task | None) -> bool:
+    """Whether *task*, or the end of the pipeline it begins, is a member of a chord."""
+    while task is not None:
+        if getattr(task, "chord_config", None) is not None:
+            return True
+        task = task.on_complete
+    return False

@@ -1,4 +1,4 @@
-"""Errors: what a call raised that huey made itself, around a task's own code."""
+"""Errors: what a call of huey's own raised, outside of a task's function."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from huey_otel._tasks.tracing import Tracing
 
 
 class Errors:
-    """Says so once for each, and ends the attempt that is cut short by it."""
+    """Records each error once, and ends the attempt that it cuts short."""
 
     def __init__(self, recorder: Recorder, tracing: Tracing) -> None:
         self._recorder = recorder
@@ -23,9 +23,9 @@ class Errors:
 
     @guarded
     def failed(self, status: str, error: Exception, task: Task | None = None) -> None:
-        """A call that huey made itself raised *error*: say so, once for each error.
+        """A call that huey made itself raised *error*: record it, once for each error.
 
-        *task* is what it was about, if no attempt runs.
+        *task* is the task of the call, used if no attempt runs.
         """
         here = HERE.doing
         if here.reported is error:
@@ -58,7 +58,7 @@ class Errors:
 
     @guarded
     def result_not_stored(self, error: Exception) -> None:
-        """Huey's put_result raised; a user who calls it has the error himself."""
+        """Huey's put_result raised; a task that called it has the error itself."""
         if HERE.doing.caller == n.ORIGIN_PIPELINE:
             self.failed(e.EVENT_ERROR_STORING_RESULT, error)
 

@@ -1,27 +1,30 @@
-"""Runs: from huey's execute to its return, and what its signals say in between."""
+"""Execute: from huey's execute to its return, and its signals in between."""
 
 import sys
-from typing import Any
+from types import FunctionType
+from typing import Any, Final
 
-from huey.api import Task
+import huey.api
+from huey.api import Huey, Task
+from huey.signals import SIGNAL_COMPLETE
 
 from huey_otel import _names as n
 from huey_otel import events as e
 from huey_otel import mapping
 from huey_otel._safety import encodable
 from huey_otel._safety.guard import guarded
+from huey_otel._safety.swapping import class_below
 from huey_otel._tasks.attempt import Attempt, running
 from huey_otel._tasks.context import HERE, Doing
 from huey_otel._tasks.errors import Errors
-from huey_otel._tasks.last_word import is_last_word
 from huey_otel._tasks.recorder import Recorder
 from huey_otel._tasks.tracing import Tracing
 from huey_otel._wire.span import SpanStart
 from huey_otel.mapping import Row
 
 
-class Runs:
-    """Sees what becomes of each popped message."""
+class Execution:
+    """Records what becomes of each popped message."""
 
     def __init__(self, recorder: Recorder, tracing: Tracing, errors: Errors) -> None:
         self._recorder = recorder
@@ -29,12 +32,14 @@ class Runs:
         self._errors = errors
 
     @guarded
-    def taken(self, task: Task) -> None:
+    def begins(self, task: Task) -> None:
         """Before huey's execute: the attempt of *task* becomes the current one."""
         here = HERE.doing
+        if len(here.attempts) > here.depth:
+            self._done(here.depth)
+        here.depth += 1
         attempt = here.popped
         if attempt is not None and attempt.task is task:
-            # In this order: an interrupt in between must not lose sight of it.
             here.attempts.append(attempt)
             here.popped = None
         else:
@@ -52,7 +57,7 @@ class Runs:
 
     @guarded
     def signaled(self, signal: str, task: Task) -> None:
-        """Huey is about to send *signal*; users' receivers come after us."""
+        """Huey sends *signal* next; the application's receivers get it after us."""
         row = mapping.BY_SIGNAL.get(signal)
         attempt = HERE.doing.attempt_of(task)
         if row is None or attempt is None:
@@ -95,14 +100,13 @@ class Runs:
 
     def _end(self, attempt: Attempt, row: Row, outcome: str) -> None:
         if outcome == n.OUTCOME_SUCCESS:
-            # Before the end: an interrupt in between would make it a failure.
             attempt.stored = True
         if not attempt.end(outcome):
             return
         error = sys.exception() if row.error else None
         self._tell_end(attempt, row, error)
         if outcome == n.OUTCOME_INTERRUPTED and attempt not in HERE.doing.attempts:
-            # Said by the main thread of a worker's: it may never come back to say more.
+            # huey's main thread says it; the worker's thread may report nothing more.
             self._close(attempt)
 
     def _tell_end(
@@ -112,13 +116,13 @@ class Runs:
         failure = self._recorder.failure(error) if row.error else None
         if failure is not None:
             extra.update(failure)
-        last = row.status == e.EVENT_FINISHED and is_last_word(
+        last = row.status == e.EVENT_FINISHED and _is_last_word(
             self._recorder.huey, attempt.task
         )
         goes_on = not last and _goes_on(attempt)
         self._tracing.end(attempt, failure, error, open_until_left=goes_on)
         if last:
-            attempt.kept = extra
+            attempt.finished_extra = extra
             return
         self._recorder.tell(
             attempt,
@@ -158,7 +162,7 @@ class Runs:
         self._put_back(task)
 
     def _put_back(self, task: Task) -> None:
-        """Somebody popped *task* by hand, and it is where it was."""
+        """Close *task* if the application has popped it, and puts it back now."""
         here = HERE.doing
         popped = here.popped
         if popped is not None and popped.task is task:
@@ -190,7 +194,7 @@ class Runs:
         attempt = here.attempts[depth]
         attempt.escaped = True
         if isinstance(error, KeyboardInterrupt) and attempt.started is None:
-            # Popped, and not run: huey says nothing of it.
+            # Popped and not run: huey sends no signal.
             attempt.final = n.OUTCOME_INTERRUPTED
             self._recorder.tell(attempt, e.EVENT_INTERRUPTED)
         if here.reported is error:
@@ -200,27 +204,26 @@ class Runs:
                 row = mapping.TABLE[e.EVENT_INTERRUPTED]
                 self._end(attempt, row, n.OUTCOME_INTERRUPTED)
             else:
-                # sys.exit, or whatever else is no Exception: huey sends no signal.
+                # sys.exit or another BaseException: huey sends no signal.
                 self._end(attempt, mapping.TABLE[e.EVENT_ERROR_TASK], n.OUTCOME_ERROR)
         elif isinstance(error, Exception) and attempt.outcome != n.OUTCOME_INTERRUPTED:
             # huey 2 raises KeyError in a worker whose task was interrupted.
             self._errors.failed(e.EVENT_ERROR_INTERNAL, error)
 
     @guarded
-    def done(self, depth: int) -> None:
-        """Huey's execute is left: all is known of the attempt."""
-        try:
-            self._done(depth)
-        except BaseException:
-            # An interrupt, after which nobody comes back to what is left to do.
-            self._done(depth)
-            raise
+    def ends(self, depth: int) -> None:
+        """Close all attempts but the outer *depth*: the executes of them are left.
+
+        More than the last one, if an interrupt kept an earlier call from that.
+        """
+        self._done(depth)
 
     def _done(self, depth: int) -> None:
         here = HERE.doing
         attempts = here.attempts
-        # More than one when a task's timeout came just as an inner run was left.
         for attempt in reversed(attempts[depth:]):
+            if attempt.started is not None and not attempt.ended:
+                attempt.end(attempt.outcome_of_function)
             self._tracing.leave(attempt)
             self._close(attempt)
         del attempts[depth:]
@@ -237,8 +240,8 @@ class Runs:
 def _goes_on(attempt: Attempt) -> bool:
     """Whether huey goes on with *attempt* on this thread, after its run.
 
-    Of what is no success it stores errors, enqueues again and calls receivers, each
-    of which may make a span inside of the attempt's.
+    After a failure it stores the error, enqueues a retry and calls receivers, each of
+    which may make a span inside the attempt's.
     """
     attempts = HERE.doing.attempts
     return bool(attempts) and attempts[-1] is attempt
@@ -253,3 +256,41 @@ def _start_of_open(attempt: Attempt) -> tuple[Any, ...] | None:
         return None
     start = SpanStart(*(attempt.span_start or ()))
     return tuple(start._replace(wait=attempt.wait))
+
+
+def _is_last_word(huey: Huey, task: Task) -> bool:
+    """Whether nothing but the end of its attempt follows the success of *task*.
+
+    In huey's own code nothing does. A subclass or a patch may go on for any time.
+    """
+    if task.on_complete is not None or getattr(task, "chord_config", None):
+        return False
+    return not _is_heard(huey, SIGNAL_COMPLETE) and _is_hueys_own(huey)
+
+
+def _is_heard(huey: Huey, signal: str) -> bool:
+    receivers = huey._signal.receivers
+    return bool(receivers["any"] or receivers.get(signal))
+
+
+def _is_hueys_own(huey: Huey) -> bool:
+    kind: Any = type(huey)
+    below: Any = class_below(huey)
+    return (
+        kind._execute is _INNER
+        and below.execute is _OUTER
+        and below._emit is _EMIT
+        and "_execute" not in vars(huey)
+    )
+
+
+def _own(name: str) -> object:
+    """Huey's own method *name*; what equals no method if it is patched already."""
+    method = vars(Huey)[name]
+    ours = type(method) is FunctionType and method.__globals__ is vars(huey.api)
+    return method if ours else _own
+
+
+_OUTER: Final = _own("execute")
+_INNER: Final = _own("_execute")
+_EMIT: Final = _own("_emit")

@@ -1,4 +1,4 @@
-"""Outgoing: what is on its way to queue or schedule, and the span that is current."""
+"""Messages that go out, with the span that is current meanwhile."""
 
 import time
 from dataclasses import dataclass, field
@@ -14,9 +14,9 @@ from huey_otel._wire.record import TaskFacts
 
 @dataclass(slots=True, kw_only=True)
 class Current:
-    """A span of an enqueue that is current, and what was so `before`.
+    """The span of an enqueue, which is current, and the context `before` it.
 
-    `span` is None for what is no new enqueue; `error` what made it fail.
+    `span` is None where nothing new is enqueued; `error` is why the enqueue failed.
     """
 
     span: Span | None = None
@@ -39,10 +39,11 @@ class Outgoing(Current):
 
 @dataclass(slots=True)
 class Chord:
-    """A chord of which a member is done, and the spans of those whose results are read.
+    """A chord of which a member is done.
 
-    As traceparents, in the order of the members. `done` is the carrier that
-    goes behind the result of this one, as bytes.
+    `members` are the spans of the members whose results were read, as traceparents,
+    in the order of the members. `done` is the carrier, in bytes, that goes behind the
+    result of the member that is done.
     """
 
     size: int

@@ -1,4 +1,4 @@
-"""Propagation: what rides in a message, and what it makes of the attempt's parent."""
+"""Propagation: the headers of a message, and the parent that they give an attempt."""
 
 from collections.abc import Mapping
 from typing import Final, TypeVar
@@ -23,8 +23,13 @@ from huey_otel._safety.guard import guarded
 from huey_otel._safety.losses import LOSSES
 from huey_otel._safety.timeout import or_else
 from huey_otel._tasks.attempt import Attempt
-from huey_otel._tasks.links import links_of
-from huey_otel._tasks.w3c import TRACEPARENT, is_default, read, traceparent
+from huey_otel._tasks.links import (
+    TRACEPARENT,
+    is_default,
+    links_of,
+    read,
+    traceparent,
+)
 from huey_otel._wire.carrier import Carrier
 
 T = TypeVar("T")
@@ -70,6 +75,7 @@ class Propagation:
             links.insert(0, Link(origin))
         return _ROOT, INVALID_SPAN_CONTEXT, links
 
+    @guarded
     def of_chord(self, member: Attempt) -> Context | None:
         """The context that the chord of *member* was enqueued in.
 
@@ -93,8 +99,8 @@ class Propagation:
     def headers_of_retry(self, attempt: Attempt, following: Carrier) -> dict[str, str]:
         """The headers of the attempt after *attempt*, which *following* is to carry.
 
-        They stay what they are in there, unless *attempt* began a trace that the
-        next one stays in.
+        They are those of *following*, unless *attempt* began a trace in which the next
+        one stays.
         """
         headers = dict(following.headers)
         span = attempt.span
@@ -195,7 +201,7 @@ def _injected(context: Context) -> dict[str, str]:
 
 
 def _with_sayable_baggage(context: Context) -> Context:
-    """*context* with no baggage but that which can be written."""
+    """*context* with the baggage that can be written, and no other."""
     for name, value in baggage.get_all(context).items():
         said = _said(value)
         if said is None or name != encodable.text(name):
@@ -210,7 +216,7 @@ def _said(value: object) -> str | None:
 
 
 def _lost(error: Exception, nothing: T) -> T:
-    """A propagator has raised *error*: the trace ends here, and that is all."""
+    """A propagator has raised *error*: count that; the trace ends here."""
     why = f"a message's headers cannot be read or written: {class_name(error)}"
     LOSSES.count(n.LOSS_CARRIER, why=why)
     return nothing

@@ -50,9 +50,9 @@ class Recorder:
 
     @property
     def announces(self) -> bool:
-        """Whether a message is told of as soon as it is popped.
+        """Whether a message is recorded as soon as it is popped.
 
-        What a thread holds is known without, see `Workers.abandon`.
+        What a thread of this process holds is known without, see `Workers.abandon`.
         """
         return self.relay.forked or self.settings.semconv_metrics
 
@@ -77,7 +77,7 @@ class Recorder:
 
     def _name(self, kind: type) -> tuple[str, str]:
         if len(self._names) >= _MOST_NAMES:
-            # Tasks that are declared and unregistered for ever.
+            # An application may declare and unregister tasks without end.
             self._names.clear()
         short = kind.__name__
         pair = (sayable_name(short), sayable_name(f"{kind.__module__}.{short}"))
@@ -139,12 +139,12 @@ class Recorder:
     ) -> bool:
         """Record a step of *attempt*; *retries* None is what it began with.
 
-        *must* for what follows from something that was announced already, *last*
-        for what closes it, where nobody has.
+        *must*: never drop it, since an earlier record announced it. *last*: close the
+        attempt; nothing is recorded if it is closed already.
         """
-        if attempt.kept is not None and not last:
-            # Something else came before its end, so it is not the last word.
-            kept, attempt.kept = attempt.kept, None
+        if attempt.finished_extra is not None and not last:
+            # Another record comes before `ended`, so they cannot be one.
+            kept, attempt.finished_extra = attempt.finished_extra, None
             self.tell(attempt, e.EVENT_FINISHED, extra=kept, timestamp=attempt.stopped)
         relay = self.relay
         fields = (
@@ -154,27 +154,21 @@ class Recorder:
             relay.pid,
             attempt.key,
             attempt.worker,
-            attempt.told,
+            attempt.facts_tuple,
             attempt.retries if retries is None else retries,
             extra,
             start,
         )
-        # Right before: the process may end at any line, or an alarm come.
+        # Right before: the main thread may end the process at any line.
         if attempt.disowned or (last and not attempt.close()):
             return False
-        if status == e.EVENT_STARTED:
-            attempt.begun = True
         return relay.send(record_of(fields), must=must)
 
     def ended(self, attempt: Attempt) -> None:
-        """Record all that is known of *attempt* now, once, if anybody is to know."""
+        """Close *attempt*, and record its outcome unless nothing was recorded of it."""
         if not (attempt.announced or attempt.ends_something):
             attempt.close()
             return
-        if attempt.started is not None and not attempt.begun:
-            # An interrupt came in between.
-            late, began = {"wait": None}, attempt.started
-            self.tell(attempt, e.EVENT_STARTED, extra=late, timestamp=began, must=True)
         extra: dict[str, Any] = {
             "outcome": attempt.outcome,
             "final": attempt.final_outcome,
@@ -182,8 +176,8 @@ class Recorder:
         if attempt.duration is not None:
             extra["duration"] = attempt.duration
         status, timestamp = mapping.ENDED, None
-        if attempt.kept is not None:
-            # One record says both.
+        if attempt.finished_extra is not None:
+            # One record for both.
             status, timestamp = e.EVENT_FINISHED, attempt.stopped
         elif attempt.raised is not None and self.settings.semconv_metrics:
             extra["exception"] = failures.class_name(attempt.raised)
@@ -195,7 +189,7 @@ class Recorder:
             must=attempt.announced,
             last=True,
         )
-        attempt.kept = attempt.raised = None
+        attempt.finished_extra = attempt.raised = None
 
     def accepted(self, outgoing: Outgoing) -> None:
         """Record that the storage has taken a message."""
@@ -208,7 +202,7 @@ class Recorder:
         self.say(mapping.ACCEPTED, facts=facts, extra=extra)
 
     def sent(self, outgoing: Outgoing) -> None:
-        """Record how an enqueue went, for the metrics that want to know."""
+        """Record how an enqueue went, for the semantic conventions' metrics."""
         if not self.settings.semconv_metrics or self.huey.immediate:
             return
         if outgoing.origin in (n.ORIGIN_RETRY, n.ORIGIN_SCHEDULED):
@@ -226,7 +220,7 @@ class Recorder:
         return {"traceback": text, "exception": failures.class_name(error)}
 
     def lose(self, name: str = n.UNKNOWN_TASK) -> None:
-        """Record that a message was popped, and is nothing anybody can run."""
+        """Record that a message was popped that cannot be decoded, and so is lost."""
         facts = TaskFacts("", name, name, None, None, 1)
         extra = {"outcome": None, "final": n.OUTCOME_LOST}
         self.say(mapping.ENDED, facts=facts, extra=extra)

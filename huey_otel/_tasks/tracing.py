@@ -15,12 +15,14 @@ from huey_otel._otel.provider import Provided
 from huey_otel._safety import encodable, failures
 from huey_otel._safety.guard import guarded
 from huey_otel._tasks.attempt import Attempt
-from huey_otel._tasks.attributes import attributes_of, message_of, record
-from huey_otel._tasks.links import named
+from huey_otel._tasks.attributes import (
+    Operation,
+    attributes_of,
+    message_of,
+    record,
+)
 from huey_otel._tasks.message import Current, Outgoing
-from huey_otel._tasks.operation import Operation
 from huey_otel._tasks.propagation import Propagation, headers_of
-from huey_otel._wire.carrier import Carrier
 from huey_otel._wire.span import start_of
 
 _SAMPLED: Final = int(TraceFlags.SAMPLED)
@@ -38,7 +40,7 @@ class Tracing:
     ) -> None:
         naming = settings.span_naming
         self._tracebacks = settings.tracebacks
-        self._propagation = Propagation(settings)
+        self.propagation = Propagation(settings)
         self._provided = provided
         self._enqueueing = Operation(n.ENQUEUE, n.TYPE_SEND, queue, naming)
         self._processing = Operation(n.PROCESS, n.TYPE_PROCESS, queue, naming)
@@ -46,18 +48,18 @@ class Tracing:
 
     @guarded
     def prepare(self) -> None:
-        """Before a time is taken: what is slow at its first use is no part of it."""
+        """Before a time is taken, do what is slow the first time."""
         if _is_suppressed(contexts.get_current()):
             return
         self.ready = True
         self._provided()
-        self._propagation.prepare()
+        self.propagation.prepare()
 
     @guarded
     def enqueue(self, outgoing: Outgoing, within: Context | None = None) -> None:
         """Start the span of an enqueue, make it current, and send it along.
 
-        It belongs to what is current, or to what is so in *within*.
+        Its parent is the current span, or that of *within*.
         """
         before = contexts.get_current()
         if before and _is_suppressed(before):
@@ -83,9 +85,9 @@ class Tracing:
 
     @guarded
     def batch(self, kind: str, count: int) -> Current | None:
-        """Start a span for the enqueues of a group or chord, if they have no other.
+        """Start a span for the enqueues of a group or chord, if no span is current.
 
-        They are one trace by that.
+        It makes them one trace.
         """
         before = contexts.get_current()
         if (
@@ -104,7 +106,7 @@ class Tracing:
 
     @guarded
     def enqueued(self, current: Current) -> None:
-        """End the span of an enqueue, and make current again what was so before."""
+        """End the span of an enqueue, and put back the context before it."""
         _put_back(current)
         span, error = current.span, current.error
         if span is None:
@@ -120,7 +122,8 @@ class Tracing:
     def start(self, attempt: Attempt, wait: float | None) -> tuple[Any, ...] | None:
         """Start the span of *attempt*, and make it current until `leave`.
 
-        What else is to be known of it when it is lost, None for nothing.
+        Returns what else the relay must know of the span if the attempt is lost; None
+        if the span is not sampled.
         """
         before = contexts.get_current()
         carrier = attempt.carrier
@@ -139,29 +142,11 @@ class Tracing:
 
     @guarded
     def short(self, attempt: Attempt, outcome: str) -> None:
-        """Tell in the trace why nothing was run."""
+        """Make a short span that says why the task was not run."""
         if _is_suppressed(contexts.get_current()):
             return
         attempt.span, _, _ = self._start(attempt, n.TASK_OUTCOME, outcome)
         attempt.span.end()
-
-    @guarded
-    def of_chord(self, member: Attempt) -> Context | None:
-        """Where the chord of *member* was enqueued, if that is another trace."""
-        return self._propagation.of_chord(member)
-
-    def next_of_member(self, outgoing: Outgoing, member: Attempt) -> None:
-        """Let *outgoing* know the trace of its chord, if *member* was in another."""
-        within = self._propagation.of_chord(member)
-        origin = within and named(trace.get_current_span(within))
-        if origin:
-            carrier = outgoing.carrier
-            headers = {**carrier.headers, n.ORIGIN_HEADER: origin}
-            outgoing.carrier = carrier.carrying(headers, carrier.enqueued)
-
-    def headers_of_retry(self, attempt: Attempt, following: Carrier) -> dict[str, str]:
-        """The headers of the attempt after *attempt*, see Propagation."""
-        return self._propagation.headers_of_retry(attempt, following)
 
     def _start(
         self, attempt: Attempt, key: str, value: float | str | None
@@ -170,7 +155,7 @@ class Tracing:
 
         With *key* among its attributes, unless *value* is None.
         """
-        parent, above, links = self._propagation.parent(attempt)
+        parent, above, links = self.propagation.parent(attempt)
         facts, carrier, began = attempt.facts, attempt.carrier, attempt.started
         name, known = self._processing.of(facts.name)
         attributes = attributes_of(known, attempt.task, facts, attempt.retries)
@@ -212,10 +197,10 @@ class Tracing:
         *,
         open_until_left: bool = False,
     ) -> None:
-        """End the span of *attempt* as its outcome says; it stays current.
+        """End the span of *attempt* with its outcome; it stays current.
 
-        With *open_until_left* `leave` ends it, so that no span inside of it begins
-        after its end.
+        With *open_until_left*, `leave` ends it, so that no span inside it begins after
+        its end.
         """
         span = attempt.span
         if span is None:
@@ -232,19 +217,18 @@ class Tracing:
 
     @guarded
     def leave(self, attempt: Attempt) -> None:
-        """Make current again what was so before `start`; on the attempt's thread."""
+        """Put back the context before `start`; called on the attempt's thread."""
         _put_back(attempt)
         span, attempt.span = attempt.span, None
         if span is not None and span.is_recording():
-            # It was left open, or a task's timeout came in between the end of the run
-            # and that of the span.
+            # It was left open, or an interrupt kept it from being ended.
             span.end()
 
 
 def _is_suppressed(context: Context) -> bool:
-    """Whether it is that of `suppress_instrumentation()`, and nobody wants a span.
+    """Whether `suppress_instrumentation()` has made *context*: no spans then.
 
-    opentelemetry-instrumentation 0.66b0 has it so; half the time of `get_value`.
+    As opentelemetry-instrumentation 0.66b0 marks it; half the time of `get_value`.
     """
     return bool(context and context.get(n.SUPPRESS_INSTRUMENTATION))
 
@@ -260,10 +244,10 @@ def _within(span: Span, context: Context) -> Context:
 
 
 def _put_back(thing: Attempt | Current) -> None:
-    """Make current again what was so before *thing*'s span.
+    """Put back the context before *thing*'s span.
 
-    Not by `detach`, which swallows a task's timeout that hits it
-    (opentelemetry-api 1.45).
+    Not by `detach`, which a task's timeout may cut; it swallows that, and leaves the
+    context as it is (opentelemetry-api 1.45).
     """
     if thing.before is not None:
         contexts.attach(thing.before)

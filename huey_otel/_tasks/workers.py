@@ -148,7 +148,7 @@ class Workers:
         Their threads may run on, and say no more of them.
         """
         for attempt in list(attempts):
-            if attempt.kept is not None:
+            if attempt.finished_extra is not None:
                 self._recorder.ended(attempt)
             elif attempt.close() and not (attempt.dequeued or attempt.nested):
                 self._recorder.tell(attempt, mapping.DEQUEUED)

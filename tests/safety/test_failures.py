@@ -62,7 +62,7 @@ def test_an_exception_that_cannot_be_printed_has_a_traceback():
     )
 
 
-def test_what_fits_is_left_as_it_is():
+def test_a_short_traceback_is_left_as_it_is():
     whole = "x" * LARGEST
 
     assert shortened(whole) == whole
@@ -74,7 +74,7 @@ def test_what_fits_is_left_as_it_is():
     ids=["one byte", "two", "three", "four", "lone surrogate", "newline"],
 )
 @pytest.mark.parametrize("length", [LARGEST // 4 + 1, LARGEST + 1, 1_000_000])
-def test_what_does_not_fit_is_shortened_in_the_middle(character, length):
+def test_a_long_traceback_is_shortened_in_the_middle(character, length):
     whole = "begin" + character * length + "end"
 
     short = shortened(whole)

@@ -1,4 +1,4 @@
-"""Forks: nothing foreign is locked while one happens, and a child starts anew."""
+"""Forks: nothing foreign is locked while one happens, and a child renews its parts."""
 
 import contextlib
 import ctypes
@@ -23,7 +23,7 @@ from tests.support.forks import fork
 
 
 class Part:
-    """Counts how often it was made anew."""
+    """Counts how often it was renewed."""
 
     def __init__(self):
         self.renewed = 0
@@ -89,7 +89,7 @@ def test_a_part_that_cannot_be_renewed_does_not_stop_the_next_one(losses):
     assert broken.renewed == 0
 
 
-def test_a_part_that_is_no_more_is_forgotten():
+def test_a_part_that_was_collected_is_forgotten():
     before = len(forks._renewals)
     for _ in range(100):
         Part()
@@ -122,7 +122,7 @@ def test_a_fork_waits_for_the_exclusion():
     with held_elsewhere() as let_go:
         threading.Timer(0.1, let_go.set).start()
         began = time.monotonic()
-        # The child can take it at once: it was nobody's when it was forked.
+        # The child can take it at once: no thread held it at the fork.
         code = fork(lambda: exit_unless(EXCLUSION.hold())).join()
         waited = time.monotonic() - began
 
@@ -153,7 +153,7 @@ def test_a_fork_comes_next_however_busy_the_others_are():
     assert sorted(waits)[10] < 0.03
 
 
-def test_nobody_begins_between_the_first_of_several_forks_and_the_last():
+def test_no_thread_begins_between_the_first_of_several_forks_and_the_last():
     got = []
 
     def begin():
@@ -161,23 +161,23 @@ def test_nobody_begins_between_the_first_of_several_forks_and_the_last():
         if got[-1]:
             EXCLUSION.release()
 
-    def somebody_begins():
+    def a_thread_begins():
         other = threading.Thread(target=begin)
         other.start()
         other.join()
 
     with several_forks():
-        somebody_begins()
+        a_thread_begins()
         code = fork(lambda: exit_unless(EXCLUSION.take(0.0))).join()
-        somebody_begins()
-    somebody_begins()
+        a_thread_begins()
+    a_thread_begins()
 
     assert code == 0
     assert got == [False, False, True]
 
 
 @pytest.mark.without_coverage
-def test_forks_of_two_threads_release_what_each_of_them_holds():
+def test_forks_of_two_threads_each_release_their_own():
     def fork_often():
         for _ in range(20):
             codes.append(fork(lambda: exit_unless(EXCLUSION.hold())).join())
@@ -216,7 +216,7 @@ def test_a_fork_inside_the_exclusion_does_not_wait(monkeypatch):
     assert code == 0
 
 
-def test_what_the_parent_lost_is_not_the_childs(losses):
+def test_a_child_does_not_count_the_losses_of_its_parent(losses):
     LOSSES.count("relay", 3, why="w")
 
     code = fork(lambda: exit_unless(LOSSES.counts() == {})).join()
@@ -236,7 +236,7 @@ def test_the_exclusion_can_be_taken_again_by_its_thread(times):
     assert held == [True] * times
 
 
-def test_what_two_threads_hold_for_their_forks_is_not_mixed_up(monkeypatch):
+def test_the_exclusions_of_two_forking_threads_are_not_mixed_up(monkeypatch):
     released = []
 
     class Held:

@@ -108,7 +108,9 @@ def test_without_tracebacks_a_line_has_only_classes_and_where(
     assert losses.counts() == {"internal": 1}
 
 
-def test_tracebacks_are_back_once_nobody_is_without(handler, losses: Losses, caplog):
+def test_tracebacks_are_back_once_no_instrumentation_withholds_them(
+    handler, losses: Losses, caplog
+):
     instrument(MemoryHuey("a"), tracebacks=False).uninstrument()
 
     fail("no")
@@ -116,7 +118,7 @@ def test_tracebacks_are_back_once_nobody_is_without(handler, losses: Losses, cap
     assert handler.text.splitlines()[-1] == "ValueError: no"
 
 
-def test_what_a_storage_raised_is_named_by_its_class(handler, losses: Losses):
+def test_the_exception_of_a_storage_is_named_by_its_class(handler, losses: Losses):
     huey, registry = MemoryHuey("a"), CollectorRegistry()
     with instrument(huey, tracebacks=False, registry=registry) as instrumentation:
         consumer = huey.create_consumer(workers=1)

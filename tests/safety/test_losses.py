@@ -40,7 +40,7 @@ def test_a_streak_that_has_ended_is_logged_again(counted, caplog):
     ]
 
 
-def test_the_end_of_a_streak_is_said_where_there_was_one(counted, caplog):
+def test_the_end_of_a_streak_is_logged(counted, caplog):
     counted.recovered("feed", message="Redis is back")
     counted.count("feed", why="Redis is away")
     counted.recovered("feed", message="Redis is back")
@@ -73,7 +73,7 @@ def test_the_exception_is_logged_on_demand(counted, caplog):
     assert not without.exc_info
 
 
-def test_what_is_taken_is_counted_once(counted):
+def test_losses_are_taken_once(counted):
     counted.count("relay", 3, why="w")
     before = counted.pending
 
@@ -85,7 +85,7 @@ def test_what_is_taken_is_counted_once(counted):
     assert counted.take() == {}
 
 
-def test_what_a_child_has_lost_is_added_without_a_log_line(counted, caplog):
+def test_losses_of_a_child_are_added_without_a_log_line(counted, caplog):
     counted.add("relay", 7)
 
     assert counted.counts() == {"relay": 7}
@@ -93,7 +93,7 @@ def test_what_a_child_has_lost_is_added_without_a_log_line(counted, caplog):
     assert messages(caplog) == []
 
 
-def test_what_is_told_cannot_be_changed_by_the_reader(counted):
+def test_a_reader_of_the_counts_cannot_change_them(counted):
     counted.count("relay", why="w")
 
     counted.counts()["relay"] = 9
@@ -109,7 +109,7 @@ def test_trouble_without_a_loss_is_logged_and_not_counted(counted, caplog):
     assert messages(caplog) == ["Redis is away (nothing is lost so far)"]
 
 
-def test_the_first_loss_of_a_streak_without_one_is_said(counted, caplog):
+def test_the_first_loss_of_a_streak_that_had_none_is_logged(counted, caplog):
     for number in (0, 0, 3, 2, 0):
         counted.count("feed", number, why="Redis is away")
     counted.recovered("feed")
@@ -147,7 +147,7 @@ SAY = {
 
 
 @pytest.mark.parametrize("say", SAY.values(), ids=SAY)
-def test_what_a_handler_raises_does_not_come_back_but_is_counted(counted, handle, say):
+def test_the_exception_of_a_handler_is_counted_and_not_raised(counted, handle, say):
     counted.count("on", 0, why="w")
 
     def strict(entry):
@@ -195,7 +195,7 @@ def test_a_handler_may_wait_for_a_thread_that_loses_something(counted, handle, s
     assert alive == [False]
 
 
-def test_what_was_taken_in_vain_is_put_back(counted):
+def test_losses_that_cannot_be_handed_on_are_put_back(counted):
     counted.count("relay", 3, why="w")
     taken = counted.take()
     counted.count("relay", why="w")

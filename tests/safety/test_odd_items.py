@@ -104,7 +104,7 @@ def facts_of(strict: Strict, task: Task) -> TaskFacts:
     """What all records of *task*'s first run say of it."""
     observation = strict.seen.instrumentation._observation
     assert observation is not None
-    return observation.runs._recorder.facts(task, 1)
+    return observation.execution._recorder.facts(task, 1)
 
 
 def due(task: Task, eta: datetime.datetime) -> Task:
@@ -137,7 +137,7 @@ def test_an_exception_that_is_no_utf_8_is_told_everywhere(strict):
     assert class_name in labels_of(strict.page)
 
 
-def test_a_queue_whose_name_is_no_utf_8_is_told_everywhere():
+def test_a_queue_name_that_is_not_utf_8_is_shown_everywhere():
     strict = Strict(MemoryHuey(ODD))
 
     @strict.huey.task()
@@ -331,7 +331,7 @@ def test_an_odd_retry_delay_is_left_out(strict, delay, said):
 
 
 class BrokenZone(datetime.tzinfo):
-    """One whose offset nobody can ask for."""
+    """A time zone whose offset cannot be read."""
 
     def utcoffset(self, _):
         raise RuntimeError("no offset")

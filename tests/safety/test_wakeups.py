@@ -77,7 +77,7 @@ def test_a_closed_waker_has_no_descriptor():
 
 
 @pytest.mark.parametrize("use", [Waker.poke, lambda waker: waker.wait(None)])
-def test_a_waker_that_somebody_has_closed_says_so_and_touches_no_other_file(use):
+def test_a_waker_that_other_code_has_closed_raises_and_touches_no_other_file(use):
     waker = Waker()
     ends = waker._ends
     os.closerange(min(ends), max(ends) + 1)
@@ -87,7 +87,7 @@ def test_a_waker_that_somebody_has_closed_says_so_and_touches_no_other_file(use)
             os.dup2(other, end)
     os.set_blocking(ends[0], False)
 
-    with pytest.raises(OSError, match="closed by somebody else"):
+    with pytest.raises(OSError, match="closed by other code"):
         use(waker)
     broken = waker.broken
     waker.close()

@@ -1,11 +1,15 @@
-"""Interruptions: an exception raised in any line of our code, as by an alarm."""
+"""Interruptions: an exception, or a call of a signal handler, in any line of ours."""
 
 import linecache
+import signal
 import sys
 
 import huey_otel
 
-_WHERE_NO_SIGNAL_IS_HANDLED = ("with ", "try:", "self._flushing =")
+_WHERE_NO_SIGNAL_IS_HANDLED = (
+    *("with ", "try:", "self._flushing ="),
+    "here.caller, here.outgoing, here.depth =",
+)
 """Lines where a trace function can raise, but no signal handler of Python."""
 
 
@@ -47,8 +51,23 @@ class Interruption:
             self._left -= 1
             if self._left == -1:
                 sys.settrace(None)
-                self._happens()
+                self._happens(frame)
         return self._line
 
-    def _happens(self):
+    def _happens(self, frame):
         raise self._error
+
+
+class Alarm(Interruption):
+    """Lets SIGALRM's handler see the line number *at* of our own code that is run."""
+
+    def __init__(self, at, *names):
+        super().__init__(at, None, *names)
+
+    def _happens(self, frame):
+        ring(frame)
+
+
+def ring(frame):
+    """Call SIGALRM's handler as if the alarm had rung at *frame*."""
+    signal.getsignal(signal.SIGALRM)(signal.SIGALRM, frame)

@@ -161,9 +161,7 @@ def late(spans: Spans) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
-def test_no_enqueue_goes_beyond_the_end_of_what_it_is_inside_of(
-    huey, seen, spans, scene: Scene
-):
+def test_no_enqueue_ends_after_the_span_around_it(huey, seen, spans, scene: Scene):
     scene(huey)
     Drain(huey)()
 
@@ -280,7 +278,7 @@ CUT = [
 
 @pytest.mark.parametrize("ours", [True, False], ids=["our provider", "another's"])
 @pytest.mark.parametrize(("scene", "status"), CUT)
-def test_a_worker_that_dies_in_what_follows_leaves_the_span_of_its_run(
+def test_a_worker_that_dies_after_a_run_leaves_the_span_of_the_run(
     scene: Scene,
     status: str,
     ours,

@@ -39,7 +39,7 @@ def test_consumer_whose_workers_live_is_well(consumer: Consumer) -> None:
     assert Health(consumer)() is None
 
 
-def test_who_stays_dead_for_over_two_checks_is_named(consumer: Consumer) -> None:
+def test_worker_that_is_dead_for_over_two_checks_is_named(consumer: Consumer) -> None:
     health = Health(consumer)
     put(consumer, consumer.worker_threads[0][1], dead(), dead())
 
@@ -50,7 +50,7 @@ def test_who_stays_dead_for_over_two_checks_is_named(consumer: Consumer) -> None
     assert health() == "dead: Worker-2, Worker-3"
 
 
-def test_dead_worker_is_told_of_at_once_where_nobody_checks(consumer: Consumer) -> None:
+def test_dead_worker_is_named_at_once_without_health_checks(consumer: Consumer) -> None:
     consumer._health_check = False
     put(consumer, dead())
 

@@ -1,4 +1,4 @@
-"""OpenTelemetry's `suppress_instrumentation()`: no span where nobody wants one."""
+"""OpenTelemetry's `suppress_instrumentation()`: no span is made."""
 
 import pytest
 from huey import MemoryHuey
@@ -63,7 +63,7 @@ def test_an_immediate_run_has_no_span_either(spans: Spans) -> None:
     assert seen.ends == [("success", "success")]
 
 
-def test_what_is_not_run_at_all_has_no_span_either(spans: Spans) -> None:
+def test_a_task_that_is_not_run_has_no_span_either(spans: Spans) -> None:
     huey = MemoryHuey("my-app", immediate=True)
     seen = Seen(huey, tracer_provider=spans.provider)
 
@@ -78,7 +78,7 @@ def test_what_is_not_run_at_all_has_no_span_either(spans: Spans) -> None:
     assert seen.ends == [(None, "revoked")]
 
 
-def test_what_comes_after_it_has_its_spans(
+def test_the_next_task_has_its_spans(
     huey: Huey, seen: Seen, spans: Spans, drain: Drain
 ) -> None:
     @huey.task()

@@ -1,0 +1,39 @@
+"""What tests of tracing share: a huey with a provider that keeps its spans."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from huey.api import Huey
+from opentelemetry import context as contexts
+
+from tests.support.seen import Seen
+from tests.support.spans import Spans
+
+Instrument = Callable[..., Seen]
+
+
+@pytest.fixture
+def spans() -> Spans:
+    return Spans()
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_current() -> Iterator[None]:
+    before = contexts.get_current()
+    yield
+    assert contexts.get_current() == before
+
+
+@pytest.fixture
+def seen(huey: Huey, spans: Spans) -> Seen:
+    return Seen(huey, tracer_provider=spans.provider)
+
+
+@pytest.fixture
+def instrumented(huey: Huey, spans: Spans) -> Instrument:
+    """Instruments `huey` with options."""
+
+    def instrumented(**options: object) -> Seen:
+        return Seen(huey, tracer_provider=spans.provider, **options)
+
+    return instrumented
