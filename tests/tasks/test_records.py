@@ -278,7 +278,8 @@ class Ending(Interruption):
     """Ends the process, as far as its telemetry goes, while a thread is at work."""
 
     def __init__(self, at, workers):
-        super().__init__(at, None, "runs", "inward", "executions", "tracing")
+        tasks = ("_tasks/execute", "_tasks/dequeue", "_tasks/tracing")
+        super().__init__(at, None, "_hooks/executing", *tasks)
         self._workers = workers
 
     def _happens(self):
