@@ -8,6 +8,7 @@ LOGGER: Final = "huey.otel"
 
 UNKNOWN_TASK: Final = "_unknown"
 UNKNOWN_ID: Final = "_unknown"
+SCHEDULER: Final = "Scheduler"
 OTHER_TASK: Final = "_other"
 OTHER_EXCEPTION: Final = "other"
 REDIS_CLIENT_NAME: Final = "huey-otel"

@@ -1,16 +1,13 @@
 """Enqueues: the calls of huey's by which a message goes out."""
 
-from typing import Any, Final
+from typing import Any
 
 from huey.api import Huey, Task
 
 from huey_otel import _names as n
 from huey_otel._hooks.observation import Observation
 from huey_otel._safety.forks import look_around
-from huey_otel._safety.guard import guarded
 from huey_otel._tasks.context import HERE
-
-_look_around: Final = guarded(look_around)
 
 
 class EnqueueingHuey(Huey):
@@ -25,7 +22,7 @@ class EnqueueingHuey(Huey):
             # A group or chord, which huey takes apart and enqueues one by one.
             return self._enqueue_batch(task, *args, **kwargs)
         # First: it may put another HERE in the place of this one.
-        _look_around()
+        look_around()
         here = HERE.doing
         caller, outgoing = here.caller, here.outgoing
         try:

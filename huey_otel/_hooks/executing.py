@@ -7,8 +7,8 @@ from huey.signals import SIGNAL_ENQUEUED
 
 from huey_otel import _names as n
 from huey_otel import events as e
+from huey_otel._hooks import consumer as consumers
 from huey_otel._hooks.observation import Observation
-from huey_otel._hooks.serializer import is_hueys
 from huey_otel._tasks.context import HERE
 from huey_otel._tasks.dequeue import Reading
 
@@ -23,7 +23,7 @@ class ExecutingHuey(Huey):
         seen = self._huey_otel
         here = HERE.doing
         here.incoming = None
-        opened = None if is_hueys(self.serializer) else seen.inward.opened(data)
+        opened = seen.inward.opened(data) if seen.enveloped else None
         if opened is not None:
             data = opened[0]
         try:
@@ -42,7 +42,7 @@ class ExecutingHuey(Huey):
         seen = self._huey_otel
         here = HERE.doing
         if seen.alone:
-            seen.find_consumer(self)
+            consumers.find(self)
         try:
             if here.dequeue_errors:
                 seen.inward.still_failing()

@@ -95,6 +95,7 @@ class ProducerCounter:
 
     So it is right in prometheus_client's multi-process mode too. *registry*
     None is the default one. Made at the first `inc`; nothing is imported before.
+    `over` once a consumer's metrics have its counts.
     """
 
     def __init__(self, registry: "CollectorRegistry | None" = None) -> None:
@@ -103,7 +104,7 @@ class ProducerCounter:
         self._children: dict[Labels, Counter] = {}
         self._shown: Unclaimed | None = None
         self._sharing: set[CollectorRegistry] = set()
-        self._over = False
+        self.over = False
         self._counting = False
         self._waiting: deque[Labels] = deque()
 
@@ -125,7 +126,7 @@ class ProducerCounter:
         import prometheus_client  # noqa: F401
 
     def _count(self) -> None:
-        if self._counter is None and not self._over:
+        if self._counter is None and not self.over:
             self._counter = self._made()
         while self._waiting:
             labels = self._waiting.popleft()
@@ -168,7 +169,7 @@ class ProducerCounter:
         from prometheus_client import REGISTRY
 
         with _Counting.lock:
-            self._over = True
+            self.over = True
             counter, self._counter = self._counter, None
             self._children.clear()
             if counter is None or self._shown is None:

@@ -10,17 +10,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from huey.api import Huey
-from huey.consumer import Consumer
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from huey_otel import _names as n
-from huey_otel._hooks.consumer import existing, offer_constants
+from huey_otel._hooks.consumer import offer_constants
 from huey_otel._options import settings as merged
 from huey_otel._options.settings import Propagation, Settings
 from huey_otel._options.table import OPTIONS
 from huey_otel._prometheus.registry import is_default
-from huey_otel._safety.forks import look_around
 from huey_otel._safety.log import warn_once
 from huey_otel._safety.redaction import shown
 from huey_otel._setup.instrumentation import Instrumentation, instrumentation_of
@@ -205,12 +203,8 @@ def begin(
     Raises RuntimeError where its consumer has forked its workers already.
     """
     warn_once(settings.warnings)
-    consumers: list[Consumer] = []
-    if not settings.disabled:
-        look_around()
-        consumers = existing(huey)
     instrumentation = Instrumentation(huey, settings, automatic=automatic)
-    instrumentation.begin(consumers)
+    instrumentation.begin()
     return instrumentation
 
 

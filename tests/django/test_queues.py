@@ -42,8 +42,8 @@ print(json.dumps([[*labels, value] for labels, value in counted.items()]))
 """
 INSTRUMENTED = """
 import sys
-from huey_otel._setup.process import shared
-print(json.dumps(sorted(member._huey.name for member in shared().members())))
+from huey_otel._setup.instrumentation import INSTRUMENTATIONS
+print(json.dumps(sorted(known._huey.name for known in INSTRUMENTATIONS)))
 """
 
 

@@ -8,8 +8,8 @@ from huey import MemoryHuey
 from huey.registry import Message
 from huey.serializer import Serializer, SignedSerializer
 
-from huey_otel._hooks.serializer import carriers
 from huey_otel._safety.losses import Losses
+from huey_otel._storage.carriers import reader_of
 from huey_otel._storage.contents import Meaning, contents
 from tests.support.seen import Drain, Seen
 from tests.support.spans import Spans
@@ -107,7 +107,7 @@ def test_how_old_a_message_is_can_be_read_with_consent(spans, make, envelope, lo
         return a + b
 
     add(1, 2)
-    meaning = Meaning(carrier=carriers(huey.serializer))
+    meaning = Meaning(carrier=reader_of(huey.serializer))
     oldest = contents("my-app", huey.storage, meaning).oldest
 
     assert (oldest is not None) is envelope

@@ -181,7 +181,7 @@ def test_a_variable_that_nobody_needs_is_not_complained_of():
         from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
         trace.set_tracer_provider(TracerProvider())
         add()
-        print(instrumentation._outputs.provided().where)
+        print(instrumentation._outputs.tracer.provided().where)
         """,
         **{EXPORTER: "zipkin"},
     )
@@ -194,7 +194,7 @@ def test_a_variable_that_would_be_needed_is_complained_of():
     done = run(
         """
         add()
-        print(instrumentation._outputs.provided().where)
+        print(instrumentation._outputs.tracer.provided().where)
         """,
         **{EXPORTER: "zipkin"},
     )
@@ -291,7 +291,7 @@ def test_the_service_may_be_named(env, attributes):
 def test_links_count_where_parents_do(sampler, chosen):
     done = run(
         """
-        print(type(instrumentation._outputs.provided().tracer.sampler).__name__)
+        print(type(instrumentation._outputs.tracer.provided().tracer.sampler).__name__)
         """,
         OTEL_TRACES_EXPORTER="console",
         OTEL_TRACES_SAMPLER=sampler,
@@ -314,7 +314,10 @@ def test_argument_comes_before_all_else(monkeypatch):
     add()
 
     assert spans.names == ["enqueue add"]
-    assert instrumentation._outputs.provided().where == "to the tracer_provider= given"
+    assert (
+        instrumentation._outputs.tracer.provided().where
+        == "to the tracer_provider= given"
+    )
 
 
 def test_something_else_is_no_provider():
@@ -346,7 +349,7 @@ def test_a_producer_without_provider_imports_no_sdk_and_starts_no_thread():
         add()
         huey.execute(huey.dequeue())
         instrumentation.flush()
-        print(instrumentation._outputs.provided().where)
+        print(instrumentation._outputs.tracer.provided().where)
         # redis-py 8 imports a part of it by itself.
         print([name for name in set(sys.modules) - bare
                if "opentelemetry.sdk" in name or "opentelemetry.exporter" in name])
@@ -409,7 +412,7 @@ def test_spans_are_off(environ, where):
         """
         add()
         add()
-        print(instrumentation._outputs.provided().where)
+        print(instrumentation._outputs.tracer.provided().where)
         print(add().id is not None)
         """,
         **environ,
@@ -428,7 +431,7 @@ def test_the_applications_own_provider_is_used():
         mine = TracerProvider()
         trace.set_tracer_provider(mine)
         add()
-        provided = instrumentation._outputs.provided()
+        provided = instrumentation._outputs.tracer.provided()
         print(provided.where, provided.provider is mine)
         """,
         **{PLACE: "http://a"},
@@ -444,7 +447,7 @@ def test_the_applications_own_provider_may_be_disabled():
         from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
         trace.set_tracer_provider(TracerProvider())
         add()
-        print(instrumentation._outputs.provided().where)
+        print(instrumentation._outputs.tracer.provided().where)
         """,
         OTEL_SDK_DISABLED="true",
     )
@@ -487,7 +490,7 @@ def test_a_built_provider_is_global_and_logged_and_named(environ, service):
         add()
         provider = trace.get_tracer_provider()
         sys.stderr.flush()
-        print(provider is instrumentation._outputs.provided().provider)
+        print(provider is instrumentation._outputs.tracer.provided().provider)
         print(provider.resource.attributes["service.name"])
         """,
         **environ,
@@ -583,7 +586,7 @@ def test_two_hueys_share_the_provider_that_was_built():
             pass
         add()
         more()
-        print(instrumentation._outputs.provided() is second._outputs.provided())
+        print(instrumentation._outputs.tracer.provided() is second._outputs.provided())
         """,
         **{PLACE: "http://127.0.0.1:9", "HUEY_OTEL_FLUSH_TIMEOUT": "0"},
     )

@@ -37,7 +37,7 @@ def consuming() -> Iterator[Consuming]:
         instrumentation = instrument(huey, **options)  # type: ignore[arg-type]  # of a test
         consumer: Consumer = huey.create_consumer(workers=1)
         assert instrumentation._observation is not None
-        instrumentation._observation.workers.consumer_starts(consumer)
+        instrumentation._observation.consumer.starts(consumer)
         begun.append(instrumentation)
         return instrumentation
 

@@ -13,7 +13,7 @@ from huey_otel import instrument
 from huey_otel._hooks.consumer import ObservedConsumer, ObservedWorker, existing
 from huey_otel._hooks.huey import ObservedHuey
 from huey_otel._otel.span_counts import SPANS
-from huey_otel._setup import process
+from huey_otel._process.shared import shared
 from tests.support.seen import Seen
 from tests.support.waiting import wait_until
 
@@ -41,7 +41,7 @@ def test_one_that_was_made_is_observed(huey: Huey, consumer: Consumer) -> None:
     instrument(huey)
 
     assert isinstance(consumer, ObservedConsumer)
-    assert process.shared().consuming is False
+    assert shared().consuming is False
 
 
 def test_one_that_runs_is_observed_from_then_on(huey: Huey, consumer: Consumer) -> None:
@@ -57,7 +57,7 @@ def test_one_that_runs_is_observed_from_then_on(huey: Huey, consumer: Consumer) 
 
     assert [event["status"] for event in seen.published] == ["started", "finished"] * 2
     assert seen.published[-1]["worker"] == "Worker-1"
-    assert process.shared().consuming is True
+    assert shared().consuming is True
 
 
 def test_one_that_nobody_has_asked_the_huey_for_is_found(
@@ -68,7 +68,7 @@ def test_one_that_nobody_has_asked_the_huey_for_is_found(
     instrument(huey)
     consumer = Consumer(huey, workers=1, **QUICK)
     start(consumer)
-    wait_until(lambda: process.shared().consuming)
+    wait_until(lambda: shared().consuming)
     consumer.stop_flag.set()
 
     assert isinstance(consumer, ObservedConsumer)
@@ -127,11 +127,10 @@ def test_one_that_starts_once_all_is_undone_is_not_shown(
     assert observation is not None
     instrumentation.uninstrument()
 
-    observation.workers.consumer_starts(consumer)
-    observation.workers.consumer_started(consumer)
+    observation.consumer.starts(consumer)
+    observation.consumer.started(consumer)
 
-    shared = process.shared()
-    assert (shared.consuming, shared.page.endpoint) == (False, None)
+    assert (shared().consuming, shared().page.endpoint) == (False, None)
     assert list(registry.collect()) == []
 
 

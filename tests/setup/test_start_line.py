@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
+from huey_otel._process import start_line
 from huey_otel._safety.version import version
-from huey_otel._setup import start_line
 
 
 def log(**changes):

@@ -10,7 +10,6 @@ from huey.api import Huey
 from huey.constants import WORKER_THREAD
 from huey.signals import SIGNAL_COMPLETE, SIGNAL_EXECUTING
 
-from huey_otel._hooks.consumer import workers_of
 from huey_otel._tasks.attempt import unfinished
 from huey_otel._tasks.context import HERE
 from tests.support.interruptions import Interruption
@@ -242,7 +241,7 @@ def test_what_a_thread_has_popped_is_lost_with_its_process(huey, seen):
     send()
     task = huey.dequeue()
     before = told(seen)
-    workers = workers_of(huey)
+    workers = huey._huey_otel.workers
     workers._recorder.worker_type = WORKER_THREAD
     workers.abandon()
 
@@ -260,7 +259,7 @@ def test_what_a_dead_scheduler_held_is_lost_once(huey, seen, drain):
     send.schedule(delay=100)
     drain()
     seen.clear()
-    workers = workers_of(huey)
+    workers = huey._huey_otel.workers
     workers._recorder.worker_type = WORKER_THREAD
     consumer = huey.create_consumer(workers=1)
     consumer.scheduler = threading.Thread(target=huey.read_schedule, args=(LATER,))
@@ -294,7 +293,7 @@ def test_a_thread_at_work_when_the_process_ends_has_one_end(semconv_metrics):
         huey = MemoryHuey("my-app")
         seen, drain = Seen(huey, semconv_metrics=semconv_metrics), Drain(huey)
         huey.task(name="send")(lambda: None)()
-        workers = workers_of(huey)
+        workers = huey._huey_otel.workers
         workers._recorder.worker_type = WORKER_THREAD
         with Ending(at, workers) as ending:
             drain()
