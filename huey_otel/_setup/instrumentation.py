@@ -20,7 +20,7 @@ from huey_otel._process.destinations import Destinations
 from huey_otel._process.outputs import Outputs
 from huey_otel._process.shared import shared
 from huey_otel._safety.forks import look_around
-from huey_otel._safety.log import RETICENT
+from huey_otel._safety.log import RETICENT, warn_once
 from huey_otel._safety.losses import LOSSES
 from huey_otel._tasks.consumer import ConsumerLife
 from huey_otel._tasks.dequeue import Inward
@@ -63,14 +63,18 @@ class Instrumentation:
             )
             self._outputs = Outputs(huey, settings, self._shared.relay, exposition)
 
-    def begin(self) -> None:
-        """Swap our classes in; what huey does from now on is seen."""
+    def begin(self) -> Self:
+        """Swap our classes in, and return this: what huey does from now on is seen.
+
+        Raises RuntimeError where huey's consumer has forked its workers already.
+        """
+        warn_once(self.settings.warnings)
         if self.settings.disabled:
             # Events of others may be read here all the same.
             known = Destinations(self._huey.name, self.settings)
             storages.observe(self._huey.storage, *known.of(self._huey.storage))
             INSTRUMENTATIONS.append(self)
-            return
+            return self
         if not self.settings.tracebacks:
             RETICENT.add(self)
         self._observation = self._assembled()
@@ -86,6 +90,7 @@ class Instrumentation:
             # A class that cannot be subclassed without arguments of its own.
             self.uninstrument()
             raise
+        return self
 
     def _assembled(self) -> Observation:
         outputs = self._outputs

@@ -123,14 +123,14 @@ class ConsumerLife:
         self._unheard = ()
         page = self._shared.page
         page.open(self._number, queue, exposition, settings.exposed, self._health)
-        start_line.log(
-            queue=queue,
-            page=page.where(exposition, settings.exposed),
-            events=str(self._outputs.destinations),
-            spans=self._outputs.tracer.provided().where,
-            propagation=settings.propagation,
-            periodic=consumer.periodic,
-        )
+        parts = {
+            "metrics": page.where(exposition, settings.exposed),
+            "events": str(self._outputs.destinations),
+            "spans": self._outputs.tracer.provided().where,
+            "propagation": start_line.meaning_of(settings.propagation),
+            "periodic tasks": "on" if consumer.periodic else "off",
+        }
+        start_line.log(queue, parts)
 
     @guarded
     def stopping(self) -> None:
