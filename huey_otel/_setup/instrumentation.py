@@ -1,6 +1,5 @@
 """The Instrumentation: the parts of one instrumented huey, begun and ended."""
 
-import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from multiprocessing import util
@@ -19,7 +18,7 @@ from huey_otel._otel.provider import Provided
 from huey_otel._process.destinations import Destinations
 from huey_otel._process.outputs import Outputs
 from huey_otel._process.shared import shared
-from huey_otel._safety.forks import look_around
+from huey_otel._safety.forks import in_child, look_around
 from huey_otel._safety.log import RETICENT, warn_once
 from huey_otel._safety.losses import LOSSES
 from huey_otel._tasks.consumer import ConsumerLife
@@ -186,18 +185,23 @@ def instrumentation_of(huey: Huey) -> Instrumentation | None:
     return None
 
 
-def _at_exit() -> None:
-    for known in list(INSTRUMENTATIONS):
-        observation = known._observation  # noqa: SLF001 - likewise
-        if observation is not None:
-            observation.consumer.process_exits()
+class _Exit:
+    """Delivers what is left in the last moment of a process, and of its children."""
+
+    def __init__(self) -> None:
+        self._begin()
+        in_child(self._begin)
+        # A child of multiprocessing forgets all finalizers once it has been forked.
+        util.register_after_fork(self, _Exit._begin)
+
+    def _begin(self) -> None:
+        util.Finalize(None, self._deliver, exitpriority=_LAST)
+
+    def _deliver(self) -> None:
+        for known in list(INSTRUMENTATIONS):
+            observation = known._observation  # noqa: SLF001 - likewise
+            if observation is not None:
+                observation.consumer.process_exits()
 
 
-def _finalize() -> None:
-    util.Finalize(None, _at_exit, exitpriority=_LAST)
-
-
-_finalize()
-os.register_at_fork(after_in_child=_finalize)
-# A child of multiprocessing forgets all finalizers once it has been forked.
-util.register_after_fork(_finalize, lambda finalize: finalize())
+_EXIT: Final = _Exit()
