@@ -26,7 +26,7 @@ _RECYCLED: tuple[type[Exception], ...] = tuple(
 
 
 class ObservedWorker(Worker):
-    """Says its name before its first task, and why it ends of itself."""
+    """Records its name before its first task, and why it ends of itself."""
 
     _huey_otel_name: str
 
@@ -55,7 +55,7 @@ class ObservedWorker(Worker):
 
 
 class ObservedConsumer(Consumer):
-    """Says when it starts, makes and replaces workers, and stops."""
+    """Records when it starts, makes and replaces workers, and stops."""
 
     def start(self, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
@@ -180,7 +180,7 @@ def existing(huey: Huey) -> list[Consumer]:
 def _has_started(consumer: Consumer) -> bool:
     """Whether *consumer* has started its scheduler, with which it begins."""
     scheduler: Any = consumer.scheduler
-    # A thread and a process have an ident then, a greenlet says so itself.
+    # A thread and a process have an ident then, a greenlet has `started`.
     started = getattr(scheduler, "started", False)
     return bool(started or getattr(scheduler, "ident", None))
 

@@ -1,4 +1,4 @@
-"""Enqueues: the calls of huey's by which a message goes out."""
+"""Enqueues: the mixin of those calls of huey's that write a message."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from huey_otel._tasks.context import HERE
 
 
 class EnqueueingHuey(Huey):
-    """What of an ObservedHuey writes to the queue and to the schedule."""
+    """The part of ObservedHuey that writes to the queue and to the schedule."""
 
     _huey_otel: Observation
 
@@ -21,7 +21,7 @@ class EnqueueingHuey(Huey):
         if not isinstance(task, Task):
             # A group or chord, which huey takes apart and enqueues one by one.
             return self._enqueue_batch(task, *args, **kwargs)
-        # First: it may put another HERE in the place of this one.
+        # Before HERE is read, which it may replace.
         look_around()
         here = HERE.doing
         caller, outgoing = here.caller, here.outgoing

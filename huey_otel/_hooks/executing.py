@@ -1,4 +1,4 @@
-"""Executions: the calls of huey's by which a message comes in, and is run."""
+"""Executions: the mixin of those calls of huey's that read a message and run it."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from huey_otel._tasks.dequeue import Reading
 
 
 class ExecutingHuey(Huey):
-    """What of an ObservedHuey reads the queue and the schedule, and runs tasks."""
+    """The part of ObservedHuey that reads queue and schedule, and runs tasks."""
 
     _huey_otel: Observation
 

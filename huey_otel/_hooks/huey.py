@@ -1,4 +1,4 @@
-"""The huey's mixin: the calls of huey's in which a task's life can be seen."""
+"""The mixin of a huey, and how its storage and serializer are followed."""
 
 import sys
 from typing import Any, Final
@@ -40,8 +40,8 @@ class ObservedHuey(EnqueueingHuey, ExecutingHuey):
         elif name == "serializer":
             _serializer_is(seen, value)
         elif name == _SET_BY_A_CONSUMER:
-            # Its __init__ does, in huey 3: nothing else tells of one that is made
-            # without `create_consumer` before it forks.
+            # By the consumer's __init__ in huey 3: the only sign, before it forks, of
+            # one that is made without `create_consumer`.
             consumers.observe(sys._getframe(1).f_locals.get("self"))
 
     def create_consumer(self, *args: Any, **options: Any) -> Any:

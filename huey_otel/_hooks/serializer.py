@@ -1,4 +1,4 @@
-"""The serializer's mixin: writes the carrier behind a message, and reads it back."""
+"""The mixin of a serializer: writes the carrier behind a message, and reads it."""
 
 from typing import Any
 

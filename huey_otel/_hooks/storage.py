@@ -1,4 +1,4 @@
-"""The storage's mixin: events can be listened to on it, as in huey 1.x."""
+"""The mixin of a storage: its events can be listened to, as in huey 1.x."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,7 @@ class ObservedStorage(BaseStorage):
 
 
 def _all_of(listener: EventListener) -> Iterator[Event]:
-    """Iterate *listener*, which nobody else has: leaving the loop closes it."""
+    """Iterate *listener*, and close it when the loop is left."""
     with listener:
         yield from listener
 

@@ -54,7 +54,7 @@ class LazyTracer:
         return before
 
     def flush(self) -> threading.Event | None:
-        """Begin to export what waits, if there is a tracer; says when it is out."""
+        """Begin to export what waits; the event is set when it is out."""
         return None if self._found is None else self._found.flush()
 
     def give_up(self) -> None:

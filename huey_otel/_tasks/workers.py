@@ -1,4 +1,4 @@
-"""Workers: who they are, and what is lost when one dies."""
+"""Workers: their names, their deaths, and what is lost with one."""
 
 import time
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Workers:
-    """Sees the workers and the scheduler of a consumer come, end and die."""
+    """Records how the workers and the scheduler of a consumer begin, end and die."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder

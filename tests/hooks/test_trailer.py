@@ -48,7 +48,7 @@ def test_a_message_of_an_instrumented_huey_is_read_by_a_bare_one(make):
 
 
 @pytest.mark.parametrize("make", SERIALIZERS.values(), ids=list(SERIALIZERS))
-def test_what_rides_in_a_message_comes_back(make):
+def test_a_carrier_is_read_back_from_its_message(make):
     huey = MemoryHuey("my-app", serializer=make())
     seen = Seen(huey)
     drain = Drain(huey)

@@ -170,10 +170,10 @@ def test_a_consumer_that_has_stopped_is_not_shown(consuming: Consuming) -> None:
     registry = CollectorRegistry()
     huey = MemoryHuey("b")
     instrumentation = consuming(huey, registry=registry, metrics_port=None)
-    instrumentation.consumer_started(huey.create_consumer(workers=1))
+    instrumentation._observation.consumer.started(huey.create_consumer(workers=1))
     running = {metric.name for metric in registry.collect() if metric.samples}
 
-    instrumentation.consumer_stops()
+    instrumentation._observation.consumer.stops()
     stopped = {metric.name for metric in registry.collect() if metric.samples}
 
     of_a_consumer = {
@@ -196,7 +196,7 @@ def test_storages_are_asked_in_nobodys_trace(consuming: Consuming) -> None:
 
     huey.storage.queue_size = asked
     instrumentation = consuming(huey, registry=registry, metrics_port=None)
-    instrumentation.consumer_started(huey.create_consumer(workers=1))
+    instrumentation._observation.consumer.started(huey.create_consumer(workers=1))
 
     assert registry.get_sample_value(n.QUEUE_LENGTH, {"queue": "b"}) == 0
     assert suppressed == [True]
@@ -255,7 +255,7 @@ def test_the_start_line_of_a_second_registry_gives_no_page(
     for name in ("a", "b"):
         huey = MemoryHuey(name)
         instrumentation = consuming(huey, registry=CollectorRegistry())
-        instrumentation.consumer_started(huey.create_consumer(workers=1))
+        instrumentation._observation.consumer.started(huey.create_consumer(workers=1))
 
     first, _, second = (" ".join(message.split()) for message in caplog.messages)
     assert " metrics: http://localhost:" in first

@@ -124,7 +124,7 @@ def test_what_workers_wrote_last_is_read_though_no_patience_is_left(huey, losses
     later = threading.Timer(0.2, let_go.set)
     later.start()
 
-    instrumentation.process_exits()
+    instrumentation._observation.consumer.process_exits()
 
     assert losses.counts() == {"spans": 3}
     later.join()

@@ -37,7 +37,7 @@ class SecretURL:
         ),
     ],
 )
-def test_what_is_no_huey_is_refused(thing, shown):
+def test_an_argument_that_is_no_huey_is_refused(thing, shown):
     with pytest.raises(TypeError) as refusal:
         instrument(thing)
 
@@ -80,7 +80,7 @@ def test_events_may_be_a_url(huey):
     ],
 )
 @pytest.mark.parametrize("way", ["events", "HUEY_OTEL_EVENTS"])
-def test_a_url_that_is_none_of_redis_is_refused(huey, monkeypatch, way, url, reason):
+def test_a_url_that_is_not_of_redis_is_refused(huey, monkeypatch, way, url, reason):
     options = {"events": url}
     if way != "events":
         monkeypatch.setenv(way, url)
@@ -131,7 +131,7 @@ def test_a_wrong_url_in_the_environment_is_refused_without_its_password(
 @pytest.mark.parametrize(
     ("timeout", "error"), [("1", TypeError), (-1, ValueError), (math.nan, ValueError)]
 )
-def test_a_flush_refuses_what_is_no_time(huey, timeout, error):
+def test_a_flush_refuses_a_timeout_that_is_no_number_of_seconds(huey, timeout, error):
     with pytest.raises(error, match=r"timeout=.*expected a number of seconds"):
         instrument(huey).flush(timeout)
 
@@ -166,7 +166,9 @@ def test_a_flush_refuses_what_is_no_time(huey, timeout, error):
         ),
     ],
 )
-def test_channel(monkeypatch, options, env, channel):
+def test_the_channel_is_the_argument_then_the_variable_then_the_storages_name(
+    monkeypatch, options, env, channel
+):
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     huey = RedisHuey("my-app", url=ADDRESS)
@@ -187,7 +189,7 @@ def test_a_channel_that_is_not_the_emitters_is_refused(huey):
     )
 
 
-def test_the_channel_elsewhere_is_the_queues_name(huey):
+def test_the_channel_without_redis_storage_is_the_queues_name(huey):
     instrument(huey, events=RedisEventEmitter(url=ADDRESS))
 
     assert huey.storage._huey_otel_events[1] == "my-app"
@@ -196,14 +198,14 @@ def test_the_channel_elsewhere_is_the_queues_name(huey):
 @pytest.mark.parametrize(
     "value", [SecretURL(), [SecretURL()], frozenset([SecretURL()])]
 )
-def test_no_password_of_a_value_is_in_an_error(huey, value):
+def test_an_error_shows_no_password_of_a_value(huey, value):
     with pytest.raises(TypeError, match="events=<") as refusal:
         instrument(huey, events=value)
 
     assert "secret" not in str(refusal.value)
 
 
-def test_a_wrong_port_is_said_beside_a_password(huey):
+def test_an_error_names_a_wrong_port_without_the_password_beside_it(huey):
     with pytest.raises(ValueError, match="Port out of range 0-65535") as refusal:
         instrument(huey, events="redis://user:secret@host:99999/0")
 

@@ -49,7 +49,7 @@ def test_disabled_a_storage_without_redis_says_what_to_pass(huey, monkeypatch):
         iter(huey.storage)
 
 
-def test_disabled_it_still_refuses_what_is_wrong(monkeypatch):
+def test_disabled_it_still_refuses_an_argument_that_is_no_huey(monkeypatch):
     monkeypatch.setenv("HUEY_OTEL_DISABLED", "1")
 
     with pytest.raises(TypeError):
@@ -66,7 +66,7 @@ def test_disabled_it_looks_at_no_other_variable(huey, monkeypatch):
     assert type(huey) is MemoryHuey
 
 
-def test_disabled_a_wrong_url_in_the_environment_stops_nobody(huey, monkeypatch):
+def test_disabled_a_wrong_url_in_the_environment_does_not_raise(huey, monkeypatch):
     monkeypatch.setenv("HUEY_OTEL_DISABLED", "1")
     monkeypatch.setenv("HUEY_OTEL_EVENTS", "redis://host:99999/0")
 

@@ -98,7 +98,7 @@ def test_a_task_runs_as_before_on_any_huey(any_huey):
     assert seen.ends == [("success", "success")]
 
 
-def test_undone_exactly_on_any_huey(any_huey):
+def test_uninstrument_leaves_any_huey_as_it_was(any_huey):
     things = (any_huey, any_huey.serializer, any_huey.storage)
     classes = [type(thing) for thing in things]
     before = [dict(vars(thing)) for thing in things]
@@ -118,7 +118,7 @@ def test_undone_exactly_on_any_huey(any_huey):
     ] == [1, 1, 1]
 
 
-def test_the_class_passes_for_the_old_one(huey):
+def test_the_new_class_has_the_names_of_the_old_one(huey):
     before = type(huey)
 
     instrument(huey)
@@ -177,7 +177,7 @@ def test_a_users_own_method_is_called_once():
     assert huey.enqueued == [result.id]
 
 
-def test_undone_and_done_again(huey, drain):
+def test_a_huey_can_be_instrumented_again(huey, drain):
     first = instrument(huey)
     first.uninstrument()
     seen = Seen(huey)
@@ -192,7 +192,7 @@ def test_undone_and_done_again(huey, drain):
     assert seen.steps == [("started", 0, 1), ("finished", 0, 1)]
 
 
-def test_undoing_twice_is_harmless(huey):
+def test_a_second_uninstrument_does_nothing(huey):
     kind = type(huey)
     instrumentation = instrument(huey)
 
@@ -210,7 +210,7 @@ def test_a_huey_that_is_not_instrumented_can_be_uninstrumented(huey):
     assert type(huey) is MemoryHuey
 
 
-def test_as_a_context_manager(huey):
+def test_an_instrumentation_is_a_context_manager(huey):
     with instrument(huey) as instrumentation:
         inside = type(huey)
 
@@ -219,7 +219,7 @@ def test_as_a_context_manager(huey):
     assert type(huey) is MemoryHuey
 
 
-def test_nothing_is_seen_once_undone(huey, seen, drain):
+def test_nothing_is_recorded_after_uninstrument(huey, seen, drain):
     @huey.task()
     def send(): ...
 
@@ -230,7 +230,7 @@ def test_nothing_is_seen_once_undone(huey, seen, drain):
     assert seen._records == []
 
 
-def test_undone_in_the_middle_of_a_task(huey, seen, drain):
+def test_a_task_may_uninstrument_its_own_huey(huey, seen, drain):
     @huey.task()
     def send():
         uninstrument(huey)
@@ -244,7 +244,7 @@ def test_undone_in_the_middle_of_a_task(huey, seen, drain):
     assert type(huey) is MemoryHuey
 
 
-def test_it_says_what_it_is(huey, monkeypatch):
+def test_the_repr_says_where_telemetry_goes(huey, monkeypatch):
     instrumentation = instrument(huey, events=ADDRESS)
     running = repr(instrumentation)
     instrumentation.uninstrument()
@@ -260,7 +260,7 @@ def test_it_says_what_it_is(huey, monkeypatch):
     ]
 
 
-def test_tracebacks_can_be_left_out(huey, drain):
+def test_without_tracebacks_an_event_has_only_the_exceptions_class(huey, drain):
     seen = Seen(huey, tracebacks=False)
 
     @huey.task()

@@ -37,14 +37,18 @@ def consumer(huey: Huey) -> Iterator[Consumer]:
             thread.join()
 
 
-def test_one_that_was_made_is_observed(huey: Huey, consumer: Consumer) -> None:
+def test_a_consumer_that_was_made_before_is_observed(
+    huey: Huey, consumer: Consumer
+) -> None:
     instrument(huey)
 
     assert isinstance(consumer, ObservedConsumer)
     assert shared().consuming is False
 
 
-def test_one_that_runs_is_observed_from_then_on(huey: Huey, consumer: Consumer) -> None:
+def test_a_consumer_that_runs_already_is_observed_from_then_on(
+    huey: Huey, consumer: Consumer
+) -> None:
     start(consumer)
     seen = Seen(huey)
 
@@ -60,7 +64,7 @@ def test_one_that_runs_is_observed_from_then_on(huey: Huey, consumer: Consumer) 
     assert shared().consuming is True
 
 
-def test_one_that_nobody_has_asked_the_huey_for_is_found(
+def test_a_consumer_made_without_create_consumer_is_found_at_the_first_dequeue(
     huey: Huey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As with huey 2, whose consumer sets nothing on it.
@@ -79,7 +83,7 @@ def test_one_that_nobody_has_asked_the_huey_for_is_found(
     reason="huey 2 does not say that one is made",
 )
 @pytest.mark.parametrize("worker_type", ["thread", "process"])
-def test_one_that_is_made_by_hand_is_observed_before_it_starts(
+def test_a_consumer_made_without_create_consumer_is_observed_before_it_starts(
     huey: Huey, worker_type: str
 ) -> None:
     class Mine(Consumer):
@@ -96,7 +100,7 @@ def test_one_that_is_made_by_hand_is_observed_before_it_starts(
 
 
 @pytest.mark.parametrize("first", ["instrumented", "started"])
-def test_one_whose_workers_are_processes_is_refused_or_complained_of(
+def test_a_consumer_that_has_forked_its_workers_is_refused_or_warned_of(
     first: str, huey: Huey, consumer: Consumer, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Threads pass for the processes, which cannot be asked whether they are any.
@@ -118,7 +122,7 @@ def test_one_whose_workers_are_processes_is_refused_or_complained_of(
     assert [entry.getMessage()[: len(said)] for entry in caplog.records] == [said]
 
 
-def test_one_that_starts_once_all_is_undone_is_not_shown(
+def test_a_consumer_that_starts_after_uninstrument_is_not_shown(
     huey: Huey, consumer: Consumer
 ) -> None:
     registry = CollectorRegistry()
@@ -134,12 +138,12 @@ def test_one_that_starts_once_all_is_undone_is_not_shown(
     assert list(registry.collect()) == []
 
 
-def test_one_that_was_stopped_is_none(huey: Huey, consumer: Consumer) -> None:
+def test_a_stopped_consumer_is_not_found(huey: Huey, consumer: Consumer) -> None:
     before = existing(huey)
     consumer.stop_flag.set()
 
     assert (before, existing(huey)) == ([consumer], [])
 
 
-def test_a_huey_without_one_has_none(huey: Huey) -> None:
+def test_a_huey_without_a_consumer_has_none_to_find(huey: Huey) -> None:
     assert existing(huey) == []

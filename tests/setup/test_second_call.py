@@ -154,7 +154,7 @@ def test_a_second_emitter_of_another_sentinels_service_is_refused(huey, port, se
         instrument(huey, events=of_a_sentinel(port, service))
 
 
-def test_what_a_second_call_names_may_be_what_is_so_by_default(huey):
+def test_a_second_call_may_name_the_defaults(huey):
     first = instrument(huey)
 
     again = instrument(huey, channel="my-app", registry=REGISTRY)
