@@ -69,8 +69,7 @@ def observe(huey: Huey, seen: Observation) -> None:
 
 def follow_storage(seen: Observation, storage: Any) -> None:
     """The huey of *seen* has *storage* from now on."""
-    storages.observe(storage, *seen.outputs.destinations.of(storage))
-    seen.outputs.follow(storage)
+    storages.observe(storage, *seen.outputs.follow(storage))
 
 
 def follow_serializer(seen: Observation, serializer: Any) -> None:

@@ -38,8 +38,8 @@ class Destinations:
         given = self._settings.channel or (emitter.channel if emitter else None)
         return emitter, channel_of(self._queue, storage, given)
 
-    def choose(self, storage: Any) -> None:
-        """Publish where `of` says for *storage* from now on."""
+    def choose(self, storage: Any) -> tuple[RedisEventEmitter | None, str]:
+        """Publish where `of` says for *storage* from now on, and return that."""
         self.current = None
         emitter, channel = self.of(storage)
         if emitter is not None:
@@ -47,6 +47,7 @@ class Destinations:
             if known not in self._publishers:
                 self._publishers[known] = Publisher(emitter, channel)
             self.current = self._publishers[known]
+        return emitter, channel
 
     def __iter__(self) -> Iterator[Publisher]:
         return iter(list(self._publishers.values()))

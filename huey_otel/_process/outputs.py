@@ -20,6 +20,7 @@ from huey_otel._relay.relay import Relay
 from huey_otel._relay.routes import Route
 from huey_otel._safety import encodable
 from huey_otel._safety.forks import in_child
+from huey_otel._storage.emitter import RedisEventEmitter
 from huey_otel._storage.pool import free_in_child
 from huey_otel._wire.client import CLIENT
 from huey_otel._wire.record import Sink, Source
@@ -73,12 +74,16 @@ class Outputs:
             self.tracer.make()
         self.tracer.provided()
 
-    def follow(self, storage: Any) -> None:
-        """Publish where *storage* is from now on, unless `events=` says where."""
+    def follow(self, storage: Any) -> tuple[RedisEventEmitter | None, str]:
+        """Publish where *storage* is from now on, unless `events=` says where.
+
+        Returns that Redis, if there is one, and the channel.
+        """
         # Earlier records go to the publisher before.
         self._relay.flush(self._settings.flush_timeout)
-        self.destinations.choose(storage)
+        published = self.destinations.choose(storage)
         self.renew()
+        return published
 
     def renew(self) -> None:
         """Send records to the sinks that there are now."""

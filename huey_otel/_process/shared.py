@@ -59,15 +59,15 @@ class Shared:
         exposition = self._expositions.get(key) or Exposition(registry, exposed)
         exposition.join(number, exposed)
         self._expositions[key] = exposition
-        if self.consuming:
-            # Its tasks may enqueue here, whether or not its own consumer runs as well.
-            exposition.begin()
         return exposition
 
     def add(self, number: int, outputs: Outputs) -> None:
         """Send the records of source *number* to *outputs*."""
         self._outputs[number] = outputs
         self.routes.add(number, outputs.route)
+        if self.consuming:
+            # Its tasks may enqueue here, whether or not its own consumer runs as well.
+            outputs.exposition.begin()
 
     def has(self, number: int) -> bool:
         """Whether *number* was added and not removed."""
@@ -85,9 +85,8 @@ class Shared:
     def consumes(self) -> None:
         """A consumer starts: what is enqueued from now on is shown on its page."""
         self.consuming = True
-        for exposition in list(self._expositions.values()):
-            exposition.begin()
         for outputs in list(self._outputs.values()):
+            outputs.exposition.begin()
             outputs.renew()
 
 

@@ -77,9 +77,9 @@ class Instrumentation:
         if not self.settings.tracebacks:
             RETICENT.add(self)
         self._observation = self._assembled()
-        self._shared.add(self._number, self._outputs)
         INSTRUMENTATIONS.append(self)
         try:
+            self._shared.add(self._number, self._outputs)
             self._outputs.load()
             made = consumers.existing(self._huey)
             hueys.observe(self._huey, self._observation)
