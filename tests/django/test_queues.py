@@ -43,7 +43,8 @@ print(json.dumps([[*labels, value] for labels, value in counted.items()]))
 INSTRUMENTED = """
 import sys
 from huey_otel._setup.instrumentation import INSTRUMENTATIONS
-print(json.dumps(sorted(known._huey.name for known in INSTRUMENTATIONS)))
+live = [known for known in INSTRUMENTATIONS if not known.settings.disabled]
+print(json.dumps(sorted(known._huey.name for known in live)))
 """
 
 
