@@ -586,7 +586,8 @@ def test_two_hueys_share_the_provider_that_was_built():
             pass
         add()
         more()
-        print(instrumentation._outputs.tracer.provided() is second._outputs.provided())
+        first, second = instrumentation._outputs, second._outputs
+        print(first.tracer.provided() is second.tracer.provided())
         """,
         **{PLACE: "http://127.0.0.1:9", "HUEY_OTEL_FLUSH_TIMEOUT": "0"},
     )
