@@ -1,4 +1,4 @@
-"""The instrumentor: what `opentelemetry-instrument` loads, for all hueys there are."""
+"""The instrumentor: `opentelemetry-instrument` loads it to instrument every huey."""
 
 import gc
 import os
@@ -15,22 +15,21 @@ from wrapt import wrap_function_wrapper
 
 from huey_otel._safety.guard import guarded
 from huey_otel._safety.log import warn
-from huey_otel._setup.instrument import begin, check
+from huey_otel._setup.instrument import check
 from huey_otel._setup.instrumentation import Instrumentation, instrumentation_of
 
 _INSTRUMENTS: Final = ("huey >= 2.5.3, < 4",)
 
 
 class HueyInstrumentor(BaseInstrumentor):
-    """Instruments every huey of the process, those that exist and those to come.
+    """Instruments every huey of the process, those that exist and those made later.
 
     `instrument` takes the options of `huey_otel.instrument`, for all of them.
-    A huey that the application instruments itself keeps what it says there.
+    A huey that the application instruments itself keeps the application's options.
 
-    A huey is found where it is made, so `Huey.__init__` is wrapped meanwhile:
-    of all that knows of a new one it is the only call that every subclass
-    makes. The huey's other methods stay what they are. `Consumer.stop` is
-    wrapped because the consumer that SIGHUP begins is another program.
+    `Huey.__init__` is wrapped to find new hueys, as every subclass calls it.
+    `Consumer.stop` is wrapped because a consumer restarts on SIGHUP as another
+    program.
     """
 
     _begun: "weakref.WeakSet[Instrumentation]"
@@ -42,7 +41,7 @@ class HueyInstrumentor(BaseInstrumentor):
     def _instrument(self, **options: Any) -> None:
         """Begin; raises TypeError or ValueError for *options* that are not accepted.
 
-        A wrong variable turns this off, and says so: what is raised here would turn
+        A wrong variable is logged and turns only this off: what is raised here turns
         off all other instrumentations too (opentelemetry-distro 0.66b0).
         """
         self._begun = weakref.WeakSet()
@@ -71,10 +70,11 @@ class HueyInstrumentor(BaseInstrumentor):
     @guarded
     def _begin(self, huey: Huey, options: dict[str, Any]) -> None:
         if instrumentation_of(huey) is None:
-            self._begun.add(begin(huey, check(options), automatic=True))
+            made = Instrumentation(huey, check(options), automatic=True)
+            self._begun.add(made.begin())
 
     def _uninstrument(self, **_options: Any) -> None:
-        """End; what the application has instrumented itself stays so."""
+        """End; hueys that the application instrumented itself stay instrumented."""
         unwrap(Huey, "__init__")
         unwrap(Consumer, "stop")
         for instrumentation in list(self._begun):
@@ -94,10 +94,10 @@ def _stop(
 
 @guarded
 def _stay_instrumented() -> None:
-    """Have a Python that takes the place of this one instrumented as well.
+    """Have the Python that huey executes next instrumented as well.
 
-    `opentelemetry-instrument` gets into Python by a directory in PYTHONPATH. Before
-    0.63b0 it is taken out there, and what huey executes would not be observed.
+    `opentelemetry-instrument` gets into Python by a directory in PYTHONPATH, which
+    it removes from there before 0.63b0.
     """
     if (directory := _wrapper()) is None:
         return
@@ -107,7 +107,7 @@ def _stay_instrumented() -> None:
 
 
 def _wrapper() -> str | None:
-    """Where what `opentelemetry-instrument` has Python begin with is, if it has."""
+    """The directory of the `sitecustomize` of `opentelemetry-instrument`, if loaded."""
     begun = getattr(sys.modules.get("sitecustomize"), "__file__", None) or ""
     wrapper = sys.modules.get("opentelemetry.instrumentation.auto_instrumentation")
     directory = os.path.dirname(os.path.abspath(begun))  # noqa: PTH100, PTH120 - as there
@@ -116,6 +116,6 @@ def _wrapper() -> str | None:
 
 def _existing() -> Iterator[Huey]:
     for thing in gc.get_objects():
-        # Not isinstance: asked for its class, a lazy object would be made.
+        # Not isinstance: it asks a lazy object for its class, which makes the object.
         if issubclass(type(thing), Huey):
             yield thing

@@ -11,6 +11,7 @@ REDIS_CLIENT_NAME: Final = "huey-otel"
 LOGGER: Final = "huey.otel"
 """A child of huey's own logger, so that our lines are where huey's are."""
 
+SCHEDULER: Final = "Scheduler"
 SYSTEM: Final = "huey"
 ENQUEUE: Final = "enqueue"
 PROCESS: Final = "process"

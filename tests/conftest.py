@@ -7,9 +7,9 @@ import pytest
 from huey import MemoryHuey
 from huey.api import Huey
 
-from huey_otel import Instrumentation
+from huey_otel._process.shared import shared
 from huey_otel._safety.losses import LOSSES, Losses
-from huey_otel._setup import process
+from huey_otel._setup.instrumentation import INSTRUMENTATIONS
 from huey_otel._tasks.attempt import running
 from huey_otel._tasks.context import HERE, begin_anew
 from tests.support.seen import Drain, Seen
@@ -41,23 +41,17 @@ def nothing_is_left(
     monkeypatch.setenv("HUEY_OTEL_METRICS_PORT", "0")
     LOSSES.reset()
     yield
-    for instrumentation in instrumentations():
+    for instrumentation in list(INSTRUMENTATIONS):
         instrumentation.uninstrument()
-    # Consumers of tests end, those of a process do not.
-    process.shared().consuming = False
+    # A process that has run a consumer is taken for one for ever; a test ends.
+    shared().consuming = False
     # What our guard swallowed, unless the test is about that.
     expected = "losses" in request.fixturenames or "live" in request.keywords
     lost = {} if expected else dict(LOSSES.counts())
     left = [attempt.facts.name for attempt in (*running.values(), *HERE.doing.attempts)]
     begin_anew()
-    served = process.shared().page.endpoint
+    served = shared().page.endpoint
     assert (left, lost, served) == ([], {}, None)
-
-
-def instrumentations() -> list[Instrumentation]:
-    """All that are active in this process."""
-    members = process.shared().members()
-    return [member for member in members if isinstance(member, Instrumentation)]
 
 
 @pytest.fixture

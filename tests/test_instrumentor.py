@@ -30,7 +30,7 @@ def spans() -> Spans:
     return Spans()
 
 
-def test_hueys_that_come_later_are_traced(instrumentor, spans):
+def test_hueys_that_are_made_later_are_traced(instrumentor, spans):
     instrumentor.instrument(tracer_provider=spans.provider)
     huey = MemoryHuey("later")
 
@@ -56,7 +56,7 @@ def test_hueys_that_exist_are_traced(huey, drain, instrumentor, spans):
     assert spans.trees == [{"enqueue add": {"process add": {}}}]
 
 
-def test_all_is_as_it_was_after_uninstrument(huey, instrumentor, spans):
+def test_uninstrument_puts_every_class_back(huey, instrumentor, spans):
     init = Huey.__init__
     instrumentor.instrument(tracer_provider=spans.provider)
     later = MemoryHuey("later")
@@ -68,7 +68,7 @@ def test_all_is_as_it_was_after_uninstrument(huey, instrumentor, spans):
     assert type(MemoryHuey("last")) is MemoryHuey
 
 
-def test_it_can_be_instrumented_anew(instrumentor):
+def test_the_instrumentor_can_be_used_again(instrumentor):
     instrumentor.instrument()
     instrumentor.uninstrument()
     instrumentor.instrument(propagation="link")
@@ -76,7 +76,7 @@ def test_it_can_be_instrumented_anew(instrumentor):
     assert instrumentation_of(MemoryHuey("later")) is not None
 
 
-def test_what_the_application_says_itself_counts(instrumentor, spans):
+def test_a_call_by_the_application_replaces_the_instrumentors(instrumentor, spans):
     instrumentor.instrument(span_naming="queue")
     huey = MemoryHuey("later")
     automatic = instrumentation_of(huey)
@@ -95,7 +95,7 @@ def test_what_the_application_says_itself_counts(instrumentor, spans):
     assert spans.trees == [{"enqueue add": {"process add": {}}}]
 
 
-def test_what_the_application_has_instrumented_is_left_alone(huey, instrumentor):
+def test_a_huey_that_the_application_instrumented_is_left_alone(huey, instrumentor):
     mine = instrument(huey)
 
     instrumentor.instrument()
@@ -104,7 +104,7 @@ def test_what_the_application_has_instrumented_is_left_alone(huey, instrumentor)
     assert instrumentation_of(huey) is mine
 
 
-def test_what_a_subclass_sets_after_hueys_own_init_is_seen(instrumentor, spans):
+def test_a_storage_set_after_hueys_own_init_is_observed(instrumentor, spans):
     class Queue(MemoryHuey):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
@@ -131,7 +131,7 @@ def test_what_a_subclass_sets_after_hueys_own_init_is_seen(instrumentor, spans):
     [({"propagation": "sideways"}, ValueError), ({"colour": "red"}, TypeError)],
     ids=["value", "name"],
 )
-def test_what_is_not_accepted_raises_at_once(instrumentor, options, error):
+def test_an_option_that_is_not_accepted_raises_at_once(instrumentor, options, error):
     init = Huey.__init__
 
     with pytest.raises(error, match=r"accepted are|expected one of"):
@@ -178,7 +178,7 @@ instrument(MemoryHuey())
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=30)
 
 
-def test_a_wrong_variable_turns_off_us_and_nothing_else(monkeypatch, caplog):
+def test_a_wrong_variable_turns_off_only_huey_otel(monkeypatch, caplog):
     monkeypatch.setenv("HUEY_OTEL_METRICS_PORT", "http")
     instrumentor = HueyInstrumentor()
 
@@ -193,6 +193,6 @@ def test_a_wrong_variable_turns_off_us_and_nothing_else(monkeypatch, caplog):
     ]
 
 
-def test_wrong_options_of_a_program_raise(monkeypatch):
+def test_a_wrong_argument_raises(monkeypatch):
     with pytest.raises(ValueError, match="metrics_port"):
         HueyInstrumentor().instrument(metrics_port=-1)

@@ -1,6 +1,7 @@
-"""The mixins that huey's own objects are given: huey, consumer, serializer, storage.
+"""The mixins that are swapped into huey, its consumer, serializer and storage.
 
-Owns which calls of huey's are seen, and nothing of what they mean: a hook calls huey
-below it, and what the call means in `_tasks` before or after. May import `_tasks` and
-all below. Begin reading in `huey`, then `enqueueing` and `executing`.
+Owns which of huey's calls are seen, and nothing of what they mean: a hook calls
+huey's own method, and before or after it the part of `observation` that knows what
+the call means. May import `_tasks` and all below. Begin reading in `huey`, then
+`enqueueing` and `executing`.
 """

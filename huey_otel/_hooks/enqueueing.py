@@ -1,20 +1,17 @@
-"""Enqueues: the calls of huey's by which a message goes out."""
+"""Enqueues: the mixin of those calls of huey's that write a message."""
 
-from typing import Any, Final
+from typing import Any
 
 from huey.api import Huey, Task
 
 from huey_otel import _names as n
 from huey_otel._hooks.observation import Observation
 from huey_otel._safety.forks import look_around
-from huey_otel._safety.guard import guarded
 from huey_otel._tasks.context import HERE
-
-_look_around: Final = guarded(look_around)
 
 
 class EnqueueingHuey(Huey):
-    """What of an ObservedHuey writes to the queue and to the schedule."""
+    """The part of ObservedHuey that writes to the queue and to the schedule."""
 
     _huey_otel: Observation
 
@@ -24,8 +21,8 @@ class EnqueueingHuey(Huey):
         if not isinstance(task, Task):
             # A group or chord, which huey takes apart and enqueues one by one.
             return self._enqueue_batch(task, *args, **kwargs)
-        # First: it may put another HERE in the place of this one.
-        _look_around()
+        # Before HERE is read, which it may replace.
+        look_around()
         here = HERE.doing
         caller, outgoing = here.caller, here.outgoing
         try:

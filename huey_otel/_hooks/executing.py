@@ -1,4 +1,4 @@
-"""Executions: the calls of huey's by which a message comes in, and is run."""
+"""Executions: the mixin of those calls of huey's that read a message and run it."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ from huey.signals import SIGNAL_ENQUEUED
 
 from huey_otel import _names as n
 from huey_otel import events as e
+from huey_otel._hooks import consumer as consumers
 from huey_otel._hooks.observation import Observation
-from huey_otel._hooks.serializer import is_hueys
 from huey_otel._tasks.context import HERE
 from huey_otel._tasks.dequeue import Reading
 
 
 class ExecutingHuey(Huey):
-    """What of an ObservedHuey reads the queue and the schedule, and runs tasks."""
+    """The part of ObservedHuey that reads queue and schedule, and runs tasks."""
 
     _huey_otel: Observation
 
@@ -23,7 +23,7 @@ class ExecutingHuey(Huey):
         seen = self._huey_otel
         here = HERE.doing
         here.incoming = None
-        opened = None if is_hueys(self.serializer) else seen.dequeue.opened(data)
+        opened = seen.dequeue.opened(data) if seen.enveloped else None
         if opened is not None:
             data = opened[0]
         try:
@@ -42,7 +42,7 @@ class ExecutingHuey(Huey):
         seen = self._huey_otel
         here = HERE.doing
         if seen.alone:
-            seen.find_consumer(self)
+            consumers.find(self)
         if len(here.attempts) > here.depth:
             seen.execution.ends(here.depth)
         try:

@@ -1,16 +1,20 @@
-"""The huey's mixin: the calls of huey's in which a task's life can be seen."""
+"""The mixin of a huey, and how its storage and serializer are followed."""
 
 import sys
 from typing import Any, Final
 
 from huey.api import Huey
 
+from huey_otel._hooks import consumer as consumers
+from huey_otel._hooks import serializer as serializers
+from huey_otel._hooks import storage as storages
 from huey_otel._hooks.enqueueing import EnqueueingHuey
 from huey_otel._hooks.executing import ExecutingHuey
 from huey_otel._hooks.observation import Observation
-from huey_otel._safety import encodable
+from huey_otel._safety.guard import guarded
 from huey_otel._safety.swapping import put_back, swap
 from huey_otel._safety.timeout import limited
+from huey_otel._storage.carriers import is_hueys
 from huey_otel._tasks.context import Bodies
 
 _DJHUEY: Final = "huey.contrib.djhuey"
@@ -28,19 +32,18 @@ class ObservedHuey(EnqueueingHuey, ExecutingHuey):
     while a method runs.
     """
 
-    def create_storage(self, *args: Any, **kwargs: Any) -> Any:
-        below: Any = super()
-        seen = self._huey_otel
-        storage = below.create_storage(*args, **kwargs)
-        seen.storage_made(storage)
-        return storage
-
     def __setattr__(self, name: str, value: Any) -> None:
+        seen = self._huey_otel
         super().__setattr__(name, value)
-        if name == _SET_BY_A_CONSUMER:
-            # Its __init__ does, in huey 3: nothing else tells of one that is made
-            # without `create_consumer` before it forks.
-            self._huey_otel.consumer_begins(sys._getframe(1).f_locals.get("self"))
+        if name == "storage":
+            # Also when `immediate` changes: huey makes another one.
+            _storage_is(seen, value)
+        elif name == "serializer":
+            _serializer_is(seen, value)
+        elif name == _SET_BY_A_CONSUMER:
+            # By the consumer's __init__ in huey 3: the only sign, before it forks, of
+            # one that is made without `create_consumer`.
+            consumers.observe(sys._getframe(1).f_locals.get("self"))
 
     @property
     def _timeout_handler(self) -> Any:
@@ -57,41 +60,55 @@ class ObservedHuey(EnqueueingHuey, ExecutingHuey):
 
     def create_consumer(self, *args: Any, **options: Any) -> Any:
         below: Any = super()
-        seen = self._huey_otel
         consumer = below.create_consumer(*args, **options)
-        seen.consumer_made(consumer)
+        consumers.observe(consumer)
         return consumer
 
     def notify_interrupted_tasks(self, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
         result = below.notify_interrupted_tasks(*args, **kwargs)
-        seen.workers.consumer_stops()
+        seen.consumer.stops()
         return result
 
 
-def observe(huey: Huey, observation: Observation) -> None:
-    """Swap *huey*'s class, so that *observation* sees what it does."""
-    swap(huey, ObservedHuey, _huey_otel=observation)
+def observe(huey: Huey, seen: Observation) -> None:
+    """Swap the classes of *huey*, its storage and its serializer."""
+    follow_storage(seen, huey.storage)
+    follow_serializer(seen, huey.serializer)
+    swap(huey, ObservedHuey, _huey_otel=seen)
     huey._tasks_in_flight = Bodies(huey._tasks_in_flight)
     _rebind(huey)
 
 
-def release(huey: Huey) -> None:
-    """Put *huey*'s own class back."""
-    put_back(huey)
-    huey._tasks_in_flight = set(huey._tasks_in_flight)
-    _rebind(huey)
+def follow_storage(seen: Observation, storage: Any) -> None:
+    """The huey of *seen* has *storage* from now on."""
+    storages.observe(storage, *seen.outputs.follow(storage))
 
 
-def observation_of(huey: Huey) -> Observation | None:
-    """What sees *huey*, None if nothing does."""
-    return huey._huey_otel if isinstance(huey, ObservedHuey) else None
+def follow_serializer(seen: Observation, serializer: Any) -> None:
+    """The huey of *seen* has *serializer* from now on."""
+    serializers.release(seen.serializer)
+    seen.serializer = serializer
+    serializers.observe(serializer)
+    seen.enveloped = not is_hueys(serializer)
 
 
-def registered(huey: Huey) -> list[str]:
-    """The dotted paths of the tasks that *huey* knows now."""
-    return [encodable.name(known) for known in huey._registry._registry]
+_storage_is: Final = guarded(follow_storage)
+_serializer_is: Final = guarded(follow_serializer)
+
+
+def release(huey: Huey, seen: Observation) -> None:
+    """Put the classes of *huey*, of its consumers and all else back."""
+    for consumer in list(seen.consumers):
+        consumers.release(consumer)
+    seen.consumers.clear()
+    if getattr(huey, "_huey_otel", None) is seen:
+        put_back(huey)
+        huey._tasks_in_flight = set(huey._tasks_in_flight)
+        _rebind(huey)
+    serializers.release(seen.serializer)
+    storages.release(huey.storage)
 
 
 def _rebind(huey: Huey) -> None:

@@ -1,19 +1,16 @@
-"""The serializer's mixin: writes the carrier behind a message, and reads it back."""
+"""The mixin of a serializer: writes the carrier behind a message, and reads it."""
 
-import copy
-from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 from huey.registry import Message
-from huey.serializer import Serializer, SignedSerializer
+from huey.serializer import Serializer
 
 from huey_otel import _names as n
 from huey_otel._safety.guard import guarded
 from huey_otel._safety.losses import LOSSES
 from huey_otel._safety.swapping import put_back, swap
 from huey_otel._tasks.context import HERE
-from huey_otel._wire.carrier import Carrier, TrailerError, decode
+from huey_otel._wire.carrier import TrailerError, decode
 
 
 class ObservedSerializer(Serializer):
@@ -41,31 +38,6 @@ class ObservedSerializer(Serializer):
         return super()._deserialize(data)
 
 
-class PeekingSerializer(ObservedSerializer):
-    """Reads the carrier of a message that is left where it is, and unpickles nothing.
-
-    Signature and compression are the business of whoever is above, as ever.
-    """
-
-    def _deserialize(self, data: bytes) -> Carrier | None:
-        return decode(data)
-
-
-@guarded
-def is_hueys(serializer: object) -> bool:
-    """Whether all of *serializer* is huey's own, so that a trailer is inside."""
-    kind: Any = type(serializer)
-    return _is_hueys(kind)
-
-
-@lru_cache(maxsize=64)
-def _is_hueys(kind: Any) -> bool:
-    return (
-        getattr(kind, "serialize", None) is Serializer.serialize
-        and getattr(kind, "_serialize", None) in _OURS_AND_HUEYS
-    )
-
-
 @guarded
 def _read_carrier(data: bytes) -> None:
     here = HERE.doing
@@ -79,13 +51,6 @@ def _read_carrier(data: bytes) -> None:
         LOSSES.count(n.LOSS_CARRIER, why=f"a message came with a {error}")
 
 
-_OURS_AND_HUEYS: Final = (
-    Serializer._serialize,
-    SignedSerializer._serialize,
-    ObservedSerializer._serialize,
-)
-
-
 def observe(serializer: object) -> bool:
     """Swap *serializer*'s class; False for one that is not huey's kind.
 
@@ -97,28 +62,6 @@ def observe(serializer: object) -> bool:
     observed: Any = type(serializer)
     observed._huey_otel_users += 1
     return True
-
-
-def carriers(serializer: object) -> Callable[[bytes], Carrier | None]:
-    """What reads the carrier of a message that *serializer* has written.
-
-    It raises what *serializer* does, and reads None where there is no carrier.
-    """
-    twin: Any = copy.copy(serializer)
-    if isinstance(twin, ObservedSerializer):
-        swap(twin, PeekingSerializer, below=True)
-
-    def read(message: bytes) -> Carrier | None:
-        if not is_hueys(serializer):
-            enveloped = decode(message)
-            if enveloped is not None:
-                return enveloped
-        if not isinstance(twin, ObservedSerializer):
-            return None
-        carrier = twin.deserialize(message)
-        return carrier if isinstance(carrier, Carrier) else None
-
-    return read
 
 
 def release(serializer: object) -> None:

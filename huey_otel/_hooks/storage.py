@@ -1,8 +1,7 @@
-"""The storage's mixin: events can be listened to on it, as in huey 1.x."""
+"""The mixin of a storage: its events can be listened to, as in huey 1.x."""
 
-import threading
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from huey.exceptions import ConfigurationError
 from huey.storage import BaseStorage
@@ -45,7 +44,7 @@ class ObservedStorage(BaseStorage):
 
 
 def _all_of(listener: EventListener) -> Iterator[Event]:
-    """Iterate *listener*, which nobody else has: leaving the loop closes it."""
+    """Iterate *listener*, and close it when the loop is left."""
     with listener:
         yield from listener
 
@@ -58,32 +57,7 @@ def observe(storage: Any, emitter: RedisEventEmitter | None, channel: str) -> No
         observed._huey_otel_events = (emitter, channel)
 
 
-def observed(storage: Any) -> bool:
-    """Whether there is nothing left to observe of *storage*."""
-    return isinstance(storage, ObservedStorage) or not isinstance(storage, BaseStorage)
-
-
 def release(storage: Any) -> None:
     """Put *storage*'s own class back."""
     if isinstance(storage, ObservedStorage):
         put_back(storage)
-
-
-def renew(storage: Any) -> None:
-    """Free the connection pool of *storage* in a child, of locks that nobody there has.
-
-    redis-py 8 takes one to reset a pool after a fork, so a child hangs for ever
-    if another thread had it then. What we do before a fork lets other threads go
-    on until it happens: of 8 consumers in which 40 tasks forked, 3 came to a
-    halt, and none without us.
-    """
-    pool = getattr(storage, "__dict__", {}).get("pool")
-    for name in ("_lock", "_fork_lock"):
-        made_by = _LOCKS.get(type(getattr(pool, name, None)))
-        if made_by is not None:
-            setattr(pool, name, made_by())
-
-
-_LOCKS: Final[dict[type, Callable[[], object]]] = {
-    type(make()): make for make in (threading.Lock, threading.RLock)
-}

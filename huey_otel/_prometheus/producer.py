@@ -78,7 +78,8 @@ class ProducerCounter:
 
     So it is right in prometheus_client's multi-process mode too. *registry*
     None is the default one. Made at the first `inc`; nothing is imported before.
-    Shown without `_created`, which would double the number of series.
+    Shown without `_created`, which would double the number of series. `over` once a
+    consumer's metrics have its counts.
     """
 
     def __init__(self, registry: "CollectorRegistry | None" = None) -> None:
@@ -87,7 +88,7 @@ class ProducerCounter:
         self._children: dict[Labels, Counter] = {}
         self._registered: Unclaimed | None = None
         self._sharing: set[CollectorRegistry] = set()
-        self._over = False
+        self.over = False
         self._counting = False
         self._waiting: deque[Labels] = deque()
 
@@ -109,7 +110,7 @@ class ProducerCounter:
         import prometheus_client  # noqa: F401
 
     def _count(self) -> None:
-        if self._counter is None and not self._over:
+        if self._counter is None and not self.over:
             self._counter = self._made()
         while self._waiting:
             labels = self._waiting.popleft()
@@ -152,7 +153,7 @@ class ProducerCounter:
 
         with _Counting.lock:
             counted = list(self._counted())
-            self._over = True
+            self.over = True
             self._counter = None
             self._children.clear()
             if self._registered is not None:

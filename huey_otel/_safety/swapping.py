@@ -1,4 +1,4 @@
-"""Swapping the class of an object, and putting its own back."""
+"""Class swaps: give one object another class, and put its own back."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ def swap(thing: Any, mixin: type, *, below: bool = False, **attributes: Any) -> 
 
     *below* puts the mixin behind the class in the order of methods. The new
     class is this thing's alone, so *attributes* go there and leave nothing on
-    the thing. It passes for the old one: others look at `type(huey).__name__`.
+    the thing. It has the old one's names: others look at `type(huey).__name__`.
     """
     kind = type(thing)
     if issubclass(kind, mixin):
@@ -31,7 +31,7 @@ def swap(thing: Any, mixin: type, *, below: bool = False, **attributes: Any) -> 
 
 
 def put_back(thing: Any) -> bool:
-    """Undo `swap`; False if somebody else has swapped the class since."""
+    """Undo `swap`; False if another program has swapped the class since."""
     kind = type(thing).__dict__.get(_BASE)
     if kind is None:
         return False

@@ -12,17 +12,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from huey.api import Huey, Task
-from huey.consumer import Consumer
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from huey_otel._hooks.consumer import existing, offer_constants
+from huey_otel._hooks.consumer import offer_constants
 from huey_otel._options import settings as merged
 from huey_otel._options.settings import Settings
 from huey_otel._options.table import OPTIONS
 from huey_otel._prometheus.registry import is_default
-from huey_otel._safety.forks import look_around
-from huey_otel._safety.log import warn_once
 from huey_otel._safety.redaction import shown
 from huey_otel._setup.instrumentation import Instrumentation, instrumentation_of
 from huey_otel._storage.emitter import RedisEventEmitter
@@ -75,25 +72,26 @@ def instrument(huey: Huey, **options: Unpack[Options]) -> Instrumentation:
     # Workers may call it in their start-up hooks, all at once.
     with _Instrumenting.lock:
         known = instrumentation_of(huey)
-        if known is None:
-            return begin(huey, settings)
-        if known.automatic or known.settings.disabled is not settings.disabled:
+        if known is not None and (
+            known.automatic or known.settings.disabled is not settings.disabled
+        ):
             # A call in the code replaces what `opentelemetry-instrument` did, and one
             # after a change of HUEY_OTEL_DISABLED takes the new value.
             known.uninstrument()
-            return begin(huey, settings)
+            known = None
+        if known is None:
+            return Instrumentation(huey, settings).begin()
         _refuse_others(known, settings, options)
         return known
 
 
 class _Instrumenting:
-    """Held by the thread that instruments a huey; a child begins with another lock."""
+    """Held by the thread that instruments a huey; free in a forked child."""
 
     lock = threading.RLock()
 
     @classmethod
     def renew(cls) -> None:
-        """Begin with a lock that no thread holds."""
         cls.lock = threading.RLock()
 
 
@@ -128,7 +126,7 @@ def _documented(function: Callable[..., Instrumentation]) -> None:
 
 
 class _Plain:
-    """What a signature shows as it is, without quotes."""
+    """A text that a signature shows without quotes."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -199,23 +197,6 @@ def _in_effect(settings: Settings, name: str) -> object:
     if hasattr(settings, name):
         return getattr(settings, name)
     return getattr(settings.exposed, name.removeprefix("metrics_"))
-
-
-def begin(
-    huey: Huey, settings: Settings, *, automatic: bool = False
-) -> Instrumentation:
-    """Instrument *huey*, which is not yet; *automatic* if the code does not call it.
-
-    Raises RuntimeError where its consumer has forked its workers already.
-    """
-    warn_once(settings.warnings)
-    consumers: list[Consumer] = []
-    if not settings.disabled:
-        look_around()
-        consumers = existing(huey)
-    instrumentation = Instrumentation(huey, settings, automatic=automatic)
-    instrumentation.begin(consumers)
-    return instrumentation
 
 
 def uninstrument(huey: Huey) -> None:

@@ -1,131 +1,117 @@
 """The Instrumentation: the parts of one instrumented huey, begun and ended."""
 
-import time
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from multiprocessing import util
 from typing import Final, Self
 
 from huey.api import Huey
-from huey.constants import WORKER_PROCESS
-from huey.consumer import Consumer
 
+from huey_otel._hooks import consumer as consumers
 from huey_otel._hooks import huey as hueys
-from huey_otel._hooks import serializer as serializers
+from huey_otel._hooks import storage as storages
 from huey_otel._hooks.observation import Observation
 from huey_otel._options.settings import Settings
 from huey_otel._options.values import SECONDS
 from huey_otel._otel.provider import Provided
-from huey_otel._prometheus.consumers import ConsumerInfo
-from huey_otel._prometheus.registry import RegistryMetrics
-from huey_otel._relay.routes import Route
-from huey_otel._safety import encodable
-from huey_otel._safety.log import RETICENT, logger, warn
+from huey_otel._process.destinations import Destinations
+from huey_otel._process.outputs import Outputs
+from huey_otel._process.shared import shared
+from huey_otel._safety.forks import in_child, look_around
+from huey_otel._safety.log import RETICENT, warn_once
 from huey_otel._safety.losses import LOSSES
-from huey_otel._setup import process, start_line
-from huey_otel._setup.outputs import Outputs
-from huey_otel._storage.contents import Meaning
-from huey_otel._tasks.health import Health
+from huey_otel._tasks.consumer import ConsumerLife
+from huey_otel._tasks.dequeue import Dequeue
+from huey_otel._tasks.enqueue import Enqueue
+from huey_otel._tasks.errors import Errors
+from huey_otel._tasks.execute import Execution
 from huey_otel._tasks.recorder import Recorder
-from huey_otel._tasks.schedule import Timetable
 from huey_otel._tasks.tracing import Tracing
-from huey_otel._wire.client import CLIENT
-from huey_otel._wire.record import Sink, Source
+from huey_otel._tasks.workers import Workers
+from huey_otel._wire.record import Sink
 
-_PRODUCERS_EXIT: Final = 1.0
-"""Seconds that a process which runs no consumer waits for its events at most."""
+_LAST: Final = -100
+"""Priority of our finalizer: behind multiprocessing's own, which joins the workers."""
 
-
-_DRAIN: Final = 1.0
-"""Seconds at most to read what workers have written last.
-
-Not a part of their patience: a collector that is away has taken all of it by
-then, and what they count as lost for that comes after.
-"""
+INSTRUMENTATIONS: Final[list["Instrumentation"]] = []
+"""All that have begun and were not undone, the inert ones included."""
 
 
 class Instrumentation:
     """What `instrument` returns; as a context manager it uninstruments at its end.
 
     With HUEY_OTEL_DISABLED it is inert: all methods do nothing. *automatic* is
-    one that nobody asked for in the code.
+    one that the application's code does not ask for.
     """
 
     def __init__(
-        self,
-        huey: Huey,
-        settings: Settings,
-        *,
-        automatic: bool = False,
+        self, huey: Huey, settings: Settings, *, automatic: bool = False
     ) -> None:
         self.automatic = automatic
         self.settings = settings
         self._huey = huey
-        self._queue = encodable.name(huey.name)
-        self._shared = process.shared()
-        self._number = self._shared.number()
-        self._exposition = (
-            RegistryMetrics(settings.registry, settings.exposed)
-            if settings.disabled
-            else self._shared.exposition(
+        self._observation: Observation | None = None
+        if not settings.disabled:
+            # First: it may renew what the process shares.
+            look_around()
+            self._shared = shared()
+            self._number = self._shared.number()
+            exposition = self._shared.exposition(
                 self._number, settings.registry, settings.exposed
             )
-        )
-        self._health: Health | None = None
-        self._outputs = Outputs(
-            huey,
-            self._number,
-            self._shared,
-            settings,
-            self._exposition,
-            emitter=None if isinstance(settings.events, bool) else settings.events,
-            tracer_provider=settings.tracer_provider,
-            meter_provider=settings.meter_provider,
-        )
-        self._observation: Observation | None = None
-        # huey's consumers begin to log once they have imported the application.
-        self._unheard = () if logger.hasHandlers() else settings.warnings
-        self._limit = min(settings.flush_timeout, _PRODUCERS_EXIT)
+            self._outputs = Outputs(huey, settings, self._shared.relay, exposition)
 
-    def begin(self, consumers: Sequence[Consumer] = ()) -> None:
-        """Swap our classes in; what huey does from now on is seen.
+    def begin(self) -> Self:
+        """Swap our classes in, and return this: what huey does from now on is seen.
 
-        *consumers* are those that it has made already, and has started perhaps.
+        Raises RuntimeError where huey's consumer has forked its workers already.
         """
+        warn_once(self.settings.warnings)
         if self.settings.disabled:
             # Events of others may be read here all the same.
-            self._outputs.offer_events()
-            _INERT[self._huey] = self
-            return
+            known = Destinations(self._huey.name, self.settings)
+            storages.observe(self._huey.storage, *known.of(self._huey.storage))
+            INSTRUMENTATIONS.append(self)
+            return self
         if not self.settings.tracebacks:
             RETICENT.add(self)
+        self._observation = self._assembled()
+        INSTRUMENTATIONS.append(self)
+        try:
+            self._shared.add(self._number, self._outputs)
+            self._outputs.load()
+            made = consumers.existing(self._huey)
+            hueys.observe(self._huey, self._observation)
+            for consumer in made:
+                consumers.adopt(consumer)
+        except BaseException:
+            # A class that cannot be subclassed without arguments of its own.
+            self.uninstrument()
+            raise
+        return self
+
+    def _assembled(self) -> Observation:
+        outputs = self._outputs
         recorder = Recorder(
             self._huey,
             self._number,
             self._shared.relay,
             self.settings,
-            self._produced,
+            outputs.exposition.producer,
         )
-        self._observation = Observation(
-            self,
-            recorder,
-            Tracing(self._queue, self.settings, self._outputs.provided),
-            storage_is=self._outputs.storage_is,
-            lifecycle=self,
+        queue = outputs.route.source.queue
+        tracing = Tracing(queue, self.settings, outputs.tracer)
+        errors = Errors(recorder, tracing)
+        workers = Workers(recorder)
+        return Observation(
+            enqueue=Enqueue(recorder, tracing),
+            dequeue=Dequeue(recorder),
+            errors=errors,
+            execution=Execution(recorder, tracing, errors),
+            workers=workers,
+            consumer=ConsumerLife(recorder, workers, self._shared, outputs),
+            outputs=outputs,
         )
-        source = Source(queue=self._queue, host=CLIENT.host)
-        self._shared.routes.add(self._number, Route(source, ()))
-        self._shared.add(self._number, self)
-        try:
-            self._outputs.attach()
-            hueys.observe(self._huey, self._observation)
-            for consumer in consumers:
-                self._observation.adopt(consumer)
-        except BaseException:
-            # A class that cannot be subclassed without arguments of its own.
-            self.uninstrument()
-            raise
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all that has happened is delivered; True if it is.
@@ -136,22 +122,18 @@ class Instrumentation:
         if timeout is None:
             timeout = self.settings.flush_timeout
         timeout = SECONDS.checked(timeout, f"timeout={timeout!r}")
-        if self._observation is None:
-            return True
-        return self._outputs.flush(timeout)
+        return self._observation is None or self._outputs.flush(timeout)
 
     def uninstrument(self) -> None:
         """Put huey's own classes back; what was seen until now is still delivered."""
+        if self not in INSTRUMENTATIONS:
+            return
+        INSTRUMENTATIONS.remove(self)
         observation, self._observation = self._observation, None
         if observation is None:
-            if _INERT.get(self._huey) is self:
-                del _INERT[self._huey]
-                self._outputs.release()
+            storages.release(self._huey.storage)
             return
-        observation.release_consumers()
-        if hueys.observation_of(self._huey) is observation:
-            hueys.release(self._huey)
-        self._outputs.release()
+        hueys.release(self._huey, observation)
         self._outputs.flush(self.settings.flush_timeout)
         with self._shared.showing:
             self._shared.remove(self._number)
@@ -161,7 +143,8 @@ class Instrumentation:
     @property
     def channel(self) -> str:
         """The channel of the queue's events, whether or not any are published."""
-        _, channel = self._outputs.destinations.of(self._huey.storage)
+        destinations = Destinations(self._huey.name, self.settings)
+        _, channel = destinations.of(self._huey.storage)
         return channel
 
     @property
@@ -175,9 +158,12 @@ class Instrumentation:
             return f"{queue}: off, HUEY_OTEL_DISABLED is set>"
         if self._observation is None:
             return f"{queue}: undone>"
-        page = self._shared.page.where(self._exposition, self.settings.exposed)
-        events = self._outputs.destinations
-        return f"{queue}: metrics {page}; events {events}; {self._outputs}>"
+        outputs = self._outputs
+        page = self._shared.page.where(outputs.exposition, self.settings.exposed)
+        return (
+            f"{queue}: metrics {page}; events {outputs.destinations};"
+            f" spans {outputs.tracer}>"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -185,119 +171,36 @@ class Instrumentation:
     def __exit__(self, *_: object) -> None:
         self.uninstrument()
 
-    def _produced(self, task: str, origin: str) -> bool:
-        """Count what is enqueued where no consumer runs; False where one does."""
-        if self._shared.consuming:
-            return False
-        self._exposition.producer.inc(self._queue, task, origin)
-        return True
-
-    def renew_sinks(self) -> None:
-        """Send records to whoever takes them now."""
-        self._outputs.renew()
-
     def diverted(self, provided: Provided, sink: Sink) -> AbstractContextManager[None]:
         """Send spans to *provided* and records to *sink*, and nowhere else."""
         return self._outputs.diverted(provided, sink)
 
-    def consumer_starts(self, consumer: Consumer) -> None:
-        """Be ready for its workers, before they are forked."""
-        with self._shared.showing:
-            if self._observation is not None:
-                self._prepare(consumer)
-
-    def _prepare(self, consumer: Consumer) -> None:
-        self._limit = self.settings.flush_timeout
-        self._shared.patience.begin()
-        if consumer.worker_type == WORKER_PROCESS:
-            self._shared.patience.share()
-        route = self._shared.routes.get(self._number)
-        if route is not None:
-            route.source = replace(route.source, worker_type=consumer.worker_type)
-        # Before the forks: exporters take longer to import than a worker to start.
-        self._outputs.prepare()
-        self._shared.consumes()
-
-    def consumer_started(self, consumer: Consumer) -> None:
-        """Show its metrics, and say so."""
-        with self._shared.showing:
-            if self._observation is not None:
-                self._show(consumer)
-
-    def _show(self, consumer: Consumer) -> None:
-        shown = ConsumerInfo(
-            queue=self._queue,
-            worker_type=consumer.worker_type,
-            workers=consumer.workers,
-            periodic=consumer.periodic,
-            started=time.time(),
-            tasks=lambda: hueys.registered(self._huey),
-            due=Timetable(self._huey),
-        )
-        meaning = Meaning(
-            carrier=serializers.carriers(self._huey.serializer),
-            now=self._huey._get_timestamp,  # noqa: SLF001 - as its scheduler does
-        )
-        storage = lambda: self._huey.storage  # noqa: E731 - it may be exchanged
-        self._exposition.add(self._number, shown, storage, meaning)
-        self._health = Health(consumer)
-        for warning in self._unheard:
-            warn("%s", warning)
-        self._unheard = ()
-        self._shared.page.open(
-            self._number,
-            self._queue,
-            self._exposition,
-            self.settings.exposed,
-            self._health,
-        )
-        start_line.log(
-            queue=self._queue,
-            page=self._shared.page.where(self._exposition, self.settings.exposed),
-            events=str(self._outputs.destinations),
-            spans=self._outputs.provided().where,
-            propagation=self.settings.propagation,
-            periodic=consumer.periodic,
-        )
-
-    def consumer_stopping(self) -> None:
-        """What was waited for until now does not count as a part of the end."""
-        if self._health is not None:
-            self._health.stopping = True
-        self._shared.patience.begin()
-
-    def consumer_stops(self) -> None:
-        """Deliver, in the last moment before huey's SIGHUP replaces the process."""
-        self._spend()
-        self._exposition.stop(self._number)
-
-    def process_exits(self) -> None:
-        """Deliver the rest; the relay and the feed end with the process."""
-        if self._observation is None:
-            return
-        if self._shared.relay.forked:
-            self._spend()
-            # The parent is told what got lost.
-            self._shared.relay.flush(0.0)
-            return
-        self._observation.workers.abandon()
-        self._spend()
-        self._outputs.destinations.close()
-
-    def _spend(self) -> None:
-        self._shared.patience.spend(self._limit, self._outputs.flush)
-        if not self._shared.relay.forked:
-            self._shared.relay.flush(_DRAIN)
-        self._outputs.give_up()
-
 
 def instrumentation_of(huey: Huey) -> Instrumentation | None:
     """The Instrumentation of *huey*, None if it has none."""
-    observation = hueys.observation_of(huey)
-    return _INERT.get(huey) if observation is None else observation.owner
+    for known in list(INSTRUMENTATIONS):
+        if known._huey is huey:  # noqa: SLF001 - of this module's own class
+            return known
+    return None
 
 
-_INERT: Final[weakref.WeakKeyDictionary[Huey, Instrumentation]] = (
-    weakref.WeakKeyDictionary()
-)
-"""Those that only let events be read, while HUEY_OTEL_DISABLED is set."""
+class _Exit:
+    """Delivers what is left in the last moment of a process, and of its children."""
+
+    def __init__(self) -> None:
+        self._begin()
+        in_child(self._begin)
+        # A child of multiprocessing forgets all finalizers once it has been forked.
+        util.register_after_fork(self, _Exit._begin)
+
+    def _begin(self) -> None:
+        util.Finalize(None, self._deliver, exitpriority=_LAST)
+
+    def _deliver(self) -> None:
+        for known in list(INSTRUMENTATIONS):
+            observation = known._observation  # noqa: SLF001 - likewise
+            if observation is not None:
+                observation.consumer.process_exits()
+
+
+_EXIT: Final = _Exit()

@@ -3,5 +3,6 @@
 Owns the life of a task from its enqueue to its end, the context of each thread, and
 how a trace goes on from one process to the next. May import the relay, the outputs'
 vocabulary and all below, never a hook. Begin reading in `enqueue`, `dequeue` and
-`execute`; `attempt` is the one object that all of them share.
+`execute`; `attempt` is the one object that all of them share. A consumer's start and
+end are in `consumer`.
 """

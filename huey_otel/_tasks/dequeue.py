@@ -43,7 +43,7 @@ class Dequeue:
         """Before huey's read_schedule, which returns what the scheduler then holds."""
         here = HERE.doing
         if here.worker is None and self._recorder.worker_type is not None:
-            here.worker = "Scheduler"
+            here.worker = n.SCHEDULER
         for attempt in here.ripe.values():
             self._abandon(attempt)
         here.ripe = {}

@@ -5,20 +5,22 @@ from typing import Any
 
 from huey.consumer import Consumer
 
+from huey_otel import _names as n
+from huey_otel._tasks.workers import processes, worker_name
+
 
 class Health:
     """Says why a consumer is not well, or None.
 
-    A dead worker is replaced at huey's next health check, and one that was
-    recycled is no illness: only who has been dead for over twice the interval
-    is one, or at once where nobody would replace it. Who ends because the
-    consumer is `stopping` is not dead.
+    A recycled or dead worker is replaced at huey's next health check, so one is ill
+    when it has been dead for over twice the interval, or at once where the checks
+    are off. None is while the consumer is `stopping`.
     """
 
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
         self.stopping = False
-        # The processes themselves: another one may get the id of one that is gone.
+        # By process, not by its id, which a later one may get.
         self._dead_since: dict[Any, float] = {}
 
     def __call__(self) -> str | None:
@@ -29,22 +31,12 @@ class Health:
         if consumer._health_check:
             patience = 2 * consumer._health_check_interval
         now = time.monotonic()
-        dead = self._processes_dead()
-        before = self._dead_since
-        since = {process: before.get(process, now) for _, process in dead}
-        self._dead_since = since
-        ill = [name for name, process in dead if now - since[process] >= patience]
+        before, self._dead_since = self._dead_since, {}
+        ill = []
+        for number, process in enumerate(processes(consumer)):
+            if consumer.environment.is_alive(process):
+                continue
+            since = self._dead_since[process] = before.get(process, now)
+            if now - since >= patience:
+                ill.append(worker_name(number) if number else n.SCHEDULER)
         return f"dead: {', '.join(ill)}" if ill else None
-
-    def _processes_dead(self) -> list[tuple[str, Any]]:
-        consumer = self._consumer
-        named = [("Scheduler", consumer.scheduler)]
-        named += [
-            (f"Worker-{number}", process)
-            for number, (_, process) in enumerate(consumer.worker_threads, 1)
-        ]
-        return [
-            (name, process)
-            for name, process in named
-            if not consumer.environment.is_alive(process)
-        ]

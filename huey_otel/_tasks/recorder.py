@@ -2,7 +2,6 @@
 
 import datetime
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 from huey.api import Huey, Task
@@ -11,6 +10,7 @@ from huey_otel import _names as n
 from huey_otel import events as e
 from huey_otel import mapping
 from huey_otel._options.settings import Settings
+from huey_otel._prometheus.producer import ProducerCounter
 from huey_otel._relay.relay import Relay
 from huey_otel._safety import failures
 from huey_otel._safety.encodable import name as sayable_name
@@ -28,8 +28,7 @@ _MOST_NAMES: Final = 10_000
 class Recorder:
     """Knows what all records of one instrumented huey share. *source* is its number.
 
-    *produced* counts a task by name and origin in a process without a consumer,
-    and is False in one that has one.
+    *producer* counts what is enqueued, until a consumer starts in this process.
     """
 
     def __init__(
@@ -38,13 +37,14 @@ class Recorder:
         source: int,
         relay: Relay,
         settings: Settings,
-        produced: Callable[[str, str], bool],
+        producer: ProducerCounter,
     ) -> None:
         self.huey = huey
         self.source = source
         self.relay = relay
         self.settings = settings
-        self._produced = produced
+        self._queue = sayable_name(huey.name)
+        self._producer = producer
         self.worker_type: str | None = None
         self._names: dict[type, tuple[str, str]] = {}
 
@@ -194,7 +194,8 @@ class Recorder:
     def accepted(self, outgoing: Outgoing) -> None:
         """Record that the storage has taken a message."""
         facts = outgoing.facts
-        if self._produced(facts.name, outgoing.origin):
+        if not self._producer.over:
+            self._producer.inc(self._queue, facts.name, outgoing.origin)
             return
         extra: dict[str, Any] = {"origin": outgoing.origin}
         if outgoing.late is not None:

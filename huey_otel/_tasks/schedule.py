@@ -16,6 +16,11 @@ _SETTINGS: Final = "cron_settings"
 _A_DAY: Final = 86_400.0
 
 
+def registered(huey: Huey) -> list[str]:
+    """The dotted paths of the tasks that *huey* knows now."""
+    return [encodable.name(known) for known in huey._registry._registry]
+
+
 class Timetable:
     """Says of each periodic task by its dotted path when it is due.
 

@@ -1,7 +1,7 @@
 """Tracing: one span for each enqueue, one for each attempt, current meanwhile."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from opentelemetry import context as contexts
@@ -11,7 +11,7 @@ from opentelemetry.trace import Link, Span, SpanKind, TraceFlags
 
 from huey_otel import _names as n
 from huey_otel._options.settings import Settings
-from huey_otel._otel.provider import Provided
+from huey_otel._otel.tracer import LazyTracer
 from huey_otel._safety import encodable, failures
 from huey_otel._safety.guard import guarded
 from huey_otel._tasks.attempt import Attempt
@@ -29,19 +29,13 @@ _SAMPLED: Final = int(TraceFlags.SAMPLED)
 
 
 class Tracing:
-    """Starts and ends the spans of one instrumented huey.
+    """Starts and ends the spans of one instrumented huey."""
 
-    *provided* is called at the first span, so an application may set its
-    provider after `instrument`.
-    """
-
-    def __init__(
-        self, queue: str, settings: Settings, provided: Callable[[], Provided]
-    ) -> None:
+    def __init__(self, queue: str, settings: Settings, tracer: LazyTracer) -> None:
         naming = settings.span_naming
         self._tracebacks = settings.tracebacks
         self.propagation = Propagation(settings)
-        self._provided = provided
+        self._tracer = tracer
         self._enqueueing = Operation(n.ENQUEUE, n.TYPE_SEND, queue, naming)
         self._processing = Operation(n.PROCESS, n.TYPE_PROCESS, queue, naming)
         self.ready = False
@@ -52,7 +46,7 @@ class Tracing:
         if _is_suppressed(contexts.get_current()):
             return
         self.ready = True
-        self._provided()
+        self._tracer.provided()
         self.propagation.prepare()
 
     @guarded
@@ -64,7 +58,7 @@ class Tracing:
         before = contexts.get_current()
         if before and _is_suppressed(before):
             return
-        provided = self._provided()
+        provided = self._tracer.ready or self._tracer.provided()
         if not before and within is None and provided.silent:
             return
         facts, task = outgoing.facts, outgoing.task
@@ -95,7 +89,7 @@ class Tracing:
             or trace.get_current_span(before).get_span_context().is_valid
         ):
             return None
-        span = self._provided().tracer.start_span(
+        span = self._tracer.provided().tracer.start_span(
             self._enqueueing.named(encodable.name(kind)),
             kind=SpanKind.CLIENT,
             attributes=self._enqueueing.attributes | {n.MESSAGING_BATCH_COUNT: count},
@@ -128,7 +122,8 @@ class Tracing:
         before = contexts.get_current()
         carrier = attempt.carrier
         if (before and _is_suppressed(before)) or (
-            not (before or (carrier and carrier.headers)) and self._provided().silent
+            not (before or (carrier and carrier.headers))
+            and (self._tracer.ready or self._tracer.provided()).silent
         ):
             attempt.hops = 0
             return None
@@ -165,7 +160,8 @@ class Tracing:
             attributes[n.WORKER_NAME] = attempt.worker
         if carrier is not None and carrier.chord_size:
             attributes[n.CHORD_SIZE] = carrier.chord_size
-        span = self._provided().tracer.start_span(
+        provided = self._tracer.ready or self._tracer.provided()
+        span = provided.tracer.start_span(
             name,
             context=parent,
             kind=SpanKind.CONSUMER,

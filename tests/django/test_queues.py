@@ -42,8 +42,9 @@ print(json.dumps([[*labels, value] for labels, value in counted.items()]))
 """
 INSTRUMENTED = """
 import sys
-from huey_otel._setup.process import shared
-print(json.dumps(sorted(member._huey.name for member in shared().members())))
+from huey_otel._setup.instrumentation import INSTRUMENTATIONS
+live = [known for known in INSTRUMENTATIONS if not known.settings.disabled]
+print(json.dumps(sorted(known._huey.name for known in live)))
 """
 
 

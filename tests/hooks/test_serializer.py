@@ -8,8 +8,8 @@ from huey import MemoryHuey
 from huey.registry import Message
 from huey.serializer import Serializer, SignedSerializer
 
-from huey_otel._hooks.serializer import carriers
 from huey_otel._safety.losses import Losses
+from huey_otel._storage.carriers import reader_of
 from huey_otel._storage.contents import Meaning, contents
 from tests.support.seen import Drain, Seen
 from tests.support.spans import Spans
@@ -78,7 +78,7 @@ IDS = ["json", "gzip", "foreign"]
 
 
 @pytest.mark.parametrize("make", OTHERS, ids=IDS)
-def test_without_consent_there_are_spans_without_parents(spans, make, caplog):
+def test_without_envelopes_attempts_begin_traces_of_their_own(spans, make, caplog):
     seen = run(make(), spans)
 
     assert spans.trees == APART
@@ -89,7 +89,7 @@ def test_without_consent_there_are_spans_without_parents(spans, make, caplog):
 
 
 @pytest.mark.parametrize("make", OTHERS, ids=IDS)
-def test_with_consent_they_are_one_trace(spans, make, caplog):
+def test_with_envelopes_enqueue_and_attempt_are_one_trace(spans, make, caplog):
     run(make(), spans, envelope=True)
 
     assert spans.trees == TOGETHER
@@ -98,7 +98,7 @@ def test_with_consent_they_are_one_trace(spans, make, caplog):
 
 @pytest.mark.parametrize("make", OTHERS, ids=IDS)
 @pytest.mark.parametrize("envelope", [True, False])
-def test_how_old_a_message_is_can_be_read_with_consent(spans, make, envelope, losses):
+def test_the_age_of_a_message_is_known_by_its_envelope(spans, make, envelope, losses):
     huey = MemoryHuey("my-app", serializer=make())
     Seen(huey, tracer_provider=spans.provider, envelope=envelope)
 
@@ -107,7 +107,7 @@ def test_how_old_a_message_is_can_be_read_with_consent(spans, make, envelope, lo
         return a + b
 
     add(1, 2)
-    meaning = Meaning(carrier=carriers(huey.serializer))
+    meaning = Meaning(carrier=reader_of(huey.serializer))
     oldest = contents("my-app", huey.storage, meaning).oldest
 
     assert (oldest is not None) is envelope
@@ -115,14 +115,14 @@ def test_how_old_a_message_is_can_be_read_with_consent(spans, make, envelope, lo
 
 
 @pytest.mark.parametrize("make", OTHERS, ids=IDS)
-def test_readers_are_ready_before_writers(spans, make):
+def test_an_envelope_is_read_without_the_option(spans, make):
     run(make(), spans, envelope=True, reader={})
 
     assert spans.trees == TOGETHER
 
 
 @pytest.mark.parametrize("make", OTHERS, ids=IDS)
-def test_writers_that_do_not_yet_are_understood(spans, make):
+def test_a_message_without_an_envelope_is_read_with_the_option(spans, make):
     run(make(), spans, reader={"envelope": True})
 
     assert spans.trees == APART
@@ -139,13 +139,13 @@ def test_writers_that_do_not_yet_are_understood(spans, make):
     ids=["pickle", "gzip", "signed", "reversed"],
 )
 @pytest.mark.parametrize("envelope", [False, True])
-def test_what_is_pickle_in_the_end_needs_none(spans, make, envelope):
+def test_serializers_that_end_in_hueys_pickle_need_no_envelope(spans, make, envelope):
     run(make(), spans, envelope=envelope)
 
     assert spans.trees == TOGETHER
 
 
-def test_retries_are_counted_with_consent(spans):
+def test_attempts_are_numbered_by_the_envelope(spans):
     huey = MemoryHuey("my-app", serializer=Json())
     seen = Seen(huey, tracer_provider=spans.provider, envelope=True)
 
@@ -161,7 +161,7 @@ def test_retries_are_counted_with_consent(spans):
     assert [event["attempt"] for event in seen.published] == [1, 1, 1, 2, 2]
 
 
-def test_an_envelope_that_is_damaged_is_counted(spans, losses: Losses):
+def test_a_damaged_envelope_is_counted(spans, losses: Losses):
     huey = MemoryHuey("my-app", serializer=Json())
     Seen(huey, tracer_provider=spans.provider, envelope=True)
 
@@ -178,7 +178,7 @@ def test_an_envelope_that_is_damaged_is_counted(spans, losses: Losses):
     assert losses.counts() == {"carrier": 1}
 
 
-def test_a_serializer_that_says_no_bytes_is_left_alone(spans):
+def test_a_serializer_that_makes_no_bytes_gets_no_envelope(spans):
     class Text(Foreign):
         def serialize(self, data):
             return json.dumps(data)

@@ -106,7 +106,7 @@ def test_a_class_that_cannot_be_subclassed_is_left_as_it_was():
 
 
 @pytest.mark.parametrize("back", ["enqueue", "add_schedule"])
-def test_a_message_put_back_by_hand_is_in_nobodys_hands(huey, seen, back):
+def test_a_message_put_back_by_hand_is_not_in_flight(huey, seen, back):
     @huey.task()
     def nothing(): ...
 

@@ -43,7 +43,10 @@ def test_the_argument_wins_over_the_environment(monkeypatch):
     add()
 
     assert spans.names == ["enqueue add"]
-    assert instrumentation._outputs.provided().where == "to the tracer_provider= given"
+    assert (
+        instrumentation._outputs.tracer.provided().where
+        == "to the tracer_provider= given"
+    )
 
 
 def test_an_argument_that_is_no_provider_is_refused():
@@ -58,7 +61,7 @@ def test_a_producer_without_provider_imports_no_sdk_and_starts_no_thread():
         add()
         huey.execute(huey.dequeue())
         instrumentation.flush()
-        print(instrumentation._outputs.provided().where)
+        print(instrumentation._outputs.tracer.provided().where)
         # redis-py 8 imports a part of it by itself.
         print([name for name in set(sys.modules) - bare
                if "opentelemetry.sdk" in name or "opentelemetry.exporter" in name])
@@ -77,7 +80,7 @@ def test_a_wrong_variable_is_not_logged_if_it_is_not_needed():
         from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
         trace.set_tracer_provider(TracerProvider())
         add()
-        print(instrumentation._outputs.provided().where)
+        print(instrumentation._outputs.tracer.provided().where)
         """,
         **{EXPORTER: "zipkin"},
     )
@@ -90,7 +93,7 @@ def test_a_wrong_variable_is_logged_if_it_is_needed():
     done = run(
         """
         add()
-        print(instrumentation._outputs.provided().where)
+        print(instrumentation._outputs.tracer.provided().where)
         """,
         **{EXPORTER: "zipkin"},
     )
@@ -154,7 +157,7 @@ def test_spans_are_off_and_the_reason_is_named(environ, where):
         """
         add()
         add()
-        print(instrumentation._outputs.provided().where)
+        print(instrumentation._outputs.tracer.provided().where)
         print(add().id is not None)
         """,
         **environ,
@@ -173,7 +176,7 @@ def test_the_applications_own_provider_is_used():
         mine = TracerProvider()
         trace.set_tracer_provider(mine)
         add()
-        provided = instrumentation._outputs.provided()
+        provided = instrumentation._outputs.tracer.provided()
         print(provided.where, provided.provider is mine)
         """,
         **{PLACE: "http://a"},
@@ -189,7 +192,7 @@ def test_a_disabled_sdk_turns_the_applications_own_provider_off():
         from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
         trace.set_tracer_provider(TracerProvider())
         add()
-        print(instrumentation._outputs.provided().where)
+        print(instrumentation._outputs.tracer.provided().where)
         """,
         OTEL_SDK_DISABLED="true",
     )
@@ -232,7 +235,7 @@ def test_a_built_provider_is_global_and_logged_and_named(environ, service):
         add()
         provider = trace.get_tracer_provider()
         sys.stderr.flush()
-        print(provider is instrumentation._outputs.provided().provider)
+        print(provider is instrumentation._outputs.tracer.provided().provider)
         print(provider.resource.attributes["service.name"])
         """,
         **environ,
@@ -278,7 +281,8 @@ def test_two_hueys_share_the_provider_that_was_built():
             pass
         add()
         more()
-        print(instrumentation._outputs.provided() is second._outputs.provided())
+        first, second = instrumentation._outputs, second._outputs
+        print(first.tracer.provided() is second.tracer.provided())
         """,
         **{PLACE: "http://127.0.0.1:9", "HUEY_OTEL_FLUSH_TIMEOUT": "0"},
     )

@@ -37,7 +37,7 @@ def consuming() -> Iterator[Consuming]:
         instrumentation = instrument(huey, **options)  # type: ignore[arg-type]  # of a test
         consumer: Consumer = huey.create_consumer(workers=1)
         assert instrumentation._observation is not None
-        instrumentation._observation.workers.consumer_starts(consumer)
+        instrumentation._observation.consumer.starts(consumer)
         begun.append(instrumentation)
         return instrumentation
 
@@ -172,10 +172,10 @@ def test_a_consumer_that_has_stopped_is_not_shown(consuming: Consuming) -> None:
     registry = CollectorRegistry()
     huey = MemoryHuey("b")
     instrumentation = consuming(huey, registry=registry, metrics_port=None)
-    instrumentation.consumer_started(huey.create_consumer(workers=1))
+    instrumentation._observation.consumer.started(huey.create_consumer(workers=1))
     running = {metric.name for metric in registry.collect() if metric.samples}
 
-    instrumentation.consumer_stops()
+    instrumentation._observation.consumer.stops()
     stopped = {metric.name for metric in registry.collect() if metric.samples}
 
     of_a_consumer = {
@@ -198,7 +198,7 @@ def test_storages_are_asked_outside_of_any_trace(consuming: Consuming) -> None:
 
     huey.storage.queue_size = asked
     instrumentation = consuming(huey, registry=registry, metrics_port=None)
-    instrumentation.consumer_started(huey.create_consumer(workers=1))
+    instrumentation._observation.consumer.started(huey.create_consumer(workers=1))
 
     assert registry.get_sample_value(n.QUEUE_LENGTH, {"queue": "b"}) == 0
     assert suppressed == [True]
@@ -257,7 +257,7 @@ def test_the_start_line_of_a_second_registry_gives_no_page(
     for name in ("a", "b"):
         huey = MemoryHuey(name)
         instrumentation = consuming(huey, registry=CollectorRegistry())
-        instrumentation.consumer_started(huey.create_consumer(workers=1))
+        instrumentation._observation.consumer.started(huey.create_consumer(workers=1))
 
     first, _, second = (" ".join(message.split()) for message in caplog.messages)
     assert " metrics: http://localhost:" in first

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from huey_otel import instrument
+from huey_otel._process.shared import shared
 from huey_otel._relay.deadline import Patience
 from huey_otel._safety.forks import EXCLUSION
-from huey_otel._setup import process
 from tests.support.forks import fork, said_in_child
 
 
@@ -101,7 +101,7 @@ def test_a_wait_that_raises_counts(patience):
 
 def test_what_workers_wrote_last_is_read_though_no_patience_is_left(huey, losses):
     instrumentation = instrument(huey, events=None, flush_timeout=0)
-    relay = process.shared().relay
+    relay = shared().relay
     relay.open_pipe()
     told, tell = os.pipe()
     held, let_go = threading.Event(), threading.Event()
@@ -124,7 +124,7 @@ def test_what_workers_wrote_last_is_read_though_no_patience_is_left(huey, losses
     later = threading.Timer(0.2, let_go.set)
     later.start()
 
-    instrumentation.process_exits()
+    instrumentation._observation.consumer.process_exits()
 
     assert losses.counts() == {"spans": 3}
     later.join()

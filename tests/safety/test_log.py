@@ -122,8 +122,8 @@ def test_the_exception_of_a_storage_is_named_by_its_class(handler, losses: Losse
     huey, registry = MemoryHuey("a"), CollectorRegistry()
     with instrument(huey, tracebacks=False, registry=registry) as instrumentation:
         consumer = huey.create_consumer(workers=1)
-        instrumentation.consumer_starts(consumer)
-        instrumentation.consumer_started(consumer)
+        huey._huey_otel.consumer.starts(consumer)
+        huey._huey_otel.consumer.started(consumer)
 
         def refuse() -> int:
             raise ValueError("secret")

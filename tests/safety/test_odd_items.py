@@ -49,10 +49,7 @@ class Strict:
         )
         # As in a consumer, whose page has all metrics.
         self.seen.instrumentation._shared.consumes()
-        route = self.seen.instrumentation._shared.routes.get(
-            self.seen.instrumentation._number
-        )
-        assert route is not None
+        route = self.seen.instrumentation._outputs.route
         route.sinks = (*route.sinks, self.seen)
         self.drain = Drain(huey)
 

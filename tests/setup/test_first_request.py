@@ -82,7 +82,7 @@ def test_the_first_enqueue_imports_nothing_and_opens_no_socket(protocol, environ
 
 
 @PROTOCOLS
-def test_what_exports_imports_nothing_while_another_thread_may_fork(protocol):
+def test_an_export_imports_nothing_while_another_thread_may_fork(protocol):
     with otlp.receiver(protocol) as receiver:
         done = run(
             """
@@ -210,7 +210,7 @@ def slow(clock, monkeypatch) -> TracerProvider:
     return provider
 
 
-def test_the_clock_of_an_enqueue_is_taken_after_what_is_slow(clock, slow):
+def test_an_enqueue_is_timed_after_slow_propagators_and_samplers(clock, slow):
     huey = MemoryHuey("my-app")
     instrument(huey, tracer_provider=slow)
 
@@ -227,7 +227,7 @@ def test_the_clock_of_an_enqueue_is_taken_after_what_is_slow(clock, slow):
     assert (carrier.enqueued, carrier.headers) == (clock.now, {"slow": "yes"})
 
 
-def test_so_is_that_of_what_is_put_on_the_schedule_by_hand(clock, slow):
+def test_an_add_schedule_by_hand_is_timed_after_slow_propagators(clock, slow):
     huey = MemoryHuey("my-app")
     instrument(huey, tracer_provider=slow)
 
@@ -243,7 +243,7 @@ def test_so_is_that_of_what_is_put_on_the_schedule_by_hand(clock, slow):
     assert (carrier.enqueued, carrier.headers) == (clock.now, {"slow": "yes"})
 
 
-def test_so_is_that_of_a_retry(clock, slow):
+def test_a_retry_is_timed_after_slow_propagators_and_samplers(clock, slow):
     huey = MemoryHuey("my-app")
     instrument(huey, tracer_provider=slow)
 
@@ -259,7 +259,7 @@ def test_so_is_that_of_a_retry(clock, slow):
     assert (carrier.enqueued, carrier.attempt) == (clock.now, 2)
 
 
-def test_a_first_attempt_begins_after_what_is_slow_at_first(clock, slow):
+def test_a_first_attempt_is_timed_after_what_is_slow_at_its_first_use(clock, slow):
     huey = MemoryHuey("my-app")
     began: list[float] = []
 

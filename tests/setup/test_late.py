@@ -13,7 +13,7 @@ from huey_otel import instrument
 from huey_otel._hooks.consumer import ObservedConsumer, ObservedWorker, existing
 from huey_otel._hooks.huey import ObservedHuey
 from huey_otel._otel.span_counts import SPANS
-from huey_otel._setup import process
+from huey_otel._process.shared import shared
 from tests.support.seen import Seen
 from tests.support.waiting import wait_until
 
@@ -37,14 +37,18 @@ def consumer(huey: Huey) -> Iterator[Consumer]:
             thread.join()
 
 
-def test_one_that_was_made_is_observed(huey: Huey, consumer: Consumer) -> None:
+def test_a_consumer_that_was_made_before_is_observed(
+    huey: Huey, consumer: Consumer
+) -> None:
     instrument(huey)
 
     assert isinstance(consumer, ObservedConsumer)
-    assert process.shared().consuming is False
+    assert shared().consuming is False
 
 
-def test_one_that_runs_is_observed_from_then_on(huey: Huey, consumer: Consumer) -> None:
+def test_a_consumer_that_runs_already_is_observed_from_then_on(
+    huey: Huey, consumer: Consumer
+) -> None:
     start(consumer)
     seen = Seen(huey)
 
@@ -57,10 +61,10 @@ def test_one_that_runs_is_observed_from_then_on(huey: Huey, consumer: Consumer) 
 
     assert [event["status"] for event in seen.published] == ["started", "finished"] * 2
     assert seen.published[-1]["worker"] == "Worker-1"
-    assert process.shared().consuming is True
+    assert shared().consuming is True
 
 
-def test_one_that_nobody_has_asked_the_huey_for_is_found(
+def test_a_consumer_made_without_create_consumer_is_found_at_the_first_dequeue(
     huey: Huey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As with huey 2, whose consumer sets nothing on it.
@@ -68,7 +72,7 @@ def test_one_that_nobody_has_asked_the_huey_for_is_found(
     instrument(huey)
     consumer = Consumer(huey, workers=1, **QUICK)
     start(consumer)
-    wait_until(lambda: process.shared().consuming)
+    wait_until(lambda: shared().consuming)
     consumer.stop_flag.set()
 
     assert isinstance(consumer, ObservedConsumer)
@@ -79,7 +83,7 @@ def test_one_that_nobody_has_asked_the_huey_for_is_found(
     reason="huey 2 does not say that one is made",
 )
 @pytest.mark.parametrize("worker_type", ["thread", "process"])
-def test_one_that_is_made_by_hand_is_observed_before_it_starts(
+def test_a_consumer_made_without_create_consumer_is_observed_before_it_starts(
     huey: Huey, worker_type: str
 ) -> None:
     class Mine(Consumer):
@@ -96,7 +100,7 @@ def test_one_that_is_made_by_hand_is_observed_before_it_starts(
 
 
 @pytest.mark.parametrize("first", ["instrumented", "started"])
-def test_one_whose_workers_are_processes_is_refused_or_complained_of(
+def test_a_consumer_that_has_forked_its_workers_is_refused_or_warned_of(
     first: str, huey: Huey, consumer: Consumer, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Threads pass for the processes, which cannot be asked whether they are any.
@@ -118,7 +122,7 @@ def test_one_whose_workers_are_processes_is_refused_or_complained_of(
     assert [entry.getMessage()[: len(said)] for entry in caplog.records] == [said]
 
 
-def test_one_that_starts_once_all_is_undone_is_not_shown(
+def test_a_consumer_that_starts_after_uninstrument_is_not_shown(
     huey: Huey, consumer: Consumer
 ) -> None:
     registry = CollectorRegistry()
@@ -127,20 +131,19 @@ def test_one_that_starts_once_all_is_undone_is_not_shown(
     assert observation is not None
     instrumentation.uninstrument()
 
-    observation.workers.consumer_starts(consumer)
-    observation.workers.consumer_started(consumer)
+    observation.consumer.starts(consumer)
+    observation.consumer.started(consumer)
 
-    shared = process.shared()
-    assert (shared.consuming, shared.page.endpoint) == (False, None)
+    assert (shared().consuming, shared().page.endpoint) == (False, None)
     assert list(registry.collect()) == []
 
 
-def test_one_that_was_stopped_is_none(huey: Huey, consumer: Consumer) -> None:
+def test_a_stopped_consumer_is_not_found(huey: Huey, consumer: Consumer) -> None:
     before = existing(huey)
     consumer.stop_flag.set()
 
     assert (before, existing(huey)) == ([consumer], [])
 
 
-def test_a_huey_without_one_has_none(huey: Huey) -> None:
+def test_a_huey_without_a_consumer_has_none_to_find(huey: Huey) -> None:
     assert existing(huey) == []

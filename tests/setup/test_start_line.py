@@ -4,40 +4,48 @@ import logging
 
 import pytest
 
+from huey_otel import instrument
+from huey_otel._process import start_line
 from huey_otel._safety.version import version
-from huey_otel._setup import start_line
 
 
-def log(**changes):
-    parts = {
-        "queue": "shop",
-        "page": "http://localhost:9464/metrics",
-        "events": "off, events=None",
-        "spans": "off",
-        "propagation": "auto",
-        "periodic": True,
-    }
-    start_line.log(**(parts | changes))
+@pytest.fixture
+def started(huey, caplog, monkeypatch):
+    """Starts what a consumer starts before its workers; returns the lines it logs."""
+
+    def start(*, periodic=True, **options):
+        instrumentation = instrument(huey, metrics_port=None, **options)
+        consumer = huey.create_consumer(workers=1, periodic=periodic)
+        with caplog.at_level(logging.INFO, "huey.otel"), instrumentation:
+            huey._huey_otel.consumer.starts(consumer)
+            huey._huey_otel.consumer.started(consumer)
+        return caplog.messages[-1].splitlines()
+
+    return start
 
 
-def test_each_part_has_a_line(caplog):
-    with caplog.at_level(logging.INFO, "huey.otel"):
-        log()
+def test_each_part_has_a_line(started):
+    lines = started(events=None)
 
-    (record,) = caplog.records
-    assert record.getMessage() == (
-        f"huey-otel {version()} observes\n"
-        "  queue: shop\n"
-        "  metrics: http://localhost:9464/metrics\n"
-        "  events: off, events=None\n"
-        "  spans: off\n"
-        "  propagation: auto, a task runs in the trace that enqueued it\n"
-        "  periodic tasks: on"
-    )
+    assert lines[:4] == [
+        f"huey-otel {version()} observes",
+        "  queue: my-app",
+        "  metrics: off, metrics_port=None",
+        "  events: off, events=None",
+    ]
+    assert lines[4].startswith("  spans: none until the application sets a tracer")
+    assert lines[-2:] == [
+        "  propagation: auto, a task runs in the trace that enqueued it",
+        "  periodic tasks: on",
+    ]
+
+
+def test_periodic_tasks_are_off_where_the_consumer_has_none(started):
+    assert started(periodic=False)[-1] == "  periodic tasks: off"
 
 
 @pytest.mark.parametrize(
-    ("propagation", "said"),
+    ("propagation", "words"),
     [
         ("child", "child, a task always runs in the trace that enqueued it"),
         ("link", "link, a task begins a trace with a link to its enqueue"),
@@ -45,14 +53,11 @@ def test_each_part_has_a_line(caplog):
         (lambda task: "none", "chosen for each task by a callable"),
     ],
 )
-def test_propagation_is_said_in_words(caplog, propagation, said):
-    with caplog.at_level(logging.INFO, "huey.otel"):
-        log(propagation=propagation)
-
-    assert f"\n  propagation: {said}\n" in caplog.text
+def test_propagation_is_written_in_words(started, propagation, words):
+    assert f"  propagation: {words}" in started(propagation=propagation)
 
 
-def test_what_is_wider_than_a_terminal_goes_on_in_the_next_line():
+def test_a_part_wider_than_a_terminal_goes_on_in_the_next_line():
     words = " ".join(["port localhost:9464 is taken"] * 5)
 
     lines = start_line.text("shop", {"metrics": f"not yet, {words}"}).splitlines()

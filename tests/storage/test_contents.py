@@ -25,8 +25,8 @@ from huey.storage import MemoryStorage
 
 from huey_otel import _names as n
 from huey_otel import instrument
-from huey_otel._hooks import serializer as serializers
 from huey_otel._storage import layouts
+from huey_otel._storage.carriers import reader_of
 from huey_otel._storage.contents import Contents, Meaning, contents
 from tests.support.postgres import PostgresServer, binaries
 from tests.support.programs import missing
@@ -117,9 +117,7 @@ def task(huey: Huey, *arguments: object, **options: Any) -> Any:
 
 
 def asked(huey: Huey) -> Contents:
-    meaning = Meaning(
-        carrier=serializers.carriers(huey.serializer), now=huey._get_timestamp
-    )
+    meaning = Meaning(carrier=reader_of(huey.serializer), now=huey._get_timestamp)
     return contents("shop", huey.storage, meaning)
 
 

@@ -25,9 +25,7 @@ class Seen:
         self.instrumentation: Instrumentation = instrument(huey, **options)
         self._records: list[tuple[Record, Source]] = []
         self._sums: list[tuple[Key, Sum]] = []
-        number = self.instrumentation._number
-        route = self.instrumentation._shared.routes.get(number)
-        assert route is not None
+        route = self.instrumentation._outputs.route
         route.sinks = (*route.sinks, self)
 
     def __call__(self, record: Record, source: Source) -> None:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from huey_otel._tasks import dequeue as inward
+from huey_otel._tasks import dequeue
 from tests.support.seen import EARLIER
 
 
@@ -14,7 +14,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Lets seconds pass for the module."""
     now = [1_000.0]
     time = SimpleNamespace(monotonic=lambda: now[0])
-    monkeypatch.setattr(inward, "time", time)
+    monkeypatch.setattr(dequeue, "time", time)
 
     def pass_by(seconds: float) -> None:
         now[0] += seconds

@@ -35,11 +35,11 @@ def put(consumer: Consumer, *workers: threading.Thread) -> None:
     consumer.worker_threads = [(None, worker) for worker in workers]
 
 
-def test_consumer_whose_workers_live_is_well(consumer: Consumer) -> None:
+def test_a_consumer_whose_workers_live_is_well(consumer: Consumer) -> None:
     assert Health(consumer)() is None
 
 
-def test_worker_that_is_dead_for_over_two_checks_is_named(consumer: Consumer) -> None:
+def test_a_worker_dead_for_over_two_checks_is_named(consumer: Consumer) -> None:
     health = Health(consumer)
     put(consumer, consumer.worker_threads[0][1], dead(), dead())
 
@@ -50,14 +50,16 @@ def test_worker_that_is_dead_for_over_two_checks_is_named(consumer: Consumer) ->
     assert health() == "dead: Worker-2, Worker-3"
 
 
-def test_dead_worker_is_named_at_once_without_health_checks(consumer: Consumer) -> None:
+def test_a_dead_worker_is_named_at_once_without_health_checks(
+    consumer: Consumer,
+) -> None:
     consumer._health_check = False
     put(consumer, dead())
 
     assert Health(consumer)() == "dead: Worker-1"
 
 
-def test_worker_that_died_later_has_not_been_dead_as_long(consumer: Consumer) -> None:
+def test_a_worker_that_died_later_has_not_been_dead_as_long(consumer: Consumer) -> None:
     """Also where it has the address in memory of one that was dead before it."""
     health = Health(consumer)
     first = dead()
@@ -76,7 +78,7 @@ def test_worker_that_died_later_has_not_been_dead_as_long(consumer: Consumer) ->
     assert (before, health()) == (None, None)
 
 
-def test_worker_that_ended_because_it_was_told_to_is_not_dead(
+def test_a_worker_that_a_stop_has_ended_is_not_dead(
     consumer: Consumer,
 ) -> None:
     consumer._health_check = False

@@ -11,7 +11,6 @@ from huey.constants import WORKER_THREAD
 from huey.signals import SIGNAL_COMPLETE, SIGNAL_EXECUTING
 
 from huey_otel import _names as n
-from huey_otel._hooks.consumer import workers_of
 from huey_otel._tasks.attempt import running, unfinished
 from huey_otel._tasks.context import HERE
 from tests.support.interruptions import Interruption
@@ -262,7 +261,7 @@ def test_the_message_that_a_thread_has_popped_is_lost_with_its_process(huey, see
     send()
     task = huey.dequeue()
     before = told(seen)
-    workers = workers_of(huey)
+    workers = huey._huey_otel.workers
     workers._recorder.worker_type = WORKER_THREAD
     workers.abandon()
 
@@ -280,7 +279,7 @@ def test_the_message_that_a_dead_scheduler_held_is_lost_once(huey, seen, drain):
     send.schedule(delay=100)
     drain()
     seen.clear()
-    workers = workers_of(huey)
+    workers = huey._huey_otel.workers
     workers._recorder.worker_type = WORKER_THREAD
     consumer = huey.create_consumer(workers=1)
     consumer.scheduler = threading.Thread(target=huey.read_schedule, args=(LATER,))
@@ -314,7 +313,7 @@ def test_a_thread_at_work_when_the_process_ends_has_one_end(semconv_metrics):
         huey = MemoryHuey("my-app")
         seen, drain = Seen(huey, semconv_metrics=semconv_metrics), Drain(huey)
         huey.task(name="send")(lambda: None)()
-        workers = workers_of(huey)
+        workers = huey._huey_otel.workers
         workers._recorder.worker_type = WORKER_THREAD
         # With huey 2 it looks for a consumer among all objects.
         huey._huey_otel.alone = False

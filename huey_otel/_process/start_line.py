@@ -1,4 +1,4 @@
-"""The start line: what a consumer says of its telemetry when it starts."""
+"""The start line: a consumer logs where its telemetry goes when it starts."""
 
 import logging
 import textwrap
@@ -10,7 +10,7 @@ from huey_otel._options.settings import Propagation
 from huey_otel._safety.encodable import printable
 from huey_otel._safety.version import version
 
-logger: Final = logging.getLogger(n.LOGGER)
+_logger: Final = logging.getLogger(n.LOGGER)
 
 _WIDTH: Final = 79
 _MEANING: Final = {
@@ -21,37 +21,17 @@ _MEANING: Final = {
 }
 
 
-def log(
-    *,
-    queue: str,
-    page: str,
-    events: str,
-    spans: str,
-    propagation: Propagation,
-    periodic: bool,
-) -> None:
-    """Say in one record, a line for each part, where everything goes; no passwords."""
-    logger.info(
-        "%s",
-        text(
-            queue,
-            {
-                "metrics": page,
-                "events": events,
-                "spans": spans,
-                "propagation": _said(propagation),
-                "periodic tasks": "on" if periodic else "off",
-            },
-        ),
-    )
+def log(queue: str, parts: Mapping[str, str]) -> None:
+    """Log `text`; no passwords."""
+    _logger.info("%s", text(queue, parts))
 
 
 def text(queue: str, parts: Mapping[str, str]) -> str:
-    """The lines, none of which is wider than a terminal unless a word is."""
+    """A line for each of *parts*, none wider than a terminal unless a word is."""
     lines = [f"huey-otel {version()} observes"]
-    for name, said in {"queue": queue, **parts}.items():
+    for name, value in {"queue": queue, **parts}.items():
         lines += textwrap.wrap(
-            printable(f"{name}: {said}"),
+            printable(f"{name}: {value}"),
             _WIDTH,
             initial_indent="  ",
             subsequent_indent="    ",
@@ -61,7 +41,8 @@ def text(queue: str, parts: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-def _said(propagation: Propagation) -> str:
+def meaning_of(propagation: Propagation) -> str:
+    """*propagation* in words."""
     if callable(propagation):
         return "chosen for each task by a callable"
     return f"{propagation}, {_MEANING[propagation]}"

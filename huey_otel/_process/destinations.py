@@ -1,4 +1,4 @@
-"""Destinations: which feed takes the events of a huey, as its storage changes."""
+"""Destinations: which publisher takes the events of a huey, as its storage changes."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,20 +12,16 @@ from huey_otel._storage.emitter import RedisEventEmitter, channel_of
 
 
 class Destinations:
-    """The feeds of one huey, and the one that takes events now.
+    """The publishers of one huey, and the `current` one, None for no events.
 
-    *given* is where the user wants them; None leaves it to the queue's storage.
-    A feed stays when its storage goes, and delivers what it has: toggling
+    A publisher stays when its storage goes, and delivers what it has: toggling
     `huey.immediate` makes a new storage each time.
     """
 
-    def __init__(
-        self, queue: str, settings: Settings, given: RedisEventEmitter | None
-    ) -> None:
+    def __init__(self, queue: str, settings: Settings) -> None:
         self._queue = queue
         self._settings = settings
-        self._given = given
-        self._feeds: dict[tuple[str, str], Publisher] = {}
+        self._publishers: dict[tuple[str, str], Publisher] = {}
         self._out_of_reach = False
         self.current: Publisher | None = None
 
@@ -33,26 +29,32 @@ class Destinations:
         """Where events go while *storage* is the queue's, and on which channel."""
         own = _emitter.of_storage(storage)
         self._out_of_reach = own is None and isinstance(storage, RedisStorage)
-        emitter = None if self._settings.events_off else self._given or own
+        emitter = own
+        if not isinstance(self._settings.events, bool):
+            emitter = self._settings.events
+        elif self._settings.events_off:
+            emitter = None
         given = self._settings.channel or (emitter.channel if emitter else None)
         return emitter, channel_of(self._queue, storage, given)
 
-    def choose(self, emitter: RedisEventEmitter | None, channel: str) -> None:
-        """Publish on *channel* of *emitter* from now on; None for nowhere."""
+    def choose(self, storage: Any) -> tuple[RedisEventEmitter | None, str]:
+        """Publish where `of` says for *storage* from now on, and return that."""
         self.current = None
+        emitter, channel = self.of(storage)
         if emitter is not None:
             known = (emitter.address, channel)
-            if known not in self._feeds:
-                self._feeds[known] = Publisher(emitter, channel)
-            self.current = self._feeds[known]
+            if known not in self._publishers:
+                self._publishers[known] = Publisher(emitter, channel)
+            self.current = self._publishers[known]
+        return emitter, channel
 
     def __iter__(self) -> Iterator[Publisher]:
-        return iter(list(self._feeds.values()))
+        return iter(list(self._publishers.values()))
 
     def close(self) -> None:
-        """End all feeds; what they have not delivered by now is lost."""
-        for feed in self:
-            feed.close(0.0)
+        """End all publishers; what they have not delivered by now is lost."""
+        for publisher in self:
+            publisher.close(0.0)
 
     def __str__(self) -> str:
         if self.current is not None:

@@ -1,57 +1,48 @@
-"""What all instrumented hueys of a process share: relay, routes, and the exit."""
+"""What all instrumented hueys of a process share: relay, routes, registries, page."""
 
 import itertools
 import threading
-import weakref
-from multiprocessing import util
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING
 
 from huey_otel._options.settings import Exposed
+from huey_otel._process.outputs import Outputs
 from huey_otel._prometheus.registry import MetricsPage, RegistryMetrics, is_default
 from huey_otel._relay.deadline import Patience
 from huey_otel._relay.relay import Relay
 from huey_otel._relay.routes import Routes
 from huey_otel._safety.forks import in_child
-from huey_otel._safety.guard import guarded
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-_LAST: Final = -100
-"""Priority of our finalizer: behind multiprocessing's own, which joins the workers."""
-
-
-class Member(Protocol):
-    """One of the instrumented hueys."""
-
-    def renew_sinks(self) -> None: ...
-    def process_exits(self) -> None: ...
-
 
 class Shared:
-    """One relay for all hueys that were instrumented before the last fork."""
+    """One relay for all hueys that were instrumented before the last fork.
+
+    `consuming` once a consumer runs in this process, or in the one that forked it.
+    """
 
     def __init__(self) -> None:
         self.patience = Patience()
         self.routes = Routes()
         self.relay = Relay(self.routes.deliver, self.routes.deliver_sum)
-        self._numbers = itertools.count(1)
         self.page = MetricsPage()
-        # A consumer runs in this process, or in the one that forked it.
         self.consuming = False
+        self._numbers = itertools.count(1)
         self._expositions: dict[int, RegistryMetrics] = {}
-        self._members: dict[int, weakref.ref[Member]] = {}
+        self._outputs: dict[int, Outputs] = {}
         self._begin()
         in_child(self._after_fork)
-        # A child of multiprocessing forgets all finalizers once it has been forked.
-        util.register_after_fork(self, Shared._finalize)
-        self._finalize()
 
     def _begin(self) -> None:
         # Held while a consumer is shown, or an instrumentation is undone: a consumer
         # that is found late is shown by a worker's thread, and would open the page
         # that another thread has just closed.
         self.showing = threading.RLock()
+
+    def _after_fork(self) -> None:
+        self._begin()
+        self.routes.forget_in_flight()
 
     def number(self) -> int:
         """A number for one more instrumented huey."""
@@ -60,7 +51,7 @@ class Shared:
     def exposition(
         self, number: int, registry: "CollectorRegistry | None", exposed: Exposed
     ) -> RegistryMetrics:
-        """What is shown in *registry*, by source *number* and all that share it.
+        """What *registry* shows of source *number* and of all others that share it.
 
         Raises ValueError where they want other buckets than *exposed* says.
         """
@@ -70,41 +61,33 @@ class Shared:
         self._expositions[key] = exposition
         return exposition
 
-    def add(self, number: int, member: Member) -> None:
-        """Tell *member*, source *number*, of what is about the whole process."""
-        self._members[number] = weakref.ref(member)
+    def add(self, number: int, outputs: Outputs) -> None:
+        """Send the records of source *number* to *outputs*."""
+        self._outputs[number] = outputs
+        self.routes.add(number, outputs.route)
+        if self.consuming:
+            # Its tasks may enqueue here, whether or not its own consumer runs as well.
+            outputs.exposition.begin()
+
+    def has(self, number: int) -> bool:
+        """Whether *number* was added and not removed."""
+        return number in self._outputs
 
     def remove(self, number: int) -> None:
-        """Undo `add` and `exposition`, and the route of *number*."""
-        self._members.pop(number, None)
+        """Undo `add` and `exposition`; the page closes with its last consumer."""
+        self._outputs.pop(number, None)
         self.routes.remove(number)
         self.page.close(number)
         for key, exposition in list(self._expositions.items()):
             if exposition.leave(number):
                 del self._expositions[key]
 
-    def members(self) -> list[Member]:
-        """All that were added and not removed."""
-        members = [known() for known in list(self._members.values())]
-        return [member for member in members if member is not None]
-
     def consumes(self) -> None:
         """A consumer starts: what is enqueued from now on is shown on its page."""
         self.consuming = True
-        for member in self.members():
-            member.renew_sinks()
-
-    def _after_fork(self) -> None:
-        self._begin()
-        self.routes.forget_in_flight()
-        self._finalize()
-
-    def _finalize(self) -> None:
-        util.Finalize(None, self._leave, exitpriority=_LAST)
-
-    def _leave(self) -> None:
-        for member in self.members():
-            guarded(member.process_exits)()
+        for outputs in list(self._outputs.values()):
+            outputs.exposition.begin()
+            outputs.renew()
 
 
 class _Current:
