@@ -7,12 +7,12 @@ from huey_otel import _names as n
 from huey_otel._prometheus.consumers import RunningConsumer, of_consumers, show_zeros
 from huey_otel._prometheus.counters import Tally
 from huey_otel._prometheus.in_progress import of_runs
-from huey_otel._prometheus.kinds import Kind, kind_of
+from huey_otel._prometheus.kinds import kind_of
 from huey_otel._prometheus.periodic import of_periodic
 from huey_otel._prometheus.series import Labels, shown
 from huey_otel._safety.forks import EXCLUSION
 from huey_otel._safety.losses import LOSSES
-from huey_otel._wire.record import KEYED, Key, Record, Source, Sum, TaskFacts, Total
+from huey_otel._wire.record import Record, Source, TaskFacts
 from huey_otel.mapping import TABLE
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Metrics:
                 self._tally.numbers[n.TASKS_ENQUEUED_TOTAL].add(labels, number)
 
     def __call__(self, record: Record, source: Source) -> None:
-        """Count *record*."""
+        """Count *record*, or as many as it sums up."""
         status, facts, extra = record.status, record.facts, record.extra
         name = None if facts is None else facts[_NAME]
         task = self._tasks.get((source.queue, name)) or self._task(source.queue, name)
@@ -82,25 +82,11 @@ class Metrics:
         named = _SECONDS[status]
         seconds = None if named is None else get(named)
         values = () if seconds is None else ((seconds, 1),)
-        reported = get("count", 1)
-        self._tally.move(kind, record, source, 1, reported, seconds or 0.0, values)
-
-    def add_sum(self, key: Key, total: Sum, source: Source) -> None:
-        """Count as many records as *total* says."""
-        number, status, name, *keyed = key
-        extra = dict(zip(KEYED, keyed, strict=True))
-        of_kind = (extra[which] for which in Kind._fields[2:])
-        task = self._tasks.get((source.queue, name)) or self._task(source.queue, name)
-        summed = Total(*total)
-        self._tally.move(
-            Kind(status, task, *of_kind),
-            Record(number, status, summed.last, 0, 0, None, None, None, extra),
-            source,
-            summed.number,
-            summed.reported,
-            summed.seconds,
-            tuple(summed.values.items()),
-        )
+        number, several = get("number", 1), get("values")
+        if several is not None:
+            values = tuple(several.items())
+        reported = get("count", number)
+        self._tally.move(kind, record, source, number, reported, seconds or 0.0, values)
 
     def _task(self, queue: str, name: str | None) -> Labels:
         """Labels of a task; `_other` past the bound, unless it is registered."""

@@ -17,7 +17,7 @@ from huey_otel._safety.timeout import is_the_applications
 from huey_otel._storage.emitter import RedisEventEmitter
 from huey_otel._storage.watch import Watch
 from huey_otel._wire.event import spell
-from huey_otel._wire.record import Key, Record, Source, Sum
+from huey_otel._wire.record import Record, Source
 from huey_otel.mapping import TABLE, Published
 
 _PATIENCE: Final = 2.0
@@ -68,7 +68,7 @@ class Publisher:
 
     def __call__(self, record: Record, source: Source) -> None:
         """Take *record* in if Redis readers get it; never blocks."""
-        if record.status in _UNPUBLISHED:
+        if record.status in _UNPUBLISHED or record.sums_up:
             return
         payload = spell(record, source).encode()
         dropped = self._outbox.put(payload)
@@ -77,9 +77,6 @@ class Publisher:
         if dropped:
             why = f"{self._emitter.address} takes fewer events than there are"
             LOSSES.count(n.LOSS_FEED_FULL, dropped, why=why)
-
-    def add_sum(self, key: Key, total: Sum, source: Source) -> None:
-        """Nothing: readers get events, and these are gone and counted."""
 
     @property
     def server(self) -> str:

@@ -22,6 +22,11 @@ class InFlight:
     def apply(self, record: Record) -> Iterable[Record]:
         """Take *record* in; a `lost` one for each task it shows to be lost."""
         match record.status:
+            case mapping.GONE:
+                return list(self._lose(record))
+            case _ if not record.key:
+                # Of no attempt, or of many that are summed up.
+                pass
             case mapping.DEQUEUED:
                 # A thread's is told of when another one ends it, maybe after its start.
                 self._held.setdefault(record.pid, {}).setdefault(record.key, record)
@@ -31,8 +36,6 @@ class InFlight:
                 self._let_go(record)
             case events.EVENT_FINISHED if mapping.closes(record.extra):
                 self._let_go(record)
-            case mapping.GONE:
-                return list(self._lose(record))
             case _:
                 held = self._held.get(record.pid)
                 if held is not None and record.key in held:

@@ -1,10 +1,13 @@
-"""Sums: what becomes of records that do not fit, so that counts stay exact."""
+"""The overflow: sums up the records that do not fit, so that counts stay exact."""
 
 import threading
 from typing import Any, Final
 
-from huey_otel._wire.record import KEYED, Key, Record, Sum
+from huey_otel._wire.record import Record, TaskFacts
 from huey_otel.mapping import TABLE
+
+_KEYED: Final = ("outcome", "final", "exception", "origin", "reason")
+"""The extra keys that metrics count by."""
 
 _MOST_KEYS: Final = 10_000
 _MOST_VALUES: Final = 20_000
@@ -12,57 +15,57 @@ _MOST_VALUES: Final = 20_000
 
 _SMALLEST: Final = 1e-6
 
-_Alike = dict[float | None, tuple[int, int, float, float]]
-"""By rounded seconds, None without: number, reported, last, and seconds in all."""
-
-_NOTHING: Final = (0, 0, 0.0, 0.0)
+Key = tuple[int, str, int, str | None, *tuple[str | None, ...]]
+"""Source, status, pid, the task's dotted path, and the values of _KEYED."""
 
 
-class Sums:
-    """Counts records that are alike, while they cannot be sent.
+class Overflow:
+    """Makes one record of many that differ only in their numbers.
 
-    Bounded: past 10,000 keys the rest is summed without its task and exception.
+    Its `extra` has the `number` of records, the `count` of what they report, which
+    is more where one tells of several, and `values`: how many records there were of
+    each number of seconds, rounded up to three significant digits, so that a
+    histogram whose bounds have no more digits stays exact. The extra key that the
+    mapping names for the status holds all seconds together.
+    Bounded: past 10,000 keys records are summed up without task and exception.
     """
 
     def __init__(self) -> None:
+        # Reentrant: a signal handler may send records while one is added.
         self._lock = threading.RLock()
-        self._sums: dict[Key, _Alike] = {}
+        self._sums: dict[Key, _Sum] = {}
         self._room = _MOST_VALUES
 
-    def fold(self, record: Record) -> None:
-        """Add *record* to its sum; its narrative is gone."""
+    def add(self, record: Record) -> None:
+        """Count *record*; its narrative is gone."""
         extra: dict[str, Any] = record.extra or {}
         named = TABLE[record.status].seconds
-        seconds = None if named is None else extra.get(named)
         with self._lock:
             key = self._key(record, extra)
-            alike = self._sums.get(key, {})
-            value = None if seconds is None else self._value(alike, seconds)
-            number, reported, last, total = alike.get(value, _NOTHING)
-            entry = (
-                number + 1,
-                reported + extra.get("count", 1),
-                max(last, record.timestamp),
-                total + (seconds or 0.0),
-            )
-            # At one stroke: an alarm may raise anywhere.
-            if alike:
-                alike[value] = entry
-            else:
-                self._sums[key] = {value: entry}
+            known = self._sums.get(key)
+            if known is None:
+                known = self._sums[key] = _Sum()
+            known.number += 1
+            known.count += extra.get("count", 1)
+            known.last = max(known.last, record.timestamp)
+            seconds = None if named is None else extra.get(named)
+            if seconds is not None:
+                known.seconds += seconds
+                value = self._value(known.values, seconds)
+                known.values[value] = known.values.get(value, 0) + 1
 
     def _key(self, record: Record, extra: dict[str, Any]) -> Key:
-        keyed = [extra.get(name) for name in KEYED]
-        name = record.facts[2] if record.facts else None
-        key: Key = (record.source, record.status, name, *keyed)
+        keyed = [extra.get(name) for name in _KEYED]
+        name = TaskFacts(*record.facts).name if record.facts else None
+        key: Key = (record.source, record.status, record.pid, name, *keyed)
         if len(self._sums) >= _MOST_KEYS and key not in self._sums:
-            keyed[KEYED.index("exception")] = None
-            key = (record.source, record.status, None, *keyed)
+            keyed[_KEYED.index("exception")] = None
+            key = (record.source, record.status, record.pid, None, *keyed)
         return key
 
-    def _value(self, alike: "_Alike", seconds: float) -> float:
+    def _value(self, values: dict[float, int], seconds: float) -> float:
         value = rounded_up(seconds, digits=3)
-        if value not in alike:
+        if value not in values:
             if not self._room:
                 return rounded_up(seconds, digits=1)
             self._room -= 1
@@ -71,26 +74,41 @@ class Sums:
     def __bool__(self) -> bool:
         return bool(self._sums)
 
-    def take(self) -> list[tuple[Key, Sum]]:
-        """All sums since the last `take`."""
+    def records(self) -> list[Record]:
+        """The records that stand for all that were added."""
         with self._lock:
-            taken = self.totals()
-            self._room = _MOST_VALUES
+            return [known.as_record(key) for key, known in self._sums.items()]
+
+    def take(self) -> list[Record]:
+        """Like `records`, and begin again with nothing."""
+        with self._lock:
+            records = self.records()
             self._sums = {}
-        return taken
-
-    def totals(self) -> list[tuple[Key, Sum]]:
-        """What `take` would return, and take nothing."""
-        with self._lock:
-            return [(key, _total(alike)) for key, alike in self._sums.items()]
+            self._room = _MOST_VALUES
+        return records
 
 
-def _total(alike: "_Alike") -> Sum:
-    values = {
-        value: number for value, (number, *_) in alike.items() if value is not None
-    }
-    numbers, reported, last, seconds = zip(*alike.values(), strict=True)
-    return sum(numbers), sum(reported), max(last), sum(seconds), values
+class _Sum:
+    """What the records of one key come to."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.count = 0
+        self.last = 0.0
+        self.seconds = 0.0
+        self.values: dict[float, int] = {}
+
+    def as_record(self, key: Key) -> Record:
+        source, status, pid, name, *keyed = key
+        extra: dict[str, Any] = dict(zip(_KEYED, keyed, strict=True))
+        extra |= {"number": self.number, "count": self.count, "values": self.values}
+        named = TABLE[status].seconds
+        if named is not None and self.values:
+            extra[named] = self.seconds
+        facts = None
+        if name is not None:
+            facts = tuple(TaskFacts("", "", name, None, None, 0))
+        return Record(source, status, self.last, pid, 0, None, facts, None, extra)
 
 
 def rounded_up(seconds: float, *, digits: int) -> float:

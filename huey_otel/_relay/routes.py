@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from huey_otel._relay.inflight import InFlight
 from huey_otel._safety.guard import guarded
-from huey_otel._wire.record import Key, Record, Sink, Source, Sum
+from huey_otel._wire.record import Record, Sink, Source
 
 
 @dataclass(slots=True)
@@ -44,13 +44,6 @@ class Routes:
         for lost in self._inflight.apply(record):
             self._hand_over(lost)
 
-    def deliver_sum(self, key: Key, total: Sum) -> None:
-        """Hand over a sum of records that did not fit."""
-        route = self._routes.get(key[0])
-        if route is not None:
-            for sink in route.sinks:
-                _give_sum(sink, key, total, route.source)
-
     def forget_in_flight(self) -> None:
         """Start with nothing in flight, as a forked child does."""
         self._inflight = InFlight()
@@ -60,11 +53,6 @@ class Routes:
         if route is not None:
             for sink in route.sinks:
                 _give(sink, record, route.source)
-
-
-@guarded
-def _give_sum(sink: Sink, key: Key, total: Sum, source: Source) -> None:
-    sink.add_sum(key, total, source)
 
 
 @guarded

@@ -34,7 +34,7 @@ class Shared:
     def __init__(self) -> None:
         self.patience = Patience()
         self.routes = Routes()
-        self.relay = Relay(self.routes.deliver, self.routes.deliver_sum)
+        self.relay = Relay(self.routes)
         self._numbers = itertools.count(1)
         self.page = Page()
         # A consumer runs in this process, or in the one that forked it.

@@ -22,7 +22,7 @@ from huey_otel._prometheus.calendar import Due
 from huey_otel._prometheus.catalog import CATALOG
 from huey_otel._prometheus.collector import Metrics
 from huey_otel._prometheus.producer import ProducerCounter
-from huey_otel._relay.overflow import Sums
+from huey_otel._relay.overflow import Overflow
 from huey_otel._safety.forks import EXCLUSION
 from huey_otel._safety.losses import Losses
 from huey_otel._wire.record import Record, Source, TaskFacts
@@ -260,13 +260,12 @@ def test_nested_attempts_keep_one_worker_busy(metrics, registry):
 def test_end_of_an_attempt_whose_start_was_summed_up_leaves_nothing_below_zero(
     metrics, registry, ending
 ):
-    sums = Sums()
-    sums.fold(record("started", key=1, wait=0.1))
+    overflow = Overflow()
+    overflow.add(record("started", key=1, wait=0.1))
     metrics(record("started", key=2, wait=0.1), SOURCE)
     extra = {"outcome": "error", "final": "failure", "duration": 1.0}
     metrics(record(ending, key=1, **extra), SOURCE)
-    for key, total in sums.take():
-        metrics.add_sum(key, total, SOURCE)
+    feed(metrics, *overflow.take())
 
     assert page(
         registry,
@@ -597,12 +596,11 @@ def random_records(number: int) -> Iterator[Record]:
 
 def test_sums_move_every_counter_and_histogram_as_the_records_would():
     told, summed = Metrics(), Metrics()
-    sums = Sums()
+    overflow = Overflow()
     for one in random_records(400):
         told(one, SOURCE)
-        sums.fold(one)
-    for key, total in sums.take():
-        summed.add_sum(key, total, SOURCE)
+        overflow.add(one)
+    feed(summed, *overflow.take())
 
     assert _shown(summed) == {
         key: pytest.approx(value) for key, value in _shown(told).items()

@@ -12,7 +12,6 @@ import pytest
 
 from huey_otel._otel.span_counts import SPANS
 from huey_otel._relay import relay as _relay
-from huey_otel._relay import thread as _rounds
 from huey_otel._relay.relay import Relay
 from huey_otel._relay.routes import Route, Routes
 from huey_otel._safety import forks
@@ -44,7 +43,6 @@ class Got:
 
     def __init__(self):
         self.records = []
-        self.sums = []
         self.threads = set()
         self.delay = None
 
@@ -54,12 +52,13 @@ class Got:
             self.delay.wait(5)
         self.records.append(record)
 
-    def deliver_sum(self, key, total):
-        self.sums.append((key, total))
-
     @property
     def steps(self):
-        return [(record.status, record.key) for record in self.records]
+        return [(r.status, r.key) for r in self.records if not r.sums_up]
+
+    @property
+    def sums(self):
+        return [record for record in self.records if record.sums_up]
 
 
 @pytest.fixture
@@ -69,19 +68,18 @@ def got():
 
 @pytest.fixture
 def relay(got):
-    made = Relay(got.deliver, got.deliver_sum)
+    made = Relay(got)
     yield made
     end(made)
 
 
 def end(relay):
     """What no process does, which has one relay for all its life."""
-    rounds = relay._rounds
-    thread, rounds._thread = rounds._thread, None
+    thread, relay._thread = relay._thread, None
     if thread is not None:
-        rounds._waker.poke()
+        relay._waker.poke()
         thread.join(5)
-        rounds.close()
+        relay._waker.close()
     if relay._pipe is not None:
         relay._pipe.close()
         relay._pipe = relay._reader = None
@@ -95,7 +93,7 @@ def exit_unless(condition):
 def test_quiet_until_needed(got):
     threads, descriptors = threading.enumerate(), open_descriptors()
 
-    relay = Relay(got.deliver, got.deliver_sum)
+    relay = Relay(got)
     flushed = relay.flush(1.0)
 
     assert flushed is True
@@ -143,7 +141,7 @@ def test_a_broken_sink_does_not_stop_the_relay(relay, got, losses):
         got.deliver(record)
         raise RuntimeError("sink down")
 
-    relay._deliver = broken
+    relay._routes = SimpleNamespace(deliver=broken)
 
     relay.send(record("started", 1))
     relay.send(record("started", 2))
@@ -190,15 +188,9 @@ def test_what_is_too_much_is_summed_up_except_what_must_be(
     assert got.steps == [("started", key) for key in range(11)] + [
         ("ended", key) for key in range(3)
     ]
-    assert got.sums == [
-        (
-            (1, "started", "app.send", None, None, None, None, None),
-            (10, 10, 1.5, 0.0, {}),
-        ),
-        (
-            (1, "ended", "app.send", "success", "success", None, None, None),
-            (1, 1, 1.5, 0.5, {0.5: 1}),
-        ),
+    assert [(r.status, r.facts[2], r.extra["number"]) for r in got.sums] == [
+        ("started", "app.send", 10),
+        ("ended", "app.send", 1),
     ]
     # Only the narrative is lost, so `ended` is not.
     assert losses.counts() == {"relay": 10}
@@ -214,12 +206,12 @@ def test_after_an_interrupt_in_any_line_the_next_record_rouses_the_relay(started
     runs = []
     while not runs or runs[-1].happened:
         got = Got()
-        relay = Relay(got.deliver, got.deliver_sum)
+        relay = Relay(got)
         if started:
             relay.send(record("started", -1))
             relay.flush(5.0)
-            wait_until(lambda relay=relay: relay._rounds.asleep)
-        names = ("_relay/relay", "_relay/thread", "wakeups", "losses")
+            wait_until(lambda relay=relay: relay._asleep)
+        names = ("_relay/relay", "wakeups", "losses")
         runs.append(Interruption(len(runs), AlarmError(), *names))
         with contextlib.suppress(AlarmError), runs[-1]:
             relay.send(record("started", 0))
@@ -282,13 +274,13 @@ def test_a_thread_that_died_of_an_interrupted_start_is_replaced(
 def test_a_waker_that_somebody_has_closed_is_made_anew(relay, got, losses, caplog):
     relay.send(record("started", 0))
     relay.flush(5.0)
-    wait_until(lambda: relay._rounds.asleep)
-    closed = relay._rounds._waker
+    wait_until(lambda: relay._asleep)
+    closed = relay._waker
 
     for descriptor in closed._ends:
         os.close(descriptor)
     relay.send(record("started", 1))
-    wait_until(lambda: relay._rounds._waker is not closed)
+    wait_until(lambda: relay._waker is not closed)
     relay.send(record("started", 2))
 
     wait_until(lambda: got.steps[-1:] == [("started", 2)])
@@ -311,14 +303,15 @@ class Living:
 def test_what_cannot_be_polled_makes_no_hot_loop(relay, got, losses, monkeypatch):
     relay.send(record("started", 0))
     relay.flush(5.0)
-    wait_until(lambda: relay._rounds.asleep)
+    wait_until(lambda: relay._asleep)
     pauses = threading.Semaphore(0)
     monkeypatch.setattr(
-        _rounds, "time", SimpleNamespace(sleep=lambda _: pauses.acquire(timeout=5))
+        *(_relay, "time"),
+        SimpleNamespace(sleep=lambda _: pauses.acquire(timeout=5), time=time.time),
     )
     rounds = []
-    work = relay._rounds._work
-    relay._rounds._work = lambda: rounds.append(1) or work()
+    work = relay._round
+    relay._round = lambda: rounds.append(1) or work()
     reading, writing = os.pipe()
     os.close(reading)
     os.close(writing)
@@ -449,7 +442,7 @@ def test_no_child_inherits_the_lock_of_a_sink(relay, got):
         with lock:
             time.sleep(0.0001)
 
-    relay._deliver = deliver
+    relay._routes = SimpleNamespace(deliver=deliver)
     relay.open_pipe()
     stop = threading.Event()
 
@@ -492,12 +485,9 @@ def test_the_loss_of_a_killed_child_comes_behind_all_that_it_wrote(got):
         def __call__(self, record, _source):
             got.deliver(record)
 
-        def add_sum(self, key, total, _source):
-            got.deliver_sum(key, total)
-
     routes = Routes()
     routes.add(1, Route(None, (Sink(),)))
-    relay = Relay(routes.deliver, routes.deliver_sum)
+    relay = Relay(routes)
     relay.open_pipe()
     ready, told = os.pipe()
 
@@ -542,7 +532,7 @@ def test_the_loss_of_a_killed_child_comes_behind_all_that_it_wrote(got):
         "lost": 2,
     }
     assert len(routes._inflight) == 0
-    assert len(relay._deaths) == 0
+    assert len(relay._workers) == 0
     end(relay)
     os.close(ready)
     os.close(told)
@@ -648,12 +638,12 @@ def test_a_child_that_is_behind_loses_no_end(relay, got, losses, monkeypatch, tm
     code = process.join()
     relay.flush(5.0)
 
-    counted = Counter(record.status for record in got.records)
-    keys = [r.key for r in got.records if r.status == "started"]
-    ends = [r.key for r in got.records if r.status == "ended"]
+    counted = Counter(status for status, _ in got.steps)
+    keys = [key for status, key in got.steps if status == "started"]
+    ends = [key for status, key in got.steps if status == "ended"]
     summed = Counter()
-    for (_, status, *_), total in got.sums:
-        summed[status] += total[0]
+    for r in got.sums:
+        summed[r.status] += r.extra["number"]
     assert code == 0
     assert counted["started"] + summed["started"] == attempts
     assert counted["ended"] + summed["ended"] == attempts
