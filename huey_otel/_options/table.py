@@ -11,6 +11,7 @@ from huey_otel._options import values
 from huey_otel._options.values import Kind
 from huey_otel._safety.encodable import printable
 from huey_otel._safety.redaction import shown
+from huey_otel._safety.shutdown import FLUSH_TIMEOUT
 
 METRICS_HOST: Final = "localhost"
 METRICS_PORT: Final = 9464
@@ -117,7 +118,7 @@ _ROWS: Final = (
         name="flush_timeout",
         variable=n.ENV_FLUSH_TIMEOUT,
         kind=values.SECONDS,
-        default=5.0,
+        default=FLUSH_TIMEOUT,
         types="float",
         purpose="seconds that a shutdown waits for telemetry at most; a process that"
         " only enqueues waits 1",

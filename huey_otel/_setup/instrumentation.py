@@ -24,6 +24,7 @@ from huey_otel._relay.routes import Route
 from huey_otel._safety import encodable
 from huey_otel._safety.log import RETICENT, logger, warn
 from huey_otel._safety.losses import LOSSES
+from huey_otel._safety.shutdown import LAST_READ, PRODUCER_EXIT
 from huey_otel._setup import process, start_line
 from huey_otel._setup.outputs import Outputs
 from huey_otel._storage.contents import Meaning
@@ -33,17 +34,6 @@ from huey_otel._tasks.schedule import Timetable
 from huey_otel._tasks.tracing import Tracing
 from huey_otel._wire.client import CLIENT
 from huey_otel._wire.record import Sink, Source
-
-_PRODUCERS_EXIT: Final = 1.0
-"""Seconds that a process which runs no consumer waits for its events at most."""
-
-
-_DRAIN: Final = 1.0
-"""Seconds at most to read what workers have written last.
-
-Not a part of their patience: a collector that is away has taken all of it by
-then, and what they count as lost for that comes after.
-"""
 
 
 class Instrumentation:
@@ -87,7 +77,7 @@ class Instrumentation:
         self._observation: Observation | None = None
         # huey's consumers begin to log once they have imported the application.
         self._unheard = () if logger.hasHandlers() else settings.warnings
-        self._limit = min(settings.flush_timeout, _PRODUCERS_EXIT)
+        self._limit = min(settings.flush_timeout, PRODUCER_EXIT)
 
     def begin(self, consumers: Sequence[Consumer] = ()) -> None:
         """Swap our classes in; what huey does from now on is seen.
@@ -209,9 +199,9 @@ class Instrumentation:
 
     def _prepare(self, consumer: Consumer) -> None:
         self._limit = self.settings.flush_timeout
-        self._shared.patience.begin()
+        self._shared.shutdown.begin()
         if consumer.worker_type == WORKER_PROCESS:
-            self._shared.patience.share()
+            self._shared.shutdown.share()
         route = self._shared.routes.get(self._number)
         if route is not None:
             route.source = replace(route.source, worker_type=consumer.worker_type)
@@ -265,7 +255,7 @@ class Instrumentation:
         """What was waited for until now does not count as a part of the end."""
         if self._health is not None:
             self._health.stopping = True
-        self._shared.patience.begin()
+        self._shared.shutdown.begin()
 
     def consumer_stops(self) -> None:
         """Deliver, in the last moment before huey's SIGHUP replaces the process."""
@@ -286,9 +276,9 @@ class Instrumentation:
         self._outputs.destinations.close()
 
     def _spend(self) -> None:
-        self._shared.patience.spend(self._limit, self._outputs.flush)
+        self._shared.shutdown.spend(self._limit, self._outputs.flush)
         if not self._shared.relay.forked:
-            self._shared.relay.flush(_DRAIN)
+            self._shared.relay.flush(LAST_READ)
         self._outputs.give_up()
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from huey_otel._options.settings import Exposed
 from huey_otel._prometheus.registry import Exposition, Page, is_default
-from huey_otel._relay.deadline import Patience
 from huey_otel._relay.relay import Relay
 from huey_otel._relay.routes import Routes
 from huey_otel._safety.forks import in_child
 from huey_otel._safety.guard import guarded
+from huey_otel._safety.shutdown import ShutdownTime
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -32,7 +32,7 @@ class Shared:
     """One relay for all hueys that were instrumented before the last fork."""
 
     def __init__(self) -> None:
-        self.patience = Patience()
+        self.shutdown = ShutdownTime()
         self.routes = Routes()
         self.relay = Relay(self.routes)
         self._numbers = itertools.count(1)
