@@ -160,6 +160,7 @@ LOSS_FEED_UNCONFIRMED: Final = "feed_unconfirmed"
 LOSS_FEED_REFUSED: Final = "feed_refused"
 LOSS_FEED_REPLICA: Final = "feed_replica"
 LOSS_FEED_SHUTDOWN: Final = "feed_shutdown"
+LOSS_INTERRUPTED: Final = "interrupted"
 LOSS_CARRIER: Final = "carrier"
 LOSS_GAUGES: Final = "gauges"
 LOSS_INTERNAL: Final = "internal"
@@ -172,6 +173,7 @@ LOSS_REASONS: Final = (
     LOSS_FEED_REFUSED,
     LOSS_FEED_REPLICA,
     LOSS_FEED_SHUTDOWN,
+    LOSS_INTERRUPTED,
     LOSS_CARRIER,
     LOSS_GAUGES,
     LOSS_SPANS,

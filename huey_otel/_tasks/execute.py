@@ -83,11 +83,14 @@ class Runs:
         attempt.wait = wait = attempt.start()
         running[id(attempt.task)] = attempt
         attempt.span_start = start = self._tracing.start(attempt, wait)
+        extra: dict[str, Any] = {"wait": wait}
+        if len(HERE.doing.attempts) > 1:
+            extra["nested"] = True
         before, attempt.announced = attempt.announced, True
         attempt.announced = before | self._recorder.tell(
             attempt,
             e.EVENT_STARTED,
-            extra={"wait": wait},
+            extra=extra,
             timestamp=attempt.started,
             start=start,
             must=before,

@@ -16,8 +16,8 @@ _NULL: Final = "null"
 _BITS: Final = 1_024
 """Of an integer; one of more is past all floats, which most readers make of it."""
 
-_ELSEWHERE: Final = ("traceback", "outcome", "final")
-"""What is written before, or is for the metrics."""
+_ELSEWHERE: Final = ("traceback", "outcome", "final", "nested")
+"""What is written before, or is for the metrics or the in-flight table."""
 
 _LONE: Final = re.compile("[\ud800-\udfff]")
 _quoted: Final = encode_basestring
