@@ -1,4 +1,4 @@
-"""The in-flight table: what workers hold, and so what a dead one has lost."""
+"""The in-flight table: what workers hold, what a dead one lost, or did not end."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -75,8 +75,7 @@ class InFlight:
             self._let_go(held)
             why = "the end of an attempt was interrupted before it was sent"
             LOSSES.count(n.LOSS_INTERRUPTED, why=why)
-            # Its span was exported by its worker, or is lost.
-            yield _error(held)._replace(timestamp=record.timestamp, start=None)
+            yield _interrupted(held, record.timestamp)
 
     def _lose(self, gone: Record) -> Iterator[Record]:
         for worker, held in list(self._held.items()):
@@ -91,11 +90,15 @@ class InFlight:
         return sum(map(len, self._held.values()))
 
 
-def _error(held: Record) -> Record:
-    """The end of an attempt that sent none; an error, unless its end was told."""
-    if held.status == mapping.ENDED:
-        return held
-    return _ended(held, n.OUTCOME_ERROR, n.OUTCOME_FAILURE, None)
+def _interrupted(held: Record, now: float) -> Record:
+    """The end of an attempt that sent none: as it was told before, or an error.
+
+    It has no start to make a span of: its worker exported that, or it is lost.
+    """
+    if held.status != mapping.ENDED:
+        held = _ended(held, n.OUTCOME_ERROR, n.OUTCOME_FAILURE, None)
+        held = held._replace(timestamp=now)
+    return held._replace(start=None)
 
 
 def _after(held: Record, record: Record) -> Record:
@@ -116,7 +119,7 @@ def _after(held: Record, record: Record) -> Record:
     if row.final is not None:
         return _ended(record, row.outcome, row.final, extra.get("duration"))
     if row.error and "duration" in extra:
-        # In place of finished: the function has returned, nobody gets its result.
+        # In place of finished: the function returned, and its result is gone.
         return _ended(record, n.OUTCOME_SUCCESS, n.OUTCOME_FAILURE, extra["duration"])
     return held
 

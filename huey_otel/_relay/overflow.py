@@ -15,9 +15,6 @@ _MOST_VALUES: Final = 20_000
 
 _SMALLEST: Final = 1e-6
 
-Key = tuple[int, str, int, str | None, *tuple[str | None, ...]]
-"""Source, status, pid, the task's dotted path, and the values of _KEYED."""
-
 
 class Overflow:
     """Makes one record of many that differ only in their numbers.
@@ -27,13 +24,13 @@ class Overflow:
     each number of seconds, rounded up to three significant digits, so that a
     histogram whose bounds have no more digits stays exact. The extra key that the
     mapping names for the status holds all seconds together.
-    Bounded: past 10,000 keys records are summed up without task and exception.
+    Bounded: past 10,000 records the rest is summed up without task and exception.
     """
 
     def __init__(self) -> None:
         # Reentrant: a signal handler may send records while one is added.
         self._lock = threading.RLock()
-        self._sums: dict[Key, _Sum] = {}
+        self._sums: dict[tuple[object, ...], Record] = {}
         self._room = _MOST_VALUES
 
     def add(self, record: Record) -> None:
@@ -42,26 +39,26 @@ class Overflow:
         named = TABLE[record.status].seconds
         with self._lock:
             key = self._key(record, extra)
-            known = self._sums.get(key)
-            if known is None:
-                known = self._sums[key] = _Sum()
-            known.number += 1
-            known.count += extra.get("count", 1)
-            known.last = max(known.last, record.timestamp)
-            seconds = None if named is None else extra.get(named)
-            if seconds is not None:
-                known.seconds += seconds
-                value = self._value(known.values, seconds)
-                known.values[value] = known.values.get(value, 0) + 1
+            known = self._sums.get(key) or _nothing(*key)
+            last = max(known.timestamp, record.timestamp)
+            self._sums[key] = known._replace(timestamp=last)
+            summed: dict[str, Any] = known.extra or {}
+            summed["number"] += 1
+            summed["count"] += extra.get("count", 1)
+            if named is not None and extra.get(named) is not None:
+                seconds = extra[named]
+                summed[named] = summed.get(named, 0.0) + seconds
+                value = self._value(summed["values"], seconds)
+                summed["values"][value] = summed["values"].get(value, 0) + 1
 
-    def _key(self, record: Record, extra: dict[str, Any]) -> Key:
-        keyed = [extra.get(name) for name in _KEYED]
-        name = TaskFacts(*record.facts).name if record.facts else None
-        key: Key = (record.source, record.status, record.pid, name, *keyed)
-        if len(self._sums) >= _MOST_KEYS and key not in self._sums:
-            keyed[_KEYED.index("exception")] = None
-            key = (record.source, record.status, record.pid, None, *keyed)
-        return key
+    def _key(self, record: Record, extra: dict[str, Any]) -> tuple[Any, ...]:
+        whose = (record.source, record.status, record.pid)
+        task = TaskFacts(*record.facts).name if record.facts else None
+        counted_by = {name: extra.get(name) for name in _KEYED}
+        key = (*whose, task, *counted_by.values())
+        if len(self._sums) < _MOST_KEYS or key in self._sums:
+            return key
+        return (*whose, None, *{**counted_by, "exception": None}.values())
 
     def _value(self, values: dict[float, int], seconds: float) -> float:
         value = rounded_up(seconds, digits=3)
@@ -77,7 +74,7 @@ class Overflow:
     def records(self) -> list[Record]:
         """The records that stand for all that were added."""
         with self._lock:
-            return [known.as_record(key) for key, known in self._sums.items()]
+            return list(self._sums.values())
 
     def take(self) -> list[Record]:
         """Like `records`, and begin again with nothing."""
@@ -88,27 +85,13 @@ class Overflow:
         return records
 
 
-class _Sum:
-    """What the records of one key come to."""
-
-    def __init__(self) -> None:
-        self.number = 0
-        self.count = 0
-        self.last = 0.0
-        self.seconds = 0.0
-        self.values: dict[float, int] = {}
-
-    def as_record(self, key: Key) -> Record:
-        source, status, pid, name, *keyed = key
-        extra: dict[str, Any] = dict(zip(_KEYED, keyed, strict=True))
-        extra |= {"number": self.number, "count": self.count, "values": self.values}
-        named = TABLE[status].seconds
-        if named is not None and self.values:
-            extra[named] = self.seconds
-        facts = None
-        if name is not None:
-            facts = tuple(TaskFacts("", "", name, None, None, 0))
-        return Record(source, status, self.last, pid, 0, None, facts, None, extra)
+def _nothing(
+    source: int, status: str, pid: int, task: str | None, *counted_by: str | None
+) -> Record:
+    facts = None if task is None else tuple(TaskFacts("", "", task, None, None, 0))
+    extra: dict[str, Any] = dict(zip(_KEYED, counted_by, strict=True))
+    extra |= {"number": 0, "count": 0, "values": {}}
+    return Record(source, status, 0.0, pid, 0, None, facts, None, extra)
 
 
 def rounded_up(seconds: float, *, digits: int) -> float:

@@ -17,7 +17,7 @@ class Route:
 
 
 class Routes:
-    """Hands each record to the sinks of its huey, and the lost tasks it reveals."""
+    """Hands each record to the sinks of its huey, and the ends that it reveals."""
 
     def __init__(self) -> None:
         self._routes: dict[int, Route] = {}
@@ -28,7 +28,7 @@ class Routes:
         self._routes[number] = route
 
     def remove(self, number: int) -> None:
-        """Forget a route; what is still on its way is nobody's any more."""
+        """Forget a route; records for it that are still on their way are dropped."""
         self._routes.pop(number, None)
 
     def get(self, number: int) -> Route | None:
@@ -39,10 +39,10 @@ class Routes:
         return len(self._routes)
 
     def deliver(self, record: Record) -> None:
-        """Hand *record*, and what it shows to be lost, to their sinks in order."""
+        """Hand *record*, and the ends that it reveals, to their sinks in order."""
         self._hand_over(record)
-        for lost in self._inflight.apply(record):
-            self._hand_over(lost)
+        for end in self._inflight.apply(record):
+            self._hand_over(end)
 
     def forget_in_flight(self) -> None:
         """Start with nothing in flight, as a forked child does."""

@@ -151,6 +151,7 @@ def test_an_end_that_a_forked_worker_did_not_send_is_counted_once(dies, losses):
 
     worker = fork(child)
     code = worker.join()
+    relay.flush(5.0)
     if dies:
         relay.send(record("gone", key=0, pid=worker.pid, worker=None, name=None))
     relay.flush(5.0)

@@ -58,7 +58,7 @@ def test_a_broken_sink_does_not_stop_the_next_one(losses):
     assert losses.counts() == {"internal": 2}
 
 
-def test_the_records_of_a_removed_huey_are_nobodys():
+def test_the_records_of_a_removed_huey_go_nowhere():
     sink = Sink()
     routes = routed(first=(sink,))
     before = len(routes)

@@ -470,7 +470,7 @@ def test_a_handler_that_enqueues_does_not_deadlock_two_threads(
     assert (chatter.is_alive(), sender.is_alive()) == (False, False)
 
 
-def test_a_write_end_that_somebody_has_closed_keeps_nothing(losses):
+def test_a_write_end_that_was_closed_keeps_nothing(losses):
     pipe = Pipe()
     writer = PipeWriter(pipe.write_end)
     pipe.close()
