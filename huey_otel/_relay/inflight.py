@@ -26,7 +26,7 @@ class InFlight:
             case mapping.GONE:
                 return list(self._lose(record))
             case mapping.WORKER_ENDED:
-                return list(self._interrupt(record))
+                return self._close_the_one_before(record)
             case _ if not record.key:
                 # Of no attempt, or of many that are summed up.
                 return ()
@@ -34,10 +34,9 @@ class InFlight:
                 # A thread's is told of when another one ends it, maybe after its start.
                 self._of_worker(record).setdefault(record.key, record)
             case events.EVENT_STARTED:
-                nested = (record.extra or {}).get("nested")
-                interrupted = () if nested else list(self._interrupt(record))
+                before = self._close_the_one_before(record)
                 self._of_worker(record)[record.key] = record
-                return interrupted
+                return before
             case mapping.ENDED:
                 self._let_go(record)
             case events.EVENT_FINISHED if mapping.closes(record.extra):
@@ -59,23 +58,20 @@ class InFlight:
             if not held:
                 del self._held[worker]
 
-    def _interrupt(self, record: Record) -> Iterator[Record]:
-        """Close what the worker of *record* had started, and cannot run any more.
+    def _close_the_one_before(self, record: Record) -> Iterable[Record]:
+        """End the attempt `after` which *record* comes, if it is held still.
 
-        It runs one attempt at a time, so the end of the last one did not arrive: a
-        signal handler of the application, or an interrupt, kept it from being sent.
+        A thread runs one at a time, so that one is over, and its end did not arrive:
+        a signal handler of the application raised before it was sent.
         """
-        if record.worker is None:
-            # Threads that are no workers cannot be told apart.
-            return
-        for held in list(self._held.get((record.pid, record.worker), {}).values()):
-            ours = held.source == record.source and held.key != record.key
-            if not ours or held.status == mapping.DEQUEUED:
-                continue
-            self._let_go(held)
-            why = "the end of an attempt was interrupted before it was sent"
-            LOSSES.count(n.LOSS_INTERRUPTED, why=why)
-            yield _interrupted(held, record.timestamp)
+        before: int = (record.extra or {}).get("after", 0)
+        held = self._held.get((record.pid, record.worker), {}).get(before)
+        if held is None or held.status == mapping.DEQUEUED:
+            return ()
+        self._let_go(held)
+        why = "the end of an attempt was interrupted before it was sent"
+        LOSSES.count(n.LOSS_INTERRUPTED, why=why)
+        return (_interrupted(held, record.timestamp),)
 
     def _lose(self, gone: Record) -> Iterator[Record]:
         for worker, held in list(self._held.items()):

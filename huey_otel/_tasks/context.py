@@ -17,18 +17,20 @@ class Doing:
     """What one thread, or greenlet, is doing for huey.
 
     `caller` is the origin that an enqueue made now would have. `attempts` is
-    a stack, because in immediate mode runs nest.
+    a stack, because in immediate mode runs nest. `last` is the key of the one at
+    its bottom that started last.
     """
 
     __slots__ = (
         *("attempts", "caller", "chord", "dequeue_error", "dequeue_errors"),
-        *("dequeue_reported", "due", "incoming", "outgoing", "popped", "reading"),
-        *("reported", "ripe", "trailer", "undecodable", "worker", "written"),
+        *("dequeue_reported", "due", "incoming", "last", "outgoing", "popped"),
+        *("reading", "reported", "ripe", "trailer", "undecodable", "worker", "written"),
     )
 
     def __init__(self) -> None:
         self.caller: str = n.ORIGIN_CALL
         self.attempts: list[Attempt] = []
+        self.last = 0
         self.popped: Attempt | None = None
         self.incoming: Carrier | None = None
         self.outgoing: Outgoing | None = None

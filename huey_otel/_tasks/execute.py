@@ -84,8 +84,12 @@ class Runs:
         running[id(attempt.task)] = attempt
         attempt.span_start = start = self._tracing.start(attempt, wait)
         extra: dict[str, Any] = {"wait": wait}
-        if len(HERE.doing.attempts) > 1:
-            extra["nested"] = True
+        here = HERE.doing
+        if len(here.attempts) == 1:
+            # So that the one before ends at last, if its end could not be told.
+            if here.last:
+                extra["after"] = here.last
+            here.last = attempt.key
         before, attempt.announced = attempt.announced, True
         attempt.announced = before | self._recorder.tell(
             attempt,

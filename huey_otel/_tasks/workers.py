@@ -120,7 +120,8 @@ class Workers:
     @guarded
     def worker_ends(self, reason: str) -> None:
         """A worker ends of itself; huey replaces it."""
-        self._recorder.say(mapping.WORKER_ENDED, extra={"reason": reason})
+        extra = {"reason": reason, "after": HERE.doing.last}
+        self._recorder.say(mapping.WORKER_ENDED, extra=extra)
 
     @guarded
     def consumer_stopping(self) -> None:

@@ -16,7 +16,7 @@ _NULL: Final = "null"
 _BITS: Final = 1_024
 """Of an integer; one of more is past all floats, which most readers make of it."""
 
-_ELSEWHERE: Final = ("traceback", "outcome", "final", "nested")
+_ELSEWHERE: Final = ("traceback", "outcome", "final", "after")
 """What is written before, or is for the metrics or the in-flight table."""
 
 _LONE: Final = re.compile("[\ud800-\udfff]")

@@ -70,7 +70,7 @@ def test_what_has_ended_is_not_lost(steps):
 
 def test_a_message_is_known_by_its_key_not_by_its_task():
     first = record("started", 1)
-    again = record("started", 2, worker="Worker-2")._replace(facts=first.facts)
+    again = record("started", 2)._replace(facts=first.facts)
 
     lost, left = applied(first, again, record("ended", 1), gone())
 
