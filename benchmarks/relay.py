@@ -12,7 +12,7 @@ from huey_otel._relay.relay import Relay
 from huey_otel._relay.routes import Route, Routes
 from huey_otel._safety.forks import EXCLUSION
 from huey_otel._wire.event import spell
-from huey_otel._wire.record import Key, Record, Source, Sum
+from huey_otel._wire.record import Record, Source
 from huey_otel.mapping import DEQUEUED, TABLE, Published
 
 EVENTS: Final = 5_000
@@ -37,12 +37,10 @@ class NoFeed:
 
     def __call__(self, record: Record, source: Source) -> None:
         """Encode *record* if it is published."""
-        if TABLE[record.status].published is not Published.NEVER:
+        published = TABLE[record.status].published is not Published.NEVER
+        if published and not record.sums_up:
             self.events += 1
             spell(record, source).encode()
-
-    def add_sum(self, key: Key, total: Sum, source: Source) -> None:
-        """Do nothing: sums are not published."""
 
 
 class Main:
@@ -52,7 +50,7 @@ class Main:
         self._feed = NoFeed()
         self._metrics = Collector()
         routes = Routes()
-        self._relay = Relay(routes.deliver, routes.deliver_sum)
+        self._relay = Relay(routes)
         source = Source(queue="bench", host="here", worker_type="process")
         routes.add(1, Route(source, (self._metrics, self._feed)))
         self._ended = 0

@@ -14,7 +14,7 @@ from huey_otel._otel import provider
 from huey_otel._setup.instrument import instrument
 from huey_otel._setup.instrumentation import instrumentation_of
 from huey_otel._wire.event import to_event
-from huey_otel._wire.record import Key, Record, Source, Sum
+from huey_otel._wire.record import Record, Source
 from huey_otel.events import Event
 from huey_otel.mapping import TABLE, Published
 
@@ -80,11 +80,9 @@ class Telemetry:
 
     def __call__(self, record: Record, source: Source) -> None:
         """Keep *record* if it is published, as a sink does."""
-        if TABLE[record.status].published is not Published.NEVER:
+        published = TABLE[record.status].published is not Published.NEVER
+        if published and not record.sums_up:
             self._events.append(to_event(record, source))
-
-    def add_sum(self, key: Key, total: Sum, source: Source) -> None:
-        """Nothing: sums know no events."""
 
 
 @contextmanager

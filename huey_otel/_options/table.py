@@ -11,6 +11,7 @@ from huey_otel._options import values
 from huey_otel._options.values import Kind
 from huey_otel._safety.encodable import printable
 from huey_otel._safety.redaction import shown
+from huey_otel._safety.shutdown import FLUSH_TIMEOUT
 
 _PREFIX: Final = "HUEY_OTEL_"
 
@@ -96,7 +97,7 @@ _ROWS: Final = (
     Option(
         name="flush_timeout",
         kind=values.SECONDS,
-        default=5.0,
+        default=FLUSH_TIMEOUT,
         purpose="seconds that a shutdown waits for telemetry at most; a process that"
         " only enqueues waits 1",
     ),

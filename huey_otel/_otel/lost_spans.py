@@ -22,7 +22,7 @@ from huey_otel._otel.provider import Provided
 from huey_otel._safety import encodable
 from huey_otel._safety.version import version
 from huey_otel._wire.client import CLIENT
-from huey_otel._wire.record import Key, Record, Source, Sum, TaskFacts
+from huey_otel._wire.record import Record, Source, TaskFacts
 from huey_otel._wire.span import SpanStart, links_of, state_of
 from huey_otel.events import EVENT_LOST
 
@@ -74,9 +74,6 @@ class LostSpans:
             _export(provided.built, span, lost, parent, end, record.pid)
         else:
             _link(provided, span, lost, parent or lost, end, status)
-
-    def add_sum(self, key: Key, total: Sum, source: Source) -> None:
-        """Nothing: sums know no spans."""
 
 
 def _export(

@@ -24,6 +24,7 @@ from huey_otel._safety.failures import class_name, message
 from huey_otel._safety.forks import in_child
 from huey_otel._safety.guard import guarded
 from huey_otel._safety.log import warn_once
+from huey_otel._safety.shutdown import LAST_SPANS
 from huey_otel._safety.timeout import or_else
 from huey_otel._safety.version import version
 
@@ -34,10 +35,6 @@ logger = logging.getLogger(n.LOGGER)
 
 _LAST: Final = -101
 """Priority of our finalizer: behind that of all instrumented hueys."""
-
-_PATIENCE: Final = 1.0
-"""Seconds that a process waits whose hueys are all uninstrumented by its end."""
-
 
 _GIVEN: Final = "to the tracer_provider= given"
 _DISABLED: Final = "off, OTEL_SDK_DISABLED is set"
@@ -220,4 +217,4 @@ def _off(current: TracerProvider, *problems: str) -> Provided:
 def _flush_at_end(built: Provided) -> None:
     """Export what is left, if no instrumented huey has waited for it."""
     if not _BUILT.given_up:
-        built.flush().wait(_PATIENCE)
+        built.flush().wait(LAST_SPANS)

@@ -12,7 +12,7 @@ from huey_otel import mapping
 from huey_otel._otel.flusher import FLUSHER
 from huey_otel._safety.forks import in_child
 from huey_otel._safety.version import version
-from huey_otel._wire.record import KEYED, Key, Record, Source, Sum, TaskFacts, Total
+from huey_otel._wire.record import Record, Source, TaskFacts
 from huey_otel.events import EVENT_LOST
 
 _FAILURES: Final = (n.OUTCOME_ERROR, n.OUTCOME_TIMEOUT, n.OUTCOME_LOST)
@@ -46,14 +46,9 @@ class SemconvMetrics:
         extra = record.extra or {}
         seconds = extra.get("duration")
         values = {} if seconds is None else {seconds: 1}
-        self._tell(record.status, source.queue, name, extra, 1, values)
-
-    def add_sum(self, key: Key, total: Sum, source: Source) -> None:
-        """Tell as many as *total* says."""
-        _, status, name, *keyed = key
-        extra = dict(zip(KEYED, keyed, strict=True))
-        summed = Total(*total)
-        self._tell(status, source.queue, name, extra, summed.number, summed.values)
+        values = extra.get("values", values)
+        number = extra.get("number", 1)
+        self._tell(record.status, source.queue, name, extra, number, values)
 
     def _tell(
         self,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from huey_otel._options.settings import Exposed
 from huey_otel._process.outputs import Outputs
 from huey_otel._prometheus.registry import MetricsPage, RegistryMetrics, is_default
-from huey_otel._relay.deadline import Patience
 from huey_otel._relay.relay import Relay
 from huey_otel._relay.routes import Routes
 from huey_otel._safety.forks import in_child
+from huey_otel._safety.shutdown import ShutdownTime
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -23,9 +23,9 @@ class Shared:
     """
 
     def __init__(self) -> None:
-        self.patience = Patience()
+        self.shutdown = ShutdownTime()
         self.routes = Routes()
-        self.relay = Relay(self.routes.deliver, self.routes.deliver_sum)
+        self.relay = Relay(self.routes)
         self.page = MetricsPage()
         self.consuming = False
         self._numbers = itertools.count(1)

@@ -14,7 +14,7 @@ from huey_otel._prometheus.exposition import NumberFamily
 from huey_otel._prometheus.in_progress import of_runs
 from huey_otel._safety.forks import EXCLUSION
 from huey_otel._safety.losses import LOSSES
-from huey_otel._wire.record import KEYED, Key, Record, Source, Sum, TaskFacts, Total
+from huey_otel._wire.record import Record, Source, TaskFacts
 from huey_otel.events import EVENT_LOST
 from huey_otel.mapping import TABLE
 
@@ -63,7 +63,7 @@ class Collector:
                 self._counters.counters[n.TASKS_ENQUEUED_TOTAL].add(labels, number)
 
     def __call__(self, record: Record, source: Source) -> None:
-        """Count *record*."""
+        """Count *record*, or as many as it sums up."""
         status, facts, extra = record.status, record.facts, record.extra
         name = None if facts is None else facts[_NAME]
         task = self._tasks.get((source.queue, name)) or self._task(source.queue, name)
@@ -76,21 +76,12 @@ class Collector:
             outcome = None if seconds is None else _LOST.outcome
             kind = kind._replace(outcome=outcome, final=_LOST.final)
         values = () if seconds is None else ((seconds, 1),)
-        change = Change(record, source, 1, get("count", 1), seconds or 0.0, values)
+        number, several = get("number", 1), get("values")
+        if several is not None:
+            values = tuple(several.items())
+        reported = get("count", number)
+        change = Change(record, source, number, reported, seconds or 0.0, values)
         self._counters.move(kind, change)
-
-    def add_sum(self, key: Key, total: Sum, source: Source) -> None:
-        """Count as many records as *total* says."""
-        number, status, name, *keyed = key
-        extra = dict(zip(KEYED, keyed, strict=True))
-        task = self._tasks.get((source.queue, name)) or self._task(source.queue, name)
-        summed = Total(*total)
-        record = Record(number, status, summed.last, 0, 0, None, None, None, extra)
-        values = tuple(summed.values.items())
-        change = Change(
-            record, source, summed.number, summed.reported, summed.seconds, values
-        )
-        self._counters.move(Kind(status, task, *map(extra.get, _KEYS)), change)
 
     def _task(self, queue: str, name: str | None) -> Labels:
         """The labels of a task; past the bound `_other`, unless it is registered."""

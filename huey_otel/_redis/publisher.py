@@ -17,7 +17,7 @@ from huey_otel._safety.timeout import is_the_applications
 from huey_otel._storage.emitter import RedisEventEmitter
 from huey_otel._storage.failover import MasterCheck
 from huey_otel._wire.event import spell
-from huey_otel._wire.record import Key, Record, Source, Sum
+from huey_otel._wire.record import Record, Source
 from huey_otel.mapping import TABLE, Published
 
 _LARGEST_OUTBOX: Final = 8 << 20
@@ -76,7 +76,7 @@ class Publisher:
 
     def __call__(self, record: Record, source: Source) -> None:
         """Put *record* in the outbox if it is published; never blocks."""
-        if record.status in _UNPUBLISHED:
+        if record.status in _UNPUBLISHED or record.sums_up:
             return
         dropped = self._outbox.put(spell(record, source).encode())
         if self._thread is None:
@@ -84,9 +84,6 @@ class Publisher:
         if dropped:
             why = f"{self.server} takes fewer events than there are"
             LOSSES.count(n.LOSS_FEED_FULL, dropped, why=why)
-
-    def add_sum(self, key: Key, total: Sum, source: Source) -> None:
-        """Nothing: readers get events, and these are gone and counted."""
 
     def flush(self, timeout: float) -> bool:
         """Wait up to *timeout* seconds until all events are delivered; True if so."""

@@ -1,4 +1,4 @@
-"""Deaths: which of the watched processes are no more."""
+"""The death watch: which of the workers' processes have died."""
 
 import select
 import weakref
@@ -15,55 +15,56 @@ class Process(Protocol):
     def is_alive(self) -> bool: ...
 
 
-class Deaths:
-    """Keeps a record for each process, until it is dead; each dies once."""
+class DeathWatch:
+    """Keeps a record for each process until it is dead; each dies once."""
 
     def __init__(self) -> None:
         self._watched: list[tuple[Process, Record]] = []
-        self._buried: list[weakref.ref[Process]] = []
+        self._reported: list[weakref.ref[Process]] = []
 
     def __len__(self) -> int:
         return len(self._watched)
 
     def watch(self, process: Process, gone: Record) -> bool:
-        """Keep *gone* for *process*; False if one is kept or was taken already."""
-        # huey may name one more that died since, before it replaces it.
+        """Keep *gone* for *process*; False if one is kept, or was reported already."""
+        # huey may name one that has died since, before it replaces it.
         if any(watched is process for watched, _ in self._watched) or any(
-            known() is process for known in self._buried
+            known() is process for known in self._reported
         ):
             return False
         self._watched = [*self._watched, (process, gone)]
         return True
 
     def sentinels(self) -> list[int]:
-        """What can be read once a process is dead."""
+        """Descriptors, each readable once its process is dead."""
         return [process.sentinel for process, _ in self._watched]
 
-    def take(self) -> list[Record]:
-        """The records of those that are dead, and forget them."""
-        dead = _dead(self._watched)
-        self._buried = [known for known in self._buried if known() is not None]
+    def dead(self) -> list[Record]:
+        """The records of the processes that have died since the last call."""
+        try:
+            dead = self._dead()
+        except (OSError, ValueError):
+            # A process that cannot be asked makes no other one unheard.
+            self._watched = []
+            raise
+        self._reported = [known for known in self._reported if known() is not None]
         for process, _ in dead:
-            self._buried.append(weakref.ref(process))
+            self._reported.append(weakref.ref(process))
             self._watched = [pair for pair in self._watched if pair[0] is not process]
         return [gone for _, gone in dead]
 
-    def forget(self) -> None:
-        """Watch none of them any more."""
-        self._watched = []
-
-
-def _dead(watched: list[tuple[Process, Record]]) -> list[tuple[Process, Record]]:
-    if not watched:
-        return []
-    poller = select.poll()
-    for process, _ in watched:
-        poller.register(process.sentinel, select.POLLIN)
-    # A sentinel that somebody has closed tells nothing.
-    ready = {fd for fd, what in poller.poll(0) if not what & select.POLLNVAL}
-    # A grandchild that lives on keeps the sentinel quiet, is_alive() asks the system.
-    return [
-        (process, gone)
-        for process, gone in watched
-        if process.sentinel in ready or not process.is_alive()
-    ]
+    def _dead(self) -> list[tuple[Process, Record]]:
+        if not self._watched:
+            return []
+        poller = select.poll()
+        for process, _ in self._watched:
+            poller.register(process.sentinel, select.POLLIN)
+        # A sentinel that has been closed tells nothing.
+        ready = {fd for fd, what in poller.poll(0) if not what & select.POLLNVAL}
+        # A grandchild that lives on keeps the sentinel quiet, is_alive() asks the
+        # system.
+        return [
+            (process, gone)
+            for process, gone in self._watched
+            if process.sentinel in ready or not process.is_alive()
+        ]

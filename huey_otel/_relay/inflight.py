@@ -1,10 +1,11 @@
-"""The in-flight table: what workers hold, and so what a dead one has lost."""
+"""The in-flight table: what workers hold, what a dead one lost, or did not end."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from huey_otel import _names as n
 from huey_otel import events, mapping
+from huey_otel._safety.losses import LOSSES
 from huey_otel._wire.record import Record
 from huey_otel._wire.span import SpanStart
 
@@ -12,53 +13,88 @@ from huey_otel._wire.span import SpanStart
 class InFlight:
     """Follows the records of all workers. Not thread-safe: the relay's alone.
 
-    Keyed by process and sequence, never by task id: an error handler's id
-    repeats, and the same Task may be enqueued twice.
+    By process and worker, then by sequence, never by task id: an error handler's
+    id repeats, and the same Task may be enqueued twice.
     """
 
     def __init__(self) -> None:
-        self._held: dict[int, dict[int, Record]] = {}
+        self._held: dict[tuple[int, str | None], dict[int, Record]] = {}
 
     def apply(self, record: Record) -> Iterable[Record]:
-        """Take *record* in; a `lost` one for each task it shows to be lost."""
+        """Take *record* in; the ends that it shows, of attempts that send none."""
         match record.status:
+            case mapping.GONE:
+                return list(self._lose(record))
+            case mapping.WORKER_ENDED:
+                return self._close_the_one_before(record)
+            case _ if not record.key:
+                # Of no attempt, or of many that are summed up.
+                return ()
             case mapping.DEQUEUED:
                 # A thread's is told of when another one ends it, maybe after its start.
-                self._held.setdefault(record.pid, {}).setdefault(record.key, record)
+                self._of_worker(record).setdefault(record.key, record)
             case events.EVENT_STARTED:
-                self._held.setdefault(record.pid, {})[record.key] = record
+                before = self._close_the_one_before(record)
+                self._of_worker(record)[record.key] = record
+                return before
             case mapping.ENDED:
                 self._let_go(record)
             case events.EVENT_FINISHED if mapping.closes(record.extra):
                 self._let_go(record)
-            case mapping.GONE:
-                return list(self._lose(record))
             case _:
-                held = self._held.get(record.pid)
+                held = self._held.get((record.pid, record.worker))
                 if held is not None and record.key in held:
                     held[record.key] = _after(held[record.key], record)
         return ()
 
+    def _of_worker(self, record: Record) -> dict[int, Record]:
+        return self._held.setdefault((record.pid, record.worker), {})
+
     def _let_go(self, record: Record) -> None:
-        held = self._held.get(record.pid)
+        worker = (record.pid, record.worker)
+        held = self._held.get(worker)
         if held is not None:
             held.pop(record.key, None)
             if not held:
-                del self._held[record.pid]
+                del self._held[worker]
+
+    def _close_the_one_before(self, record: Record) -> Iterable[Record]:
+        """End the attempt `after` which *record* comes, if it is held still.
+
+        A thread runs one at a time, so that one is over, and its end did not arrive:
+        a signal handler of the application raised before it was sent.
+        """
+        before: int = (record.extra or {}).get("after", 0)
+        held = self._held.get((record.pid, record.worker), {}).get(before)
+        if held is None or held.status == mapping.DEQUEUED:
+            return ()
+        self._let_go(held)
+        why = "the end of an attempt was interrupted before it was sent"
+        LOSSES.count(n.LOSS_INTERRUPTED, why=why)
+        return (_interrupted(held, record.timestamp),)
 
     def _lose(self, gone: Record) -> Iterator[Record]:
-        held = self._held.get(gone.pid, {})
-        for key, record in list(held.items()):
-            if gone.worker is not None and gone.worker != record.worker:
+        for worker, held in list(self._held.items()):
+            if worker[0] != gone.pid or gone.worker not in (None, worker[1]):
                 continue
-            del held[key]
-            told = record.status == mapping.ENDED
-            yield record if told else _lost(record, gone.timestamp)
-        if not held:
-            self._held.pop(gone.pid, None)
+            del self._held[worker]
+            for record in held.values():
+                told = record.status == mapping.ENDED
+                yield record if told else _lost(record, gone.timestamp)
 
     def __len__(self) -> int:
         return sum(map(len, self._held.values()))
+
+
+def _interrupted(held: Record, now: float) -> Record:
+    """The end of an attempt that sent none: as it was told before, or an error.
+
+    It has no start to make a span of: its worker exported that, or it is lost.
+    """
+    if held.status != mapping.ENDED:
+        held = _ended(held, n.OUTCOME_ERROR, n.OUTCOME_FAILURE, None)
+        held = held._replace(timestamp=now)
+    return held._replace(start=None)
 
 
 def _after(held: Record, record: Record) -> Record:
@@ -79,7 +115,7 @@ def _after(held: Record, record: Record) -> Record:
     if row.final is not None:
         return _ended(record, row.outcome, row.final, extra.get("duration"))
     if row.error and "duration" in extra:
-        # In place of finished: the function has returned, nobody gets its result.
+        # In place of finished: the function returned, and its result is gone.
         return _ended(record, n.OUTCOME_SUCCESS, n.OUTCOME_FAILURE, extra["duration"])
     return held
 

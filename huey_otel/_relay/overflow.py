@@ -1,9 +1,9 @@
-"""Sums: what becomes of records that do not fit, so that counts stay exact."""
+"""The overflow: sums up the records that do not fit, so that counts stay exact."""
 
 import threading
 from typing import Any, Final
 
-from huey_otel._wire.record import KEYED, Key, Record, Sum
+from huey_otel._wire.record import COUNTED_BY, Record, TaskFacts
 from huey_otel.mapping import TABLE
 
 _MOST_KEYS: Final = 10_000
@@ -12,57 +12,54 @@ _MOST_VALUES: Final = 20_000
 
 _SMALLEST: Final = 1e-6
 
-_Alike = dict[float | None, tuple[int, int, float, float]]
-"""By rounded seconds, None without: number, reported, last, and seconds in all."""
 
-_NOTHING: Final = (0, 0, 0.0, 0.0)
+class Overflow:
+    """Makes one record of many that differ only in their numbers.
 
-
-class Sums:
-    """Counts records that are alike, while they cannot be sent.
-
-    Bounded: past 10,000 keys the rest is summed without its task and exception.
+    Its `extra` has the `number` of records, the `count` of what they report, which
+    is more where one tells of several, and `values`: how many records there were of
+    each number of seconds, rounded up to three significant digits, so that a
+    histogram whose bounds have no more digits stays exact. The extra key that the
+    mapping names for the status holds all seconds together.
+    Bounded: past 10,000 records the rest is summed up without task and exception.
     """
 
     def __init__(self) -> None:
+        # Reentrant: a signal handler may send records while one is added.
         self._lock = threading.RLock()
-        self._sums: dict[Key, _Alike] = {}
+        self._sums: dict[tuple[object, ...], Record] = {}
         self._room = _MOST_VALUES
 
-    def fold(self, record: Record) -> None:
-        """Add *record* to its sum; its narrative is gone."""
+    def add(self, record: Record) -> None:
+        """Count *record*; its narrative is gone."""
         extra: dict[str, Any] = record.extra or {}
         named = TABLE[record.status].seconds
-        seconds = None if named is None else extra.get(named)
         with self._lock:
             key = self._key(record, extra)
-            alike = self._sums.get(key, {})
-            value = None if seconds is None else self._value(alike, seconds)
-            number, reported, last, total = alike.get(value, _NOTHING)
-            entry = (
-                number + 1,
-                reported + extra.get("count", 1),
-                max(last, record.timestamp),
-                total + (seconds or 0.0),
-            )
-            # At one stroke: an alarm may raise anywhere.
-            if alike:
-                alike[value] = entry
-            else:
-                self._sums[key] = {value: entry}
+            known = self._sums.get(key) or _nothing(*key)
+            last = max(known.timestamp, record.timestamp)
+            self._sums[key] = known._replace(timestamp=last)
+            summed: dict[str, Any] = known.extra or {}
+            summed["number"] += 1
+            summed["count"] += extra.get("count", 1)
+            if named is not None and extra.get(named) is not None:
+                seconds = extra[named]
+                summed[named] = summed.get(named, 0.0) + seconds
+                value = self._value(summed["values"], seconds)
+                summed["values"][value] = summed["values"].get(value, 0) + 1
 
-    def _key(self, record: Record, extra: dict[str, Any]) -> Key:
-        keyed = [extra.get(name) for name in KEYED]
-        name = record.facts[2] if record.facts else None
-        key: Key = (record.source, record.status, name, *keyed)
-        if len(self._sums) >= _MOST_KEYS and key not in self._sums:
-            keyed[KEYED.index("exception")] = None
-            key = (record.source, record.status, None, *keyed)
-        return key
+    def _key(self, record: Record, extra: dict[str, Any]) -> tuple[Any, ...]:
+        whose = (record.source, record.status, record.pid)
+        task = TaskFacts(*record.facts).name if record.facts else None
+        counted_by = {name: extra.get(name) for name in COUNTED_BY}
+        key = (*whose, task, *counted_by.values())
+        if len(self._sums) < _MOST_KEYS or key in self._sums:
+            return key
+        return (*whose, None, *{**counted_by, "exception": None}.values())
 
-    def _value(self, alike: "_Alike", seconds: float) -> float:
+    def _value(self, values: dict[float, int], seconds: float) -> float:
         value = rounded_up(seconds, digits=3)
-        if value not in alike:
+        if value not in values:
             if not self._room:
                 return rounded_up(seconds, digits=1)
             self._room -= 1
@@ -71,26 +68,27 @@ class Sums:
     def __bool__(self) -> bool:
         return bool(self._sums)
 
-    def take(self) -> list[tuple[Key, Sum]]:
-        """All sums since the last `take`."""
+    def records(self) -> list[Record]:
+        """The records that stand for all that were added."""
         with self._lock:
-            taken = self.totals()
-            self._room = _MOST_VALUES
+            return list(self._sums.values())
+
+    def take(self) -> list[Record]:
+        """Like `records`, and begin again with nothing."""
+        with self._lock:
+            records = self.records()
             self._sums = {}
-        return taken
-
-    def totals(self) -> list[tuple[Key, Sum]]:
-        """What `take` would return, and take nothing."""
-        with self._lock:
-            return [(key, _total(alike)) for key, alike in self._sums.items()]
+            self._room = _MOST_VALUES
+        return records
 
 
-def _total(alike: "_Alike") -> Sum:
-    values = {
-        value: number for value, (number, *_) in alike.items() if value is not None
-    }
-    numbers, reported, last, seconds = zip(*alike.values(), strict=True)
-    return sum(numbers), sum(reported), max(last), sum(seconds), values
+def _nothing(
+    source: int, status: str, pid: int, task: str | None, *counted_by: str | None
+) -> Record:
+    facts = None if task is None else tuple(TaskFacts("", "", task, None, None, 0))
+    extra: dict[str, Any] = dict(zip(COUNTED_BY, counted_by, strict=True))
+    extra |= {"number": 0, "count": 0, "values": {}}
+    return Record(source, status, 0.0, pid, 0, None, facts, None, extra)
 
 
 def rounded_up(seconds: float, *, digits: int) -> float:

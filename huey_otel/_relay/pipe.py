@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from huey_otel._safety.guard import guarded
+from huey_otel._wire.record import Record, record_of
 
 _HEADER: Final = struct.Struct("<HHII")
 """Bytes of payload, parts that follow, writer, number of a record in parts."""
@@ -25,16 +26,18 @@ _SIZE: Final = 1 << 20
 _READ: Final = 1 << 18
 _MARSHAL: Final = 2  # the last version without references; nothing here is shared
 
-SUMS: Final = "sums"
 LOST: Final = "losses"
-
+"""Status of the record by which a worker tells what it lost, by reason in `extra`."""
 
 _numbers = itertools.count(1)
 
 
-def encode(payload: Any, pid: int) -> list[bytes]:
-    """Cut *payload* into parts that are written atomically each."""
-    data = marshal.dumps(payload, _MARSHAL)
+def encode(record: Record, pid: int) -> list[bytes]:
+    """Cut *record* into frames that are written atomically each."""
+    try:
+        data = marshal.dumps(tuple(record), _MARSHAL)
+    except ValueError:
+        data = marshal.dumps(plain(record), _MARSHAL)
     if len(data) <= _PART:
         return [_HEADER.pack(len(data), 0, pid, 0) + data]
     chunks = [data[at : at + _PART] for at in range(0, len(data), _PART)]
@@ -87,25 +90,27 @@ def _grow(end: int) -> int:
         return 1 << 16
 
 
-# One that cannot be read must not take those behind it along.
-_loaded: Final = guarded(marshal.loads)
+@guarded
+def _decoded(data: bytes) -> Record:
+    """A corrupt record must not discard those after it."""
+    return record_of(marshal.loads(data))  # noqa: S302 - our own workers wrote it
 
 
 class PipeReader:
-    """Puts the parts back together, in the consumer's main process."""
+    """Puts frames back together, in the consumer's main process."""
 
     def __init__(self, end: int) -> None:
         self.end = end
         self._rest = b""
         self._partial: dict[tuple[int, int], list[bytes]] = {}
 
-    def read(self) -> tuple[int, Iterator[Any]]:
-        """One large read: how many bytes it had, and the payloads it completed."""
+    def read(self) -> tuple[int, Iterator[Record]]:
+        """One large read: how many bytes it had, and the records it completed."""
         try:
             data = os.read(self.end, _READ)
         except BlockingIOError:
             return 0, iter(())
-        return len(data), self._payloads(data)
+        return len(data), self._records(data)
 
     def waiting(self) -> int:
         """Bytes in the pipe now."""
@@ -113,7 +118,7 @@ class PipeReader:
             fcntl.ioctl(self.end, termios.FIONREAD, bytes(4)), sys.byteorder
         )
 
-    def _payloads(self, data: bytes) -> Iterator[Any]:
+    def _records(self, data: bytes) -> Iterator[Record]:
         buffer = self._rest + data
         at = 0
         while len(buffer) - at >= _HEADER.size:
@@ -127,9 +132,9 @@ class PipeReader:
                 self._partial.setdefault((pid, number), []).append(chunk)
                 continue
             parts = self._partial.pop((pid, number), []) if number else []
-            payload = _loaded(b"".join([*parts, chunk]) if parts else chunk)
-            if payload is not None:
-                yield payload
+            record = _decoded(b"".join([*parts, chunk]) if parts else chunk)
+            if record is not None:
+                yield record
         self._rest = buffer[at:]
 
     def forget(self, pid: int) -> None:

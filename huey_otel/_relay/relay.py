@@ -9,24 +9,25 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from huey_otel import _names as n
 from huey_otel import mapping
 from huey_otel._otel.span_counts import SPANS
-from huey_otel._relay.deaths import Deaths, Process
-from huey_otel._relay.overflow import Sums
-from huey_otel._relay.pipe import LOST, SUMS, Pipe, PipeReader, encode
-from huey_otel._relay.thread import Rounds
+from huey_otel._relay.deaths import DeathWatch, Process
+from huey_otel._relay.overflow import Overflow
+from huey_otel._relay.pipe import LOST, Pipe, PipeReader, encode
+from huey_otel._relay.routes import Routes
 from huey_otel._relay.writer import PipeWriter
 from huey_otel._safety.forks import EXCLUSION, in_child
+from huey_otel._safety.greenlets import stay_where_forked
 from huey_otel._safety.guard import guarded
 from huey_otel._safety.losses import LOSSES
-from huey_otel._wire.record import Key, Record, Sum, record_of
-
-T = TypeVar("T")
+from huey_otel._safety.timeout import is_the_applications
+from huey_otel._safety.wakeups import Waker
+from huey_otel._wire.record import Record
 
 _LIMIT: Final = 50_000
 """Records that wait in one process before they are summed up."""
@@ -34,21 +35,23 @@ _LIMIT: Final = 50_000
 _SLICE: Final = 256
 """Records that are handled at a stretch; a fork waits for no more than that."""
 
+LINGER: Final = 0.02
+"""Seconds between two rounds under load, so that a round has much to do."""
+
+_PAUSE: Final = 0.2
+"""Seconds until the next try, where waiting itself fails."""
+
+_STREAK: Final = "relay thread"
+
 
 class Relay:
-    """Takes records in, and hands them out on its own thread.
+    """Takes records in, and delivers them to *routes* on its own thread.
 
-    *deliver* gets each record, *deliver_sum* each sum of what did not fit.
     Starts nothing before the first record.
     """
 
-    def __init__(
-        self,
-        deliver: Callable[[Record], None],
-        deliver_sum: Callable[[Key, Sum], None],
-    ) -> None:
-        self._deliver = deliver
-        self._deliver_sum = deliver_sum
+    def __init__(self, routes: Routes) -> None:
+        self._routes = routes
         self._writer: PipeWriter | None = None
         self._pipe: Pipe | None = None
         self._begin()
@@ -57,10 +60,14 @@ class Relay:
     def _begin(self) -> None:
         self.pid = os.getpid()
         self._records: deque[Record | threading.Event] = deque()
-        self._sums = Sums()
-        self._rounds = Rounds(self._round, self._idle, self._readable_later)
+        self._overflow = Overflow()
+        self._thread: threading.Thread | None = None
+        self._waker: Waker | None = None
+        # Reentrant: a signal handler may send the first record while one is sent.
+        self._starting = threading.RLock()
+        self._asleep = True
         self._reader: PipeReader | None = None
-        self._deaths = Deaths()
+        self._workers = DeathWatch()
         self._gone: deque[Record] = deque()
 
     @property
@@ -76,13 +83,13 @@ class Relay:
         if self._writer is not None:
             return self._writer.send(record, must=must)
         if len(self._records) >= _LIMIT and not must:
-            self._sums.fold(record)
+            self._overflow.add(record)
             if mapping.TABLE[record.status].published is not mapping.Published.NEVER:
                 LOSSES.count(n.LOSS_RELAY, why="more events than this process handles")
             return False
         self._records.append(record)
-        if self._rounds.asleep:
-            self._rounds.rouse()
+        if self._asleep:
+            self._wake()
         return True
 
     def open_pipe(self) -> None:
@@ -90,38 +97,122 @@ class Relay:
         if self._writer is None and self._pipe is None:
             self._pipe = Pipe()
             self._reader = PipeReader(self._pipe.read_end)
-            self._rounds.rouse()
+            self._wake()
 
     def watch(self, process: Process, gone: Record) -> None:
-        """Send *gone* when *process* is dead and all that it wrote has been read."""
-        if self._deaths.watch(process, gone):
-            self._rounds.rouse()
+        """Deliver *gone* when *process* is dead and all that it wrote has been read."""
+        if self._workers.watch(process, gone):
+            self._wake()
 
     def flush(self, timeout: float) -> bool:
         """Wait up to *timeout* seconds until what was sent is handled; True if so."""
         if self._writer is not None:
             return self._writer.drain(timeout)
-        if not self._rounds.running:
+        if not self._running:
             while self._round():
                 pass
             return True
         handled = threading.Event()
         self._records.append(handled)
-        self._rounds.rouse()
+        self._wake()
         return handled.wait(timeout)
 
-    def _idle(self) -> bool:
-        return not (self._records or self._gone)
+    @property
+    def _running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _wake(self) -> None:
+        """Start the thread, or end its sleep; where that fails the next record does."""
+        try:
+            # First: the thread says that it sleeps before it looks once more.
+            self._asleep = False
+            self._start()
+            if self._waker is not None:
+                self._waker.poke()
+        except BaseException as error:
+            self._asleep = True
+            failed = isinstance(error, RuntimeError | OSError)
+            if not failed or is_the_applications(error):
+                raise
+            why = f"the relay's thread cannot be roused, events wait: {error}"
+            LOSSES.count(n.LOSS_INTERNAL, 0, streak=_STREAK, why=why)
+        else:
+            LOSSES.recovered(_STREAK)
+
+    def _start(self) -> None:
+        if self._running:
+            return
+        with self._starting:
+            if self._running:
+                return
+            if self._waker is None:
+                self._waker = Waker()
+            self._thread = threading.Thread(
+                target=self._run, name="huey-otel-relay", daemon=True
+            )
+            self._thread.start()
+
+    def _run(self) -> None:
+        me, pid = threading.current_thread(), os.getpid()
+        while self._thread is me:
+            if self._round():
+                self._sleep(LINGER)
+                continue
+            self._asleep = True
+            if not (self._records or self._gone):
+                self._sleep(None)
+            if self._thread is me:
+                self._asleep = False
+        stay_where_forked(pid)
+
+    def _sleep(self, seconds: float | None) -> None:
+        """Wait *seconds*; with None for a record here or from a worker, or a death."""
+        try:
+            waker = self._waker
+            if waker is None:
+                return
+            if waker.broken:
+                waker.close()
+                self._waker = waker = Waker()
+            # While there is work nothing but a new round is worth a wake-up.
+            waker.wait(seconds, self._readable_later() if seconds is None else ())
+        except (OSError, ValueError) as error:
+            if self._thread is not threading.current_thread():
+                return
+            # Another part of the program closed a descriptor, or there is none left.
+            why = f"the relay cannot wait for events, it looks now and then: {error}"
+            LOSSES.count(n.LOSS_INTERNAL, 0, streak=_STREAK, why=why)
+            time.sleep(_PAUSE)
 
     def _readable_later(self) -> list[int]:
         reader = [] if self._reader is None else [self._reader.end]
-        return [*reader, *self._deaths.sentinels()]
+        return [*reader, *self._workers.sentinels()]
 
     def _round(self) -> bool:
         """Handle what is there; True if there was anything."""
-        busy = bool(self._bury())
+        busy = bool(self._report_deaths())
         busy = bool(self._handle_records()) or busy
         return bool(self._handle_pipe()) or busy
+
+    @guarded
+    def _report_deaths(self) -> bool:
+        """Put a `gone` for each dead worker into the pipe, behind all that it wrote."""
+        now = time.time()
+        self._gone.extend(gone._replace(timestamp=now) for gone in self._workers.dead())
+        busy = bool(self._gone)
+        with contextlib.suppress(BlockingIOError):
+            # The pipe may be full: it is read next, and then there is room.
+            while self._gone:
+                self._put_behind(self._gone[0])
+                self._gone.popleft()
+        return busy
+
+    def _put_behind(self, gone: Record) -> None:
+        if self._pipe is None:
+            self._records.append(gone)
+        else:
+            for frame in encode(gone, gone.pid):
+                os.write(self._pipe.write_end, frame)
 
     @guarded
     def _handle_records(self) -> bool:
@@ -130,9 +221,11 @@ class Relay:
             for flushed in self._handle_some():
                 self._read_what_is_there()
                 flushed.set()
-        if self._sums:
+        if self._overflow:
             LOSSES.recovered(n.LOSS_RELAY)
-            self._handle_sums(self._sums.take())
+            with EXCLUSION:
+                for record in self._overflow.take():
+                    self._handle(record)
         return busy
 
     def _handle_some(self) -> list[threading.Event]:
@@ -147,7 +240,7 @@ class Relay:
         return flushed
 
     def _read_what_is_there(self) -> None:
-        self._bury()
+        self._report_deaths()
         there = self._bytes_in_the_pipe() or 0
         while there > 0:
             there -= self._handle_pipe() or there
@@ -162,81 +255,41 @@ class Relay:
         if self._reader is None:
             return 0
         try:
-            size, payloads = self._reader.read()
+            size, records = self._reader.read()
         except OSError:
-            # Closed by somebody else: workers are heard no more, counted once.
+            # Closed by another part of the program: workers are heard no more.
             self._reader = self._pipe = None
             raise
-        for some in _slices(payloads):
+        for some in _slices(records):
             with EXCLUSION:
-                for payload in some:
-                    self._handle_payload(payload)
+                for record in some:
+                    self._handle(record)
         return size
 
     @guarded
     def _handle(self, record: Record) -> None:
-        self._take(record)
-
-    def _take(self, record: Record) -> None:
+        if record.status == LOST:
+            lost = record.extra or {}
+            for reason, number in lost.items():
+                LOSSES.add(reason, number)
+            SPANS.told(record.pid, sum(lost.get(one, 0) for one in n.LOSSES_OF_SPANS))
+            return
         if record.status == mapping.GONE:
             SPANS.gone(record.pid)
             if self._reader is not None:
                 self._reader.forget(record.pid)
-        self._deliver(record)
-
-    @guarded
-    def _handle_payload(self, payload: Any) -> None:
-        kind = payload[0]
-        if kind == SUMS:
-            self._handle_sums(payload[1])
-        elif kind == LOST:
-            pid, taken = payload[1]
-            for reason, number in taken.items():
-                LOSSES.add(reason, number)
-            SPANS.told(pid, sum(taken.get(one, 0) for one in n.LOSSES_OF_SPANS))
-        else:
-            self._take(record_of(payload))
-
-    def _handle_sums(self, taken: Iterable[tuple[Key, Sum]]) -> None:
-        with EXCLUSION:
-            for key, total in taken:
-                self._deliver_sum(key, total)
-
-    @guarded
-    def _bury(self) -> bool:
-        """Put a `gone` for each dead worker into the pipe, behind all that it wrote."""
-        for gone in self._dead():
-            self._gone.append(gone._replace(timestamp=time.time()))
-        busy = bool(self._gone)
-        while self._gone:
-            gone = self._gone[0]
-            if self._pipe is None:
-                self._records.append(gone)
-            else:
-                try:
-                    for part in encode(tuple(gone), gone.pid):
-                        os.write(self._pipe.write_end, part)
-                except BlockingIOError:
-                    # Full: it is read next, and then there is room.
-                    break
-            self._gone.popleft()
-        return busy
-
-    def _dead(self) -> list[Record]:
-        try:
-            return self._deaths.take()
-        except (OSError, ValueError):
-            # What cannot be asked any more is watched no more; the rest goes on.
-            self._deaths.forget()
-            raise
+        self._routes.deliver(record)
 
     def _after_fork(self) -> None:
-        pipe, writer = self._pipe, self._writer
-        self._rounds.close()
+        pipe, writer, waker = self._pipe, self._writer, self._waker
+        # The child has no such thread, but for gevent, whose greenlets live on there
+        # and end when they see that they are not `_thread`.
         self._pipe = None
         self._begin()
+        if waker is not None:
+            waker.close()
         if pipe is not None:
-            # Closed already where somebody has closed all, as a daemon's set-up does.
+            # Closed already where all are, as by a daemon's set-up.
             with contextlib.suppress(OSError):
                 pipe.close_read_end()
             self._writer = PipeWriter(pipe.write_end)
@@ -244,6 +297,6 @@ class Relay:
             self._writer = PipeWriter(writer.end)
 
 
-def _slices(items: Iterator[T]) -> Iterator[tuple[T, ...]]:
-    while some := tuple(islice(items, _SLICE)):
+def _slices(records: Iterator[Record]) -> Iterator[tuple[Record, ...]]:
+    while some := tuple(islice(records, _SLICE)):
         yield some

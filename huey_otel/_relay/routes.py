@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from huey_otel._relay.inflight import InFlight
 from huey_otel._safety.guard import guarded
-from huey_otel._wire.record import Key, Record, Sink, Source, Sum
+from huey_otel._wire.record import Record, Sink, Source
 
 
 @dataclass(slots=True)
@@ -17,7 +17,7 @@ class Route:
 
 
 class Routes:
-    """Hands each record to the sinks of its huey, and the lost tasks it reveals."""
+    """Hands each record to the sinks of its huey, and the ends that it reveals."""
 
     def __init__(self) -> None:
         self._routes: dict[int, Route] = {}
@@ -28,7 +28,7 @@ class Routes:
         self._routes[number] = route
 
     def remove(self, number: int) -> None:
-        """Forget a route; what is still on its way is nobody's any more."""
+        """Forget a route; records for it that are still on their way are dropped."""
         self._routes.pop(number, None)
 
     def get(self, number: int) -> Route | None:
@@ -39,17 +39,10 @@ class Routes:
         return len(self._routes)
 
     def deliver(self, record: Record) -> None:
-        """Hand *record*, and what it shows to be lost, to their sinks in order."""
+        """Hand *record*, and the ends that it reveals, to their sinks in order."""
         self._hand_over(record)
-        for lost in self._inflight.apply(record):
-            self._hand_over(lost)
-
-    def deliver_sum(self, key: Key, total: Sum) -> None:
-        """Hand over a sum of records that did not fit."""
-        route = self._routes.get(key[0])
-        if route is not None:
-            for sink in route.sinks:
-                _give_sum(sink, key, total, route.source)
+        for end in self._inflight.apply(record):
+            self._hand_over(end)
 
     def forget_in_flight(self) -> None:
         """Start with nothing in flight, as a forked child does."""
@@ -60,11 +53,6 @@ class Routes:
         if route is not None:
             for sink in route.sinks:
                 _give(sink, record, route.source)
-
-
-@guarded
-def _give_sum(sink: Sink, key: Key, total: Sum, source: Source) -> None:
-    sink.add_sum(key, total, source)
 
 
 @guarded

@@ -94,12 +94,6 @@ class Losses:
             self.pending = False
         return taken
 
-    def put_back(self, taken: Mapping[str, int]) -> None:
-        """Undo a `take` whose losses could not be handed on."""
-        with self._lock:
-            for reason, number in taken.items():
-                self._add(reason, number)
-
     def _add(self, reason: str, number: int) -> None:
         self._counts[reason] += number
         self.pending = True

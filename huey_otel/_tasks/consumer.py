@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from huey.constants import WORKER_PROCESS, WORKER_THREAD
 
@@ -14,6 +14,7 @@ from huey_otel._safety.forks import look_around
 from huey_otel._safety.greenlets import patched
 from huey_otel._safety.guard import guarded
 from huey_otel._safety.log import logger, warn
+from huey_otel._safety.shutdown import LAST_READ, PRODUCER_EXIT
 from huey_otel._storage.carriers import reader_of
 from huey_otel._storage.contents import Meaning
 from huey_otel._tasks.health import Health
@@ -24,16 +25,6 @@ from huey_otel._wire.client import CLIENT
 
 if TYPE_CHECKING:
     from huey.consumer import Consumer
-
-_PRODUCERS_EXIT: Final = 1.0
-"""Seconds that a process which runs no consumer waits for its events at most."""
-
-_DRAIN: Final = 1.0
-"""Seconds at most to read what workers have written last.
-
-Beside `flush_timeout`: a collector that does not answer has taken all of that by
-then, and what workers count as lost for it is written after.
-"""
 
 
 class ConsumerLife:
@@ -52,7 +43,7 @@ class ConsumerLife:
         self._health: Health | None = None
         # huey's consumers begin to log once they have imported the application.
         self._unheard = () if logger.hasHandlers() else self._settings.warnings
-        self._limit = min(self._settings.flush_timeout, _PRODUCERS_EXIT)
+        self._limit = min(self._settings.flush_timeout, PRODUCER_EXIT)
 
     @guarded
     def starts(self, consumer: "Consumer") -> None:
@@ -82,9 +73,9 @@ class ConsumerLife:
 
     def _prepare(self, consumer: "Consumer") -> None:
         self._limit = self._settings.flush_timeout
-        self._shared.patience.begin()
+        self._shared.shutdown.begin()
         if consumer.worker_type == WORKER_PROCESS:
-            self._shared.patience.share()
+            self._shared.shutdown.share()
         route = self._outputs.route
         route.source = replace(route.source, worker_type=consumer.worker_type)
         # Before the forks: exporters take longer to import than a worker to start.
@@ -138,7 +129,7 @@ class ConsumerLife:
         if self._health is not None:
             self._health.stopping = True
         # What was waited for until now does not count as a part of the end.
-        self._shared.patience.begin()
+        self._shared.shutdown.begin()
 
     @guarded
     def stops(self) -> None:
@@ -159,7 +150,7 @@ class ConsumerLife:
         self._outputs.destinations.close()
 
     def _deliver(self) -> None:
-        self._shared.patience.spend(self._limit, self._outputs.flush)
+        self._shared.shutdown.spend(self._limit, self._outputs.flush)
         if not self._shared.relay.forked:
-            self._shared.relay.flush(_DRAIN)
+            self._shared.relay.flush(LAST_READ)
         self._outputs.tracer.give_up()

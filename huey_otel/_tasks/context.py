@@ -22,8 +22,8 @@ class Doing:
 
     __slots__ = (
         *("attempts", "caller", "chord", "depth", "dequeue_error", "dequeue_errors"),
-        *("dequeue_reported", "due", "incoming", "outgoing", "popped", "reading"),
-        *("reported", "ripe", "trailer", "undecodable", "worker"),
+        *("dequeue_reported", "due", "incoming", "last", "outgoing", "popped"),
+        *("reading", "reported", "ripe", "trailer", "undecodable", "worker"),
     )
 
     def __init__(self) -> None:
@@ -44,6 +44,9 @@ class Doing:
         # How many executes go on. More attempts than that were left by an interrupt,
         # and are closed before the next dequeue or execute. Set by execute's hook.
         self.depth = 0
+        # The key of the outermost run that started last, 0 before the first: the next
+        # one to start tells the in-flight table that this one is over. Set at a start.
+        self.last = 0
         # The last error that an event was made of, so that it is one event. Set by
         # Errors, cleared when the outermost run ends.
         self.reported: BaseException | None = None

@@ -88,11 +88,18 @@ class Execution:
         attempt.wait = wait = attempt.start()
         running[id(attempt.task)] = attempt
         attempt.span_start = start = self._tracing.start(attempt, wait)
+        extra: dict[str, Any] = {"wait": wait}
+        here = HERE.doing
+        if len(here.attempts) == 1:
+            # So that the one before ends at last, if its end could not be told.
+            if here.last:
+                extra["after"] = here.last
+            here.last = attempt.key
         before, attempt.announced = attempt.announced, True
         attempt.announced = before | self._recorder.tell(
             attempt,
             e.EVENT_STARTED,
-            extra={"wait": wait},
+            extra=extra,
             timestamp=attempt.started,
             start=start,
             must=before,

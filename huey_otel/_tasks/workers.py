@@ -40,7 +40,8 @@ class Workers:
     @guarded
     def ends(self, reason: str) -> None:
         """A worker ends of itself; huey replaces it."""
-        self._recorder.say(mapping.WORKER_ENDED, extra={"reason": reason})
+        extra = {"reason": reason, "after": HERE.doing.last}
+        self._recorder.say(mapping.WORKER_ENDED, extra=extra)
 
     def watch(self, consumer: "Consumer") -> None:
         """Notice the death of each worker process."""

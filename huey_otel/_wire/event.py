@@ -14,8 +14,8 @@ _NO_TASK: Final = (None,) * 6
 _LARGEST_BITS: Final = 1_024
 """Of an integer; a larger one is past all floats, which most readers make of it."""
 
-_NOT_FURTHER_KEYS: Final = ("traceback", "outcome", "final")
-"""`traceback` is written with `error`, the others are for the metrics."""
+_NOT_FURTHER_KEYS: Final = ("traceback", "outcome", "final", "after")
+"""`traceback` is written with `error`; metrics and the in-flight table read the rest."""
 
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 

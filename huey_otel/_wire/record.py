@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
+COUNTED_BY: Final = ("outcome", "final", "exception", "origin", "reason")
+"""The extra keys of a record that labels of metrics are made of."""
+
 
 class TaskFacts(NamedTuple):
     """What all records of one attempt say of its task. Times in Unix seconds.
@@ -38,6 +41,7 @@ class Record(NamedTuple):
     message in which process (0: none). *extra* holds the event's further
     keys, *start* what only a span must know, see SpanStart. A plain tuple of it
     is what crosses the pipe, so its fields hold only what `marshal` knows.
+    One that `sums_up` stands for many, see `_relay/overflow.py`.
     """
 
     source: int
@@ -50,6 +54,11 @@ class Record(NamedTuple):
     retries: float | None
     extra: dict[str, Any] | None
     start: tuple[Any, ...] | None = None
+
+    @property
+    def sums_up(self) -> bool:
+        """Whether it stands for records that did not fit; it is no event then."""
+        return self.extra is not None and "number" in self.extra
 
 
 record_of: Final[Callable[[tuple[Any, ...]], Record]] = partial(tuple.__new__, Record)
@@ -65,37 +74,7 @@ class Source:
     worker_type: str | None = None
 
 
-KEYED: Final = ("outcome", "final", "exception", "origin", "reason")
-"""The extra keys that metrics count by."""
-
-Key = tuple[int, str, str | None, *tuple[str | None, ...]]
-"""Source, status, task's dotted path, and the values of KEYED."""
-
-Sum = tuple[int, int, float, float, dict[float, int]]
-"""What Total is made of, as it crosses the pipe."""
-
-
-class Total(NamedTuple):
-    """What records that did not fit come to, if they are alike but for their numbers.
-
-    `number` of records and `reported` of what they tell, which is more where
-    one tells of several. `last` is the latest timestamp. `seconds` is the total
-    of those that the status' row in the mapping names, `values` how many there
-    were of each, rounded up to three significant digits: a histogram whose
-    bounds have no more digits stays exact.
-    """
-
-    number: int
-    reported: int
-    last: float
-    seconds: float
-    values: dict[float, int]
-
-
 class Sink(Protocol):
     """Takes records. Runs in the relay, never in a task, and must not block."""
 
     def __call__(self, record: Record, source: Source, /) -> None: ...
-
-    def add_sum(self, key: Key, total: Sum, source: Source, /) -> None:
-        """Take the sum of records that did not fit; their narrative is lost."""

@@ -17,7 +17,8 @@ from opentelemetry.semconv.attributes import error_attributes, exception_attribu
 from huey_otel import _names as n
 from huey_otel import instrument
 from huey_otel._otel.semconv import SemconvMetrics
-from huey_otel._wire.record import Source, Total
+from huey_otel._relay.overflow import Overflow
+from huey_otel._wire.record import Source
 from tests.support.metrics import record
 from tests.support.seen import EARLIER, Drain, Seen
 from tests.support.spans import Spans
@@ -270,9 +271,13 @@ def test_without_consent_nothing_is_told(huey, meters):
 def test_sums_count_as_many_as_they_are(meters):
     sink = SemconvMetrics(lambda: meters.provider)
     source = Source(queue="my-app", host="here")
-    key = (1, "ended", f"{HERE}.add", "error", "failure", "ValueError", None, None)
+    failed = {"outcome": "error", "final": "failure", "exception": "ValueError"}
+    overflow = Overflow()
+    for seconds in (0.5, 0.5, 1.0):
+        overflow.add(record("ended", name=f"{HERE}.add", duration=seconds, **failed))
 
-    sink.add_sum(key, Total(3, 3, 1.0, 1.5, {0.5: 2, 1.0: 1}), source)
+    for one in overflow.take():
+        sink(one, source)
 
     process = ("process.duration", "process", "process", "add", "ValueError")
     assert meters.counted == {process: 3}

@@ -8,8 +8,8 @@ from huey_otel import _names as n
 from huey_otel import mapping
 from huey_otel._prometheus.catalog import CATALOG, Kind
 from huey_otel._prometheus.collector import Collector
-from huey_otel._relay.overflow import Sums
-from huey_otel._wire.record import KEYED
+from huey_otel._relay.overflow import Overflow
+from huey_otel._wire.record import COUNTED_BY
 from tests.support.metrics import (
     FORKING,
     OF_TASK,
@@ -179,13 +179,12 @@ def test_message_that_cannot_be_decoded_is_a_lost_task_and_no_attempt(
 def test_end_of_an_attempt_with_a_summed_up_start_leaves_nothing_below_zero(
     collector, registry, ending
 ):
-    sums = Sums()
-    sums.fold(record("started", key=1, wait=0.1))
+    overflow = Overflow()
+    overflow.add(record("started", key=1, wait=0.1))
     collector(record("started", key=2, wait=0.1), SOURCE)
     extra = {"outcome": "error", "final": "failure", "duration": 1.0}
     collector(record(ending, key=1, **extra), SOURCE)
-    for key, total in sums.take():
-        collector.add_sum(key, total, SOURCE)
+    feed(collector, *overflow.take())
 
     assert page(
         registry,
@@ -307,12 +306,11 @@ def test_exceptions_past_fifty_classes_are_other(collector, registry):
 
 def test_sums_move_counters_and_histograms_like_their_records():
     told, summed = Collector(), Collector()
-    sums = Sums()
+    overflow = Overflow()
     for one in random_records(400):
         told(one, SOURCE)
-        sums.fold(one)
-    for key, total in sums.take():
-        summed.add_sum(key, total, SOURCE)
+        overflow.add(one)
+    feed(summed, *overflow.take())
 
     assert _shown(summed) == {
         key: pytest.approx(value) for key, value in _shown(told).items()
@@ -358,4 +356,4 @@ def test_every_metric_of_the_mapping_is_counted_or_read_off():
 
 
 def test_sums_keep_every_extra_key_that_labels_are_made_of():
-    assert set(Kind._fields[2:]) <= set(KEYED)
+    assert set(Kind._fields[2:]) <= set(COUNTED_BY)

@@ -143,7 +143,9 @@ def test_the_table_does_not_grow():
         ),
     ],
 )
-def test_whose_end_was_told_before_the_worker_died_is_not_lost(steps, outcome, final):
+def test_an_attempt_whose_end_was_told_before_its_worker_died_is_not_lost(
+    steps, outcome, final
+):
     told = [record(step, 1, at=2.0)._replace(extra={"duration": 1.0}) for step in steps]
 
     found, left = applied(record("dequeued", 1), record("started", 1), *told, gone())

@@ -1,14 +1,12 @@
-"""Sums: what becomes of records that do not fit."""
+"""The overflow: what becomes of records that do not fit."""
 
-import contextlib
 import math
 
 import pytest
 
 from huey_otel import _names as n
-from huey_otel._relay.overflow import Sums, rounded_up
+from huey_otel._relay.overflow import Overflow, rounded_up
 from huey_otel._wire.record import Record, TaskFacts
-from tests.support.interruptions import Interruption
 
 pytestmark = pytest.mark.once
 
@@ -16,89 +14,103 @@ pytestmark = pytest.mark.once
 def ended(name, outcome, final, duration, *, source=1):
     facts = tuple(TaskFacts("id", name.rpartition(".")[2], name, 0, None, 1))
     extra = {"outcome": outcome, "final": final, "duration": duration}
-    return Record(source, "ended", 1.0, 2, 3, None, facts, 0, extra)
+    return Record(source, "ended", 1.0, 2, 3, "Worker-1", facts, 0, extra)
 
 
-def test_records_of_one_key_become_one_sum():
-    sums = Sums()
+def summed(status, name, extra, *, source=1, at=1.0):
+    """A record that sums up, with all that metrics count by."""
+    facts = None if name is None else tuple(TaskFacts("", "", name, None, None, 0))
+    keyed = dict.fromkeys(("outcome", "final", "exception", "origin", "reason"))
+    return Record(source, status, at, 2, 0, None, facts, None, {**keyed, **extra})
 
-    sums.fold(ended("app.a", "success", "success", 0.5))
-    sums.fold(ended("app.a", "success", "success", 1.5))
-    sums.fold(ended("app.a", "error", None, 2.0))
-    sums.fold(ended("app.b", "success", "success", 4.0))
-    sums.fold(ended("app.b", "success", "success", 8.0, source=2))
 
-    good, bad = ("success", "success", None, None, None), ("error", *[None] * 4)
-    assert sums.take() == [
-        ((1, "ended", "app.a", *good), (2, 2, 1.0, 2.0, {0.5: 1, 1.5: 1})),
-        ((1, "ended", "app.a", *bad), (1, 1, 1.0, 2.0, {2.0: 1})),
-        ((1, "ended", "app.b", *good), (1, 1, 1.0, 4.0, {4.0: 1})),
-        ((2, "ended", "app.b", *good), (1, 1, 1.0, 8.0, {8.0: 1})),
+def of_all(*records):
+    overflow = Overflow()
+    for one in records:
+        overflow.add(one)
+    return overflow.take()
+
+
+def test_records_that_differ_in_numbers_become_one():
+    taken = of_all(
+        ended("app.a", "success", "success", 0.5),
+        ended("app.a", "success", "success", 1.5),
+        ended("app.a", "error", None, 2.0),
+        ended("app.b", "success", "success", 4.0),
+        ended("app.b", "success", "success", 8.0, source=2),
+    )
+
+    good = {"outcome": "success", "final": "success"}
+    two = {"number": 2, "count": 2, "values": {0.5: 1, 1.5: 1}, "duration": 2.0}
+
+    def one(seconds):
+        return {"number": 1, "count": 1, "values": {seconds: 1}, "duration": seconds}
+
+    assert taken == [
+        summed("ended", "app.a", {**good, **two}),
+        summed("ended", "app.a", {"outcome": "error", **one(2.0)}),
+        summed("ended", "app.b", {**good, **one(4.0)}),
+        summed("ended", "app.b", {**good, **one(8.0)}, source=2),
     ]
+    assert all(record.sums_up for record in taken)
 
 
 def test_what_was_taken_is_gone():
-    sums = Sums()
-    sums.fold(ended("app.a", "success", "success", 0.5))
-    full = bool(sums)
+    overflow = Overflow()
+    overflow.add(ended("app.a", "success", "success", 0.5))
+    full = bool(overflow)
 
-    sums.take()
+    overflow.take()
 
     assert full is True
-    assert bool(sums) is False
-    assert sums.take() == []
+    assert bool(overflow) is False
+    assert overflow.take() == []
 
 
 def test_steps_without_a_task_and_with_a_count_are_summed():
-    sums = Sums()
     extra = {"exception": "OSError", "traceback": "...", "count": 41}
     record = Record(1, "error-dequeueing", 1.0, 2, 0, None, None, None, extra)
 
-    sums.fold(record)
-    sums.fold(record._replace(extra={"exception": "OSError"}))
-    sums.fold(record._replace(status="checking-periodic", timestamp=2.0, extra=None))
+    taken = of_all(
+        record,
+        record._replace(extra={"exception": "OSError"}),
+        record._replace(status="checking-periodic", timestamp=2.0, extra=None),
+    )
 
-    assert sums.take() == [
-        (
-            (1, "error-dequeueing", None, None, None, "OSError", None, None),
-            (2, 42, 1.0, 0.0, {}),
+    failures = {"exception": "OSError", "number": 2, "count": 42, "values": {}}
+    assert taken == [
+        summed("error-dequeueing", None, failures),
+        summed(
+            "checking-periodic", None, {"number": 1, "count": 1, "values": {}}, at=2.0
         ),
-        ((1, "checking-periodic", None, *[None] * 5), (1, 1, 2.0, 0.0, {})),
     ]
 
 
 def test_what_is_counted_by_is_kept_apart():
-    sums = Sums()
     facts = tuple(TaskFacts("id", "a", "app.a", 0, None, 1))
     record = Record(1, "accepted", 1.0, 2, 3, None, facts, 0, {"origin": "call"})
 
-    sums.fold(record)
-    sums.fold(record._replace(extra={"origin": "scheduled", "late": 0.25}))
+    taken = of_all(record, record._replace(extra={"origin": "scheduled", "late": 0.25}))
 
-    assert sums.take() == [
-        (
-            (1, "accepted", "app.a", None, None, None, "call", None),
-            (1, 1, 1.0, 0.0, {}),
-        ),
-        (
-            (1, "accepted", "app.a", None, None, None, "scheduled", None),
-            (1, 1, 1.0, 0.25, {0.25: 1}),
-        ),
+    numbers = {"number": 1, "count": 1}
+    late = {"values": {0.25: 1}, "late": 0.25}
+    assert taken == [
+        summed("accepted", "app.a", {"origin": "call", **numbers, "values": {}}),
+        summed("accepted", "app.a", {"origin": "scheduled", **numbers, **late}),
     ]
 
 
 def test_past_the_bound_tasks_are_not_told_apart():
-    sums = Sums()
     tasks = 12_000
 
-    for number in range(tasks):
-        sums.fold(ended(f"app.{number}", "success", "success", 1.0))
+    taken = of_all(
+        *(ended(f"app.{one}", "success", "success", 1.0) for one in range(tasks))
+    )
 
-    taken = sums.take()
-    rest = dict(taken)[(1, "ended", None, "success", "success", None, None, None)]
     assert len(taken) == 10_001
-    assert sum(total[0] for _, total in taken) == tasks
-    assert rest == (2_000, 2_000, 1.0, 2_000.0, {1.0: 2_000})
+    assert sum(record.extra["number"] for record in taken) == tasks
+    assert taken[-1].facts is None
+    assert taken[-1].extra["values"] == {1.0: 2_000}
 
 
 @pytest.mark.parametrize("bound", [*n.DURATION_BUCKETS, *n.WAIT_BUCKETS, 0.000123])
@@ -119,32 +131,13 @@ def test_seconds_are_rounded_up_to_three_digits(seconds, rounded):
 
 
 def test_different_seconds_are_bounded_and_still_counted():
-    sums = Sums()
-    for number in range(30_000):
-        seconds = 1.0 + number / 30_000
-        name = f"app.task{number % 100}"
-        sums.fold(ended(name, "success", None, seconds))
-    totals = [total for _, total in sums.take()]
+    taken = of_all(
+        *(
+            ended(f"app.task{one % 100}", "success", None, 1.0 + one / 30_000)
+            for one in range(30_000)
+        )
+    )
 
-    assert sum(len(values) for *_, values in totals) <= 20_000 + 100 * 2
-    assert sum(sum(values.values()) for *_, values in totals) == 30_000
-
-
-def test_a_record_is_summed_up_wholly_or_not_at_all_whatever_interrupts_it():
-    class AlarmError(Exception):
-        pass
-
-    runs = []
-    while not runs or runs[-1].happened:
-        sums = Sums()
-        runs.append(Interruption(len(runs), AlarmError()))
-        with contextlib.suppress(AlarmError), runs[-1]:
-            for _ in range(2):
-                sums.fold(ended("app.a", "success", "success", 0.5))
-
-        for _, (number, reported, _, seconds, values) in sums.take():
-            assert number in (1, 2)
-            assert (reported, seconds, values) == (number, number / 2, {0.5: number})
-        assert not sums
-
-    assert len(runs) > 20
+    values = [record.extra["values"] for record in taken]
+    assert sum(map(len, values)) <= 20_000 + 100 * 2
+    assert sum(sum(some.values()) for some in values) == 30_000

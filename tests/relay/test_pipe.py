@@ -19,6 +19,9 @@ def record(status, key, **extra):
     return Record(1, status, 1.5, os.getpid(), key, "Worker-1", FACTS, 2, extra)
 
 
+LONG = record("error-task", 1, traceback="x" * 10_000)
+
+
 @pytest.fixture
 def pipe():
     made = Pipe()
@@ -32,36 +35,41 @@ def reader(pipe):
 
 
 def read_all(reader):
-    payloads = []
+    records = []
     while True:
         size, some = reader.read()
         if not size:
-            return payloads
-        payloads.extend(some)
+            return records
+        records.extend(some)
+
+
+def sized(size):
+    """A record that takes *size* bytes in a frame without its header."""
+    empty = len(encode(record("x", 1, text=""), 7)[0]) - _pipe._HEADER.size
+    return record("x", 1, text="x" * (size - empty))
 
 
 @pytest.mark.parametrize(
-    "payload",
+    "sent",
     [
-        pytest.param(tuple(record("started", 1)), id="a record"),
-        pytest.param(tuple(record("x", 1, text="値\udc80\0")), id="odd text"),
-        pytest.param(("sums", [((1, "ended", None), [1, 0.5])]), id="sums"),
-        pytest.param("", id="little"),
-        pytest.param("x" * 100_000, id="large"),
+        pytest.param(record("started", 1), id="an attempt"),
+        pytest.param(record("x", 1, text="値\udc80\0"), id="odd text"),
+        pytest.param(record("x", 0, number=2, values={0.5: 2}), id="a sum"),
+        pytest.param(record("x", 1, text="x" * 100_000), id="large"),
         *(
-            pytest.param("x" * (select.PIPE_BUF + more), id=f"PIPE_BUF{more:+}")
+            pytest.param(sized(select.PIPE_BUF + more), id=f"PIPE_BUF{more:+}")
             for more in range(-20, 3)
         ),
-        pytest.param("x" * (select.PIPE_BUF - 17) * 4, id="full parts"),
+        pytest.param(sized(_pipe._PART * 4), id="full parts"),
     ],
 )
-def test_what_was_written_is_read(pipe, reader, payload):
-    parts = encode(payload, 7)
-    for part in parts:
-        os.write(pipe.write_end, part)
+def test_what_was_written_is_read(pipe, reader, sent):
+    frames = encode(sent, 7)
+    for frame in frames:
+        os.write(pipe.write_end, frame)
 
-    assert read_all(reader) == [payload]
-    assert max(map(len, parts)) <= select.PIPE_BUF
+    assert read_all(reader) == [sent]
+    assert max(map(len, frames)) <= select.PIPE_BUF
     assert reader._rest == b""
     assert reader._partial == {}
 
@@ -71,40 +79,41 @@ def test_a_pipe_is_as_large_as_the_system_allows(pipe):
 
 
 def test_parts_of_several_records_may_mix(pipe, reader):
-    first, second = encode("a" * 10_000, 7), encode("b" * 10_000, 7)
-    third = encode("c" * 10_000, 8)
+    first, second = encode(LONG, 7), encode(LONG._replace(key=2), 7)
+    third = encode(LONG._replace(key=3), 8)
 
     for parts in zip(first, second, third, strict=True):
         for part in parts:
             os.write(pipe.write_end, part)
 
-    assert [payload[0] for payload in read_all(reader)] == ["a", "b", "c"]
+    assert [got.key for got in read_all(reader)] == [1, 2, 3]
 
 
 def test_what_a_dead_writer_had_begun_is_forgotten(pipe, reader):
-    os.write(pipe.write_end, encode("a" * 10_000, 7)[0])
-    os.write(pipe.write_end, encode("b" * 10_000, 8)[0])
-    payloads = read_all(reader)
+    os.write(pipe.write_end, encode(LONG, 7)[0])
+    os.write(pipe.write_end, encode(LONG, 8)[0])
+    records = read_all(reader)
 
     reader.forget(7)
 
-    assert payloads == []
+    assert records == []
     assert [pid for pid, _ in reader._partial] == [8]
 
 
 def test_what_cannot_be_decoded_does_not_stop_the_next_one(pipe, reader, losses):
     header = _pipe._HEADER.pack(4, 0, 7, 0)
 
-    for part in (*encode("before", 7), header + b"\xffbad", *encode("after", 7)):
-        os.write(pipe.write_end, part)
+    before, after = record("started", 1), record("ended", 1)
+    for frame in (*encode(before, 7), header + b"\xffbad", *encode(after, 7)):
+        os.write(pipe.write_end, frame)
 
-    assert read_all(reader) == ["before", "after"]
+    assert read_all(reader) == [before, after]
     assert losses.counts() == {"internal": 1}
 
 
 def test_what_waits_in_the_pipe_is_known(pipe, reader):
     before = reader.waiting()
-    parts = encode("x" * 10_000, 7)
+    parts = encode(LONG, 7)
     for part in parts:
         os.write(pipe.write_end, part)
 

@@ -1,4 +1,4 @@
-"""The writer: no record twice, torn or lost uncounted, whatever interrupts it."""
+"""The writer: no record twice or torn, and none lost but in hand at an interrupt."""
 
 import fcntl
 import logging
@@ -58,12 +58,12 @@ def backlog_threads():
 
 
 def read_all(reader):
-    payloads = []
+    records = []
     while True:
         size, some = reader.read()
         if not size:
-            return payloads
-        payloads.extend(some)
+            return records
+        records.extend(some)
 
 
 class OwnInt(int):
@@ -76,7 +76,7 @@ def test_a_record_with_odd_values_is_written(writer, reader):
     accepted = writer.send(sent)
 
     assert accepted is True
-    assert read_all(reader) == [tuple(sent._replace(facts=("60",), retries=2))]
+    assert read_all(reader) == [sent._replace(facts=("60",), retries=2)]
 
 
 def test_a_record_is_written_at_once(writer, reader):
@@ -85,7 +85,7 @@ def test_a_record_is_written_at_once(writer, reader):
     accepted = [writer.send(some) for some in sent]
 
     assert accepted == [True, True]
-    assert read_all(reader) == [tuple(some) for some in sent]
+    assert read_all(reader) == sent
     assert backlog_threads() == []
 
 
@@ -108,8 +108,7 @@ def test_no_record_of_killed_writers_is_torn(pipe, reader):
     while kills < 12 and time.monotonic() < deadline:
         target = sum(seen.values()) + 300
         while sum(seen.values()) < target and time.monotonic() < deadline:
-            for payload in reader.read()[1]:
-                got = Record(*payload)
+            for got in reader.read()[1]:
                 seen[got.pid] += 1
                 # In order, without a gap, and whole.
                 assert got.key == seen[got.pid]
@@ -122,8 +121,7 @@ def test_no_record_of_killed_writers_is_torn(pipe, reader):
         left.kill()
 
     assert kills == 12
-    for payload in read_all(reader):
-        got = Record(*payload)
+    for got in read_all(reader):
         seen[got.pid] += 1
         assert got.key == seen[got.pid]
     assert reader._rest == b""
@@ -142,6 +140,10 @@ def filled(writer):
     return taken, summed
 
 
+def numbers(many):
+    return {"number": many, "count": many, "values": {0.5: many}}
+
+
 def test_a_full_pipe_loses_no_count(writer, reader, losses, monkeypatch):
     monkeypatch.setattr(_writer, "BACKLOG", 50_000)
     taken, summed = filled(writer)
@@ -151,31 +153,32 @@ def test_a_full_pipe_loses_no_count(writer, reader, losses, monkeypatch):
             record("ended", key, outcome="success", final="success", duration=0.5),
             must=key % 2 == 0,
         )
-        for key in range(more)
+        for key in range(1, more + 1)
     ]
     threads = len(backlog_threads())
 
-    payloads = []
-    wait_until(lambda: payloads.extend(read_all(reader)) or not writer.behind)
-    payloads.extend(read_all(reader))
+    received = []
+    wait_until(lambda: received.extend(read_all(reader)) or not writer.behind)
+    received.extend(read_all(reader))
 
-    records = [Record(*p) for p in payloads if len(p) == len(Record._fields)]
-    sums = [
-        entry
-        for kind, some in (p for p in payloads if p[0] == "sums")
-        for entry in some
-    ]
-    lost = [some for kind, (_, some) in (p for p in payloads if p[0] == "losses")]
-    assert accepted == [key % 2 == 0 for key in range(more)]
+    records = [r for r in received if r.key and not r.sums_up]
+    sums = [(r.status, r.extra) for r in received if r.sums_up]
+    lost = [r.extra for r in received if r.status == "losses"]
+    assert accepted == [key % 2 == 0 for key in range(1, more + 1)]
     assert threads == 1
     assert [r.key for r in records if r.status == "started"] == taken
-    assert [r.key for r in records if r.status == "ended"] == list(range(0, more, 2))
-    some, half = len(summed), more / 2
-    started = (1, "started", "app.send", None, None, None, None, None)
-    ended = (1, "ended", "app.send", "success", "success", None, None, None)
+    assert [r.key for r in records if r.status == "ended"] == list(
+        range(2, more + 1, 2)
+    )
+    some, half = len(summed), more // 2
+    keyed = dict.fromkeys(("outcome", "final", "exception", "origin", "reason"))
+    success = {"outcome": "success", "final": "success", "duration": half / 2}
     assert sums == [
-        (started, (some, some, 1.5, some / 2, {0.5: some})),
-        (ended, (half, half, 1.5, half / 2, {0.5: half})),
+        (
+            "started",
+            {**keyed, **numbers(some), "wait": some / 2},
+        ),
+        ("ended", {**keyed, **numbers(half), **success}),
     ]
     # Only the narrative is lost, so `ended` is not.
     assert sum(one.get("relay", 0) for one in lost) + LOSSES.counts().get(
@@ -204,7 +207,7 @@ def test_records_stay_in_order_behind_a_backlog(writer, reader, losses, monkeypa
     sizes = [10, 5_000, 3_000, 20_000]
     sent = 0
     received = []
-    while len(writer._backlog._frames) < 50:
+    while len(writer._frames) < 50:
         sent += 1
         writer.send(record("started", sent, text="x" * sizes[sent % 4]))
     for _ in range(50):
@@ -215,7 +218,7 @@ def test_records_stay_in_order_behind_a_backlog(writer, reader, losses, monkeypa
     wait_until(lambda: received.extend(read_all(reader)) or not writer.behind)
     received.extend(read_all(reader))
 
-    assert [Record(*payload).key for payload in received] == list(range(1, sent + 1))
+    assert [got.key for got in received] == list(range(1, sent + 1))
 
 
 def test_a_drain_waits_no_longer_than_it_may(writer, reader, losses, monkeypatch):
@@ -242,10 +245,10 @@ def test_what_a_writer_lost_reaches_the_reader(writer, reader, losses):
 
     writer.send(record("started", 1))
 
-    assert read_all(reader) == [
-        ("losses", (os.getpid(), {"carrier": 3})),
-        tuple(record("started", 1)),
-    ]
+    losses_told, sent = read_all(reader)
+    assert (losses_told.status, losses_told.pid) == ("losses", os.getpid())
+    assert losses_told.extra == {"carrier": 3}
+    assert sent == record("started", 1)
     assert losses.counts() == {}
 
 
@@ -255,7 +258,9 @@ def test_what_a_writer_lost_last_is_drained(writer, reader, losses):
     drained = writer.drain(1.0)
 
     assert drained is True
-    assert read_all(reader) == [("losses", (os.getpid(), {"carrier": 3}))]
+    assert [(r.status, r.extra) for r in read_all(reader)] == [
+        ("losses", {"carrier": 3})
+    ]
 
 
 def test_without_a_reader_nothing_is_kept_and_nothing_raised(losses, monkeypatch):
@@ -312,7 +317,7 @@ def interrupted_at(number):
     return Interruption(
         number,
         InterruptedByAlarmError(),
-        *("_relay/writer", "backlog", "overflow", "losses", "_relay/pipe"),
+        *("_relay/writer", "overflow", "losses", "_relay/pipe"),
     )
 
 
@@ -320,75 +325,56 @@ def small(pipe):
     fcntl.fcntl(pipe.write_end, fcntl.F_SETPIPE_SZ, 4096)
 
 
-def keys(payloads):
-    return [p[4] for p in payloads if len(p) == len(Record._fields)]
+def numbered(records):
+    return [r for r in records if r.key and not r.sums_up]
 
 
-def summed(payloads):
-    return sum(total[0] for p in payloads if p[0] == "sums" for _, total in p[1])
+def summed_up(records):
+    return sum(r.extra["number"] for r in records if r.sums_up)
 
 
 @pytest.mark.parametrize("must", [True, False], ids=["must", "may"])
 @pytest.mark.parametrize("size", [10, 9_000], ids=["small", "in parts"])
 @pytest.mark.parametrize("backlog", [8_000, 40_000], ids=["full", "room"])
-def test_an_interrupt_in_any_line_neither_repeats_nor_tears_a_record(
+def test_an_interrupt_in_any_line_costs_one_record_and_repeats_none(
     pipe, losses, monkeypatch, must, size, backlog
 ):
     monkeypatch.setattr(_writer, "BACKLOG", backlog)
-    monkeypatch.setattr(PipeWriter, "_wait_for_room", lambda _self: None)
+    monkeypatch.setattr(PipeWriter, "_flush_later", lambda _self: None)
     small(pipe)
     line, more = 0, True
     while more:
         reader, writer = PipeReader(pipe.read_end), PipeWriter(pipe.write_end)
-        sent = [record("started", key, text="x" * 500) for key in range(12)]
+        sent = [record("started", key, text="x" * 500) for key in range(1, 13)]
         for one in sent:
             writer.send(one)
         received = list(reader.read()[1])
-        sent.append(record("started", 12, text="x" * size))
+        sent.append(record("started", 13, text="x" * size))
         with interrupted_at(line) as interruption, suppress(InterruptedByAlarmError):
             writer.send(sent[-1], must=must)
             writer.flush()
         more = interruption.happened
-        sent.append(record("started", 13, text="x" * 500))
+        sent.append(record("started", 14, text="x" * 500))
         writer.send(sent[-1], must=True)
         while writer.behind:
             received.extend(read_all(reader))
             writer.flush()
         received.extend(read_all(reader))
 
-        got = keys(received)
-        assert got == sorted(set(got)), line
-        assert [tuple(sent[key]) for key in got] == [
-            p for p in received if len(p) == len(Record._fields)
-        ]
-        # At most the one that was interrupted before it was kept.
-        assert len(got) + summed(received) in ((14,) if not more else (13, 14)), line
-        assert writer._backlog.size == 0
-        assert reader._partial == {}
+        got = numbered(received)
+        assert got == [one for one in sent if one in got], line
+        # At most the one that was in hand.
+        there = len(got) + summed_up(received)
+        assert there in ((14,) if not more else (13, 14)), line
+        assert writer._size == 0
         line += 1
 
     assert line > 20
 
 
-def test_what_is_kept_is_known_exactly_after_interrupts(pipe, reader, losses):
-    small(pipe)
-    writer = PipeWriter(pipe.write_end)
-    for key in range(200):
-        with interrupted_at(key % 40), suppress(InterruptedByAlarmError):
-            writer.send(record("started", key, text="x" * 300), must=True)
-
-    size = writer._backlog.size + sum(map(len, writer._incoming))
-    frames, written = writer._backlog._frames, writer._backlog._written
-    kept = [*frames[len(written) :], *writer._incoming]
-    assert size == sum(map(len, kept))
-    wait_until(lambda: read_all(reader) == [] and writer.flush())
-    assert writer._backlog.size == 0
-    wait_until(lambda: backlog_threads() == [])
-
-
 # threading's own: an alarm in Thread.start() lets the new thread die.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_alarms_in_a_backlog_neither_repeat_nor_tear_a_record(pipe, losses):
+def test_alarms_in_a_backlog_cost_a_record_each_and_repeat_none(pipe, losses):
     small(pipe)
     reader, writer = PipeReader(pipe.read_end), PipeWriter(pipe.write_end)
     received, over = [], threading.Event()
@@ -419,7 +405,7 @@ def test_alarms_in_a_backlog_neither_repeat_nor_tear_a_record(pipe, losses):
                     signal.setitimer(signal.ITIMER_REAL, 0)
             except InterruptedByAlarmError:
                 interrupts += 1
-            wait_until(lambda: len(writer._backlog._frames) < 300 or writer.flush())
+            wait_until(lambda: len(writer._frames) < 300 or writer.flush())
     signal.signal(signal.SIGALRM, before)
     drained = writer.drain(10.0)
     wait_until(lambda: reader.waiting() == 0)
@@ -427,12 +413,11 @@ def test_alarms_in_a_backlog_neither_repeat_nor_tear_a_record(pipe, losses):
     reading.join()
     received.extend(read_all(reader))
 
-    got = keys(received)
+    got = [one.key for one in numbered(received)]
     assert drained is True
     assert got == sorted(set(got))
     assert key - len(got) <= interrupts
-    assert reader._partial == {}
-    assert writer._backlog.size == 0
+    assert writer._size == 0
     wait_until(lambda: backlog_threads() == [])
 
 
@@ -487,7 +472,7 @@ def test_a_handler_that_enqueues_does_not_deadlock_two_threads(
     assert (chatter.is_alive(), sender.is_alive()) == (False, False)
 
 
-def test_a_write_end_that_somebody_has_closed_keeps_nothing(losses):
+def test_a_write_end_that_was_closed_keeps_nothing(losses):
     pipe = Pipe()
     writer = PipeWriter(pipe.write_end)
     pipe.close()

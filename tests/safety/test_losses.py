@@ -193,13 +193,3 @@ def test_a_handler_may_wait_for_a_thread_that_loses_something(counted, handle, s
     say(counted)
 
     assert alive == [False]
-
-
-def test_losses_that_cannot_be_handed_on_are_put_back(counted):
-    counted.count("relay", 3, why="w")
-    taken = counted.take()
-    counted.count("relay", why="w")
-
-    counted.put_back(taken)
-
-    assert counted.take() == {"relay": 4}

@@ -10,7 +10,7 @@ from huey.api import Huey
 from huey_otel import Instrumentation, instrument, mapping
 from huey_otel._tasks.attempt import unfinished
 from huey_otel._wire.event import to_event
-from huey_otel._wire.record import Key, Record, Source, Sum
+from huey_otel._wire.record import Record, Source
 
 LATER = datetime.datetime(2100, 1, 1)  # noqa: DTZ001 - huey's times are naive
 """A time at which everything on a schedule is due."""
@@ -24,15 +24,11 @@ class Seen:
     def __init__(self, huey: Huey, **options: Any) -> None:
         self.instrumentation: Instrumentation = instrument(huey, **options)
         self._records: list[tuple[Record, Source]] = []
-        self._sums: list[tuple[Key, Sum]] = []
         route = self.instrumentation._outputs.route
         route.sinks = (*route.sinks, self)
 
     def __call__(self, record: Record, source: Source) -> None:
         self._records.append((record, source))
-
-    def add_sum(self, key: Key, total: Sum, source: Source) -> None:
-        self._sums.append((key, total))
 
     @property
     def records(self) -> list[Record]:

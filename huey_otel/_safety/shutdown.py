@@ -1,4 +1,4 @@
-"""How long a process may still wait for telemetry when it ends, workers included."""
+"""How long the end of a process may wait for telemetry: all its limits, in seconds."""
 
 import mmap
 import struct
@@ -8,17 +8,33 @@ from typing import Any, Final
 
 from huey_otel._safety.forks import in_child
 
+FLUSH_TIMEOUT: Final = 5.0
+"""For all that a consumer has not delivered; the default of `flush_timeout=`."""
+
+PRODUCER_EXIT: Final = 1.0
+"""For the events of a process that runs no consumer, at most."""
+
+LAST_READ: Final = 1.0
+"""To read what workers have written last, at most.
+
+Not a part of `flush_timeout`: a collector that is away has taken all of that by
+then, and what workers count as lost for it comes after.
+"""
+
+LAST_SPANS: Final = 1.0
+"""For the spans of a process whose hueys are all uninstrumented by its end."""
+
 _BEGAN: Final = 0
 _ENDED: Final = 8
 _SIZE: Final = 16
 _TIME: Final = struct.Struct("d")
 
 
-class Patience:
+class ShutdownTime:
     """Adds up what all hueys of a process have waited since it began to stop.
 
-    A consumer waits for its workers, and so for what they wait for: they say so
-    in memory that they share, by the one clock that all processes have.
+    A consumer waits for its workers, and so for what they wait for: they write that
+    to memory that they share, by the one clock that all processes have.
     """
 
     def __init__(self) -> None:
@@ -37,7 +53,7 @@ class Patience:
             self._memory = mmap.mmap(-1, _SIZE)
 
     def begin(self) -> None:
-        """The end begins: what was waited for until now does not count."""
+        """The end begins: earlier waits do not count."""
         self._spent = 0.0
         self._write(_BEGAN, 0.0)
         self._write(_ENDED, 0.0)

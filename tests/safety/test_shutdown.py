@@ -9,17 +9,17 @@ import pytest
 
 from huey_otel import instrument
 from huey_otel._process.shared import shared
-from huey_otel._relay.deadline import Patience
 from huey_otel._safety.forks import EXCLUSION
+from huey_otel._safety.shutdown import ShutdownTime
 from tests.support.forks import fork, said_in_child
 
 
 @pytest.fixture
-def patience() -> Patience:
-    patience = Patience()
-    patience.share()
-    patience.begin()
-    return patience
+def shutdown() -> ShutdownTime:
+    shutdown = ShutdownTime()
+    shutdown.share()
+    shutdown.begin()
+    return shutdown
 
 
 def slowly(seconds: float, told: list[float]) -> Callable[[float], None]:
@@ -30,12 +30,12 @@ def slowly(seconds: float, told: list[float]) -> Callable[[float], None]:
     return wait
 
 
-def test_what_was_spent_is_not_spent_again(patience):
+def test_what_was_spent_is_not_spent_again(shutdown):
     told: list[float] = []
 
-    patience.spend(0.5, slowly(0.1, told))
-    patience.spend(0.5, slowly(0.1, told))
-    patience.spend(0.15, slowly(0.1, told))
+    shutdown.spend(0.5, slowly(0.1, told))
+    shutdown.spend(0.5, slowly(0.1, told))
+    shutdown.spend(0.15, slowly(0.1, told))
 
     assert told == [
         pytest.approx(0.5, abs=0.02),
@@ -44,48 +44,48 @@ def test_what_was_spent_is_not_spent_again(patience):
     ]
 
 
-def test_a_new_end_begins_anew(patience):
+def test_a_new_end_begins_with_all_of_the_time(shutdown):
     told: list[float] = []
 
-    patience.spend(0.05, slowly(1, told))
-    patience.begin()
-    patience.spend(0.05, slowly(1, told))
+    shutdown.spend(0.05, slowly(1, told))
+    shutdown.begin()
+    shutdown.spend(0.05, slowly(1, told))
 
     assert told == [0.05, 0.05]
 
 
-def test_what_a_worker_waited_counts(patience):
+def test_what_a_worker_waited_counts(shutdown):
     told: list[float] = []
 
-    assert fork(lambda: patience.spend(0.5, slowly(0.2, []))).join() == 0
+    assert fork(lambda: shutdown.spend(0.5, slowly(0.2, []))).join() == 0
     time.sleep(0.1)
-    patience.spend(0.5, slowly(0.0, told))
+    shutdown.spend(0.5, slowly(0.0, told))
 
     assert told == [pytest.approx(0.3, abs=0.05)]
 
 
-def test_a_worker_has_all_of_its_own(patience):
-    patience.spend(0.1, slowly(0.1, []))
+def test_a_worker_has_the_whole_time_for_itself(shutdown):
+    shutdown.spend(0.1, slowly(0.1, []))
     told: list[float] = []
 
     def spend() -> list[float]:
-        patience.spend(0.5, told.append)
+        shutdown.spend(0.5, told.append)
         return told
 
     assert said_in_child(spend) == [0.5]
 
 
-def test_what_was_before_the_end_does_not_count(patience):
+def test_what_was_before_the_end_does_not_count(shutdown):
     told: list[float] = []
 
-    assert fork(lambda: patience.spend(0.5, slowly(0.1, []))).join() == 0
-    patience.begin()
-    patience.spend(0.5, slowly(0.0, told))
+    assert fork(lambda: shutdown.spend(0.5, slowly(0.1, []))).join() == 0
+    shutdown.begin()
+    shutdown.spend(0.5, slowly(0.0, told))
 
     assert told == [0.5]
 
 
-def test_a_wait_that_raises_counts(patience):
+def test_a_wait_that_raises_counts(shutdown):
     told: list[float] = []
 
     def broken(_left: float) -> None:
@@ -93,13 +93,13 @@ def test_a_wait_that_raises_counts(patience):
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        patience.spend(0.5, broken)
-    patience.spend(0.5, slowly(0.0, told))
+        shutdown.spend(0.5, broken)
+    shutdown.spend(0.5, slowly(0.0, told))
 
     assert told == [pytest.approx(0.4, abs=0.05)]
 
 
-def test_what_workers_wrote_last_is_read_though_no_patience_is_left(huey, losses):
+def test_what_workers_wrote_last_is_read_though_no_time_is_left(huey, losses):
     instrumentation = instrument(huey, events=None, flush_timeout=0)
     relay = shared().relay
     relay.open_pipe()

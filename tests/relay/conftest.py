@@ -1,0 +1,21 @@
+"""Fixtures of the relay's tests."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from huey_otel._relay.relay import Relay
+from tests.support.relays import Got, end
+
+
+@pytest.fixture
+def got() -> Got:
+    return Got()
+
+
+@pytest.fixture
+def relay(got: Any) -> Iterator[Relay]:
+    made = Relay(got)
+    yield made
+    end(made)
