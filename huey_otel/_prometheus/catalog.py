@@ -21,7 +21,8 @@ class Kind(NamedTuple):
 
     `task` is the queue and the task, `outcome` how the attempt ended, `final` what
     became of the task; both are None in a record that does not end one. From
-    `outcome` on the fields are extra keys of the record, COUNTED_BY in `_wire/record.py`.
+    `outcome` on the fields are extra keys of the record: COUNTED_BY in
+    `_wire/record.py`.
     """
 
     status: str

@@ -76,7 +76,8 @@ class Publisher:
 
     def __call__(self, record: Record, source: Source) -> None:
         """Put *record* in the outbox if it is published; never blocks."""
-        if record.status in _UNPUBLISHED or record.sums_up:
+        # One that sums up is of no message, so has no key.
+        if record.status in _UNPUBLISHED or (not record.key and record.sums_up):
             return
         dropped = self._outbox.put(spell(record, source).encode())
         if self._thread is None:

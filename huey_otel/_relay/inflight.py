@@ -22,6 +22,7 @@ class InFlight:
 
     def apply(self, record: Record) -> Iterable[Record]:
         """Take *record* in; the ends that it shows, of attempts that send none."""
+        worker = record.pid, record.worker
         match record.status:
             case mapping.GONE:
                 return list(self._lose(record))
@@ -32,23 +33,20 @@ class InFlight:
                 return ()
             case mapping.DEQUEUED:
                 # A thread's is told of when another one ends it, maybe after its start.
-                self._of_worker(record).setdefault(record.key, record)
+                self._held.setdefault(worker, {}).setdefault(record.key, record)
             case events.EVENT_STARTED:
                 before = self._close_the_one_before(record)
-                self._of_worker(record)[record.key] = record
+                self._held.setdefault(worker, {})[record.key] = record
                 return before
             case mapping.ENDED:
                 self._let_go(record)
             case events.EVENT_FINISHED if mapping.closes(record.extra):
                 self._let_go(record)
             case _:
-                held = self._held.get((record.pid, record.worker))
+                held = self._held.get(worker)
                 if held is not None and record.key in held:
                     held[record.key] = _after(held[record.key], record)
         return ()
-
-    def _of_worker(self, record: Record) -> dict[int, Record]:
-        return self._held.setdefault((record.pid, record.worker), {})
 
     def _let_go(self, record: Record) -> None:
         worker = (record.pid, record.worker)

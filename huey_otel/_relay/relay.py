@@ -197,8 +197,8 @@ class Relay:
     @guarded
     def _report_deaths(self) -> bool:
         """Put a `gone` for each dead worker into the pipe, behind all that it wrote."""
-        now = time.time()
-        self._gone.extend(gone._replace(timestamp=now) for gone in self._workers.dead())
+        for gone in self._workers.dead():
+            self._gone.append(gone._replace(timestamp=time.time()))
         busy = bool(self._gone)
         with contextlib.suppress(BlockingIOError):
             # The pipe may be full: it is read next, and then there is room.

@@ -15,7 +15,7 @@ _LARGEST_BITS: Final = 1_024
 """Of an integer; a larger one is past all floats, which most readers make of it."""
 
 _NOT_FURTHER_KEYS: Final = ("traceback", "outcome", "final", "after")
-"""`traceback` is written with `error`; metrics and the in-flight table read the rest."""
+"""`traceback` is written with `error`; only sinks and the relay read the others."""
 
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 

@@ -320,9 +320,11 @@ def test_replaced_variables_are_put_back(monkeypatch):
 def test_files_that_cannot_be_read_are_named(tmp_path: Path):
     (tmp_path / "ca").write_text("")
 
-    certificate, key = OF_BOTH + "CERTIFICATE", OF_TRACES + "CLIENT_KEY"
-    export = read_export({certificate: f"{tmp_path}/ca", key: f"{tmp_path}/key"})
+    certificate, key = OF_BOTH + "CERTIFICATE", OF_TRACES + "CERTIFICATE"
+    given = {certificate: f"{tmp_path}/ca", key: f"{tmp_path}/key"}
+    export = read_export({**HTTP, **given})
 
+    assert read_export(given).unread() == {}
     assert export.unread() == {
         key: f"{key}='{tmp_path}/key': expected a file that can be read"
     }
