@@ -102,9 +102,10 @@ matrix:
 	  $(BIN)/pytest -q -m 'not proof' $(PROVEN) || failed=1; \
 	  test -z "$$failed"; } 2>&1 | tee $(PROOFS)/matrix.txt
 
-SLICE := tests/test_mapping.py tests/setup/test_instrument.py tests/safety/test_forks.py \
-  tests/relay/test_relay.py tests/tasks/tracing tests/prometheus/test_metrics.py \
-  tests/tasks tests/live/test_greenlets.py tests/live/test_restarts.py \
+SLICE := tests/test_mapping.py tests/setup tests/hooks tests/safety/test_forks.py \
+  tests/relay tests/tasks tests/prometheus/test_collector.py \
+  tests/prometheus/test_counters.py tests/live/test_greenlets.py \
+  tests/live/test_restarts.py tests/live/test_timeouts.py \
   tests/live/test_proof_matrix.py tests/live/test_several_hueys.py \
   tests/live/test_forking_tasks.py
 

@@ -28,7 +28,7 @@ def guarded(function: Callable[P, T]) -> Callable[P, T | None]:
 
     @wraps(function)
     def inner(*args: P.args, **kwargs: P.kwargs) -> T | None:
-        result: T | None = None
+        result: T | None
         try:
             result = function(*args, **kwargs)
         except Exception as error:
@@ -36,6 +36,7 @@ def guarded(function: Callable[P, T]) -> Callable[P, T | None]:
                 swallow(error, function)
             elif not waits(error):
                 raise
+            result = None
         if OVERDUE:
             raise_what_is_overdue()
         return result

@@ -1,5 +1,6 @@
-"""The Makefile's proofs: what fails in any part of one fails the whole of it."""
+"""The Makefile: its paths exist, and a failure in any part of a proof fails it."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -30,3 +31,10 @@ def test_a_failure_in_either_half_of_the_matrix_fails_it(
 
     assert told.returncode == code
     assert (tmp_path / "matrix.txt").exists()
+
+
+def test_every_test_that_the_makefile_names_exists() -> None:
+    named = re.findall(r"\btests/[\w/.]+", (ROOT / "Makefile").read_text())
+
+    assert len(named) > 10
+    assert [path for path in named if not (ROOT / path).exists()] == []
