@@ -47,7 +47,7 @@ class ExecutingHuey(Huey):
             seen.execution.ends(here.depth)
         try:
             if here.dequeue_errors:
-                seen.dequeue.still_failing()
+                seen.dequeue.report_when_due()
             here.reading = Reading.QUEUE
             task = below.dequeue(*args, **kwargs)
         except Exception as error:

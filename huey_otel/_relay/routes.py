@@ -31,13 +31,6 @@ class Routes:
         """Forget a route; records for it that are still on their way are dropped."""
         self._routes.pop(number, None)
 
-    def get(self, number: int) -> Route | None:
-        """The route of *number*, None once removed."""
-        return self._routes.get(number)
-
-    def __len__(self) -> int:
-        return len(self._routes)
-
     def deliver(self, record: Record) -> None:
         """Hand *record*, and the ends that it reveals, to their sinks in order."""
         self._hand_over(record)

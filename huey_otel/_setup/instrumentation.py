@@ -20,14 +20,6 @@ from huey_otel._process.shared import shared
 from huey_otel._safety.forks import in_child, look_around
 from huey_otel._safety.log import RETICENT, warn_once
 from huey_otel._safety.losses import LOSSES
-from huey_otel._tasks.consumer import ConsumerLife
-from huey_otel._tasks.dequeue import Dequeue
-from huey_otel._tasks.enqueue import Enqueue
-from huey_otel._tasks.errors import Errors
-from huey_otel._tasks.execute import Execution
-from huey_otel._tasks.recorder import Recorder
-from huey_otel._tasks.tracing import Tracing
-from huey_otel._tasks.workers import Workers
 from huey_otel._wire.record import Sink
 
 _LAST: Final = -100
@@ -75,7 +67,9 @@ class Instrumentation:
             return self
         if not self.settings.tracebacks:
             RETICENT.add(self)
-        self._observation = self._assembled()
+        self._observation = Observation(
+            self._huey, self._number, self.settings, self._shared, self._outputs
+        )
         INSTRUMENTATIONS.append(self)
         try:
             self._shared.add(self._number, self._outputs)
@@ -89,29 +83,6 @@ class Instrumentation:
             self.uninstrument()
             raise
         return self
-
-    def _assembled(self) -> Observation:
-        outputs = self._outputs
-        recorder = Recorder(
-            self._huey,
-            self._number,
-            self._shared.relay,
-            self.settings,
-            outputs.exposition.producer,
-        )
-        queue = outputs.route.source.queue
-        tracing = Tracing(queue, self.settings, outputs.tracer)
-        errors = Errors(recorder, tracing)
-        workers = Workers(recorder)
-        return Observation(
-            enqueue=Enqueue(recorder, tracing),
-            dequeue=Dequeue(recorder),
-            errors=errors,
-            execution=Execution(recorder, tracing, errors),
-            workers=workers,
-            consumer=ConsumerLife(recorder, workers, self._shared, outputs),
-            outputs=outputs,
-        )
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all that has happened is delivered; True if it is.

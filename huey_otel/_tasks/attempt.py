@@ -118,11 +118,6 @@ class Attempt:
         return (self.started or 0.0) + (self.duration or 0.0)
 
     @property
-    def ended(self) -> bool:
-        """Whether the run is over."""
-        return self.outcome is not None
-
-    @property
     def outcome_of_function(self) -> str:
         """What the function did, where no signal of huey's says it."""
         if self.returned:
@@ -130,11 +125,6 @@ class Attempt:
         if isinstance(self.raised, RetryTask):
             return n.OUTCOME_RETRY_REQUESTED
         return n.OUTCOME_ERROR
-
-    @property
-    def ends_something(self) -> bool:
-        """Whether a run or a task ends here; neither does if the task was put back."""
-        return self.outcome is not None or self.final_outcome is not None
 
     @property
     def final_outcome(self) -> str | None:

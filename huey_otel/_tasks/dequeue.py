@@ -34,11 +34,6 @@ class Dequeue:
         self._recorder = recorder
 
     @guarded
-    def still_failing(self) -> None:
-        """Before huey's dequeue, if the one before raised."""
-        self._report_when_due()
-
-    @guarded
     def reading_schedule(self) -> None:
         """Before huey's read_schedule, which returns what the scheduler then holds."""
         here = HERE.doing
@@ -48,7 +43,7 @@ class Dequeue:
             self._abandon(attempt)
         here.ripe = {}
         if here.dequeue_errors:
-            self._report_when_due()
+            self.report_when_due()
         here.reading = Reading.SCHEDULE
 
     @guarded
@@ -118,12 +113,13 @@ class Dequeue:
             self._recorder.tell(attempt, mapping.ENDED, extra=extra, must=True)
 
     def _report(self, error: Exception) -> None:
-        """Emit error-dequeueing, in a streak the first and then one per 10 s."""
         HERE.doing.dequeue_errors += 1
         HERE.doing.dequeue_error = error
-        self._report_when_due()
+        self.report_when_due()
 
-    def _report_when_due(self) -> None:
+    @guarded
+    def report_when_due(self) -> None:
+        """Emit one event for the errors that have none, at most one per 10 s."""
         reported = HERE.doing.dequeue_reported
         if reported is None or time.monotonic() - reported >= _REPORT_EVERY:
             self._report_rest()
@@ -134,7 +130,6 @@ class Dequeue:
         HERE.doing.dequeue_reported = None
 
     def _report_rest(self) -> None:
-        """Emit one event for all errors that have none."""
         count, error = HERE.doing.dequeue_errors, HERE.doing.dequeue_error
         HERE.doing.dequeue_errors, HERE.doing.dequeue_error = 0, None
         HERE.doing.dequeue_reported = time.monotonic()

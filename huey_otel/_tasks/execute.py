@@ -36,7 +36,7 @@ class Execution:
         """Before huey's execute: the attempt of *task* becomes the current one."""
         here = HERE.doing
         if len(here.attempts) > here.depth:
-            self._done(here.depth)
+            self.ends(here.depth)
         here.depth += 1
         attempt = here.popped
         if attempt is not None and attempt.task is task:
@@ -223,13 +223,10 @@ class Execution:
 
         More than the last one, if an interrupt kept an earlier call from that.
         """
-        self._done(depth)
-
-    def _done(self, depth: int) -> None:
         here = HERE.doing
         attempts = here.attempts
         for attempt in reversed(attempts[depth:]):
-            if attempt.started is not None and not attempt.ended:
+            if attempt.started is not None and attempt.outcome is None:
                 attempt.end(attempt.outcome_of_function)
             self._tracing.leave(attempt)
             self._close(attempt)
@@ -245,20 +242,13 @@ class Execution:
 
 
 def _goes_on(attempt: Attempt) -> bool:
-    """Whether huey goes on with *attempt* on this thread, after its run.
-
-    After a failure it stores the error, enqueues a retry and calls receivers, each of
-    which may make a span inside the attempt's.
-    """
+    """Whether huey goes on with *attempt* on this thread, and may make spans in it."""
     attempts = HERE.doing.attempts
     return bool(attempts) and attempts[-1] is attempt
 
 
 def _start_of_open(attempt: Attempt) -> tuple[Any, ...] | None:
-    """What makes the span of *attempt* if its worker dies before it has ended it.
-
-    None if it has none that is exported.
-    """
+    """What makes the span of *attempt*, if sampled, once its worker has died."""
     if attempt.facts.span_id is None:
         return None
     start = SpanStart(*(attempt.span_start or ()))
@@ -272,15 +262,9 @@ def _is_last_word(huey: Huey, task: Task) -> bool:
     """
     if task.on_complete is not None or getattr(task, "chord_config", None):
         return False
-    return not _is_heard(huey, SIGNAL_COMPLETE) and _is_hueys_own(huey)
-
-
-def _is_heard(huey: Huey, signal: str) -> bool:
     receivers = huey._signal.receivers
-    return bool(receivers["any"] or receivers.get(signal))
-
-
-def _is_hueys_own(huey: Huey) -> bool:
+    if receivers["any"] or receivers.get(SIGNAL_COMPLETE):
+        return False
     kind: Any = type(huey)
     below: Any = class_below(huey)
     return (

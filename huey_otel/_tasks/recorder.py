@@ -108,21 +108,12 @@ class Recorder:
         facts: TaskFacts | None = None,
         retries: object = None,
         extra: dict[str, Any] | None = None,
-        timestamp: float | None = None,
     ) -> None:
         """Record a step of no attempt."""
-        self.relay.send(
-            Record(
-                self.source,
-                status,
-                time.time() if timestamp is None else timestamp,
-                self.relay.pid,
-                0,
-                HERE.doing.worker,
-                facts and tuple(facts),
-                number(retries),
-                extra,
-            )
+        now, relay, worker = time.time(), self.relay, HERE.doing.worker
+        known, left = facts and tuple(facts), number(retries)
+        relay.send(
+            Record(self.source, status, now, relay.pid, 0, worker, known, left, extra)
         )
 
     def tell(
@@ -166,13 +157,12 @@ class Recorder:
 
     def ended(self, attempt: Attempt) -> None:
         """Close *attempt*, and record its outcome unless nothing was recorded of it."""
-        if not (attempt.announced or attempt.ends_something):
+        final = attempt.final_outcome
+        if not (attempt.announced or attempt.outcome or final):
+            # The task was put back before it ran.
             attempt.close()
             return
-        extra: dict[str, Any] = {
-            "outcome": attempt.outcome,
-            "final": attempt.final_outcome,
-        }
+        extra: dict[str, Any] = {"outcome": attempt.outcome, "final": final}
         if attempt.duration is not None:
             extra["duration"] = attempt.duration
         status, timestamp = mapping.ENDED, None
@@ -220,8 +210,8 @@ class Recorder:
         text = failures.text(error) if self.settings.tracebacks else None
         return {"traceback": text, "exception": failures.class_name(error)}
 
-    def lose(self, name: str = n.UNKNOWN_TASK) -> None:
+    def lose(self) -> None:
         """Record that a message was popped that cannot be decoded, and so is lost."""
-        facts = TaskFacts("", name, name, None, None, 1)
+        facts = TaskFacts("", n.UNKNOWN_TASK, n.UNKNOWN_TASK, None, None, 1)
         extra = {"outcome": None, "final": n.OUTCOME_LOST}
         self.say(mapping.ENDED, facts=facts, extra=extra)

@@ -1,4 +1,4 @@
-"""Workers: their names, their deaths, and what is lost with one."""
+"""Workers: their names, health and deaths, and what is lost with one."""
 
 import time
 from collections.abc import Iterable
@@ -105,6 +105,39 @@ class Workers:
         return Record(
             recorder.source, mapping.GONE, now, pid, 0, worker, None, None, None
         )
+
+
+class Health:
+    """Says why a consumer is not well, or None.
+
+    A recycled or dead worker is replaced at huey's next health check, so one is ill
+    when it has been dead for over twice the interval, or at once where the checks
+    are off. None is while the consumer is `stopping`.
+    """
+
+    def __init__(self, consumer: "Consumer") -> None:
+        self._consumer = consumer
+        self.stopping = False
+        # By process, not by its id, which a later one may get.
+        self._dead_since: dict[Any, float] = {}
+
+    def __call__(self) -> str | None:
+        if self.stopping:
+            return None
+        consumer = self._consumer
+        patience = 0.0
+        if consumer._health_check:
+            patience = 2 * consumer._health_check_interval
+        now = time.monotonic()
+        before, self._dead_since = self._dead_since, {}
+        ill = []
+        for number, process in enumerate(processes(consumer)):
+            if consumer.environment.is_alive(process):
+                continue
+            since = self._dead_since[process] = before.get(process, now)
+            if now - since >= patience:
+                ill.append(worker_name(number) if number else n.SCHEDULER)
+        return f"dead: {', '.join(ill)}" if ill else None
 
 
 def worker_name(number: int) -> str:
