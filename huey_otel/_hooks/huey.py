@@ -37,9 +37,9 @@ class ObservedHuey(EnqueueingHuey, ExecutingHuey):
         super().__setattr__(name, value)
         if name == "storage":
             # Also when `immediate` changes: huey makes another one.
-            _storage_is(seen, value)
+            guarded(follow_storage)(seen, value)
         elif name == "serializer":
-            _serializer_is(seen, value)
+            guarded(follow_serializer)(seen, value)
         elif name == _SET_BY_A_CONSUMER:
             # By the consumer's __init__ in huey 3: the only sign, before it forks, of
             # one that is made without `create_consumer`.
@@ -92,10 +92,6 @@ def follow_serializer(seen: Observation, serializer: Any) -> None:
     seen.serializer = serializer
     serializers.observe(serializer)
     seen.enveloped = not is_hueys(serializer)
-
-
-_storage_is: Final = guarded(follow_storage)
-_serializer_is: Final = guarded(follow_serializer)
 
 
 def release(huey: Huey, seen: Observation) -> None:

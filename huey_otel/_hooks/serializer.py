@@ -51,17 +51,15 @@ def _read_carrier(data: bytes) -> None:
         LOSSES.count(n.LOSS_CARRIER, why=f"a message came with a {error}")
 
 
-def observe(serializer: object) -> bool:
-    """Swap *serializer*'s class; False for one that is not huey's kind.
+def observe(serializer: object) -> None:
+    """Swap *serializer*'s class, if it is of huey's kind.
 
     One serializer may serve several hueys: the last to leave puts it back.
     """
-    if not isinstance(serializer, Serializer):
-        return False
-    swap(serializer, ObservedSerializer, below=True, _huey_otel_users=0)
-    observed: Any = type(serializer)
-    observed._huey_otel_users += 1
-    return True
+    if isinstance(serializer, Serializer):
+        swap(serializer, ObservedSerializer, below=True, _huey_otel_users=0)
+        observed: Any = type(serializer)
+        observed._huey_otel_users += 1
 
 
 def release(serializer: object) -> None:

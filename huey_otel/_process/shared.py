@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from huey_otel._options.settings import Exposed
 from huey_otel._process.outputs import Outputs
 from huey_otel._prometheus.registry import MetricsPage, RegistryMetrics, is_default
-from huey_otel._relay.relay import Relay
-from huey_otel._relay.routes import Routes
+from huey_otel._relay.relay import Relay, Routes
 from huey_otel._safety.forks import in_child
 from huey_otel._safety.shutdown import ShutdownTime
 

@@ -95,16 +95,10 @@ _held: Final[dict[int, list[list[Exclusion]]]] = {}
 """What each thread, or greenlet, holds for the forks that it is in."""
 
 _renewals: list[tuple[weakref.ref[Any], Callable[[Any], Any]]] = []
-_registered: list[bool] = []
 
 
 def in_child(renew: Callable[[], Any]) -> None:
     """Call the bound method *renew* in each child forked while its object lives."""
-    if not _registered:
-        _registered.append(True)
-        os.register_at_fork(
-            before=_before, after_in_parent=_in_parent, after_in_child=_in_child
-        )
     for gone in [known for known in _renewals if known[0]() is None]:
         # One by one: an exporter's thread may add its own meanwhile.
         with contextlib.suppress(ValueError):
@@ -158,6 +152,11 @@ def _renew_all() -> None:
         owner = known()
         if owner is not None:
             guarded(renew)(owner)
+
+
+os.register_at_fork(
+    before=_before, after_in_parent=_in_parent, after_in_child=_in_child
+)
 
 
 class _Seen:

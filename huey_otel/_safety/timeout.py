@@ -111,15 +111,9 @@ _NAMED_TUPLE: Final = "namedtuple_"
 
 def limited(handler: Callable[[float], Any]) -> Callable[[float], Any]:
     """*handler*, huey's `_timeout_handler`, so that it does not cut our code."""
-    return partial(_limit, handler)
-
-
-def _limit(
-    handler: Callable[[float], Any], seconds: float
-) -> contextlib.AbstractContextManager[None]:
     if _is_of_greenlets(handler):
-        return _limit_of_greenlet(seconds)
-    return _limit_by_signal(handler, seconds)
+        return _limit_of_greenlet
+    return partial(_limit_by_signal, handler)
 
 
 @contextlib.contextmanager

@@ -14,8 +14,7 @@ from huey_otel._hooks.observation import Observation
 from huey_otel._options.settings import Settings
 from huey_otel._options.values import SECONDS
 from huey_otel._otel.provider import Provided
-from huey_otel._process.destinations import Destinations
-from huey_otel._process.outputs import Outputs
+from huey_otel._process.outputs import Destinations, Outputs
 from huey_otel._process.shared import shared
 from huey_otel._safety.forks import in_child, look_around
 from huey_otel._safety.log import RETICENT, warn_once

@@ -15,9 +15,8 @@ from huey_otel._safety import encodable
 from huey_otel._safety.guard import guarded
 from huey_otel._tasks.attempt import Attempt, running
 from huey_otel._tasks.context import HERE, Doing
-from huey_otel._tasks.links import named, some
 from huey_otel._tasks.message import Chord, Current, Outgoing
-from huey_otel._tasks.propagation import headers_of
+from huey_otel._tasks.propagation import headers_of, named, some
 from huey_otel._tasks.recorder import Recorder
 from huey_otel._tasks.tracing import Tracing
 from huey_otel._wire.carrier import Carrier, encode

@@ -11,8 +11,7 @@ from huey_otel import _names as n
 from huey_otel import mapping
 from huey_otel._prometheus.collector import Collector
 from huey_otel._relay.inflight import InFlight
-from huey_otel._relay.relay import Relay
-from huey_otel._relay.routes import Route, Routes
+from huey_otel._relay.relay import Relay, Route, Routes
 from huey_otel._safety.losses import LOSSES
 from huey_otel._tasks.context import HERE
 from huey_otel._wire.record import Record

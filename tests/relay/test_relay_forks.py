@@ -10,8 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from huey_otel._otel.span_counts import SPANS
-from huey_otel._relay.relay import Relay
-from huey_otel._relay.routes import Route, Routes
+from huey_otel._relay.relay import Relay, Route, Routes
 from huey_otel._safety import forks
 from huey_otel._safety.forks import EXCLUSION
 from tests.support.forks import fork, open_descriptors

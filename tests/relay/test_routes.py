@@ -1,6 +1,6 @@
 """Routes: the records of a huey go to its sinks, whatever one of them does."""
 
-from huey_otel._relay.routes import Route, Routes
+from huey_otel._relay.relay import Route, Routes
 from huey_otel._wire.record import Record, Source, TaskFacts
 
 SOURCES = {
