@@ -21,7 +21,7 @@ class ExecutingHuey(Huey):
     def deserialize_task(self, data: Any, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
-        here = HERE.doing
+        here = HERE.local.doing
         here.incoming = None
         opened = seen.dequeue.opened(data) if seen.enveloped else None
         if opened is not None:
@@ -40,7 +40,7 @@ class ExecutingHuey(Huey):
     def dequeue(self, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
-        here = HERE.doing
+        here = HERE.local.doing
         if seen.alone:
             consumers.find(self)
         if len(here.attempts) > here.depth:
@@ -69,7 +69,7 @@ class ExecutingHuey(Huey):
             seen.errors.failed(e.EVENT_ERROR_INTERNAL, error)
             raise
         finally:
-            HERE.doing.reading = None
+            HERE.local.doing.reading = None
 
     def read_periodic(self, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
@@ -86,7 +86,7 @@ class ExecutingHuey(Huey):
     def execute(self, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
-        here = HERE.doing
+        here = HERE.local.doing
         caller, outgoing, depth = here.caller, here.outgoing, here.depth
         try:
             seen.execution.begins(task)
@@ -111,7 +111,7 @@ class ExecutingHuey(Huey):
     def _emit(self, signal: str, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
-        here = HERE.doing
+        here = HERE.local.doing
         caller = here.caller
         try:
             if signal == SIGNAL_ENQUEUED:
@@ -125,7 +125,7 @@ class ExecutingHuey(Huey):
 
     def _run_pre_execute(self, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
-        here = HERE.doing
+        here = HERE.local.doing
         try:
             here.caller = n.ORIGIN_CALL
             return below._run_pre_execute(task, *args, **kwargs)
@@ -136,7 +136,7 @@ class ExecutingHuey(Huey):
         below: Any = super()
         if not self._post_execute:
             return below._run_post_execute(task, *args, **kwargs)
-        here = HERE.doing
+        here = HERE.local.doing
         try:
             here.caller = n.ORIGIN_CALL
             return below._run_post_execute(task, *args, **kwargs)
@@ -150,12 +150,12 @@ class ExecutingHuey(Huey):
             seen.enqueue.member_done(cc)
             return below._check_chord(cc, *args, **kwargs)
         finally:
-            HERE.doing.chord = None
+            HERE.local.doing.chord = None
 
     def _requeue_task(self, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
-        here = HERE.doing
+        here = HERE.local.doing
         caller = here.caller
         try:
             here.caller = n.ORIGIN_RETRY

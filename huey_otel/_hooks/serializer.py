@@ -16,20 +16,20 @@ from huey_otel._wire.carrier import TrailerError, decode
 class ObservedSerializer(Serializer):
     """Sits right above huey's Serializer, so below signatures and compression.
 
-    A serializer that does not call huey's own `_serialize` writes no trailer
-    and is left as it is: what another reader makes of one, only its users know.
+    A serializer that does not call huey's own `_serialize` writes no trailer: its
+    other readers may not accept one.
     """
 
     def _serialize(self, data: Any) -> bytes:
         written: bytes = super()._serialize(data)
-        here = HERE.doing
+        here = HERE.local.doing
         trailer = here.trailer
         if trailer is not None and isinstance(data, Message):
             here.trailer = None
             return written + trailer
         chord = here.chord
         if chord is not None and chord.done is not None:
-            # The result of a member, which nothing else is stored with.
+            # This is a member's result: huey serializes nothing else meanwhile.
             return written + chord.done
         return written
 
@@ -40,7 +40,7 @@ class ObservedSerializer(Serializer):
 
 @guarded
 def _read_carrier(data: bytes) -> None:
-    here = HERE.doing
+    here = HERE.local.doing
     try:
         here.incoming = carrier = decode(data)
         chord = here.chord

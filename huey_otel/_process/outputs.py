@@ -59,7 +59,7 @@ class Outputs:
         free_in_child(self._huey.storage)
 
     def load(self) -> None:
-        """Import what the first span and record need, while the application is."""
+        """Import what the first span and record need, with the application."""
         self.tracer.load()
         self.exposition.producer.load()
         if self._semconv is not None:
@@ -76,18 +76,15 @@ class Outputs:
         self.tracer.provided()
 
     def follow(self, storage: Any) -> tuple[RedisEventEmitter | None, str]:
-        """Publish where *storage* is from now on, unless `events=` says where.
-
-        Returns that Redis, if there is one, and the channel.
-        """
-        # Earlier records go to the publisher before.
+        """Publish where `Destinations.of` says for *storage* from now on."""
+        # Earlier records go to the earlier publisher.
         self._relay.flush(self._settings.flush_timeout)
         published = self.destinations.choose(storage)
         self.renew()
         return published
 
     def renew(self) -> None:
-        """Send records to the sinks that there are now."""
+        """Choose the sinks of records again."""
         sinks: list[Sink | None] = [self._diversion]
         if self._diversion is None:
             sinks = [
@@ -110,7 +107,7 @@ class Outputs:
     def _divert(
         self, provided: Provided | None, sink: Sink | None
     ) -> tuple[Provided | None, Sink | None]:
-        # Earlier records go where they went before.
+        # Earlier records go to the earlier sinks.
         self._relay.flush(self._settings.flush_timeout)
         before = self.tracer.use(provided), self._diversion
         self._diversion = sink

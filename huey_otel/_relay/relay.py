@@ -34,7 +34,7 @@ _LIMIT: Final = 50_000
 """Records that wait in one process before they are summed up."""
 
 _SLICE: Final = 256
-"""Records that are handled at a stretch; a fork waits for no more than that."""
+"""Records that are handled at a stretch; a fork waits for these at most."""
 
 LINGER: Final = 0.02
 """Seconds between two rounds under load, so that a round has much to do."""
@@ -109,7 +109,7 @@ class Relay:
         self._overflow = Overflow()
         self._thread: threading.Thread | None = None
         self._waker: Waker | None = None
-        # Reentrant: a signal handler may send the first record while one is sent.
+        # Reentrant: a signal handler may send a record while the first one is sent.
         self._starting = threading.RLock()
         self._asleep = True
         self._reader: PipeReader | None = None
@@ -303,7 +303,7 @@ class Relay:
         try:
             size, records = self._reader.read()
         except OSError:
-            # Closed by another part of the program: workers are heard no more.
+            # Another part of the program closed it: workers cannot be read again.
             self._reader = self._pipe = None
             raise
         for some in _slices(records):
@@ -328,8 +328,7 @@ class Relay:
 
     def _after_fork(self) -> None:
         pipe, writer, waker = self._pipe, self._writer, self._waker
-        # The child has no such thread, but for gevent, whose greenlets live on there
-        # and end when they see that they are not `_thread`.
+        # gevent's greenlets live on in the child; ours ends, as it is not `_thread`.
         self._pipe = None
         self._begin()
         if waker is not None:

@@ -8,9 +8,9 @@ _BASE = "_huey_otel_base"
 def swap(thing: Any, mixin: type, *, below: bool = False, **attributes: Any) -> None:
     """Give *thing* a subclass of its class and *mixin*, unless it has one.
 
-    *below* puts the mixin behind the class in the order of methods. The new
-    class is this thing's alone, so *attributes* go there and leave nothing on
-    the thing. It has the old one's names: others look at `type(huey).__name__`.
+    *below* puts the mixin behind the class in the order of methods. The new class is
+    this thing's alone, so *attributes* go there. It keeps the old one's names, which
+    other programs read.
     """
     kind = type(thing)
     if issubclass(kind, mixin):

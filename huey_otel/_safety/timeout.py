@@ -45,17 +45,14 @@ class TimeLimit:
             self._strike()
 
     def rings(self, frame: FrameType | None) -> bool:
-        """Whether to raise at *frame*, which the task has come to.
-
-        What was found in our code, or below it, must come out of that.
-        """
+        """Whether to raise at *frame*, where the task is, not once our code ends."""
         where = self._where(frame)
         if where is not _Where.OUTSIDE:
             OVERDUE[self._thread] = self
         return where is not _Where.OURS
 
     def holds(self, frame: FrameType) -> bool:
-        """Whether a TaskTimeout, on its way to *frame*, is to wait for our code."""
+        """Whether a TaskTimeout on its way to *frame* waits for our code to end."""
         return self._forget_outside(frame) is _Where.OURS
 
     def leaves(self, frame: FrameType) -> None:
@@ -97,10 +94,7 @@ GUARDS: Final[set[CodeType]] = set()
 """The code by which our code is entered, see `guarded`."""
 
 OVERDUE: Final[dict[int, TimeLimit]] = {}
-"""The limits that were reached in our code and have not come out, by thread.
-
-Empty but for moments: all that a task without an alarm pays is a look at it.
-"""
+"""The limits that were reached in our code and not raised yet, by thread."""
 
 # In the standard library we wait for nothing but ourselves. Handlers of logs are
 # others', and gevent has a frame wherever a greenlet waits.
@@ -141,7 +135,7 @@ def _limit_by_signal(handler: Callable[[float], Any], seconds: float) -> Iterato
 
 
 def _is_of_greenlets(handler: Callable[[float], Any]) -> bool:
-    """Whether *handler* is huey's own for greenlets, and they are told apart."""
+    """Whether *handler* is huey's own for greenlets, and gevent has patched."""
     consumer: Any = sys.modules.get("huey.consumer")
     return (
         consumer is not None
@@ -178,7 +172,7 @@ def _limit_of_greenlet(seconds: float) -> Iterator[None]:
 
 
 def waits(error: Exception) -> bool:
-    """Whether *error* is to be raised later, as what has called the guard is ours."""
+    """Whether *error* is raised later, as our own code has called the guard."""
     if _TIMEOUT is None or not isinstance(error, _TIMEOUT):
         return False
     limit = OVERDUE.get(threading.get_ident())
@@ -186,14 +180,14 @@ def waits(error: Exception) -> bool:
 
 
 def raise_what_is_overdue() -> None:
-    """Raise the timeout that has waited, unless what has called the guard is ours."""
+    """Raise the timeout that has waited, unless our own code has called the guard."""
     limit = OVERDUE.get(threading.get_ident())
     if limit is not None:
         limit.leaves(sys._getframe(2))
 
 
 def is_the_applications(error: BaseException) -> bool:
-    """Whether *error* is for the task that we were called by, although raised in ours.
+    """Whether *error*, raised in our code, is for the task that called it.
 
     A task's timeout is, and the exception of a signal handler, such as a TimeoutError
     at SIGALRM, which may be raised at any bytecode.

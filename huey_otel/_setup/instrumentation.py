@@ -25,14 +25,14 @@ _LAST: Final = -100
 """Priority of our finalizer: behind multiprocessing's own, which joins the workers."""
 
 INSTRUMENTATIONS: Final[list["Instrumentation"]] = []
-"""All that have begun and were not undone, the inert ones included."""
+"""All that have begun and were not undone, also those that do nothing."""
 
 
 class Instrumentation:
     """What `instrument` returns; as a context manager it uninstruments at its end.
 
-    With HUEY_OTEL_DISABLED it is inert: all methods do nothing. *automatic* is
-    one that the application's code does not ask for.
+    With HUEY_OTEL_DISABLED all methods do nothing. *automatic*: the application's
+    code did not ask for it.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Instrumentation:
             # First: it may renew what the process shares.
             look_around()
             self._shared = shared()
-            self._number = self._shared.number()
+            self._number = next(self._shared.numbers)
             exposition = self._shared.exposition(
                 self._number, settings.registry, settings.exposed
             )
@@ -59,7 +59,7 @@ class Instrumentation:
         """
         warn_once(self.settings.warnings)
         if self.settings.disabled:
-            # Events of others may be read here all the same.
+            # Events that other processes publish can still be read here.
             known = Destinations(self._huey.name, self.settings)
             storages.observe(self._huey.storage, *known.of(self._huey.storage))
             INSTRUMENTATIONS.append(self)
@@ -119,7 +119,7 @@ class Instrumentation:
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """What telemetry this process lost so far, by reason; its workers' included."""
+        """What telemetry this process and its workers lost so far, by reason."""
         return LOSSES.counts()
 
     def __repr__(self) -> str:

@@ -62,8 +62,17 @@ class ConsumerLife:
     def starts(self, consumer: "Consumer") -> None:
         """Before *consumer* starts, so before it forks."""
         look_around()
-        if consumer.worker_type not in (WORKER_PROCESS, WORKER_THREAD):
-            self._warn_unless_patched()
+        if (
+            consumer.worker_type not in (WORKER_PROCESS, WORKER_THREAD)
+            and not patched()
+        ):
+            warn(
+                "queue %s: its workers are greenlets, but gevent has not patched the"
+                " standard library, so one that waits stops them all, and the"
+                " scheduler; call gevent.monkey.patch_all() before anything else is"
+                " imported",
+                self._huey.name,
+            )
         CLIENT.consumes()
         self._recorder.worker_type = consumer.worker_type
         # Not only for worker processes: a task may fork as well.
@@ -73,16 +82,6 @@ class ConsumerLife:
         with self._shared.showing:
             if self._shared.has(self._number):
                 self._prepare(consumer)
-
-    def _warn_unless_patched(self) -> None:
-        if not patched():
-            warn(
-                "queue %s: its workers are greenlets, but gevent has not patched the"
-                " standard library, so one that waits stops them all, and the"
-                " scheduler; call gevent.monkey.patch_all() before anything else is"
-                " imported",
-                self._huey.name,
-            )
 
     def _prepare(self, consumer: "Consumer") -> None:
         self._limit = self._settings.flush_timeout
@@ -141,7 +140,6 @@ class ConsumerLife:
         """Before huey waits for its workers, or interrupts them."""
         if self._health is not None:
             self._health.stopping = True
-        # What was waited for until now does not count as a part of the end.
         self._shared.shutdown.begin()
 
     @guarded
@@ -155,12 +153,12 @@ class ConsumerLife:
         """Deliver the rest; the relay and the publishers end with the process."""
         if self._shared.relay.forked:
             self._deliver()
-            # Tell the parent what got lost.
+            # The parent learns what got lost.
             self._shared.relay.flush(0.0)
-            return
-        self._workers.abandon()
-        self._deliver()
-        self._outputs.destinations.close()
+        else:
+            self._workers.abandon()
+            self._deliver()
+            self._outputs.destinations.close()
 
     def _deliver(self) -> None:
         self._shared.shutdown.spend(self._limit, self._outputs.flush)

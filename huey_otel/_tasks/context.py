@@ -14,17 +14,11 @@ from huey_otel._wire.carrier import Carrier
 
 
 class Doing:
-    """What one thread, or greenlet, is doing for huey: all that our calls leave there.
+    """All that our calls leave on one thread, or greenlet.
 
     "The hook of" a method of huey's is ours in `_hooks`, around that method. A hook
     puts back what it changes, however the method ends.
     """
-
-    __slots__ = (
-        *("attempts", "caller", "chord", "depth", "dequeue_error", "dequeue_errors"),
-        *("dequeue_reported", "due", "incoming", "last", "outgoing", "popped"),
-        *("reading", "reported", "ripe", "trailer", "undecodable", "worker"),
-    )
 
     def __init__(self) -> None:
         # The name of the worker; its hook sets it once, `reading_schedule` for the
@@ -71,7 +65,7 @@ class Doing:
         self.undecodable: BaseException | None = None
 
         # What the scheduler has read and not enqueued yet, by the id of the Task. Set
-        # while it reads; each is taken by its enqueue, the rest by the next reading.
+        # while it reads; an enqueue takes its own, the next reading abandons the rest.
         self.ripe: dict[int, Attempt] = {}
         # The periodic tasks that are due, likewise. Set after huey's read_periodic.
         self.due: dict[int, Task] = {}
@@ -94,50 +88,38 @@ class Doing:
         return running.get(id(task))
 
 
-class Here(threading.local):
-    """One Doing for each thread.
+class Here:
+    """Where each thread, or greenlet, has its Doing: in `local.doing`.
 
-    Read `doing` once in a function: a thread's own attribute takes five times as long
-    as a slot.
+    Read that once in a function: a thread's own attribute takes five times as long as
+    another one.
     """
 
     def __init__(self) -> None:
-        self.doing = Doing()
+        self._make()
+        in_child(self.renew)
 
+    def _make(self) -> None:
+        # A class of its own each time, since gevent replaces `threading.local`.
+        class Local(threading.local):
+            def __init__(self) -> None:
+                self.doing = Doing()
 
-HERE = Here()
-"""What the current thread is doing, or greenlet once gevent has patched."""
-
-
-class _Place:
-    """The modules that have imported HERE."""
+        self.local = Local()
 
     def renew(self) -> None:
-        """Begin empty in a forked child, or where gevent has replaced threads."""
-        before = HERE
-        if not isinstance(before, threading.local):
-            made: Any = type(
-                Here.__name__, (threading.local,), {"__init__": Here.__init__}
-            )
-            here = made()
-            for name, module in list(sys.modules.items()):
-                if name.startswith(_PACKAGE) and vars(module).get("HERE") is before:
-                    vars(module)["HERE"] = here
-        begin_anew()
+        """Forget what this thread was doing, and disown the attempts of all threads.
+
+        For a forked child, or where gevent has replaced threads.
+        """
+        disown_all()
+        if not isinstance(self.local, threading.local):
+            self._make()
+        # In place: frames that were on the stack at a fork hold this Doing.
+        self.local.doing.__init__()  # type: ignore[misc]  # no other way to reset all
 
 
-def begin_anew() -> None:
-    """Forget what this thread was doing, and disown the attempts of all threads.
-
-    In place: frames that were on the stack at a fork hold this Doing.
-    """
-    disown_all()
-    HERE.doing.__init__()  # type: ignore[misc]  # as threading.local does for a new thread
-
-
-_PACKAGE: Final = __name__.partition(".")[0]
-_place: Final = _Place()
-in_child(_place.renew)
+HERE: Final = Here()
 
 
 class Bodies(set[Any]):
@@ -150,7 +132,7 @@ class Bodies(set[Any]):
     def add(self, task: Task) -> None:
         """The body begins: what is enqueued now, the user enqueues."""
         super().add(task)
-        here = HERE.doing
+        here = HERE.local.doing
         here.caller = n.ORIGIN_CALL
         if here.attempts:
             here.attempts[-1].outer_error = sys.exception()
@@ -166,7 +148,7 @@ class Bodies(set[Any]):
         super().remove(task)
 
     def _over(self) -> None:
-        here = HERE.doing
+        here = HERE.local.doing
         if here.attempts:
             attempt = here.attempts[-1]
             error = sys.exception()

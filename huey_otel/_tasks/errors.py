@@ -23,11 +23,11 @@ class Errors:
 
     @guarded
     def failed(self, status: str, error: Exception, task: Task | None = None) -> None:
-        """A call that huey made itself raised *error*: record it, once for each error.
+        """Record *error*, raised by a call that huey made itself; once for each error.
 
         *task* is the task of the call, used if no attempt runs.
         """
-        here = HERE.doing
+        here = HERE.local.doing
         if here.reported is error:
             return
         here.reported = error
@@ -51,19 +51,19 @@ class Errors:
         if task is None:
             self._recorder.say(status, extra=extra)
             return
-        outgoing = HERE.doing.outgoing
+        outgoing = HERE.local.doing.outgoing
         attempt = outgoing.carrier.attempt if outgoing is not None else 1
         facts = self._recorder.facts(task, attempt)
         self._recorder.say(status, facts=facts, retries=task.retries, extra=extra)
 
     @guarded
     def result_not_stored(self, error: Exception) -> None:
-        """Huey's put_result raised; a task that called it has the error itself."""
-        if HERE.doing.caller == n.ORIGIN_PIPELINE:
+        """Huey's put_result raised; where the task called it, the task handles that."""
+        if HERE.local.doing.caller == n.ORIGIN_PIPELINE:
             self.failed(e.EVENT_ERROR_STORING_RESULT, error)
 
     @guarded
     def not_scheduled(self, error: Exception) -> None:
         """Huey's add_schedule raised."""
-        if HERE.doing.caller != n.ORIGIN_CALL:
+        if HERE.local.doing.caller != n.ORIGIN_CALL:
             self.failed(e.EVENT_ERROR_SCHEDULING, error)

@@ -34,7 +34,7 @@ class Execution:
     @guarded
     def begins(self, task: Task) -> None:
         """Before huey's execute: the attempt of *task* becomes the current one."""
-        here = HERE.doing
+        here = HERE.local.doing
         if len(here.attempts) > here.depth:
             self.ends(here.depth)
         here.depth += 1
@@ -59,7 +59,7 @@ class Execution:
     def signaled(self, signal: str, task: Task) -> None:
         """Huey sends *signal* next; the application's receivers get it after us."""
         row = mapping.BY_SIGNAL.get(signal)
-        attempt = HERE.doing.attempt_of(task)
+        attempt = HERE.local.doing.attempt_of(task)
         if row is None or attempt is None:
             return
         if row.status == e.EVENT_STARTED:
@@ -89,7 +89,7 @@ class Execution:
         running[id(attempt.task)] = attempt
         attempt.span_start = start = self._tracing.start(attempt, wait)
         extra: dict[str, Any] = {"wait": wait}
-        here = HERE.doing
+        here = HERE.local.doing
         if len(here.attempts) == 1:
             # So that the one before ends at last, if its end could not be told.
             if here.last:
@@ -110,18 +110,11 @@ class Execution:
             attempt.stored = True
         if not attempt.end(outcome):
             return
-        error = sys.exception() if row.error else None
-        self._tell_end(attempt, row, error)
-        if outcome == n.OUTCOME_INTERRUPTED and attempt not in HERE.doing.attempts:
-            # huey's main thread says it; the worker's thread may report nothing more.
-            self._close(attempt)
-
-    def _tell_end(
-        self, attempt: Attempt, row: Row, error: BaseException | None
-    ) -> None:
         extra: dict[str, Any] = {"duration": attempt.duration}
-        failure = self._recorder.failure(error) if row.error else None
-        if failure is not None:
+        error = failure = None
+        if row.error:
+            error = sys.exception()
+            failure = self._recorder.failure(error)
             extra.update(failure)
         last = row.status == e.EVENT_FINISHED and _is_last_word(
             self._recorder.huey, attempt.task
@@ -131,18 +124,21 @@ class Execution:
         if last:
             attempt.finished_extra = extra
             return
+        start = _start_of_open(attempt) if goes_on else None
         self._recorder.tell(
-            attempt,
-            row.status,
-            extra=extra,
-            timestamp=attempt.stopped,
-            start=_start_of_open(attempt) if goes_on else None,
+            attempt, row.status, extra=extra, timestamp=attempt.stopped, start=start
         )
+        if (
+            outcome == n.OUTCOME_INTERRUPTED
+            and attempt not in HERE.local.doing.attempts
+        ):
+            # huey's main thread interrupts it; the worker's may record nothing further.
+            self._close(attempt)
 
     @guarded
     def not_enqueued(self, task: Task, error: BaseException) -> None:
         """Huey's enqueue raised; only huey's own enqueues are an event."""
-        outgoing = HERE.doing.outgoing_of(task)
+        outgoing = HERE.local.doing.outgoing_of(task)
         if outgoing is None:
             return
         if self._recorder.huey.immediate:
@@ -158,7 +154,7 @@ class Execution:
     @guarded
     def enqueued(self, task: Task) -> None:
         """Huey's enqueue returned: a ripe task is no longer the scheduler's."""
-        outgoing = HERE.doing.outgoing_of(task)
+        outgoing = HERE.local.doing.outgoing_of(task)
         if outgoing is None:
             return
         if not self._recorder.huey.immediate:
@@ -170,7 +166,7 @@ class Execution:
 
     def _put_back(self, task: Task) -> None:
         """Close *task* if the application has popped it, and puts it back now."""
-        here = HERE.doing
+        here = HERE.local.doing
         popped = here.popped
         if popped is not None and popped.task is task:
             here.popped = None
@@ -180,7 +176,7 @@ class Execution:
     @guarded
     def scheduled(self, task: Task) -> None:
         """Huey's add_schedule returned: a task that was not due is back there."""
-        attempt = HERE.doing.attempt_of(task)
+        attempt = HERE.local.doing.attempt_of(task)
         if attempt is not None and attempt.started is None:
             attempt.moved = True
         self._put_back(task)
@@ -188,14 +184,14 @@ class Execution:
     @guarded
     def requeued(self, task: Task) -> None:
         """Huey's _requeue_task returned: a further attempt follows."""
-        attempt = HERE.doing.attempt_of(task)
+        attempt = HERE.local.doing.attempt_of(task)
         if attempt is not None:
-            attempt.requeued = True
+            attempt.moved = True
 
     @guarded
     def escaped(self, error: BaseException, depth: int) -> None:
         """*error* left huey's execute: it was the task's, huey's, or an interrupt."""
-        here = HERE.doing
+        here = HERE.local.doing
         if len(here.attempts) <= depth:
             return
         attempt = here.attempts[depth]
@@ -223,7 +219,7 @@ class Execution:
 
         More than the last one, if an interrupt kept an earlier call from that.
         """
-        here = HERE.doing
+        here = HERE.local.doing
         attempts = here.attempts
         for attempt in reversed(attempts[depth:]):
             if attempt.started is not None and attempt.outcome is None:
@@ -243,7 +239,7 @@ class Execution:
 
 def _goes_on(attempt: Attempt) -> bool:
     """Whether huey goes on with *attempt* on this thread, and may make spans in it."""
-    attempts = HERE.doing.attempts
+    attempts = HERE.local.doing.attempts
     return bool(attempts) and attempts[-1] is attempt
 
 

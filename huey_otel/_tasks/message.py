@@ -41,9 +41,8 @@ class Outgoing(Current):
 class Chord:
     """A chord of which a member is done.
 
-    `members` are the spans of the members whose results were read, as traceparents,
-    in the order of the members. `done` is the carrier, in bytes, that goes behind the
-    result of the member that is done.
+    `members` are the traceparents of the members whose results were read, in order.
+    `done` is the carrier, in bytes, that goes behind the result of this member.
     """
 
     size: int

@@ -39,7 +39,7 @@ _ROOT: Final = Context()
 _BAGGAGE: Final = "baggage"
 _LARGEST_BAGGAGE: Final = 4_096
 _LARGEST_HEADERS: Final = 6_144
-"""Characters of all headers, so that the carrier has room for the rest of it."""
+"""Characters of all headers; the carrier has more to hold."""
 
 
 _TRACEPARENT: Final = "traceparent"
@@ -53,14 +53,14 @@ _parted = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})").fullmatch
 
 
 class Propagation:
-    """Joins attempts to what enqueued them, as the settings say."""
+    """Joins attempts to the spans that enqueued them, by the settings."""
 
     def __init__(self, settings: Settings) -> None:
         self._propagation = settings.propagation
         self._link_after = settings.link_after
 
     def prepare(self) -> None:
-        """Use the global propagator once: its first use may take a while."""
+        """Use the global propagator once: its first use is slow."""
         or_else(lambda: propagate.extract({}, _ROOT), lambda _: _ROOT)
 
     def parent(self, attempt: Attempt) -> tuple[Context, SpanContext, list[Link]]:
@@ -94,7 +94,7 @@ class Propagation:
         carrier = member.carrier
         if carrier is None or not carrier.headers or member.nested:
             return None
-        if carrier.hops > _MOST_HOPS or self._said(member.task) == n.PROPAGATE_NONE:
+        if carrier.hops > _MOST_HOPS or self._wanted(member.task) == n.PROPAGATE_NONE:
             return None
         origin = _read(carrier.headers.get(n.ORIGIN_HEADER, ""))
         if origin is None:
@@ -107,10 +107,9 @@ class Propagation:
         return enqueued
 
     def headers_of_retry(self, attempt: Attempt, following: Carrier) -> dict[str, str]:
-        """The headers of the attempt after *attempt*, which *following* is to carry.
+        """The headers of *following*, the carrier of the attempt after *attempt*.
 
-        They are those of *following*, unless *attempt* began a trace in which the next
-        one stays.
+        They change only if *attempt* began a trace in which the next one stays.
         """
         headers = dict(following.headers)
         span = attempt.span
@@ -130,7 +129,7 @@ class Propagation:
         return began
 
     def _how(self, task: Task, carrier: Carrier) -> str:
-        how = self._said(task)
+        how = self._wanted(task)
         if how != n.PROPAGATE_AUTO:
             return how
         put_off = 0.0 if carrier.eta is None else carrier.eta - carrier.enqueued
@@ -138,13 +137,13 @@ class Propagation:
             return n.PROPAGATE_LINK
         return n.PROPAGATE_CHILD
 
-    def _said(self, task: Task) -> str:
+    def _wanted(self, task: Task) -> str:
         how = self._propagation
-        return how if isinstance(how, str) else self._asked(task) or n.PROPAGATE_AUTO
+        return how if isinstance(how, str) else self._called(task) or n.PROPAGATE_AUTO
 
     @guarded
-    def _asked(self, task: Task) -> str:
-        """What the user's function says of *task*; it may raise."""
+    def _called(self, task: Task) -> str:
+        """What the user's function returns for *task*; it may raise."""
         assert callable(self._propagation)  # noqa: S101 - for the type checker
         how = self._propagation(task)
         if how not in n.PROPAGATIONS:
@@ -179,7 +178,7 @@ def _within(ids: SpanContext) -> Context:
 
 
 def headers_of(context: Context) -> dict[str, str]:
-    """What the global propagator makes of *context*; what is too much is left out."""
+    """What the global propagator writes of *context*, within the limits above."""
     if _is_default(propagate.get_global_textmap()):
         ids = trace.get_current_span(context).get_span_context()
         # One value in a context that has a span is that span.
@@ -187,7 +186,7 @@ def headers_of(context: Context) -> dict[str, str]:
         if alone and ids.is_valid and not ids.trace_state:
             return {_TRACEPARENT: _traceparent(ids)}
     headers = or_else(
-        lambda: _injected(_with_sayable_baggage(context)),
+        lambda: _injected(_with_encodable_baggage(context)),
         lambda error: _lost(error, dict[str, str]()),
     )
     size = 0
@@ -210,18 +209,18 @@ def _injected(context: Context) -> dict[str, str]:
     return headers
 
 
-def _with_sayable_baggage(context: Context) -> Context:
+def _with_encodable_baggage(context: Context) -> Context:
     """*context* with the baggage that can be written, and no other."""
     for name, value in baggage.get_all(context).items():
-        said = _said(value)
-        if said is None or name != encodable.text(name):
+        text = _text(value)
+        if text is None or name != encodable.text(name):
             context = baggage.remove_baggage(name, context)
-        elif said != value:
-            context = baggage.set_baggage(name, said, context)
+        elif text != value:
+            context = baggage.set_baggage(name, text, context)
     return context
 
 
-def _said(value: object) -> str | None:
+def _text(value: object) -> str | None:
     return or_else(lambda: encodable.text(f"{value}"), lambda _: None)
 
 
@@ -262,9 +261,7 @@ class _Asked:
 def _is_default(textmap: TextMapPropagator) -> bool:
     """Whether *textmap* is opentelemetry's default: trace context, then baggage.
 
-    Where a message has a traceparent alone, reading and writing it ourselves takes a
-    third of the propagators' time, which would be half of all that an attempt that is
-    not sampled may cost.
+    A traceparent alone we read and write ourselves, in a third of its time.
     """
     if textmap is not _Asked.textmap:
         parts = getattr(textmap, "_propagators", ())
@@ -276,7 +273,7 @@ def _is_default(textmap: TextMapPropagator) -> bool:
 
 
 def named(span: Span | None) -> str | None:
-    """*span* as W3C writes it, for a link to it; None if it has no id."""
+    """The traceparent of *span*, for a link to it; None if it has no id."""
     ids = trace.INVALID_SPAN_CONTEXT if span is None else span.get_span_context()
     return _traceparent(ids) if ids.is_valid else None
 
@@ -290,7 +287,7 @@ def some(members: list[str]) -> tuple[str, ...]:
 
 
 def _links_of(carrier: Carrier | None) -> list[Link]:
-    """To the attempt before, and to the members of the chord it is the callback of."""
+    """Links to the attempt before, and to the members of a callback's chord."""
     if carrier is None:
         return []
     links = [] if carrier.previous is None else _link(carrier.previous, n.LINK_RETRY)
@@ -300,6 +297,5 @@ def _links_of(carrier: Carrier | None) -> list[Link]:
 
 
 def _link(text: str, kind: str) -> list[Link]:
-    """The link to *text*, a traceparent; none if it is not valid."""
     ids = _read(text)
     return [] if ids is None else [Link(ids, {n.LINK_KIND: kind})]

@@ -52,12 +52,11 @@ class Recorder:
     def announces(self) -> bool:
         """Whether a message is recorded as soon as it is popped.
 
-        What a thread of this process holds is known without, see `Workers.abandon`.
+        Without that, `Workers.abandon` knows what a thread of this process holds.
         """
         return self.relay.forked or self.settings.semconv_metrics
 
     def facts(self, task: Task, attempt: int) -> TaskFacts:
-        """What the records of *task*'s run number *attempt* say of it."""
         short, name = self._names.get(type(task)) or self._name(type(task))
         delay = task.retry_delay
         try:
@@ -87,8 +86,7 @@ class Recorder:
     def eta(self, task: Task) -> float | None:
         """When *task* is due, in Unix seconds; None for at once.
 
-        Also for what is no time on our clocks: local times of the year 1 have no
-        timestamp, and a time zone may raise.
+        None also where there is no timestamp: a time zone raises, or the year is 1.
         """
         eta = task.eta
         if eta is None:
@@ -96,7 +94,7 @@ class Recorder:
         return or_else(lambda: self._unix_time(eta), lambda _: None)
 
     def _unix_time(self, moment: datetime.datetime) -> float:
-        """Unix seconds of a time of huey's: naive UTC, or local with utc=False."""
+        # huey's are naive: UTC, or local with utc=False.
         if moment.tzinfo is None and self.huey.utc:
             return (moment - _EPOCH).total_seconds()
         return moment.timestamp()
@@ -110,7 +108,7 @@ class Recorder:
         extra: dict[str, Any] | None = None,
     ) -> None:
         """Record a step of no attempt."""
-        now, relay, worker = time.time(), self.relay, HERE.doing.worker
+        now, relay, worker = time.time(), self.relay, HERE.local.doing.worker
         known, left = facts and tuple(facts), number(retries)
         relay.send(
             Record(self.source, status, now, relay.pid, 0, worker, known, left, extra)

@@ -208,7 +208,7 @@ def test_the_loss_of_a_killed_child_comes_behind_all_that_it_wrote(got):
         "lost": 2,
     }
     assert len(routes._inflight) == 0
-    assert len(relay._workers) == 0
+    assert relay._workers.sentinels() == []
     end(relay)
     os.close(ready)
     os.close(told)
