@@ -134,8 +134,6 @@ class ExecutingHuey(Huey):
 
     def _run_post_execute(self, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
-        if not self._post_execute:
-            return below._run_post_execute(task, *args, **kwargs)
         here = HERE.local.doing
         try:
             here.caller = n.ORIGIN_CALL

@@ -114,10 +114,7 @@ class ConsumerLife:
             tasks=lambda: registered(huey),
             due=Timetable(huey),
         )
-        meaning = Meaning(
-            carrier=reader_of(huey.serializer),
-            now=huey._get_timestamp,
-        )
+        meaning = Meaning(carrier=reader_of(huey.serializer), now=huey._get_timestamp)
         # The storage may be exchanged later.
         exposition.add(self._number, shown, lambda: huey.storage, meaning)
         self._health = Health(consumer)

@@ -1,16 +1,58 @@
-"""What each thread, or greenlet, is doing for huey."""
+"""What each thread, or greenlet, is doing for huey, and the message that it sends."""
 
 import sys
 import threading
+import time
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from huey.api import Task
+from opentelemetry.context import Context
+from opentelemetry.trace import Span
 
 from huey_otel import _names as n
 from huey_otel._safety.forks import in_child
 from huey_otel._tasks.attempt import Attempt, disown_all, running
-from huey_otel._tasks.message import Chord, Outgoing
 from huey_otel._wire.carrier import Carrier
+from huey_otel._wire.record import TaskFacts
+
+
+@dataclass(slots=True, kw_only=True)
+class Current:
+    """The span of an enqueue, which is current, and the context `before` it.
+
+    `span` is None where nothing new is enqueued; `error` is why the enqueue failed.
+    """
+
+    span: Span | None = None
+    before: Context | None = None
+    error: BaseException | None = None
+
+
+@dataclass(slots=True)
+class Outgoing(Current):
+    """A message on its way to queue or schedule. `late` in seconds, if it was ripe."""
+
+    task: Task
+    facts: TaskFacts
+    carrier: Carrier
+    origin: str
+    ripe: Attempt | None = None
+    late: float | None = None
+    began: float = field(default_factory=time.monotonic)
+
+
+@dataclass(slots=True)
+class Chord:
+    """A chord of which a member is done.
+
+    `members` are the traceparents of the members whose results were read, in order.
+    `done` is the carrier, in bytes, that goes behind the result of this member.
+    """
+
+    size: int
+    done: bytes | None
+    members: list[str] = field(default_factory=list)
 
 
 class Doing:
@@ -60,9 +102,6 @@ class Doing:
         # What is read: a message that cannot be decoded there is lost. Set by the
         # hooks of dequeue and read_schedule, which clear it.
         self.reading: object = None
-        # Why the message that is dequeued cannot be decoded. Set by the hook of
-        # deserialize_task, taken when huey's dequeue has raised.
-        self.undecodable: BaseException | None = None
 
         # What the scheduler has read and not enqueued yet, by the id of the Task. Set
         # while it reads; an enqueue takes its own, the next reading abandons the rest.

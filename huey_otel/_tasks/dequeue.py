@@ -69,21 +69,19 @@ class Dequeue:
     @guarded
     def undecodable(self, error: Exception) -> None:
         """Huey drops a message that it could not decode."""
-        here = HERE.local.doing
-        if here.reading is Reading.SCHEDULE:
-            self._report(error)
+        reading = HERE.local.doing.reading
+        if reading is Reading.SCHEDULE:
+            self.failed(error)
+        if reading is not None:
             self._recorder.lose()
-        elif here.reading is Reading.QUEUE:
-            here.undecodable = error
 
     @guarded
     def failed(self, error: Exception) -> None:
-        """Huey's dequeue raised: storage is away, or the message was undecodable."""
-        self._report(error)
+        """Huey could not read: storage is away, or the message was undecodable."""
         here = HERE.local.doing
-        if here.undecodable is not None:
-            here.undecodable = None
-            self._recorder.lose()
+        here.dequeue_errors += 1
+        here.dequeue_error = error
+        self.report_when_due()
 
     @guarded
     def dequeued(self, task: Task) -> None:
@@ -113,12 +111,6 @@ class Dequeue:
         if attempt.close() and attempt.announced:
             extra = {"outcome": None, "final": None}
             self._recorder.tell(attempt, mapping.ENDED, extra=extra, must=True)
-
-    def _report(self, error: Exception) -> None:
-        here = HERE.local.doing
-        here.dequeue_errors += 1
-        here.dequeue_error = error
-        self.report_when_due()
 
     @guarded
     def report_when_due(self) -> None:

@@ -13,8 +13,7 @@ from huey_otel import events as e
 from huey_otel._safety.guard import guarded
 from huey_otel._safety.log import warn
 from huey_otel._tasks.attempt import Attempt, running
-from huey_otel._tasks.context import HERE, Doing
-from huey_otel._tasks.message import Chord, Current, Outgoing
+from huey_otel._tasks.context import HERE, Chord, Current, Doing, Outgoing
 from huey_otel._tasks.propagation import headers_of, named, some
 from huey_otel._tasks.recorder import Recorder
 from huey_otel._tasks.tracing import Tracing

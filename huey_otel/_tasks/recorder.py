@@ -17,8 +17,7 @@ from huey_otel._safety.encodable import name as sayable_name
 from huey_otel._safety.encodable import number
 from huey_otel._safety.timeout import is_the_applications, or_else
 from huey_otel._tasks.attempt import Attempt
-from huey_otel._tasks.context import HERE
-from huey_otel._tasks.message import Outgoing
+from huey_otel._tasks.context import HERE, Outgoing
 from huey_otel._wire.record import Record, TaskFacts, record_of
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 - huey's are naive UTC

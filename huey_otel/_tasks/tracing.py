@@ -15,13 +15,8 @@ from huey_otel._otel.tracer import LazyTracer
 from huey_otel._safety import encodable, failures
 from huey_otel._safety.guard import guarded
 from huey_otel._tasks.attempt import Attempt
-from huey_otel._tasks.attributes import (
-    Operation,
-    attributes_of,
-    message_of,
-    record,
-)
-from huey_otel._tasks.message import Current, Outgoing
+from huey_otel._tasks.attributes import Operation, attributes_of, message_of, record
+from huey_otel._tasks.context import Current, Outgoing
 from huey_otel._tasks.propagation import Propagation, headers_of
 from huey_otel._wire.span import start_of
 
