@@ -63,7 +63,7 @@ class EnqueueingHuey(Huey):
             seen.enqueue.scheduling(task)
             result = below.add_schedule(task, *args, **kwargs)
         except Exception as error:
-            seen.errors.not_scheduled(error)
+            seen.execution.not_scheduled(error)
             raise
         else:
             seen.execution.scheduled(task)

@@ -66,7 +66,7 @@ class ExecutingHuey(Huey):
             seen.dequeue.reading_schedule()
             return below.read_schedule(*args, **kwargs)
         except Exception as error:
-            seen.errors.failed(e.EVENT_ERROR_INTERNAL, error)
+            seen.execution.failed(e.EVENT_ERROR_INTERNAL, error)
             raise
         finally:
             HERE.local.doing.reading = None
@@ -78,7 +78,7 @@ class ExecutingHuey(Huey):
         try:
             tasks = below.read_periodic(*args, **kwargs)
         except Exception as error:
-            seen.errors.failed(e.EVENT_ERROR_INTERNAL, error)
+            seen.execution.failed(e.EVENT_ERROR_INTERNAL, error)
             raise
         seen.dequeue.due(tasks)
         return tasks
@@ -105,7 +105,7 @@ class ExecutingHuey(Huey):
         try:
             return below.put_result(*args, **kwargs)
         except Exception as error:
-            seen.errors.result_not_stored(error)
+            seen.execution.result_not_stored(error)
             raise
 
     def _emit(self, signal: str, task: Task, *args: Any, **kwargs: Any) -> Any:

@@ -12,7 +12,6 @@ from huey_otel._process.shared import Shared
 from huey_otel._tasks.consumer import ConsumerLife
 from huey_otel._tasks.dequeue import Dequeue
 from huey_otel._tasks.enqueue import Enqueue
-from huey_otel._tasks.errors import Errors
 from huey_otel._tasks.execute import Execution
 from huey_otel._tasks.recorder import Recorder
 from huey_otel._tasks.tracing import Tracing
@@ -39,8 +38,7 @@ class Observation:
         tracing = Tracing(outputs.route.source.queue, settings, outputs.tracer)
         self.enqueue = Enqueue(recorder, tracing)
         self.dequeue = Dequeue(recorder)
-        self.errors = Errors(recorder, tracing)
-        self.execution = Execution(recorder, tracing, self.errors)
+        self.execution = Execution(recorder, tracing)
         self.workers = Workers(recorder)
         self.consumer = ConsumerLife(recorder, self.workers, shared, outputs)
         self.outputs = outputs

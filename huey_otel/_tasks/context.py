@@ -84,7 +84,7 @@ class Doing:
         # one to start tells the in-flight table that this one is over. Set at a start.
         self.last = 0
         # The last error that an event was made of, so that it is one event. Set by
-        # Errors, cleared when the outermost run ends.
+        # Execution.failed, cleared when the outermost run ends.
         self.reported: BaseException | None = None
 
         # The message that goes out. Set before huey's enqueue and add_schedule, put

@@ -1,4 +1,4 @@
-"""Execute: from huey's execute to its return, and its signals in between."""
+"""Execute: huey's signals and errors, from its execute to the return of that."""
 
 import sys
 from types import FunctionType
@@ -16,7 +16,6 @@ from huey_otel._safety.guard import guarded
 from huey_otel._safety.swapping import class_below
 from huey_otel._tasks.attempt import Attempt, running
 from huey_otel._tasks.context import HERE, Doing
-from huey_otel._tasks.errors import Errors
 from huey_otel._tasks.recorder import Recorder
 from huey_otel._tasks.tracing import Tracing
 from huey_otel._wire.span import SpanStart
@@ -24,12 +23,11 @@ from huey_otel.mapping import Row
 
 
 class Execution:
-    """Records what becomes of each popped message."""
+    """Records what becomes of each popped message, and what huey's own calls raise."""
 
-    def __init__(self, recorder: Recorder, tracing: Tracing, errors: Errors) -> None:
+    def __init__(self, recorder: Recorder, tracing: Tracing) -> None:
         self._recorder = recorder
         self._tracing = tracing
-        self._errors = errors
 
     @guarded
     def begins(self, task: Task) -> None:
@@ -146,7 +144,7 @@ class Execution:
             return
         outgoing.error = error
         if outgoing.origin != n.ORIGIN_CALL and isinstance(error, Exception):
-            self._errors.failed(e.EVENT_ERROR_ENQUEUEING, error, task)
+            self.failed(e.EVENT_ERROR_ENQUEUEING, error, task)
         if outgoing.ripe is not None:
             outgoing.ripe.escaped = True
             self._close(outgoing.ripe)
@@ -211,7 +209,54 @@ class Execution:
                 self._end(attempt, mapping.TABLE[e.EVENT_ERROR_TASK], n.OUTCOME_ERROR)
         elif isinstance(error, Exception) and attempt.outcome != n.OUTCOME_INTERRUPTED:
             # huey 2 raises KeyError in a worker whose task was interrupted.
-            self._errors.failed(e.EVENT_ERROR_INTERNAL, error)
+            self.failed(e.EVENT_ERROR_INTERNAL, error)
+
+    @guarded
+    def failed(self, status: str, error: Exception, task: Task | None = None) -> None:
+        """Record *error*, raised by a call that huey made itself; once for each error.
+
+        *task* is the task of the call, used if no attempt runs.
+        """
+        here = HERE.local.doing
+        if here.reported is error:
+            return
+        here.reported = error
+        extra = self._recorder.failure(error)
+        attempt = here.attempts[-1] if here.attempts else None
+        if attempt is None:
+            self._failed_outside(status, extra, task)
+            return
+        ended_by_this = attempt.end(attempt.outcome_of_function)
+        if ended_by_this:
+            self._tracing.end(attempt, extra, error)
+        if ended_by_this or "duration" in mapping.TABLE[status].extra:
+            extra["duration"] = attempt.duration
+        left = attempt.task.retries if attempt.retrying else None
+        retries = encodable.number(left)
+        self._recorder.tell(attempt, status, retries=retries, extra=extra)
+
+    def _failed_outside(
+        self, status: str, extra: dict[str, Any], task: Task | None
+    ) -> None:
+        if task is None:
+            self._recorder.say(status, extra=extra)
+            return
+        outgoing = HERE.local.doing.outgoing
+        attempt = outgoing.carrier.attempt if outgoing is not None else 1
+        facts = self._recorder.facts(task, attempt)
+        self._recorder.say(status, facts=facts, retries=task.retries, extra=extra)
+
+    @guarded
+    def result_not_stored(self, error: Exception) -> None:
+        """Huey's put_result raised; where the task called it, the task handles that."""
+        if HERE.local.doing.caller == n.ORIGIN_PIPELINE:
+            self.failed(e.EVENT_ERROR_STORING_RESULT, error)
+
+    @guarded
+    def not_scheduled(self, error: Exception) -> None:
+        """Huey's add_schedule raised."""
+        if HERE.local.doing.caller != n.ORIGIN_CALL:
+            self.failed(e.EVENT_ERROR_SCHEDULING, error)
 
     @guarded
     def ends(self, depth: int) -> None:
