@@ -8,8 +8,7 @@ from typing import Any, Final
 from benchmarks.turns import Spread, in_turns, table
 from huey_otel._names import TASK_ATTEMPTS_FINISHED_TOTAL
 from huey_otel._prometheus.collector import Collector
-from huey_otel._relay.relay import Relay
-from huey_otel._relay.routes import Route, Routes
+from huey_otel._relay.relay import Relay, Route, Routes
 from huey_otel._safety.forks import EXCLUSION
 from huey_otel._wire.event import spell
 from huey_otel._wire.record import Record, Source

@@ -11,7 +11,7 @@ from huey_otel._process.shared import shared
 from huey_otel._safety.losses import LOSSES, Losses
 from huey_otel._setup.instrumentation import INSTRUMENTATIONS
 from huey_otel._tasks.attempt import running
-from huey_otel._tasks.context import HERE, begin_anew
+from huey_otel._tasks.context import HERE
 from tests.support.seen import Drain, Seen
 
 SETTINGS = tuple(
@@ -48,8 +48,11 @@ def nothing_is_left(
     # What our guard swallowed, unless the test is about that.
     expected = "losses" in request.fixturenames or "live" in request.keywords
     lost = {} if expected else dict(LOSSES.counts())
-    left = [attempt.facts.name for attempt in (*running.values(), *HERE.doing.attempts)]
-    begin_anew()
+    left = [
+        attempt.facts.name
+        for attempt in (*running.values(), *HERE.local.doing.attempts)
+    ]
+    HERE.renew()
     served = shared().page.endpoint
     assert (left, lost, served) == ([], {}, None)
 

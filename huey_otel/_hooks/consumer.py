@@ -26,7 +26,7 @@ _RECYCLED: tuple[type[Exception], ...] = tuple(
 
 
 class ObservedWorker(Worker):
-    """Records its name before its first task, and why it ends of itself."""
+    """Records its name before its first task, and why it ends by itself."""
 
     _huey_otel_name: str
 
@@ -39,7 +39,7 @@ class ObservedWorker(Worker):
     def loop(self, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = _observation(self)
-        if HERE.doing.worker is None:
+        if HERE.local.doing.worker is None:
             # It ran before its huey was instrumented.
             seen.workers.begins(self._huey_otel_name)
         try:
@@ -140,7 +140,7 @@ def find(huey: Any) -> None:
 def adopt(consumer: Consumer) -> None:
     """Observe *consumer*, which was made before its huey was instrumented.
 
-    Raises RuntimeError where it has forked its workers, which nothing reaches.
+    Raises RuntimeError where it has forked its workers: they cannot be reached.
     """
     started = _has_started(consumer)
     if started and consumer.worker_type == WORKER_PROCESS:

@@ -23,7 +23,7 @@ class EnqueueingHuey(Huey):
             return self._enqueue_batch(task, *args, **kwargs)
         # Before HERE is read, which it may replace.
         look_around()
-        here = HERE.doing
+        here = HERE.local.doing
         caller, outgoing = here.caller, here.outgoing
         try:
             seen.enqueue.begins(task)
@@ -45,25 +45,25 @@ class EnqueueingHuey(Huey):
         below: Any = super()
         seen = self._huey_otel
         begun = seen.enqueue.batch_begins(batch)
-        error: BaseException | None = None
         try:
             return below.enqueue(batch, *args, **kwargs)
-        except BaseException as raised:
-            error = raised
+        except BaseException as error:
+            if begun is not None:
+                begun.error = error
             raise
         finally:
-            seen.enqueue.batch_ends(begun, error)
+            seen.enqueue.batch_ends(begun)
 
     def add_schedule(self, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
-        here = HERE.doing
+        here = HERE.local.doing
         outgoing = here.outgoing
         try:
             seen.enqueue.scheduling(task)
             result = below.add_schedule(task, *args, **kwargs)
         except Exception as error:
-            seen.errors.not_scheduled(error)
+            seen.execution.not_scheduled(error)
             raise
         else:
             seen.execution.scheduled(task)
@@ -74,7 +74,7 @@ class EnqueueingHuey(Huey):
     def serialize_task(self, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
-        here = HERE.doing
+        here = HERE.local.doing
         try:
             here.trailer = seen.enqueue.trailer(task)
             data = below.serialize_task(task, *args, **kwargs)

@@ -21,7 +21,7 @@ class ExecutingHuey(Huey):
     def deserialize_task(self, data: Any, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
-        here = HERE.doing
+        here = HERE.local.doing
         here.incoming = None
         opened = seen.dequeue.opened(data) if seen.enveloped else None
         if opened is not None:
@@ -40,14 +40,14 @@ class ExecutingHuey(Huey):
     def dequeue(self, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
-        here = HERE.doing
+        here = HERE.local.doing
         if seen.alone:
             consumers.find(self)
         if len(here.attempts) > here.depth:
             seen.execution.ends(here.depth)
         try:
             if here.dequeue_errors:
-                seen.dequeue.still_failing()
+                seen.dequeue.report_when_due()
             here.reading = Reading.QUEUE
             task = below.dequeue(*args, **kwargs)
         except Exception as error:
@@ -66,10 +66,10 @@ class ExecutingHuey(Huey):
             seen.dequeue.reading_schedule()
             return below.read_schedule(*args, **kwargs)
         except Exception as error:
-            seen.errors.failed(e.EVENT_ERROR_INTERNAL, error)
+            seen.execution.failed(e.EVENT_ERROR_INTERNAL, error)
             raise
         finally:
-            HERE.doing.reading = None
+            HERE.local.doing.reading = None
 
     def read_periodic(self, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
@@ -78,7 +78,7 @@ class ExecutingHuey(Huey):
         try:
             tasks = below.read_periodic(*args, **kwargs)
         except Exception as error:
-            seen.errors.failed(e.EVENT_ERROR_INTERNAL, error)
+            seen.execution.failed(e.EVENT_ERROR_INTERNAL, error)
             raise
         seen.dequeue.due(tasks)
         return tasks
@@ -86,7 +86,7 @@ class ExecutingHuey(Huey):
     def execute(self, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
-        here = HERE.doing
+        here = HERE.local.doing
         caller, outgoing, depth = here.caller, here.outgoing, here.depth
         try:
             seen.execution.begins(task)
@@ -105,13 +105,13 @@ class ExecutingHuey(Huey):
         try:
             return below.put_result(*args, **kwargs)
         except Exception as error:
-            seen.errors.result_not_stored(error)
+            seen.execution.result_not_stored(error)
             raise
 
     def _emit(self, signal: str, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
-        here = HERE.doing
+        here = HERE.local.doing
         caller = here.caller
         try:
             if signal == SIGNAL_ENQUEUED:
@@ -125,7 +125,7 @@ class ExecutingHuey(Huey):
 
     def _run_pre_execute(self, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
-        here = HERE.doing
+        here = HERE.local.doing
         try:
             here.caller = n.ORIGIN_CALL
             return below._run_pre_execute(task, *args, **kwargs)
@@ -134,9 +134,7 @@ class ExecutingHuey(Huey):
 
     def _run_post_execute(self, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
-        if not self._post_execute:
-            return below._run_post_execute(task, *args, **kwargs)
-        here = HERE.doing
+        here = HERE.local.doing
         try:
             here.caller = n.ORIGIN_CALL
             return below._run_post_execute(task, *args, **kwargs)
@@ -150,12 +148,12 @@ class ExecutingHuey(Huey):
             seen.enqueue.member_done(cc)
             return below._check_chord(cc, *args, **kwargs)
         finally:
-            HERE.doing.chord = None
+            HERE.local.doing.chord = None
 
     def _requeue_task(self, task: Task, *args: Any, **kwargs: Any) -> Any:
         below: Any = super()
         seen = self._huey_otel
-        here = HERE.doing
+        here = HERE.local.doing
         caller = here.caller
         try:
             here.caller = n.ORIGIN_RETRY

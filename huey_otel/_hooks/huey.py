@@ -25,10 +25,8 @@ class ObservedHuey(EnqueueingHuey, ExecutingHuey):
     """Wraps huey's public methods, and only calls the one below in between.
 
     Arguments and results pass as they are: below may be a user's own subclass
-    with more of them. `caller` is put back by every method that changes it,
-    also when a task's timeout comes in between; what is set at the begin and
-    the end of a body is absolute, so nothing that was missed outlasts the
-    attempt. `below` and `seen` are taken first: an uninstrument() may come
+    with more of them. Every method that changes `caller` puts it back, also after a
+    task's timeout. `below` and `seen` are taken first: an uninstrument() may come
     while a method runs.
     """
 
@@ -36,18 +34,18 @@ class ObservedHuey(EnqueueingHuey, ExecutingHuey):
         seen = self._huey_otel
         super().__setattr__(name, value)
         if name == "storage":
-            # Also when `immediate` changes: huey makes another one.
-            _storage_is(seen, value)
+            # Also when `immediate` changes: huey makes another storage.
+            guarded(follow_storage)(seen, value)
         elif name == "serializer":
-            _serializer_is(seen, value)
+            guarded(follow_serializer)(seen, value)
         elif name == _SET_BY_A_CONSUMER:
-            # By the consumer's __init__ in huey 3: the only sign, before it forks, of
-            # one that is made without `create_consumer`.
+            # In huey 3 the consumer's __init__ sets it: the only sign, before the
+            # forks, of a consumer that is made without `create_consumer`.
             consumers.observe(sys._getframe(1).f_locals.get("self"))
 
     @property
     def _timeout_handler(self) -> Any:
-        """What huey 3 enters for a task with a timeout; None where there are none."""
+        """What huey 3 enters for a task with a timeout; None without timeouts."""
         try:
             handler = vars(self)[_SET_BY_A_CONSUMER]
         except KeyError:
@@ -94,12 +92,8 @@ def follow_serializer(seen: Observation, serializer: Any) -> None:
     seen.enveloped = not is_hueys(serializer)
 
 
-_storage_is: Final = guarded(follow_storage)
-_serializer_is: Final = guarded(follow_serializer)
-
-
 def release(huey: Huey, seen: Observation) -> None:
-    """Put the classes of *huey*, of its consumers and all else back."""
+    """Put back all that `observe` and the hooks have swapped."""
     for consumer in list(seen.consumers):
         consumers.release(consumer)
     seen.consumers.clear()

@@ -1,21 +1,23 @@
 """What the hooks of one instrumented huey call, by what a call is about."""
 
-from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakSet
 
+from huey.api import Huey
 from huey.consumer import Consumer
 
+from huey_otel._options.settings import Settings
 from huey_otel._process.outputs import Outputs
+from huey_otel._process.shared import Shared
 from huey_otel._tasks.consumer import ConsumerLife
 from huey_otel._tasks.dequeue import Dequeue
 from huey_otel._tasks.enqueue import Enqueue
-from huey_otel._tasks.errors import Errors
 from huey_otel._tasks.execute import Execution
+from huey_otel._tasks.recorder import Recorder
+from huey_otel._tasks.tracing import Tracing
 from huey_otel._tasks.workers import Workers
 
 
-@dataclass(slots=True, kw_only=True)
 class Observation:
     """Huey's and its consumers' `_huey_otel`: the parts, and what has been swapped.
 
@@ -23,14 +25,24 @@ class Observation:
     where messages may come in an envelope, as their serializer is not pickle's.
     """
 
-    enqueue: Enqueue
-    dequeue: Dequeue
-    errors: Errors
-    execution: Execution
-    workers: Workers
-    consumer: ConsumerLife
-    outputs: Outputs
-    alone: bool = True
-    consumers: WeakSet[Consumer] = field(default_factory=WeakSet)
-    enveloped: bool = False
-    serializer: Any = None
+    def __init__(
+        self,
+        huey: Huey,
+        source: int,
+        settings: Settings,
+        shared: Shared,
+        outputs: Outputs,
+    ) -> None:
+        producer = outputs.exposition.producer
+        recorder = Recorder(huey, source, shared.relay, settings, producer)
+        tracing = Tracing(outputs.route.source.queue, settings, outputs.tracer)
+        self.enqueue = Enqueue(recorder, tracing)
+        self.dequeue = Dequeue(recorder)
+        self.execution = Execution(recorder, tracing)
+        self.workers = Workers(recorder)
+        self.consumer = ConsumerLife(recorder, self.workers, shared, outputs)
+        self.outputs = outputs
+        self.alone = True
+        self.enveloped = False
+        self.consumers: WeakSet[Consumer] = WeakSet()
+        self.serializer: Any = None

@@ -16,20 +16,20 @@ from huey_otel._wire.carrier import TrailerError, decode
 class ObservedSerializer(Serializer):
     """Sits right above huey's Serializer, so below signatures and compression.
 
-    A serializer that does not call huey's own `_serialize` writes no trailer
-    and is left as it is: what another reader makes of one, only its users know.
+    A serializer that does not call huey's own `_serialize` writes no trailer: its
+    other readers may not accept one.
     """
 
     def _serialize(self, data: Any) -> bytes:
         written: bytes = super()._serialize(data)
-        here = HERE.doing
+        here = HERE.local.doing
         trailer = here.trailer
         if trailer is not None and isinstance(data, Message):
             here.trailer = None
             return written + trailer
         chord = here.chord
         if chord is not None and chord.done is not None:
-            # The result of a member, which nothing else is stored with.
+            # This is a member's result: huey serializes nothing else meanwhile.
             return written + chord.done
         return written
 
@@ -40,7 +40,7 @@ class ObservedSerializer(Serializer):
 
 @guarded
 def _read_carrier(data: bytes) -> None:
-    here = HERE.doing
+    here = HERE.local.doing
     try:
         here.incoming = carrier = decode(data)
         chord = here.chord
@@ -51,17 +51,15 @@ def _read_carrier(data: bytes) -> None:
         LOSSES.count(n.LOSS_CARRIER, why=f"a message came with a {error}")
 
 
-def observe(serializer: object) -> bool:
-    """Swap *serializer*'s class; False for one that is not huey's kind.
+def observe(serializer: object) -> None:
+    """Swap *serializer*'s class, if it is of huey's kind.
 
     One serializer may serve several hueys: the last to leave puts it back.
     """
-    if not isinstance(serializer, Serializer):
-        return False
-    swap(serializer, ObservedSerializer, below=True, _huey_otel_users=0)
-    observed: Any = type(serializer)
-    observed._huey_otel_users += 1
-    return True
+    if isinstance(serializer, Serializer):
+        swap(serializer, ObservedSerializer, below=True, _huey_otel_users=0)
+        observed: Any = type(serializer)
+        observed._huey_otel_users += 1
 
 
 def release(serializer: object) -> None:

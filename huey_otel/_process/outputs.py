@@ -1,4 +1,4 @@
-"""The outputs of one huey: where its records and its spans go."""
+"""The outputs of one huey: where its records, its spans and its events go."""
 
 import time
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from huey.api import Huey
+from huey.storage import RedisStorage
 
 from huey_otel._options.settings import Settings
 from huey_otel._otel import meters
@@ -14,13 +15,13 @@ from huey_otel._otel.lost_spans import LostSpans
 from huey_otel._otel.provider import Provided
 from huey_otel._otel.semconv import SemconvMetrics
 from huey_otel._otel.tracer import LazyTracer
-from huey_otel._process.destinations import Destinations
 from huey_otel._prometheus.registry import RegistryMetrics
-from huey_otel._relay.relay import Relay
-from huey_otel._relay.routes import Route
+from huey_otel._redis.publisher import Publisher
+from huey_otel._relay.relay import Relay, Route
 from huey_otel._safety import encodable
 from huey_otel._safety.forks import in_child
-from huey_otel._storage.emitter import RedisEventEmitter
+from huey_otel._storage import emitter as _emitter
+from huey_otel._storage.emitter import RedisEventEmitter, channel_of
 from huey_otel._storage.pool import free_in_child
 from huey_otel._wire.client import CLIENT
 from huey_otel._wire.record import Sink, Source
@@ -58,7 +59,7 @@ class Outputs:
         free_in_child(self._huey.storage)
 
     def load(self) -> None:
-        """Import what the first span and record need, while the application is."""
+        """Import what the first span and record need, with the application."""
         self.tracer.load()
         self.exposition.producer.load()
         if self._semconv is not None:
@@ -75,18 +76,15 @@ class Outputs:
         self.tracer.provided()
 
     def follow(self, storage: Any) -> tuple[RedisEventEmitter | None, str]:
-        """Publish where *storage* is from now on, unless `events=` says where.
-
-        Returns that Redis, if there is one, and the channel.
-        """
-        # Earlier records go to the publisher before.
+        """Publish where `Destinations.of` says for *storage* from now on."""
+        # Earlier records go to the earlier publisher.
         self._relay.flush(self._settings.flush_timeout)
         published = self.destinations.choose(storage)
         self.renew()
         return published
 
     def renew(self) -> None:
-        """Send records to the sinks that there are now."""
+        """Choose the sinks of records again."""
         sinks: list[Sink | None] = [self._diversion]
         if self._diversion is None:
             sinks = [
@@ -109,7 +107,7 @@ class Outputs:
     def _divert(
         self, provided: Provided | None, sink: Sink | None
     ) -> tuple[Provided | None, Sink | None]:
-        # Earlier records go where they went before.
+        # Earlier records go to the earlier sinks.
         self._relay.flush(self._settings.flush_timeout)
         before = self.tracer.use(provided), self._diversion
         self._diversion = sink
@@ -133,3 +131,61 @@ class Outputs:
                 left = max(0.0, deadline - time.monotonic())
                 handled = done.wait(left) and handled
         return handled
+
+
+class Destinations:
+    """The publishers of one huey, and the `current` one, None for no events.
+
+    A publisher stays when its storage goes, and delivers what it has: toggling
+    `huey.immediate` makes a new storage each time.
+    """
+
+    def __init__(self, queue: str, settings: Settings) -> None:
+        self._queue = queue
+        self._settings = settings
+        self._publishers: dict[tuple[str, str], Publisher] = {}
+        self._out_of_reach = False
+        self.current: Publisher | None = None
+
+    def of(self, storage: Any) -> tuple[RedisEventEmitter | None, str]:
+        """Where events go while *storage* is the queue's, and on which channel."""
+        own = _emitter.of_storage(storage)
+        self._out_of_reach = own is None and isinstance(storage, RedisStorage)
+        emitter = own
+        if not isinstance(self._settings.events, bool):
+            emitter = self._settings.events
+        elif self._settings.events_off:
+            emitter = None
+        given = self._settings.channel or (emitter.channel if emitter else None)
+        return emitter, channel_of(self._queue, storage, given)
+
+    def choose(self, storage: Any) -> tuple[RedisEventEmitter | None, str]:
+        """Publish where `of` says for *storage* from now on, and return that."""
+        self.current = None
+        emitter, channel = self.of(storage)
+        if emitter is not None:
+            known = (emitter.address, channel)
+            if known not in self._publishers:
+                self._publishers[known] = Publisher(emitter, channel)
+            self.current = self._publishers[known]
+        return emitter, channel
+
+    def __iter__(self) -> Iterator[Publisher]:
+        return iter(list(self._publishers.values()))
+
+    def close(self) -> None:
+        """End all publishers; what they have not delivered by now is lost."""
+        for publisher in self:
+            publisher.close(0.0)
+
+    def __str__(self) -> str:
+        if self.current is not None:
+            return f"on channel {self.current.channel!r} of {self.current.server}"
+        if self._settings.events_off:
+            return "off, events=None"
+        if self._out_of_reach:
+            return (
+                "off, how the queue reaches its Redis cannot be taken over:"
+                " pass events=RedisEventEmitter(url=...)"
+            )
+        return "off, the queue has no Redis; events= or HUEY_OTEL_EVENTS names one"

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from huey_otel._options.settings import Exposed
 from huey_otel._process.outputs import Outputs
 from huey_otel._prometheus.registry import MetricsPage, RegistryMetrics, is_default
-from huey_otel._relay.relay import Relay
-from huey_otel._relay.routes import Routes
+from huey_otel._relay.relay import Relay, Routes
 from huey_otel._safety.forks import in_child
 from huey_otel._safety.shutdown import ShutdownTime
 
@@ -28,32 +27,27 @@ class Shared:
         self.relay = Relay(self.routes)
         self.page = MetricsPage()
         self.consuming = False
-        self._numbers = itertools.count(1)
+        self.numbers = itertools.count(1)
         self._expositions: dict[int, RegistryMetrics] = {}
         self._outputs: dict[int, Outputs] = {}
         self._begin()
         in_child(self._after_fork)
 
     def _begin(self) -> None:
-        # Held while a consumer is shown, or an instrumentation is undone: a consumer
-        # that is found late is shown by a worker's thread, and would open the page
-        # that another thread has just closed.
+        # Held while a consumer is shown, or an instrumentation is undone: a worker's
+        # thread may show its consumer, and would open the page that was just closed.
         self.showing = threading.RLock()
 
     def _after_fork(self) -> None:
         self._begin()
         self.routes.forget_in_flight()
 
-    def number(self) -> int:
-        """A number for one more instrumented huey."""
-        return next(self._numbers)
-
     def exposition(
         self, number: int, registry: "CollectorRegistry | None", exposed: Exposed
     ) -> RegistryMetrics:
         """What *registry* shows of source *number* and of all others that share it.
 
-        Raises ValueError where they want other buckets than *exposed* says.
+        Raises ValueError for other buckets than theirs.
         """
         key = 0 if is_default(registry) else id(registry)
         exposition = self._expositions.get(key) or RegistryMetrics(registry, exposed)
@@ -66,7 +60,7 @@ class Shared:
         self._outputs[number] = outputs
         self.routes.add(number, outputs.route)
         if self.consuming:
-            # Its tasks may enqueue here, whether or not its own consumer runs as well.
+            # Tasks that run here may enqueue to it.
             outputs.exposition.begin()
 
     def has(self, number: int) -> bool:
@@ -95,10 +89,10 @@ class _Current:
 
 
 def shared() -> Shared:
-    """The process' own; another one in a worker that instruments a huey of its own.
+    """What this process shares; a worker that instruments a huey gets its own.
 
-    What a worker inherited goes through the pipe to its parent, which knows
-    nothing of hueys that came later.
+    What a worker inherited writes to the pipe of its parent, which does not know
+    hueys that came later.
     """
     if _Current.shared is None or _Current.shared.relay.forked:
         _Current.shared = Shared()

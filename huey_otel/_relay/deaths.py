@@ -1,14 +1,14 @@
 """The death watch: which of the workers' processes have died."""
 
 import select
-import weakref
 from typing import Protocol
+from weakref import WeakSet
 
 from huey_otel._wire.record import Record
 
 
 class Process(Protocol):
-    """The part of `multiprocessing.Process` that tells of a death."""
+    """The part of `multiprocessing.Process` that is used here."""
 
     @property
     def sentinel(self) -> int: ...
@@ -20,18 +20,14 @@ class DeathWatch:
 
     def __init__(self) -> None:
         self._watched: list[tuple[Process, Record]] = []
-        self._reported: list[weakref.ref[Process]] = []
-
-    def __len__(self) -> int:
-        return len(self._watched)
+        self._known: WeakSet[Process] = WeakSet()
 
     def watch(self, process: Process, gone: Record) -> bool:
-        """Keep *gone* for *process*; False if one is kept, or was reported already."""
-        # huey may name one that has died since, before it replaces it.
-        if any(watched is process for watched, _ in self._watched) or any(
-            known() is process for known in self._reported
-        ):
+        """Keep *gone* for *process*, once; False if it is known already."""
+        # huey names a process that has died until it replaces it.
+        if process in self._known:
             return False
+        self._known.add(process)
         self._watched = [*self._watched, (process, gone)]
         return True
 
@@ -44,12 +40,11 @@ class DeathWatch:
         try:
             dead = self._dead()
         except (OSError, ValueError):
-            # A process that cannot be asked makes no other one unheard.
+            # Or one process that cannot be asked would hide all others for ever.
+            self._known.difference_update(process for process, _ in self._watched)
             self._watched = []
             raise
-        self._reported = [known for known in self._reported if known() is not None]
         for process, _ in dead:
-            self._reported.append(weakref.ref(process))
             self._watched = [pair for pair in self._watched if pair[0] is not process]
         return [gone for _, gone in dead]
 
@@ -61,8 +56,7 @@ class DeathWatch:
             poller.register(process.sentinel, select.POLLIN)
         # A sentinel that has been closed tells nothing.
         ready = {fd for fd, what in poller.poll(0) if not what & select.POLLNVAL}
-        # A grandchild that lives on keeps the sentinel quiet, is_alive() asks the
-        # system.
+        # A grandchild that lives on keeps the sentinel quiet.
         return [
             (process, gone)
             for process, gone in self._watched

@@ -32,7 +32,7 @@ class InFlight:
                 # Of no attempt, or of many that are summed up.
                 return ()
             case mapping.DEQUEUED:
-                # A thread's is told of when another one ends it, maybe after its start.
+                # Another thread may record it late, after the start.
                 self._held.setdefault(worker, {}).setdefault(record.key, record)
             case events.EVENT_STARTED:
                 before = self._close_the_one_before(record)
@@ -57,9 +57,9 @@ class InFlight:
                 del self._held[worker]
 
     def _close_the_one_before(self, record: Record) -> Iterable[Record]:
-        """End the attempt `after` which *record* comes, if it is held still.
+        """End the attempt `after` which *record* comes, if it is still held.
 
-        A thread runs one at a time, so that one is over, and its end did not arrive:
+        A worker runs one at a time, so that one is over, and its end did not arrive:
         a signal handler of the application raised before it was sent.
         """
         before: int = (record.extra or {}).get("after", 0)
@@ -85,9 +85,9 @@ class InFlight:
 
 
 def _interrupted(held: Record, now: float) -> Record:
-    """The end of an attempt that sent none: as it was told before, or an error.
+    """The end of an attempt that sent none: as it was recorded, or an error.
 
-    It has no start to make a span of: its worker exported that, or it is lost.
+    It makes no span: its worker exported that, or it is lost.
     """
     if held.status != mapping.ENDED:
         held = _ended(held, n.OUTCOME_ERROR, n.OUTCOME_FAILURE, None)
@@ -98,8 +98,8 @@ def _interrupted(held: Record, now: float) -> Record:
 def _after(held: Record, record: Record) -> Record:
     """What is held of an attempt after *record*.
 
-    Once its end has been told that is the `ended` which a worker that is killed
-    right then can no longer send. A killed retry counts as put back.
+    Once its run is over, that is the `ended` which a worker that is killed right then
+    can no longer send. A killed retry counts as put back.
     """
     extra = record.extra or {}
     if record.status == events.EVENT_RETRYING:

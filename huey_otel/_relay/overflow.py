@@ -16,12 +16,11 @@ _SMALLEST: Final = 1e-6
 class Overflow:
     """Makes one record of many that differ only in their numbers.
 
-    Its `extra` has the `number` of records, the `count` of what they report, which
-    is more where one tells of several, and `values`: how many records there were of
-    each number of seconds, rounded up to three significant digits, so that a
-    histogram whose bounds have no more digits stays exact. The extra key that the
-    mapping names for the status holds all seconds together.
-    Bounded: past 10,000 records the rest is summed up without task and exception.
+    Its `extra` has the `number` of records, the `count` of what they report (one may
+    report several), and `values`: the number of records by seconds, rounded up to
+    three significant digits, so that histograms stay exact unless their bounds have
+    more. The extra key that the mapping names for the status has the sum of seconds.
+    Past 10,000 sums the rest is summed up without task and exception.
     """
 
     def __init__(self) -> None:
@@ -31,7 +30,7 @@ class Overflow:
         self._room = _MOST_VALUES
 
     def add(self, record: Record) -> None:
-        """Count *record*; its narrative is gone."""
+        """Count *record*."""
         extra: dict[str, Any] = record.extra or {}
         named = TABLE[record.status].seconds
         with self._lock:
@@ -94,7 +93,7 @@ def _nothing(
 def rounded_up(seconds: float, *, digits: int) -> float:
     """*seconds* with that many significant digits, never less than it was.
 
-    So it stays on its side of every bound that has no more digits.
+    So it stays on its side of every bound of as many digits.
     """
     if seconds < _SMALLEST:
         return _SMALLEST if seconds > 0 else 0.0

@@ -4,6 +4,7 @@ A write of at most PIPE_BUF bytes is atomic (POSIX, write), so writers never
 mix and a killed one leaves no torn record; there is no lock that it could hold.
 """
 
+import contextlib
 import fcntl
 import itertools
 import marshal
@@ -64,13 +65,15 @@ def plain(value: Any) -> Any:
 
 
 class Pipe:
-    """Both ends, made before the fork. `capacity` is in bytes, as it was granted."""
+    """Both ends, made before the fork."""
 
     def __init__(self) -> None:
         self.read_end, self.write_end = os.pipe()
         os.set_blocking(self.read_end, False)
         os.set_blocking(self.write_end, False)
-        self.capacity = _grow(self.write_end)
+        # Refused past /proc/sys/fs/pipe-user-pages-soft; unknown outside Linux.
+        with contextlib.suppress(AttributeError, OSError):
+            fcntl.fcntl(self.write_end, fcntl.F_SETPIPE_SZ, _SIZE)
 
     def close_read_end(self) -> None:
         """What a child does first, so that it gets EPIPE once its parent is gone."""
@@ -80,14 +83,6 @@ class Pipe:
         """Close both ends, in the process that made them."""
         os.close(self.read_end)
         os.close(self.write_end)
-
-
-def _grow(end: int) -> int:
-    try:
-        # Refused past /proc/sys/fs/pipe-user-pages-soft; unknown outside Linux.
-        return fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, _SIZE)
-    except (AttributeError, OSError):
-        return 1 << 16
 
 
 @guarded

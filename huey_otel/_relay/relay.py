@@ -9,7 +9,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
@@ -17,9 +18,9 @@ from huey_otel import _names as n
 from huey_otel import mapping
 from huey_otel._otel.span_counts import SPANS
 from huey_otel._relay.deaths import DeathWatch, Process
+from huey_otel._relay.inflight import InFlight
 from huey_otel._relay.overflow import Overflow
 from huey_otel._relay.pipe import LOST, Pipe, PipeReader, encode
-from huey_otel._relay.routes import Routes
 from huey_otel._relay.writer import PipeWriter
 from huey_otel._safety.forks import EXCLUSION, in_child
 from huey_otel._safety.greenlets import stay_where_forked
@@ -27,13 +28,13 @@ from huey_otel._safety.guard import guarded
 from huey_otel._safety.losses import LOSSES
 from huey_otel._safety.timeout import is_the_applications
 from huey_otel._safety.wakeups import Waker
-from huey_otel._wire.record import Record
+from huey_otel._wire.record import Record, Sink, Source
 
 _LIMIT: Final = 50_000
 """Records that wait in one process before they are summed up."""
 
 _SLICE: Final = 256
-"""Records that are handled at a stretch; a fork waits for no more than that."""
+"""Records that are handled at a stretch; a fork waits for these at most."""
 
 LINGER: Final = 0.02
 """Seconds between two rounds under load, so that a round has much to do."""
@@ -42,6 +43,51 @@ _PAUSE: Final = 0.2
 """Seconds until the next try, where waiting itself fails."""
 
 _STREAK: Final = "relay thread"
+
+
+@dataclass(slots=True)
+class Route:
+    """Where the records of one instrumented huey go."""
+
+    source: Source
+    sinks: Sequence[Sink]
+
+
+class Routes:
+    """Hands each record to the sinks of its huey, and the ends that it reveals."""
+
+    def __init__(self) -> None:
+        self._routes: dict[int, Route] = {}
+        self._inflight = InFlight()
+
+    def add(self, number: int, route: Route) -> None:
+        """Send what is recorded under *number* to *route*."""
+        self._routes[number] = route
+
+    def remove(self, number: int) -> None:
+        """Forget a route; records for it that are still on their way are dropped."""
+        self._routes.pop(number, None)
+
+    def deliver(self, record: Record) -> None:
+        """Hand *record*, and the ends that it reveals, to their sinks in order."""
+        self._hand_over(record)
+        for end in self._inflight.apply(record):
+            self._hand_over(end)
+
+    def forget_in_flight(self) -> None:
+        """Start with nothing in flight, as a forked child does."""
+        self._inflight = InFlight()
+
+    def _hand_over(self, record: Record) -> None:
+        route = self._routes.get(record.source)
+        if route is not None:
+            for sink in route.sinks:
+                _give(sink, record, route.source)
+
+
+@guarded
+def _give(sink: Sink, record: Record, source: Source) -> None:
+    sink(record, source)
 
 
 class Relay:
@@ -63,7 +109,7 @@ class Relay:
         self._overflow = Overflow()
         self._thread: threading.Thread | None = None
         self._waker: Waker | None = None
-        # Reentrant: a signal handler may send the first record while one is sent.
+        # Reentrant: a signal handler may send a record while the first one is sent.
         self._starting = threading.RLock()
         self._asleep = True
         self._reader: PipeReader | None = None
@@ -257,7 +303,7 @@ class Relay:
         try:
             size, records = self._reader.read()
         except OSError:
-            # Closed by another part of the program: workers are heard no more.
+            # Another part of the program closed it: workers cannot be read again.
             self._reader = self._pipe = None
             raise
         for some in _slices(records):
@@ -282,8 +328,7 @@ class Relay:
 
     def _after_fork(self) -> None:
         pipe, writer, waker = self._pipe, self._writer, self._waker
-        # The child has no such thread, but for gevent, whose greenlets live on there
-        # and end when they see that they are not `_thread`.
+        # gevent's greenlets live on in the child; ours ends, as it is not `_thread`.
         self._pipe = None
         self._begin()
         if waker is not None:

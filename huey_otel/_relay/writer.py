@@ -24,7 +24,7 @@ class PipeWriter:
     """Writes records, and keeps the frames that do not fit until there is room.
 
     A thread that waits for room exists only while something is kept. A signal
-    handler that raises, at whatever line, costs at most the frame in hand.
+    handler that raises costs at most the frame in hand.
     """
 
     def __init__(self, end: int) -> None:
@@ -117,20 +117,17 @@ class PipeWriter:
 
     def _write_next(self) -> bool:
         if not self._frames:
-            self._frames, self._overflow = self._frames_of_overflow(), Overflow()
+            sums = self._overflow.records()
+            frames = deque(frame for one in sums for frame in encode(one, self._pid))
+            self._frames, self._overflow = frames, Overflow()
             self._size = sum(map(len, self._frames))
-        # Taken out first: after an interrupt a frame may be missing, never be there
-        # twice, which would count an attempt twice.
+        # Taken out first: an interrupt may lose a frame, but not count it twice.
         frame = self._frames.popleft()
         if not self._write(frame):
             self._frames.appendleft(frame)
             return False
         self._size -= len(frame)
         return True
-
-    def _frames_of_overflow(self) -> deque[bytes]:
-        records = self._overflow.records()
-        return deque(frame for one in records for frame in encode(one, self._pid))
 
     def drain(self, timeout: float) -> bool:
         """Wait up to *timeout* seconds until all that was kept is out; True if so."""

@@ -1,7 +1,6 @@
 """Encodable: texts and numbers of the application, as every reader can take them.
 
-All of them pass through here on their way out: UTF-8 has no lone surrogates, OTLP no
-integers beyond 64 bits, and JSON no NaN.
+UTF-8 has no lone surrogates, OTLP no integers beyond 64 bits, and JSON no NaN.
 """
 
 import math
@@ -11,7 +10,7 @@ from typing import Any, Final
 from huey_otel._safety.timeout import or_else
 
 LONGEST: Final = 1_024
-"""Characters of a name or an id; a reader has no use for more."""
+"""Characters of a name or an id."""
 
 _MORE: Final = "..."
 _BITS: Final = 64
@@ -42,7 +41,7 @@ def printable(value: str) -> str:
 
 
 def name(value: object) -> str:
-    """*value* as a text of bounded length, also if it is no text."""
+    """*value*, or its `str`, as a text of bounded length."""
     if type(value) is str and value.isascii() and len(value) <= LONGEST:
         return value
     if type(value) is not str:

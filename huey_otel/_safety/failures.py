@@ -14,10 +14,7 @@ _UNKNOWN: Final = "unknown"
 
 
 def class_name(error: BaseException) -> str:
-    """The class of *error* as it is imported; builtins without their module.
-
-    A metaclass may hide parts of it; "unknown" where it hides all.
-    """
+    """The dotted class of *error*, builtins without module; a metaclass may hide it."""
     kind = type(error)
     name = or_else(
         lambda: _dotted(kind),

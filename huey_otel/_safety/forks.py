@@ -23,17 +23,16 @@ _PATIENCE: Final = 1.0
 
 
 class Exclusion:
-    """Held while code that takes foreign locks runs, so that no fork happens then.
+    """Held while code takes foreign locks: a fork waits for it, at most a second.
 
-    A child would inherit such a lock taken, for ever: prometheus_client does not
-    handle forks. A fork waits at most a second.
+    A child would inherit such a lock taken: prometheus_client does not handle forks.
     """
 
     def __init__(self) -> None:
         self.renew()
 
     def renew(self) -> None:
-        """Begin with free locks, as a forked child must."""
+        """Begin with free locks."""
         self._lock = threading.Lock()
         # A fork must get in between two holders: Python's locks are not fair.
         self._turnstile = threading.Lock()
@@ -47,7 +46,7 @@ class Exclusion:
         self.release()
 
     def hold(self) -> bool:
-        """Take it for a fork; False, and a log line, if that took too long."""
+        """Take it for a fork; False, and a log line, after a second."""
         if self.take(_PATIENCE):
             LOSSES.recovered("fork")
             return True
@@ -61,7 +60,7 @@ class Exclusion:
         return False
 
     def release(self) -> None:
-        """Release it, once for each `take`."""
+        """Undo one `take`."""
         self._depth -= 1
         if not self._depth:
             self._owner = None
@@ -95,16 +94,10 @@ _held: Final[dict[int, list[list[Exclusion]]]] = {}
 """What each thread, or greenlet, holds for the forks that it is in."""
 
 _renewals: list[tuple[weakref.ref[Any], Callable[[Any], Any]]] = []
-_registered: list[bool] = []
 
 
 def in_child(renew: Callable[[], Any]) -> None:
     """Call the bound method *renew* in each child forked while its object lives."""
-    if not _registered:
-        _registered.append(True)
-        os.register_at_fork(
-            before=_before, after_in_parent=_in_parent, after_in_child=_in_child
-        )
     for gone in [known for known in _renewals if known[0]() is None]:
         # One by one: an exporter's thread may add its own meanwhile.
         with contextlib.suppress(ValueError):
@@ -158,6 +151,11 @@ def _renew_all() -> None:
         owner = known()
         if owner is not None:
             guarded(renew)(owner)
+
+
+os.register_at_fork(
+    before=_before, after_in_parent=_in_parent, after_in_child=_in_child
+)
 
 
 class _Seen:

@@ -22,8 +22,8 @@ T = TypeVar("T")
 def guarded(function: Callable[P, T]) -> Callable[P, T | None]:
     """Make *function* return None instead of raising, and count what it raised.
 
-    A task's timeout, the exception of a signal handler, and a BaseException that is no
-    Exception pass: they are for the task. A timeout passes at the outermost guard.
+    The exceptions that are for the task pass: of a signal handler, a BaseException
+    that is no Exception, and, at the outermost guard, its timeout.
     """
 
     @wraps(function)

@@ -19,11 +19,11 @@ RETICENT: Final[WeakSet[object]] = WeakSet()
 """The instrumentations that have `tracebacks=False`.
 
 While there is one, the log of the whole process shows of an exception only its class
-and the lines of code that it came through, not what it says."""
+and its lines of code, not its message."""
 
 
 def described(error: BaseException) -> str:
-    """The class of *error*, and what it says unless that is withheld."""
+    """The class of *error*, and its message unless that is withheld."""
     kind = class_name(error)
     return kind if RETICENT else f"{kind}: {said(error)}"
 
@@ -34,7 +34,7 @@ def warn(text: str, *values: object, error: bool = False) -> bool:
     *error* logs the exception being handled as well. Call it with no lock held:
     a handler may enqueue, or wait for a thread that does.
     """
-    values = tuple(map(_said, values))
+    values = tuple(map(_encodable, values))
     trace = or_else(_trace, lambda _: None) if error else None
     if trace is not None:
         text, values = f"{text}\n%s", (*values, trace)
@@ -47,7 +47,7 @@ def warn(text: str, *values: object, error: bool = False) -> bool:
     return True
 
 
-def _said(value: object) -> object:
+def _encodable(value: object) -> object:
     return encodable.text(value) if isinstance(value, str) else value
 
 

@@ -18,7 +18,7 @@ class Losses:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all, as a forked child does: its parent reports its own losses."""
+        """Begin with none, as a forked child: its parent reports its own losses."""
         # Reentrant: a signal handler may lose something in the middle of a count.
         self._lock = threading.RLock()
         self._counts: Counter[str] = Counter()
@@ -37,9 +37,8 @@ class Losses:
     ) -> None:
         """Add *number* losses; *error* logs the exception being handled as well.
 
-        With 0, the streak begins though nothing is lost yet: that is logged, and
-        logged again at the first loss. *streak* tells apart the streaks of one reason;
-        the reason by default.
+        With 0 the streak begins, and is logged, before the first loss. *streak* tells
+        apart the streaks of one reason; the reason by default.
         """
         streak = streak or reason
         with self._lock:

@@ -5,16 +5,16 @@ from typing import Any
 _BASE = "_huey_otel_base"
 
 
-def swap(thing: Any, mixin: type, *, below: bool = False, **attributes: Any) -> bool:
-    """Give *thing* a subclass of its class and *mixin*; False if it has one.
+def swap(thing: Any, mixin: type, *, below: bool = False, **attributes: Any) -> None:
+    """Give *thing* a subclass of its class and *mixin*, unless it has one.
 
-    *below* puts the mixin behind the class in the order of methods. The new
-    class is this thing's alone, so *attributes* go there and leave nothing on
-    the thing. It has the old one's names: others look at `type(huey).__name__`.
+    *below* puts the mixin behind the class in the order of methods. The new class is
+    this thing's alone, so *attributes* go there. It keeps the old one's names, which
+    other programs read.
     """
     kind = type(thing)
     if issubclass(kind, mixin):
-        return False
+        return
     bases: tuple[type, ...] = (kind, mixin) if below else (mixin, kind)
     if issubclass(mixin, kind):
         bases = (mixin,)
@@ -27,16 +27,13 @@ def swap(thing: Any, mixin: type, *, below: bool = False, **attributes: Any) -> 
     }
     metaclass: Any = type(kind)
     thing.__class__ = metaclass(kind.__name__, bases, namespace)
-    return True
 
 
-def put_back(thing: Any) -> bool:
-    """Undo `swap`; False if another program has swapped the class since."""
-    kind = type(thing).__dict__.get(_BASE)
-    if kind is None:
-        return False
-    thing.__class__ = kind
-    return True
+def put_back(thing: Any) -> None:
+    """Undo `swap`, unless another program has swapped the class since."""
+    kind = vars(type(thing)).get(_BASE)
+    if kind is not None:
+        thing.__class__ = kind
 
 
 def class_below(thing: Any) -> type:

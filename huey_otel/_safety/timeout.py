@@ -16,6 +16,7 @@ from types import CodeType, FrameType
 from typing import Any, Final, TypeVar
 
 import huey.exceptions
+from huey.consumer import GreenletEnvironment
 
 from huey_otel._safety.greenlets import patched
 
@@ -23,16 +24,17 @@ T = TypeVar("T")
 
 # huey 2 has no timeouts.
 _TIMEOUT: Final = getattr(huey.exceptions, "TaskTimeout", None)
+_OF_GREENLETS: Final = getattr(GreenletEnvironment, "timeout", GreenletEnvironment)
 
 
 class TimeLimit:
     """The time of one task, of which the alarm rings once. *strike* raises.
 
-    `frame` is the one in which the task's time began to run.
+    It began to run in *frame*.
     """
 
     def __init__(self, strike: Callable[[], object], frame: FrameType) -> None:
-        self._strike = strike
+        self.strike = strike
         self._frame: FrameType | None = frame
         self._thread = threading.get_ident()
 
@@ -42,32 +44,21 @@ class TimeLimit:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._frame = None
         if OVERDUE.pop(self._thread, None) is not None and kind is None:
-            self._strike()
+            self.strike()
 
     def rings(self, frame: FrameType | None) -> bool:
-        """Whether to raise at *frame*, which the task has come to.
-
-        What was found in our code, or below it, must come out of that.
-        """
+        """Whether to raise at *frame*, where the task is, not once our code ends."""
         where = self._where(frame)
         if where is not _Where.OUTSIDE:
             OVERDUE[self._thread] = self
         return where is not _Where.OURS
 
-    def holds(self, frame: FrameType) -> bool:
-        """Whether a TaskTimeout, on its way to *frame*, is to wait for our code."""
-        return self._forget_outside(frame) is _Where.OURS
-
-    def leaves(self, frame: FrameType) -> None:
-        """Raise it, unless *frame*, to which a call of ours returns, is ours too."""
-        if self._forget_outside(frame) is not _Where.OURS:
-            self._strike()
-
-    def _forget_outside(self, frame: FrameType) -> "_Where":
+    def strikes(self, frame: FrameType) -> bool:
+        """Whether to raise now, as *frame*, to which a call returns, is not ours."""
         where = self._where(frame)
         if where is _Where.OUTSIDE:
             OVERDUE.pop(self._thread, None)
-        return where
+        return where is not _Where.OURS
 
     def _where(self, frame: FrameType | None) -> "_Where":
         foreign = importing = False
@@ -97,10 +88,7 @@ GUARDS: Final[set[CodeType]] = set()
 """The code by which our code is entered, see `guarded`."""
 
 OVERDUE: Final[dict[int, TimeLimit]] = {}
-"""The limits that were reached in our code and have not come out, by thread.
-
-Empty but for moments: all that a task without an alarm pays is a look at it.
-"""
+"""The limits that were reached in our code and not raised yet, by thread."""
 
 # In the standard library we wait for nothing but ourselves. Handlers of logs are
 # others', and gevent has a frame wherever a greenlet waits.
@@ -111,15 +99,9 @@ _NAMED_TUPLE: Final = "namedtuple_"
 
 def limited(handler: Callable[[float], Any]) -> Callable[[float], Any]:
     """*handler*, huey's `_timeout_handler`, so that it does not cut our code."""
-    return partial(_limit, handler)
-
-
-def _limit(
-    handler: Callable[[float], Any], seconds: float
-) -> contextlib.AbstractContextManager[None]:
-    if _is_of_greenlets(handler):
-        return _limit_of_greenlet(seconds)
-    return _limit_by_signal(handler, seconds)
+    if getattr(handler, "__func__", None) is _OF_GREENLETS and patched():
+        return _limit_of_greenlet
+    return partial(_limit_by_signal, handler)
 
 
 @contextlib.contextmanager
@@ -144,16 +126,6 @@ def _limit_by_signal(handler: Callable[[float], Any], seconds: float) -> Iterato
         with limit:
             signal.signal(signal.SIGALRM, ring)
             yield
-
-
-def _is_of_greenlets(handler: Callable[[float], Any]) -> bool:
-    """Whether *handler* is huey's own for greenlets, and they are told apart."""
-    consumer: Any = sys.modules.get("huey.consumer")
-    return (
-        consumer is not None
-        and getattr(handler, "__func__", None) is consumer.GreenletEnvironment.timeout
-        and patched()
-    )
 
 
 @contextlib.contextmanager
@@ -184,22 +156,22 @@ def _limit_of_greenlet(seconds: float) -> Iterator[None]:
 
 
 def waits(error: Exception) -> bool:
-    """Whether *error* is to be raised later, as what has called the guard is ours."""
+    """Whether *error* is raised later, as our own code has called the guard."""
     if _TIMEOUT is None or not isinstance(error, _TIMEOUT):
         return False
     limit = OVERDUE.get(threading.get_ident())
-    return limit is not None and limit.holds(sys._getframe(2))
+    return limit is not None and not limit.strikes(sys._getframe(2))
 
 
 def raise_what_is_overdue() -> None:
-    """Raise the timeout that has waited, unless what has called the guard is ours."""
+    """Raise the timeout that has waited, unless our own code has called the guard."""
     limit = OVERDUE.get(threading.get_ident())
-    if limit is not None:
-        limit.leaves(sys._getframe(2))
+    if limit is not None and limit.strikes(sys._getframe(2)):
+        limit.strike()
 
 
 def is_the_applications(error: BaseException) -> bool:
-    """Whether *error* is for the task that we were called by, although raised in ours.
+    """Whether *error*, raised in our code, is for the task that called it.
 
     A task's timeout is, and the exception of a signal handler, such as a TimeoutError
     at SIGALRM, which may be raised at any bytecode.

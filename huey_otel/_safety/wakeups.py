@@ -11,7 +11,7 @@ class Waker:
     """A pipe to oneself: `poke`, from any thread, ends the `wait` of the one reader.
 
     Both raise OSError once other code has closed the descriptors, as a daemon's set-up
-    does. The numbers may belong to another file then, which is left alone.
+    does; their numbers may belong to another file then.
     """
 
     def __init__(self) -> None:

@@ -75,8 +75,7 @@ def instrument(huey: Huey, **options: Unpack[Options]) -> Instrumentation:
         if known is not None and (
             known.automatic or known.settings.disabled is not settings.disabled
         ):
-            # A call in the code replaces what `opentelemetry-instrument` did, and one
-            # after a change of HUEY_OTEL_DISABLED takes the new value.
+            # `opentelemetry-instrument` made it, or HUEY_OTEL_DISABLED has changed.
             known.uninstrument()
             known = None
         if known is None:
@@ -86,7 +85,7 @@ def instrument(huey: Huey, **options: Unpack[Options]) -> Instrumentation:
 
 
 class _Instrumenting:
-    """Held by the thread that instruments a huey; free in a forked child."""
+    """The lock is held while a huey is instrumented, and free in a forked child."""
 
     lock = threading.RLock()
 
@@ -100,17 +99,15 @@ os.register_at_fork(after_in_child=_Instrumenting.renew)
 
 def _documented(function: Callable[..., Instrumentation]) -> None:
     """Give *function* the signature and the help text that the table makes."""
-    positional, keyword = (
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        inspect.Parameter.KEYWORD_ONLY,
-    )
-    parameters = [inspect.Parameter("huey", positional, annotation=_Plain("Huey"))]
+    of = inspect.Parameter
+    huey = of("huey", of.POSITIONAL_OR_KEYWORD, annotation=_Plain("Huey"))
+    parameters = [huey]
     lines = [inspect.cleandoc(function.__doc__ or ""), "", "Options:"]
     for option in OPTIONS.values():
         default = _Plain(option.default_text)
         kind = _Plain(Options.__annotations__[option.name].__forward_arg__)
         parameters.append(
-            inspect.Parameter(option.name, keyword, default=default, annotation=kind)
+            of(option.name, of.KEYWORD_ONLY, default=default, annotation=kind)
         )
         variable = f", {option.variable}" if option.variable else ""
         lines.append(f"  {option.name} ({option.default_text}{variable})")
@@ -145,12 +142,11 @@ def check(options: Mapping[str, Any]) -> Settings:
     if isinstance(events, str):
         given = "events" in options
         try:
-            events = _emitter_of(
-                events, "events" if given else OPTIONS["events"].variable
-            )
-        except ValueError:
+            events = RedisEventEmitter(url=events)
+        except ValueError as error:
             if given or not settings.disabled:
-                raise
+                name = "events" if given else OPTIONS["events"].variable
+                raise ValueError(f"{name}: {error}") from None
             events = False
     if not isinstance(events, bool | RedisEventEmitter):
         raise TypeError(
@@ -166,13 +162,6 @@ def check(options: Mapping[str, Any]) -> Settings:
             )
         channel = own
     return replace(settings, events=events, channel=channel)
-
-
-def _emitter_of(url: str, name: str) -> RedisEventEmitter:
-    try:
-        return RedisEventEmitter(url=url)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
 
 
 def _refuse_others(

@@ -14,34 +14,25 @@ from huey_otel._hooks.observation import Observation
 from huey_otel._options.settings import Settings
 from huey_otel._options.values import SECONDS
 from huey_otel._otel.provider import Provided
-from huey_otel._process.destinations import Destinations
-from huey_otel._process.outputs import Outputs
+from huey_otel._process.outputs import Destinations, Outputs
 from huey_otel._process.shared import shared
 from huey_otel._safety.forks import in_child, look_around
 from huey_otel._safety.log import RETICENT, warn_once
 from huey_otel._safety.losses import LOSSES
-from huey_otel._tasks.consumer import ConsumerLife
-from huey_otel._tasks.dequeue import Dequeue
-from huey_otel._tasks.enqueue import Enqueue
-from huey_otel._tasks.errors import Errors
-from huey_otel._tasks.execute import Execution
-from huey_otel._tasks.recorder import Recorder
-from huey_otel._tasks.tracing import Tracing
-from huey_otel._tasks.workers import Workers
 from huey_otel._wire.record import Sink
 
 _LAST: Final = -100
 """Priority of our finalizer: behind multiprocessing's own, which joins the workers."""
 
 INSTRUMENTATIONS: Final[list["Instrumentation"]] = []
-"""All that have begun and were not undone, the inert ones included."""
+"""All that have begun and were not undone, also those that do nothing."""
 
 
 class Instrumentation:
     """What `instrument` returns; as a context manager it uninstruments at its end.
 
-    With HUEY_OTEL_DISABLED it is inert: all methods do nothing. *automatic* is
-    one that the application's code does not ask for.
+    With HUEY_OTEL_DISABLED all methods do nothing. *automatic*: the application's
+    code did not ask for it.
     """
 
     def __init__(
@@ -55,7 +46,7 @@ class Instrumentation:
             # First: it may renew what the process shares.
             look_around()
             self._shared = shared()
-            self._number = self._shared.number()
+            self._number = next(self._shared.numbers)
             exposition = self._shared.exposition(
                 self._number, settings.registry, settings.exposed
             )
@@ -68,14 +59,16 @@ class Instrumentation:
         """
         warn_once(self.settings.warnings)
         if self.settings.disabled:
-            # Events of others may be read here all the same.
+            # Events that other processes publish can still be read here.
             known = Destinations(self._huey.name, self.settings)
             storages.observe(self._huey.storage, *known.of(self._huey.storage))
             INSTRUMENTATIONS.append(self)
             return self
         if not self.settings.tracebacks:
             RETICENT.add(self)
-        self._observation = self._assembled()
+        self._observation = Observation(
+            self._huey, self._number, self.settings, self._shared, self._outputs
+        )
         INSTRUMENTATIONS.append(self)
         try:
             self._shared.add(self._number, self._outputs)
@@ -89,29 +82,6 @@ class Instrumentation:
             self.uninstrument()
             raise
         return self
-
-    def _assembled(self) -> Observation:
-        outputs = self._outputs
-        recorder = Recorder(
-            self._huey,
-            self._number,
-            self._shared.relay,
-            self.settings,
-            outputs.exposition.producer,
-        )
-        queue = outputs.route.source.queue
-        tracing = Tracing(queue, self.settings, outputs.tracer)
-        errors = Errors(recorder, tracing)
-        workers = Workers(recorder)
-        return Observation(
-            enqueue=Enqueue(recorder, tracing),
-            dequeue=Dequeue(recorder),
-            errors=errors,
-            execution=Execution(recorder, tracing, errors),
-            workers=workers,
-            consumer=ConsumerLife(recorder, workers, self._shared, outputs),
-            outputs=outputs,
-        )
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all that has happened is delivered; True if it is.
@@ -149,7 +119,7 @@ class Instrumentation:
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """What telemetry this process lost so far, by reason; its workers' included."""
+        """What telemetry this process and its workers lost so far, by reason."""
         return LOSSES.counts()
 
     def __repr__(self) -> str:

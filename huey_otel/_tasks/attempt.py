@@ -21,12 +21,11 @@ class Attempt:
     """A message that was popped, and the run it came to, if it came to one.
 
     Keyed by process and sequence, never by task id, which repeats. `outcome` is how
-    the run ended, None until then; `wait` and `span_start` are what its span says of
-    the start. `raised` is what the task's function raised, `outer_error` the exception
-    that was handled when it began. `final` is the task's outcome where a signal says
-    it. `announced` and `dequeued` say which records exist already. `finished_extra` is
-    what `finished` says, while it waits to be one record with `ended`.
-    Defaults are attributes of the class, so that most attempts need not set them.
+    the run ended, `final` the task's outcome where a signal says it, `outer_error` the
+    exception that was handled when the run began. `announced` and `dequeued` say which
+    records exist already, `moved` that the task is back on queue or schedule.
+    `finished_extra` is what `finished` says, while it waits to be one record with
+    `ended`. Defaults are attributes of the class: most attempts need not set them.
     """
 
     started: float | None = None
@@ -40,7 +39,6 @@ class Attempt:
     disowned = False
     escaped = False
     moved = False
-    requeued = False
     retrying = False
     returned = False
     stored = False
@@ -69,14 +67,14 @@ class Attempt:
         retries = task.retries
         self.retries = retries if type(retries) is int else encodable.number(retries)
         self.hops = 0 if carrier is None else carrier.hops
-        # The first to fill it ends the run: huey's main thread says of workers'
-        # threads that they are interrupted while these may come to their own end.
+        # The first thread to fill it ends the run: the worker's, or huey's main thread,
+        # which interrupts it.
         self._end: dict[None, tuple[str | None, float | None]] = {}
         unfinished[self.key] = self
         self._began = 0.0
 
     def start(self) -> float | None:
-        """The run begins; seconds it waited since it was due, None if unknown."""
+        """Begin the run; seconds it waited since it was due, None if unknown."""
         self._began = time.monotonic()
         self.started = started = time.time()
         if self.task.retries is not self.retries:
@@ -89,12 +87,12 @@ class Attempt:
         return max(0.0, started - due)
 
     def within(self, trace_id: str, span_id: str, parent_id: str | None) -> None:
-        """The run has a span that is sampled, with these ids."""
+        """Note the ids of the run's span, which is sampled."""
         self.facts = self.facts.within(trace_id, span_id, parent_id)
         self.facts_tuple = tuple(self.facts)
 
     def end(self, outcome: str) -> bool:
-        """The run is over; False if it was before, and nothing changes."""
+        """End the run; False if it was over, or never began."""
         if self.started is None:
             return False
         mine = (outcome, time.monotonic() - self._began)
@@ -103,7 +101,7 @@ class Attempt:
         return first is mine
 
     def close(self) -> bool:
-        """All is known; False if it was before."""
+        """Close the attempt; False if it was closed before."""
         return unfinished.pop(self.key, None) is not None
 
     def disown(self) -> None:
@@ -118,11 +116,6 @@ class Attempt:
         return (self.started or 0.0) + (self.duration or 0.0)
 
     @property
-    def ended(self) -> bool:
-        """Whether the run is over."""
-        return self.outcome is not None
-
-    @property
     def outcome_of_function(self) -> str:
         """What the function did, where no signal of huey's says it."""
         if self.returned:
@@ -132,16 +125,11 @@ class Attempt:
         return n.OUTCOME_ERROR
 
     @property
-    def ends_something(self) -> bool:
-        """Whether a run or a task ends here; neither does if the task was put back."""
-        return self.outcome is not None or self.final_outcome is not None
-
-    @property
     def final_outcome(self) -> str | None:
         """What became of the task, None if it is back on queue or schedule."""
         if self.final is not None:
             return self.final
-        if self.moved or self.requeued:
+        if self.moved:
             return None
         if self.outcome == n.OUTCOME_SUCCESS:
             return n.OUTCOME_SUCCESS if self.stored else n.OUTCOME_FAILURE
@@ -156,9 +144,7 @@ unfinished: Final[dict[int, Attempt]] = {}
 """The attempts of all threads that are not closed, by key."""
 
 running: Final[dict[int, Attempt]] = {}
-"""The started attempts of all threads, by the id of the Task.
-
-huey's main thread says which tasks of other threads it interrupts."""
+"""The started attempts of all threads, by the id of the Task."""
 
 
 def disown_all() -> None:

@@ -45,15 +45,14 @@ class Operation:
 
     def of(self, task: str) -> tuple[str, dict[str, Any]]:
         """The name and the attributes, to be copied, of spans about *task*."""
-        return self._of.get(task) or self._make(task)
-
-    def _make(self, task: str) -> tuple[str, dict[str, Any]]:
-        if len(self._of) >= _MOST_TASKS:
-            # An application may declare and unregister tasks without end.
-            self._of.clear()
-        made = self.named(task), {**self.attributes, n.TASK_NAME: task}
-        self._of[task] = made
-        return made
+        known = self._of.get(task)
+        if known is None:
+            if len(self._of) >= _MOST_TASKS:
+                # An application may declare and unregister tasks without end.
+                self._of.clear()
+            known = self.named(task), {**self.attributes, n.TASK_NAME: task}
+            self._of[task] = known
+        return known
 
 
 def attributes_of(
@@ -78,7 +77,7 @@ def attributes_of(
 def record(
     span: Span, name: str, message: str | None, text: str | None, end: int | None = None
 ) -> None:
-    """Record an exception; *message* and *text*, its traceback, may be unknown."""
+    """Record an exception on *span*; *text* is its traceback."""
     span.set_attribute(n.ERROR_TYPE, name)
     span.set_status(Status(StatusCode.ERROR, message))
     attributes = {n.EXCEPTION_TYPE: name}

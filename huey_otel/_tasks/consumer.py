@@ -1,30 +1,43 @@
 """A consumer's life, as its telemetry follows it: start, stop, and the process' end."""
 
+import textwrap
 import time
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from huey.constants import WORKER_PROCESS, WORKER_THREAD
 
-from huey_otel._process import start_line
+from huey_otel import _names as n
+from huey_otel._options.settings import Propagation
 from huey_otel._process.outputs import Outputs
 from huey_otel._process.shared import Shared
 from huey_otel._prometheus.consumers import ConsumerInfo
+from huey_otel._safety.encodable import printable
 from huey_otel._safety.forks import look_around
 from huey_otel._safety.greenlets import patched
 from huey_otel._safety.guard import guarded
 from huey_otel._safety.log import logger, warn
 from huey_otel._safety.shutdown import LAST_READ, PRODUCER_EXIT
+from huey_otel._safety.version import version
 from huey_otel._storage.carriers import reader_of
 from huey_otel._storage.contents import Meaning
-from huey_otel._tasks.health import Health
 from huey_otel._tasks.recorder import Recorder
 from huey_otel._tasks.schedule import Timetable, registered
-from huey_otel._tasks.workers import Workers, processes
+from huey_otel._tasks.workers import Health, Workers, processes
 from huey_otel._wire.client import CLIENT
 
 if TYPE_CHECKING:
     from huey.consumer import Consumer
+
+
+_WIDTH: Final = 79
+_MEANING: Final = {
+    n.PROPAGATE_AUTO: "a task runs in the trace that enqueued it",
+    n.PROPAGATE_CHILD: "a task always runs in the trace that enqueued it",
+    n.PROPAGATE_LINK: "a task begins a trace with a link to its enqueue",
+    n.PROPAGATE_NONE: "a task begins a trace of its own",
+}
 
 
 class ConsumerLife:
@@ -49,8 +62,17 @@ class ConsumerLife:
     def starts(self, consumer: "Consumer") -> None:
         """Before *consumer* starts, so before it forks."""
         look_around()
-        if consumer.worker_type not in (WORKER_PROCESS, WORKER_THREAD):
-            self._warn_unless_patched()
+        if (
+            consumer.worker_type not in (WORKER_PROCESS, WORKER_THREAD)
+            and not patched()
+        ):
+            warn(
+                "queue %s: its workers are greenlets, but gevent has not patched the"
+                " standard library, so one that waits stops them all, and the"
+                " scheduler; call gevent.monkey.patch_all() before anything else is"
+                " imported",
+                self._huey.name,
+            )
         CLIENT.consumes()
         self._recorder.worker_type = consumer.worker_type
         # Not only for worker processes: a task may fork as well.
@@ -60,16 +82,6 @@ class ConsumerLife:
         with self._shared.showing:
             if self._shared.has(self._number):
                 self._prepare(consumer)
-
-    def _warn_unless_patched(self) -> None:
-        if not patched():
-            warn(
-                "queue %s: its workers are greenlets, but gevent has not patched the"
-                " standard library, so one that waits stops them all, and the"
-                " scheduler; call gevent.monkey.patch_all() before anything else is"
-                " imported",
-                self._huey.name,
-            )
 
     def _prepare(self, consumer: "Consumer") -> None:
         self._limit = self._settings.flush_timeout
@@ -102,10 +114,7 @@ class ConsumerLife:
             tasks=lambda: registered(huey),
             due=Timetable(huey),
         )
-        meaning = Meaning(
-            carrier=reader_of(huey.serializer),
-            now=huey._get_timestamp,
-        )
+        meaning = Meaning(carrier=reader_of(huey.serializer), now=huey._get_timestamp)
         # The storage may be exchanged later.
         exposition.add(self._number, shown, lambda: huey.storage, meaning)
         self._health = Health(consumer)
@@ -118,17 +127,16 @@ class ConsumerLife:
             "metrics": page.where(exposition, settings.exposed),
             "events": str(self._outputs.destinations),
             "spans": self._outputs.tracer.provided().where,
-            "propagation": start_line.meaning_of(settings.propagation),
+            "propagation": _meaning_of(settings.propagation),
             "periodic tasks": "on" if consumer.periodic else "off",
         }
-        start_line.log(queue, parts)
+        logger.info("%s", start_line(queue, parts))
 
     @guarded
     def stopping(self) -> None:
         """Before huey waits for its workers, or interrupts them."""
         if self._health is not None:
             self._health.stopping = True
-        # What was waited for until now does not count as a part of the end.
         self._shared.shutdown.begin()
 
     @guarded
@@ -142,15 +150,36 @@ class ConsumerLife:
         """Deliver the rest; the relay and the publishers end with the process."""
         if self._shared.relay.forked:
             self._deliver()
-            # Tell the parent what got lost.
+            # The parent learns what got lost.
             self._shared.relay.flush(0.0)
-            return
-        self._workers.abandon()
-        self._deliver()
-        self._outputs.destinations.close()
+        else:
+            self._workers.abandon()
+            self._deliver()
+            self._outputs.destinations.close()
 
     def _deliver(self) -> None:
         self._shared.shutdown.spend(self._limit, self._outputs.flush)
         if not self._shared.relay.forked:
             self._shared.relay.flush(LAST_READ)
         self._outputs.tracer.give_up()
+
+
+def start_line(queue: str, parts: Mapping[str, str]) -> str:
+    """Where the telemetry of *queue* goes: a line for each of *parts*, no passwords."""
+    lines = [f"huey-otel {version()} observes"]
+    for name, value in {"queue": queue, **parts}.items():
+        lines += textwrap.wrap(
+            printable(f"{name}: {value}"),
+            _WIDTH,
+            initial_indent="  ",
+            subsequent_indent="    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return "\n".join(lines)
+
+
+def _meaning_of(propagation: Propagation) -> str:
+    if callable(propagation):
+        return "chosen for each task by a callable"
+    return f"{propagation}, {_MEANING[propagation]}"

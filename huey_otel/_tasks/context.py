@@ -1,30 +1,66 @@
-"""What each thread, or greenlet, is doing for huey."""
+"""What each thread, or greenlet, is doing for huey, and the message that it sends."""
 
 import sys
 import threading
+import time
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from huey.api import Task
+from opentelemetry.context import Context
+from opentelemetry.trace import Span
 
 from huey_otel import _names as n
 from huey_otel._safety.forks import in_child
 from huey_otel._tasks.attempt import Attempt, disown_all, running
-from huey_otel._tasks.message import Chord, Outgoing
 from huey_otel._wire.carrier import Carrier
+from huey_otel._wire.record import TaskFacts
+
+
+@dataclass(slots=True, kw_only=True)
+class Current:
+    """The span of an enqueue, which is current, and the context `before` it.
+
+    `span` is None where nothing new is enqueued; `error` is why the enqueue failed.
+    """
+
+    span: Span | None = None
+    before: Context | None = None
+    error: BaseException | None = None
+
+
+@dataclass(slots=True)
+class Outgoing(Current):
+    """A message on its way to queue or schedule. `late` in seconds, if it was ripe."""
+
+    task: Task
+    facts: TaskFacts
+    carrier: Carrier
+    origin: str
+    ripe: Attempt | None = None
+    late: float | None = None
+    began: float = field(default_factory=time.monotonic)
+
+
+@dataclass(slots=True)
+class Chord:
+    """A chord of which a member is done.
+
+    `members` are the traceparents of the members whose results were read, in order.
+    `done` is the carrier, in bytes, that goes behind the result of this member.
+    """
+
+    size: int
+    done: bytes | None
+    members: list[str] = field(default_factory=list)
 
 
 class Doing:
-    """What one thread, or greenlet, is doing for huey: all that our calls leave there.
+    """All that our calls leave on one thread, or greenlet.
 
     "The hook of" a method of huey's is ours in `_hooks`, around that method. A hook
     puts back what it changes, however the method ends.
     """
-
-    __slots__ = (
-        *("attempts", "caller", "chord", "depth", "dequeue_error", "dequeue_errors"),
-        *("dequeue_reported", "due", "incoming", "last", "outgoing", "popped"),
-        *("reading", "reported", "ripe", "trailer", "undecodable", "worker"),
-    )
 
     def __init__(self) -> None:
         # The name of the worker; its hook sets it once, `reading_schedule` for the
@@ -48,7 +84,7 @@ class Doing:
         # one to start tells the in-flight table that this one is over. Set at a start.
         self.last = 0
         # The last error that an event was made of, so that it is one event. Set by
-        # Errors, cleared when the outermost run ends.
+        # Execution.failed, cleared when the outermost run ends.
         self.reported: BaseException | None = None
 
         # The message that goes out. Set before huey's enqueue and add_schedule, put
@@ -66,12 +102,9 @@ class Doing:
         # What is read: a message that cannot be decoded there is lost. Set by the
         # hooks of dequeue and read_schedule, which clear it.
         self.reading: object = None
-        # Why the message that is dequeued cannot be decoded. Set by the hook of
-        # deserialize_task, taken when huey's dequeue has raised.
-        self.undecodable: BaseException | None = None
 
         # What the scheduler has read and not enqueued yet, by the id of the Task. Set
-        # while it reads; each is taken by its enqueue, the rest by the next reading.
+        # while it reads; an enqueue takes its own, the next reading abandons the rest.
         self.ripe: dict[int, Attempt] = {}
         # The periodic tasks that are due, likewise. Set after huey's read_periodic.
         self.due: dict[int, Task] = {}
@@ -94,50 +127,38 @@ class Doing:
         return running.get(id(task))
 
 
-class Here(threading.local):
-    """One Doing for each thread.
+class Here:
+    """Where each thread, or greenlet, has its Doing: in `local.doing`.
 
-    Read `doing` once in a function: a thread's own attribute takes five times as long
-    as a slot.
+    Read that once in a function: a thread's own attribute takes five times as long as
+    another one.
     """
 
     def __init__(self) -> None:
-        self.doing = Doing()
+        self._make()
+        in_child(self.renew)
 
+    def _make(self) -> None:
+        # A class of its own each time, since gevent replaces `threading.local`.
+        class Local(threading.local):
+            def __init__(self) -> None:
+                self.doing = Doing()
 
-HERE = Here()
-"""What the current thread is doing, or greenlet once gevent has patched."""
-
-
-class _Place:
-    """The modules that have imported HERE."""
+        self.local = Local()
 
     def renew(self) -> None:
-        """Begin empty in a forked child, or where gevent has replaced threads."""
-        before = HERE
-        if not isinstance(before, threading.local):
-            made: Any = type(
-                Here.__name__, (threading.local,), {"__init__": Here.__init__}
-            )
-            here = made()
-            for name, module in list(sys.modules.items()):
-                if name.startswith(_PACKAGE) and vars(module).get("HERE") is before:
-                    vars(module)["HERE"] = here
-        begin_anew()
+        """Forget what this thread was doing, and disown the attempts of all threads.
+
+        For a forked child, or where gevent has replaced threads.
+        """
+        disown_all()
+        if not isinstance(self.local, threading.local):
+            self._make()
+        # In place: frames that were on the stack at a fork hold this Doing.
+        self.local.doing.__init__()  # type: ignore[misc]  # no other way to reset all
 
 
-def begin_anew() -> None:
-    """Forget what this thread was doing, and disown the attempts of all threads.
-
-    In place: frames that were on the stack at a fork hold this Doing.
-    """
-    disown_all()
-    HERE.doing.__init__()  # type: ignore[misc]  # as threading.local does for a new thread
-
-
-_PACKAGE: Final = __name__.partition(".")[0]
-_place: Final = _Place()
-in_child(_place.renew)
+HERE: Final = Here()
 
 
 class Bodies(set[Any]):
@@ -150,7 +171,7 @@ class Bodies(set[Any]):
     def add(self, task: Task) -> None:
         """The body begins: what is enqueued now, the user enqueues."""
         super().add(task)
-        here = HERE.doing
+        here = HERE.local.doing
         here.caller = n.ORIGIN_CALL
         if here.attempts:
             here.attempts[-1].outer_error = sys.exception()
@@ -166,7 +187,7 @@ class Bodies(set[Any]):
         super().remove(task)
 
     def _over(self) -> None:
-        here = HERE.doing
+        here = HERE.local.doing
         if here.attempts:
             attempt = here.attempts[-1]
             error = sys.exception()

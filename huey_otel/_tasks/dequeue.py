@@ -34,21 +34,16 @@ class Dequeue:
         self._recorder = recorder
 
     @guarded
-    def still_failing(self) -> None:
-        """Before huey's dequeue, if the one before raised."""
-        self._report_when_due()
-
-    @guarded
     def reading_schedule(self) -> None:
         """Before huey's read_schedule, which returns what the scheduler then holds."""
-        here = HERE.doing
+        here = HERE.local.doing
         if here.worker is None and self._recorder.worker_type is not None:
             here.worker = n.SCHEDULER
         for attempt in here.ripe.values():
             self._abandon(attempt)
         here.ripe = {}
         if here.dequeue_errors:
-            self._report_when_due()
+            self.report_when_due()
         here.reading = Reading.SCHEDULE
 
     @guarded
@@ -68,34 +63,34 @@ class Dequeue:
     @guarded
     def ripe(self, task: Task) -> None:
         """*task* was read from the schedule, which removes it there."""
-        here = HERE.doing
+        here = HERE.local.doing
         here.ripe[id(task)] = self._popped(here, task)
 
     @guarded
     def undecodable(self, error: Exception) -> None:
-        """A message could not be read; huey drops it."""
-        here = HERE.doing
-        if here.reading is Reading.SCHEDULE:
-            self._report(error)
+        """Huey drops a message that it could not decode."""
+        reading = HERE.local.doing.reading
+        if reading is Reading.SCHEDULE:
+            self.failed(error)
+        if reading is not None:
             self._recorder.lose()
-        elif here.reading is Reading.QUEUE:
-            here.undecodable = error
 
     @guarded
     def failed(self, error: Exception) -> None:
-        """Huey's dequeue raised: storage is away, or the message was undecodable."""
-        self._report(error)
-        here = HERE.doing
-        if here.undecodable is not None:
-            here.undecodable = None
-            self._recorder.lose()
+        """Huey could not read: storage is away, or the message was undecodable."""
+        here = HERE.local.doing
+        here.dequeue_errors += 1
+        here.dequeue_error = error
+        self.report_when_due()
 
     @guarded
     def dequeued(self, task: Task) -> None:
-        """A worker has popped *task*; until its end it is in that worker's hands."""
-        here = HERE.doing
+        """A worker has popped *task*."""
+        here = HERE.local.doing
         if here.dequeue_reported is not None:
-            self._end_streak()
+            if here.dequeue_errors:
+                self._report_rest()
+            here.dequeue_reported = None
         if here.popped is not None:
             self._abandon(here.popped)
         here.popped = self._popped(here, task)
@@ -112,34 +107,24 @@ class Dequeue:
         return attempt
 
     def _abandon(self, attempt: Attempt) -> None:
-        """The application popped it and never executed it: close it without outcome."""
+        """Close *attempt* without an outcome: it was popped and never executed."""
         if attempt.close() and attempt.announced:
             extra = {"outcome": None, "final": None}
             self._recorder.tell(attempt, mapping.ENDED, extra=extra, must=True)
 
-    def _report(self, error: Exception) -> None:
-        """Emit error-dequeueing, in a streak the first and then one per 10 s."""
-        HERE.doing.dequeue_errors += 1
-        HERE.doing.dequeue_error = error
-        self._report_when_due()
-
-    def _report_when_due(self) -> None:
-        reported = HERE.doing.dequeue_reported
+    @guarded
+    def report_when_due(self) -> None:
+        """Emit one event for the errors that have none, at most one per 10 s."""
+        reported = HERE.local.doing.dequeue_reported
         if reported is None or time.monotonic() - reported >= _REPORT_EVERY:
             self._report_rest()
 
-    def _end_streak(self) -> None:
-        if HERE.doing.dequeue_errors:
-            self._report_rest()
-        HERE.doing.dequeue_reported = None
-
     def _report_rest(self) -> None:
-        """Emit one event for all errors that have none."""
-        count, error = HERE.doing.dequeue_errors, HERE.doing.dequeue_error
-        HERE.doing.dequeue_errors, HERE.doing.dequeue_error = 0, None
-        HERE.doing.dequeue_reported = time.monotonic()
-        extra = self._recorder.failure(error)
-        extra["count"] = count
+        here = HERE.local.doing
+        extra = self._recorder.failure(here.dequeue_error)
+        extra["count"] = here.dequeue_errors
+        here.dequeue_errors, here.dequeue_error = 0, None
+        here.dequeue_reported = time.monotonic()
         self._recorder.say(e.EVENT_ERROR_DEQUEUEING, extra=extra)
 
     @guarded
@@ -150,4 +135,4 @@ class Dequeue:
     @guarded
     def due(self, tasks: list[Task]) -> None:
         """Huey's read_periodic returned *tasks*; the scheduler enqueues them next."""
-        HERE.doing.due = {id(task): task for task in tasks}
+        HERE.local.doing.due = {id(task): task for task in tasks}

@@ -1,6 +1,5 @@
 """Enqueue: where a message comes from, its span, and the carrier that it gets."""
 
-import logging
 import time
 from typing import Any
 
@@ -11,18 +10,14 @@ from opentelemetry.context import Context
 
 from huey_otel import _names as n
 from huey_otel import events as e
-from huey_otel._safety import encodable
 from huey_otel._safety.guard import guarded
+from huey_otel._safety.log import warn
 from huey_otel._tasks.attempt import Attempt, running
-from huey_otel._tasks.context import HERE, Doing
-from huey_otel._tasks.links import named, some
-from huey_otel._tasks.message import Chord, Current, Outgoing
-from huey_otel._tasks.propagation import headers_of
+from huey_otel._tasks.context import HERE, Chord, Current, Doing, Outgoing
+from huey_otel._tasks.propagation import headers_of, named, some
 from huey_otel._tasks.recorder import Recorder
 from huey_otel._tasks.tracing import Tracing
 from huey_otel._wire.carrier import Carrier, encode
-
-logger = logging.getLogger(n.LOGGER)
 
 
 class Enqueue:
@@ -36,7 +31,7 @@ class Enqueue:
     @guarded
     def begins(self, task: Task) -> None:
         """Before huey's enqueue: find the origin and the carrier of *task*."""
-        here = HERE.doing
+        here = HERE.local.doing
         if not self._tracing.ready:
             self._tracing.prepare()
         now = time.time()
@@ -45,18 +40,16 @@ class Enqueue:
         if ripe is not None:
             here.outgoing = self._ripe(task, ripe, now)
         elif here.due and here.due.pop(id(task), None) is task:
-            here.outgoing = outgoing = self._of(
-                task, self._new(here, task, now), n.ORIGIN_PERIODIC
-            )
+            carrier = self._new(here, task, now)
+            here.outgoing = outgoing = self._of(task, carrier, n.ORIGIN_PERIODIC)
             self._recorder.say(
                 e.EVENT_SCHEDULING_PERIODIC, facts=outgoing.facts, retries=task.retries
             )
         elif here.caller == n.ORIGIN_RETRY:
             here.outgoing = self._of(task, self._next(task, now), n.ORIGIN_RETRY)
         else:
-            here.outgoing = outgoing = self._of(
-                task, self._new(here, task, now), here.caller
-            )
+            carrier = self._new(here, task, now)
+            here.outgoing = outgoing = self._of(task, carrier, here.caller)
             within = None if chord is None else self._callback(here, outgoing, chord)
             self._tracing.enqueue(outgoing, within)
             if here.caller == n.ORIGIN_PIPELINE and chord is None and _in_chord(task):
@@ -81,7 +74,7 @@ class Enqueue:
         return within
 
     def _follow_chord(self, outgoing: Outgoing, member: Attempt) -> None:
-        """Let *outgoing* know the trace of its chord, if *member* was in another."""
+        """Send the trace of the chord along, if *member* was in another one."""
         within = self._tracing.propagation.of_chord(member)
         origin = within and named(trace.get_current_span(within))
         if origin:
@@ -97,13 +90,13 @@ class Enqueue:
         task in place of the *chord*.
         """
         chord = getattr(chord, "chord_config", chord)
-        here = HERE.doing
+        here = HERE.local.doing
         span = named(here.attempts[-1].span) if here.attempts else None
         done = span and encode(Carrier(enqueued=time.time(), previous=span))
         here.chord = Chord(chord.size, done or None) if here.attempts else None
 
     def _ripe(self, task: Task, ripe: Attempt, now: float) -> Outgoing:
-        """The scheduler moves a ripe task: no new enqueue, so the same carrier."""
+        """The scheduler moves a ripe task, which keeps its carrier."""
         eta = self._recorder.eta(task)
         carrier = ripe.carrier or Carrier(enqueued=now, eta=eta)
         outgoing = self._of(task, carrier, n.ORIGIN_SCHEDULED)
@@ -119,7 +112,7 @@ class Enqueue:
 
     def _next(self, task: Task, now: float) -> Carrier:
         """The carrier of the attempt after the current one; its headers stay."""
-        attempt = HERE.doing.attempt_of(task)
+        attempt = HERE.local.doing.attempt_of(task)
         eta = self._recorder.eta(task)
         if attempt is None:
             return Carrier(enqueued=now, eta=eta)
@@ -137,7 +130,7 @@ class Enqueue:
 
     @guarded
     def ends(self, outgoing: Outgoing | None) -> None:
-        """After huey's enqueue, however it ended."""
+        """After huey's enqueue, also if it raised."""
         if outgoing is not None:
             self._tracing.enqueued(outgoing)
             self._recorder.sent(outgoing)
@@ -149,20 +142,19 @@ class Enqueue:
         return self._tracing.batch(type(batch).__name__, len(members))
 
     @guarded
-    def batch_ends(self, current: Current | None, error: BaseException | None) -> None:
-        """After that enqueue, which *error* ended if it is not None."""
+    def batch_ends(self, current: Current | None) -> None:
+        """After that enqueue, also if it raised."""
         if current is not None:
-            current.error = error
             self._tracing.enqueued(current)
 
     @guarded
     def signaled(self, task: Task) -> None:
-        """Huey is about to put *task* on the queue, and says so."""
-        outgoing = HERE.doing.outgoing_of(task)
+        """Huey sends SIGNAL_ENQUEUED, right before the storage takes *task*."""
+        outgoing = HERE.local.doing.outgoing_of(task)
         if outgoing is None:
             return
         if self._recorder.huey.immediate:
-            # There is no storage to take it: it runs before enqueue returns.
+            # No storage takes it: it runs before enqueue returns.
             self._recorder.accepted(outgoing)
         if not self._recorder.settings.publish_enqueued:
             return
@@ -175,8 +167,8 @@ class Enqueue:
 
     @guarded
     def trailer(self, task: Task) -> bytes | None:
-        """The carrier of *task* in bytes, if *task* is what goes out now."""
-        outgoing = HERE.doing.outgoing_of(task)
+        """The carrier of *task* in bytes, if *task* goes out now."""
+        outgoing = HERE.local.doing.outgoing_of(task)
         return None if outgoing is None else encode(outgoing.carrier)
 
     @guarded
@@ -190,11 +182,11 @@ class Enqueue:
         if not self._warned:
             self._warned = True
             huey = self._recorder.huey
-            logger.warning(
+            warn(
                 "queue %s: messages of %s carry no context, so attempts begin traces"
                 " of their own; envelope=True (HUEY_OTEL_ENVELOPE=1) lets them, once"
                 " all that share the queue are instrumented",
-                encodable.name(huey.name),
+                huey.name,
                 type(huey.serializer).__qualname__,
             )
         return None
@@ -202,7 +194,7 @@ class Enqueue:
     @guarded
     def scheduling(self, task: Task) -> None:
         """Before huey's add_schedule, whose write may be read before it returns."""
-        here = HERE.doing
+        here = HERE.local.doing
         attempt = here.attempt_of(task)
         if here.caller == n.ORIGIN_RETRY:
             carrier = self._next(task, time.time())
@@ -225,7 +217,7 @@ class Enqueue:
 
 
 def _hops_of_others() -> int:
-    """The hops of an enqueue by a thread that an attempt has passed its context to."""
+    """The hops of an enqueue by a thread to which an attempt passed its context."""
     ids = trace.get_current_span().get_span_context()
     if not ids.is_valid:
         return 0

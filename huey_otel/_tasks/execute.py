@@ -1,4 +1,4 @@
-"""Execute: from huey's execute to its return, and its signals in between."""
+"""Execute: huey's signals and errors, from its execute to the return of that."""
 
 import sys
 from types import FunctionType
@@ -16,7 +16,6 @@ from huey_otel._safety.guard import guarded
 from huey_otel._safety.swapping import class_below
 from huey_otel._tasks.attempt import Attempt, running
 from huey_otel._tasks.context import HERE, Doing
-from huey_otel._tasks.errors import Errors
 from huey_otel._tasks.recorder import Recorder
 from huey_otel._tasks.tracing import Tracing
 from huey_otel._wire.span import SpanStart
@@ -24,19 +23,18 @@ from huey_otel.mapping import Row
 
 
 class Execution:
-    """Records what becomes of each popped message."""
+    """Records what becomes of each popped message, and what huey's own calls raise."""
 
-    def __init__(self, recorder: Recorder, tracing: Tracing, errors: Errors) -> None:
+    def __init__(self, recorder: Recorder, tracing: Tracing) -> None:
         self._recorder = recorder
         self._tracing = tracing
-        self._errors = errors
 
     @guarded
     def begins(self, task: Task) -> None:
         """Before huey's execute: the attempt of *task* becomes the current one."""
-        here = HERE.doing
+        here = HERE.local.doing
         if len(here.attempts) > here.depth:
-            self._done(here.depth)
+            self.ends(here.depth)
         here.depth += 1
         attempt = here.popped
         if attempt is not None and attempt.task is task:
@@ -59,7 +57,7 @@ class Execution:
     def signaled(self, signal: str, task: Task) -> None:
         """Huey sends *signal* next; the application's receivers get it after us."""
         row = mapping.BY_SIGNAL.get(signal)
-        attempt = HERE.doing.attempt_of(task)
+        attempt = HERE.local.doing.attempt_of(task)
         if row is None or attempt is None:
             return
         if row.status == e.EVENT_STARTED:
@@ -89,7 +87,7 @@ class Execution:
         running[id(attempt.task)] = attempt
         attempt.span_start = start = self._tracing.start(attempt, wait)
         extra: dict[str, Any] = {"wait": wait}
-        here = HERE.doing
+        here = HERE.local.doing
         if len(here.attempts) == 1:
             # So that the one before ends at last, if its end could not be told.
             if here.last:
@@ -110,18 +108,11 @@ class Execution:
             attempt.stored = True
         if not attempt.end(outcome):
             return
-        error = sys.exception() if row.error else None
-        self._tell_end(attempt, row, error)
-        if outcome == n.OUTCOME_INTERRUPTED and attempt not in HERE.doing.attempts:
-            # huey's main thread says it; the worker's thread may report nothing more.
-            self._close(attempt)
-
-    def _tell_end(
-        self, attempt: Attempt, row: Row, error: BaseException | None
-    ) -> None:
         extra: dict[str, Any] = {"duration": attempt.duration}
-        failure = self._recorder.failure(error) if row.error else None
-        if failure is not None:
+        error = failure = None
+        if row.error:
+            error = sys.exception()
+            failure = self._recorder.failure(error)
             extra.update(failure)
         last = row.status == e.EVENT_FINISHED and _is_last_word(
             self._recorder.huey, attempt.task
@@ -131,18 +122,21 @@ class Execution:
         if last:
             attempt.finished_extra = extra
             return
+        start = _start_of_open(attempt) if goes_on else None
         self._recorder.tell(
-            attempt,
-            row.status,
-            extra=extra,
-            timestamp=attempt.stopped,
-            start=_start_of_open(attempt) if goes_on else None,
+            attempt, row.status, extra=extra, timestamp=attempt.stopped, start=start
         )
+        if (
+            outcome == n.OUTCOME_INTERRUPTED
+            and attempt not in HERE.local.doing.attempts
+        ):
+            # huey's main thread interrupts it; the worker's may record nothing further.
+            self._close(attempt)
 
     @guarded
     def not_enqueued(self, task: Task, error: BaseException) -> None:
         """Huey's enqueue raised; only huey's own enqueues are an event."""
-        outgoing = HERE.doing.outgoing_of(task)
+        outgoing = HERE.local.doing.outgoing_of(task)
         if outgoing is None:
             return
         if self._recorder.huey.immediate:
@@ -150,7 +144,7 @@ class Execution:
             return
         outgoing.error = error
         if outgoing.origin != n.ORIGIN_CALL and isinstance(error, Exception):
-            self._errors.failed(e.EVENT_ERROR_ENQUEUEING, error, task)
+            self.failed(e.EVENT_ERROR_ENQUEUEING, error, task)
         if outgoing.ripe is not None:
             outgoing.ripe.escaped = True
             self._close(outgoing.ripe)
@@ -158,7 +152,7 @@ class Execution:
     @guarded
     def enqueued(self, task: Task) -> None:
         """Huey's enqueue returned: a ripe task is no longer the scheduler's."""
-        outgoing = HERE.doing.outgoing_of(task)
+        outgoing = HERE.local.doing.outgoing_of(task)
         if outgoing is None:
             return
         if not self._recorder.huey.immediate:
@@ -170,7 +164,7 @@ class Execution:
 
     def _put_back(self, task: Task) -> None:
         """Close *task* if the application has popped it, and puts it back now."""
-        here = HERE.doing
+        here = HERE.local.doing
         popped = here.popped
         if popped is not None and popped.task is task:
             here.popped = None
@@ -180,7 +174,7 @@ class Execution:
     @guarded
     def scheduled(self, task: Task) -> None:
         """Huey's add_schedule returned: a task that was not due is back there."""
-        attempt = HERE.doing.attempt_of(task)
+        attempt = HERE.local.doing.attempt_of(task)
         if attempt is not None and attempt.started is None:
             attempt.moved = True
         self._put_back(task)
@@ -188,14 +182,14 @@ class Execution:
     @guarded
     def requeued(self, task: Task) -> None:
         """Huey's _requeue_task returned: a further attempt follows."""
-        attempt = HERE.doing.attempt_of(task)
+        attempt = HERE.local.doing.attempt_of(task)
         if attempt is not None:
-            attempt.requeued = True
+            attempt.moved = True
 
     @guarded
     def escaped(self, error: BaseException, depth: int) -> None:
         """*error* left huey's execute: it was the task's, huey's, or an interrupt."""
-        here = HERE.doing
+        here = HERE.local.doing
         if len(here.attempts) <= depth:
             return
         attempt = here.attempts[depth]
@@ -215,7 +209,54 @@ class Execution:
                 self._end(attempt, mapping.TABLE[e.EVENT_ERROR_TASK], n.OUTCOME_ERROR)
         elif isinstance(error, Exception) and attempt.outcome != n.OUTCOME_INTERRUPTED:
             # huey 2 raises KeyError in a worker whose task was interrupted.
-            self._errors.failed(e.EVENT_ERROR_INTERNAL, error)
+            self.failed(e.EVENT_ERROR_INTERNAL, error)
+
+    @guarded
+    def failed(self, status: str, error: Exception, task: Task | None = None) -> None:
+        """Record *error*, raised by a call that huey made itself; once for each error.
+
+        *task* is the task of the call, used if no attempt runs.
+        """
+        here = HERE.local.doing
+        if here.reported is error:
+            return
+        here.reported = error
+        extra = self._recorder.failure(error)
+        attempt = here.attempts[-1] if here.attempts else None
+        if attempt is None:
+            self._failed_outside(status, extra, task)
+            return
+        ended_by_this = attempt.end(attempt.outcome_of_function)
+        if ended_by_this:
+            self._tracing.end(attempt, extra, error)
+        if ended_by_this or "duration" in mapping.TABLE[status].extra:
+            extra["duration"] = attempt.duration
+        left = attempt.task.retries if attempt.retrying else None
+        retries = encodable.number(left)
+        self._recorder.tell(attempt, status, retries=retries, extra=extra)
+
+    def _failed_outside(
+        self, status: str, extra: dict[str, Any], task: Task | None
+    ) -> None:
+        if task is None:
+            self._recorder.say(status, extra=extra)
+            return
+        outgoing = HERE.local.doing.outgoing
+        attempt = outgoing.carrier.attempt if outgoing is not None else 1
+        facts = self._recorder.facts(task, attempt)
+        self._recorder.say(status, facts=facts, retries=task.retries, extra=extra)
+
+    @guarded
+    def result_not_stored(self, error: Exception) -> None:
+        """Huey's put_result raised; where the task called it, the task handles that."""
+        if HERE.local.doing.caller == n.ORIGIN_PIPELINE:
+            self.failed(e.EVENT_ERROR_STORING_RESULT, error)
+
+    @guarded
+    def not_scheduled(self, error: Exception) -> None:
+        """Huey's add_schedule raised."""
+        if HERE.local.doing.caller != n.ORIGIN_CALL:
+            self.failed(e.EVENT_ERROR_SCHEDULING, error)
 
     @guarded
     def ends(self, depth: int) -> None:
@@ -223,13 +264,10 @@ class Execution:
 
         More than the last one, if an interrupt kept an earlier call from that.
         """
-        self._done(depth)
-
-    def _done(self, depth: int) -> None:
-        here = HERE.doing
+        here = HERE.local.doing
         attempts = here.attempts
         for attempt in reversed(attempts[depth:]):
-            if attempt.started is not None and not attempt.ended:
+            if attempt.started is not None and attempt.outcome is None:
                 attempt.end(attempt.outcome_of_function)
             self._tracing.leave(attempt)
             self._close(attempt)
@@ -245,20 +283,13 @@ class Execution:
 
 
 def _goes_on(attempt: Attempt) -> bool:
-    """Whether huey goes on with *attempt* on this thread, after its run.
-
-    After a failure it stores the error, enqueues a retry and calls receivers, each of
-    which may make a span inside the attempt's.
-    """
-    attempts = HERE.doing.attempts
+    """Whether huey goes on with *attempt* on this thread, and may make spans in it."""
+    attempts = HERE.local.doing.attempts
     return bool(attempts) and attempts[-1] is attempt
 
 
 def _start_of_open(attempt: Attempt) -> tuple[Any, ...] | None:
-    """What makes the span of *attempt* if its worker dies before it has ended it.
-
-    None if it has none that is exported.
-    """
+    """What makes the span of *attempt*, if sampled, once its worker has died."""
     if attempt.facts.span_id is None:
         return None
     start = SpanStart(*(attempt.span_start or ()))
@@ -272,15 +303,9 @@ def _is_last_word(huey: Huey, task: Task) -> bool:
     """
     if task.on_complete is not None or getattr(task, "chord_config", None):
         return False
-    return not _is_heard(huey, SIGNAL_COMPLETE) and _is_hueys_own(huey)
-
-
-def _is_heard(huey: Huey, signal: str) -> bool:
     receivers = huey._signal.receivers
-    return bool(receivers["any"] or receivers.get(signal))
-
-
-def _is_hueys_own(huey: Huey) -> bool:
+    if receivers["any"] or receivers.get(SIGNAL_COMPLETE):
+        return False
     kind: Any = type(huey)
     below: Any = class_below(huey)
     return (

@@ -17,8 +17,7 @@ from huey_otel._safety.encodable import name as sayable_name
 from huey_otel._safety.encodable import number
 from huey_otel._safety.timeout import is_the_applications, or_else
 from huey_otel._tasks.attempt import Attempt
-from huey_otel._tasks.context import HERE
-from huey_otel._tasks.message import Outgoing
+from huey_otel._tasks.context import HERE, Outgoing
 from huey_otel._wire.record import Record, TaskFacts, record_of
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 - huey's are naive UTC
@@ -52,12 +51,11 @@ class Recorder:
     def announces(self) -> bool:
         """Whether a message is recorded as soon as it is popped.
 
-        What a thread of this process holds is known without, see `Workers.abandon`.
+        Without that, `Workers.abandon` knows what a thread of this process holds.
         """
         return self.relay.forked or self.settings.semconv_metrics
 
     def facts(self, task: Task, attempt: int) -> TaskFacts:
-        """What the records of *task*'s run number *attempt* say of it."""
         short, name = self._names.get(type(task)) or self._name(type(task))
         delay = task.retry_delay
         try:
@@ -87,8 +85,7 @@ class Recorder:
     def eta(self, task: Task) -> float | None:
         """When *task* is due, in Unix seconds; None for at once.
 
-        Also for what is no time on our clocks: local times of the year 1 have no
-        timestamp, and a time zone may raise.
+        None also where there is no timestamp: a time zone raises, or the year is 1.
         """
         eta = task.eta
         if eta is None:
@@ -96,7 +93,7 @@ class Recorder:
         return or_else(lambda: self._unix_time(eta), lambda _: None)
 
     def _unix_time(self, moment: datetime.datetime) -> float:
-        """Unix seconds of a time of huey's: naive UTC, or local with utc=False."""
+        # huey's are naive: UTC, or local with utc=False.
         if moment.tzinfo is None and self.huey.utc:
             return (moment - _EPOCH).total_seconds()
         return moment.timestamp()
@@ -108,21 +105,12 @@ class Recorder:
         facts: TaskFacts | None = None,
         retries: object = None,
         extra: dict[str, Any] | None = None,
-        timestamp: float | None = None,
     ) -> None:
         """Record a step of no attempt."""
-        self.relay.send(
-            Record(
-                self.source,
-                status,
-                time.time() if timestamp is None else timestamp,
-                self.relay.pid,
-                0,
-                HERE.doing.worker,
-                facts and tuple(facts),
-                number(retries),
-                extra,
-            )
+        now, relay, worker = time.time(), self.relay, HERE.local.doing.worker
+        known, left = facts and tuple(facts), number(retries)
+        relay.send(
+            Record(self.source, status, now, relay.pid, 0, worker, known, left, extra)
         )
 
     def tell(
@@ -166,13 +154,12 @@ class Recorder:
 
     def ended(self, attempt: Attempt) -> None:
         """Close *attempt*, and record its outcome unless nothing was recorded of it."""
-        if not (attempt.announced or attempt.ends_something):
+        final = attempt.final_outcome
+        if not (attempt.announced or attempt.outcome or final):
+            # The task was put back before it ran.
             attempt.close()
             return
-        extra: dict[str, Any] = {
-            "outcome": attempt.outcome,
-            "final": attempt.final_outcome,
-        }
+        extra: dict[str, Any] = {"outcome": attempt.outcome, "final": final}
         if attempt.duration is not None:
             extra["duration"] = attempt.duration
         status, timestamp = mapping.ENDED, None
@@ -220,8 +207,8 @@ class Recorder:
         text = failures.text(error) if self.settings.tracebacks else None
         return {"traceback": text, "exception": failures.class_name(error)}
 
-    def lose(self, name: str = n.UNKNOWN_TASK) -> None:
+    def lose(self) -> None:
         """Record that a message was popped that cannot be decoded, and so is lost."""
-        facts = TaskFacts("", name, name, None, None, 1)
+        facts = TaskFacts("", n.UNKNOWN_TASK, n.UNKNOWN_TASK, None, None, 1)
         extra = {"outcome": None, "final": n.OUTCOME_LOST}
         self.say(mapping.ENDED, facts=facts, extra=extra)

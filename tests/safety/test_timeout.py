@@ -277,7 +277,7 @@ def alarmed_everywhere(huey):
         if not huey.immediate:
             huey.execute(huey.dequeue())
             huey.storage.flush_queue()
-        here = HERE.doing
+        here = HERE.local.doing
         state = (here.attempts, here.outgoing, here.caller, here.trailer, running)
         assert state == ([], None, "call", None, {}), len(alarms)
         assert OVERDUE == {}

@@ -9,7 +9,7 @@ import pytest
 from huey.api import Huey
 from huey.consumer import Consumer
 
-from huey_otel._tasks.health import Health
+from huey_otel._tasks.workers import Health
 from tests.support.waiting import wait_until
 
 INTERVAL = 0.05

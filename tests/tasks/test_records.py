@@ -157,7 +157,7 @@ EXECUTING = (
 
 
 def assert_nothing_is_left():
-    here = HERE.doing
+    here = HERE.local.doing
     left = here.attempts, here.depth, here.outgoing, here.caller, running
     assert left == ([], 0, None, n.ORIGIN_CALL, {})
     assert {*unfinished.values()} <= {here.popped}

@@ -44,5 +44,5 @@ def test_each_timeout_is_honoured_while_the_task_enqueues(huey, seen):
     ends = [e["status"] for e in seen.events if e["task"] == "enqueue_for_ever"]
     assert spun == []
     assert ends == ["started", "timeout", "ended"] * TIMES
-    here = HERE.doing
+    here = HERE.local.doing
     assert (here.caller, here.attempts, here.outgoing) == (n.ORIGIN_CALL, [], None)

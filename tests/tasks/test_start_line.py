@@ -5,8 +5,8 @@ import logging
 import pytest
 
 from huey_otel import instrument
-from huey_otel._process import start_line
 from huey_otel._safety.version import version
+from huey_otel._tasks.consumer import start_line
 
 
 @pytest.fixture
@@ -60,14 +60,14 @@ def test_propagation_is_written_in_words(started, propagation, words):
 def test_a_part_wider_than_a_terminal_goes_on_in_the_next_line():
     words = " ".join(["port localhost:9464 is taken"] * 5)
 
-    lines = start_line.text("shop", {"metrics": f"not yet, {words}"}).splitlines()
+    lines = start_line("shop", {"metrics": f"not yet, {words}"}).splitlines()
 
     assert max(map(len, lines)) <= 79
     assert " ".join(" ".join(lines[2:]).split()) == f"metrics: not yet, {words}"
 
 
 def test_a_name_neither_breaks_a_line_nor_steers_a_terminal():
-    lines = start_line.text("a\nERROR: \x1b[31m\u202e", {}).splitlines()
+    lines = start_line("a\nERROR: \x1b[31m\u202e", {}).splitlines()
 
     assert lines[1:] == ["  queue: a\\nERROR: \\x1b[31m\\u202e"]
 
@@ -75,6 +75,6 @@ def test_a_name_neither_breaks_a_line_nor_steers_a_terminal():
 def test_an_address_is_not_broken():
     address = f"redis://{'a' * 90}:6379"
 
-    lines = start_line.text("shop", {"events": f"on 'shop' of {address}"}).splitlines()
+    lines = start_line("shop", {"events": f"on 'shop' of {address}"}).splitlines()
 
     assert lines[-1] == f"    {address}"
