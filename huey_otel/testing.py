@@ -16,7 +16,7 @@ from huey_otel._setup.instrumentation import instrumentation_of
 from huey_otel._wire.event import to_event
 from huey_otel._wire.record import Record, Source
 from huey_otel.events import Event
-from huey_otel.mapping import TABLE, Published
+from huey_otel.mapping import TABLE
 
 _FLUSH: Final = 5.0
 _PAUSE: Final = 0.01
@@ -80,8 +80,7 @@ class Telemetry:
 
     def __call__(self, record: Record, source: Source) -> None:
         """Keep *record* if it is published, as a sink does."""
-        published = TABLE[record.status].published is not Published.NEVER
-        if published and not record.sums_up:
+        if TABLE[record.status].is_event and not record.sums_up:
             self._events.append(to_event(record, source))
 
 
