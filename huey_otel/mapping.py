@@ -248,6 +248,9 @@ _ROWS: Final = (
 TABLE: Final = {row.status: row for row in _ROWS}
 BY_SIGNAL: Final = {row.signal: row for row in _ROWS if row.signal is not None}
 
+FAILURES: Final = frozenset(row.outcome for row in _ROWS if row.error and row.outcome)
+"""The outcomes of an attempt that make its span an error."""
+
 
 def closes(extra: Mapping[str, Any] | None) -> bool:
     """Whether a `finished` record with *extra* is the attempt's `ended` record too.

@@ -64,9 +64,7 @@ UNPUBLISHED = [
 
 def test_each_constant_has_a_row_and_nothing_else_is_an_event():
     rows = [
-        (row.status, row.error, row.extra)
-        for row in TABLE.values()
-        if row.is_event
+        (row.status, row.error, row.extra) for row in TABLE.values() if row.is_event
     ]
 
     assert sorted(rows) == sorted(tuple(row[1:]) for row in EVENTS)

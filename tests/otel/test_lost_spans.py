@@ -26,7 +26,7 @@ from huey_otel._relay.inflight import InFlight
 from huey_otel._wire.client import CLIENT
 from huey_otel._wire.record import Record, Source, TaskFacts
 from tests.support.seen import EARLIER, Drain, Seen
-from tests.support.spans import Spans, linked, plain, provided_by
+from tests.support.spans import Spans, linked, plain, resolved_to
 
 SOURCE = Source(queue="my-app", host="here")
 TRACE, SPAN, PARENT = "0" * 31 + "1", "0" * 15 + "2", "0" * 15 + "3"
@@ -50,10 +50,10 @@ ATTRIBUTES = {
 
 
 def lose(spans: Spans, facts=FACTS, *, ours=True, status="lost", naming="task"):
-    provided = provided_by(spans, ours=ours)
+    resolved = resolved_to(spans, ours=ours)
     extra = {"duration": DIED - BEGAN}
     record = Record(1, status, DIED, 7, 1, "Worker-1", tuple(facts), 1, extra)
-    LostSpans(lambda: provided, naming)(record, SOURCE)
+    LostSpans(lambda: resolved, naming)(record, SOURCE)
     return spans.all
 
 
@@ -155,8 +155,8 @@ def killed(seen: Seen, provider: Spans, *, ours: bool) -> ReadableSpan:
     assert list(table.apply(crossed)) == []
     (lost,) = table.apply(gone)
     provider.clear()
-    provided = provided_by(provider, ours=ours)
-    LostSpans(lambda: provided, "task")(lost, SOURCE)
+    resolved = resolved_to(provider, ours=ours)
+    LostSpans(lambda: resolved, "task")(lost, SOURCE)
     (span,) = provider.all
     return span
 

@@ -14,7 +14,7 @@ from huey_otel._relay.inflight import InFlight
 from huey_otel._safety.losses import Losses
 from huey_otel._wire.record import Record, Source
 from tests.support.seen import Drain, Seen
-from tests.support.spans import Spans, provided_by
+from tests.support.spans import Spans, resolved_to
 
 Scene = Callable[[Huey], None]
 
@@ -261,8 +261,8 @@ def killed_after(records: list[Record], status: str) -> tuple[InFlight, int]:
 def spans_of_dead(held: InFlight, pid: int, *, ours: bool = True) -> Spans:
     """What is exported when the worker *pid* is found dead."""
     spans = Spans()
-    provided = provided_by(spans, ours=ours)
-    sink = LostSpans(lambda: provided, "task")
+    resolved = resolved_to(spans, ours=ours)
+    sink = LostSpans(lambda: resolved, "task")
     gone = Record(1, mapping.GONE, 2e9, pid, 0, None, None, None, None)
     for record in held.apply(gone):
         sink(record, Source(queue="my-app", host="here"))
