@@ -36,7 +36,7 @@ class UnencodableError(Exception):
 
 
 def _raise_if_strict(_record: logging.LogRecord) -> bool:
-    """Raise where the encoder logs that it leaves an attribute out; it logs no more."""
+    """Raise where the encoder logs that it leaves an attribute out, its only line."""
     if getattr(_strict, "on", False):
         # Without the record's text, which no log may be able to write.
         raise UnencodableError("an attribute cannot be encoded")
@@ -105,7 +105,7 @@ def _mended(span: ReadableSpan) -> ReadableSpan:
             for one in span.events
         ],
         links=[Link(one.context, _attributes(one.attributes)) for one in span.links],
-        kind=_kind(span.kind),
+        kind=span.kind if isinstance(span.kind, SpanKind) else SpanKind.INTERNAL,
         instrumentation_scope=_scope(span.instrumentation_scope),
         status=Status(
             status.status_code, status.description and _text(status.description)
@@ -151,10 +151,6 @@ def _scope(scope: InstrumentationScope | None) -> InstrumentationScope | None:
         return None
     version = scope.version and _text(scope.version)
     return InstrumentationScope(_text(scope.name), version)
-
-
-def _kind(kind: object) -> SpanKind:
-    return kind if isinstance(kind, SpanKind) else SpanKind.INTERNAL
 
 
 def _time(nanoseconds: int | None) -> int | None:

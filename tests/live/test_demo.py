@@ -1,4 +1,4 @@
-"""`python -m runtime demo --once`, as somebody types it."""
+"""`python -m runtime demo --once`, as a user types it."""
 
 import math
 import os
@@ -306,7 +306,7 @@ def read_terminal(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)
     except OSError:
-        # Linux's way of saying that nobody has the other side any more.
+        # Linux reports a terminal without its other side so.
         return b""
 
 

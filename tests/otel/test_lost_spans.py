@@ -25,7 +25,7 @@ from huey_otel._otel.lost_spans import LostSpans
 from huey_otel._relay.inflight import InFlight
 from huey_otel._wire.client import CLIENT
 from huey_otel._wire.record import Record, Source, TaskFacts
-from tests.support.seen import EARLIER, Drain, Seen
+from tests.support.recorded import EARLIER, Drain, Recorded
 from tests.support.spans import Spans, linked, plain, resolved_to
 
 SOURCE = Source(queue="my-app", host="here")
@@ -146,7 +146,7 @@ def once(huey: Huey, **options: Any) -> Callable[[], Any]:
     return send
 
 
-def killed(seen: Seen, provider: Spans, *, ours: bool) -> ReadableSpan:
+def killed(seen: Recorded, provider: Spans, *, ours: bool) -> ReadableSpan:
     """The span that tells of the last attempt, had its worker been killed."""
     started = [one for one in seen.records if one.status == "started"][-1]
     crossed = Record(*marshal.loads(marshal.dumps(tuple(started), 2)))
@@ -187,7 +187,7 @@ def test_it_says_all_that_the_workers_own_said_at_its_start(
     huey: Huey, drain: Drain, propagation: str, options: dict[str, Any]
 ):
     spans = Spans()
-    seen = Seen(huey, tracer_provider=spans.provider, propagation=propagation)
+    seen = Recorded(huey, tracer_provider=spans.provider, propagation=propagation)
     send = once(huey, **options)
     huey.enqueue(send.s(eta=EARLIER))
     drain()
@@ -207,7 +207,7 @@ def test_it_says_all_that_the_workers_own_said_at_its_start(
 @pytest.mark.usefixtures("request_span")
 def test_another_providers_is_linked_to_it_and_to_all_it_was_linked_to(huey, drain):
     spans = Spans()
-    seen = Seen(huey, tracer_provider=spans.provider, propagation="link")
+    seen = Recorded(huey, tracer_provider=spans.provider, propagation="link")
     once(huey)()
     drain()
     own = spans.named("process send")[-1]
@@ -223,7 +223,7 @@ def test_another_providers_is_linked_to_it_and_to_all_it_was_linked_to(huey, dra
 
 def test_only_a_start_that_has_more_to_say_is_larger(huey, drain):
     spans = Spans()
-    seen = Seen(huey, tracer_provider=spans.provider, propagation="link")
+    seen = Recorded(huey, tracer_provider=spans.provider, propagation="link")
     once(huey)()
     drain()
 
@@ -239,7 +239,7 @@ def test_only_a_start_that_has_more_to_say_is_larger(huey, drain):
 
 def test_what_is_not_sampled_has_no_more_to_say(huey, drain):
     spans = Spans(ALWAYS_OFF)
-    seen = Seen(huey, tracer_provider=spans.provider, propagation="link")
+    seen = Recorded(huey, tracer_provider=spans.provider, propagation="link")
     once(huey, priority=7)()
     drain()
 

@@ -1,4 +1,4 @@
-"""Counts of spans: what a killed worker did not deliver is known, and nobody else's."""
+"""Counts of spans: those that a killed worker did not deliver, and no others."""
 
 import mmap
 import os

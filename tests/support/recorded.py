@@ -18,7 +18,7 @@ LATER = datetime.datetime(2100, 1, 1)  # noqa: DTZ001 - huey's times are naive
 EARLIER = datetime.datetime(2000, 1, 1)  # noqa: DTZ001 - likewise
 
 
-class Seen:
+class Recorded:
     """A sink that keeps all records, those that are never published included."""
 
     def __init__(self, huey: Huey, **options: Any) -> None:
