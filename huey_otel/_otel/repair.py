@@ -105,7 +105,7 @@ def _mended(span: ReadableSpan) -> ReadableSpan:
             for one in span.events
         ],
         links=[Link(one.context, _attributes(one.attributes)) for one in span.links],
-        kind=span.kind if isinstance(span.kind, SpanKind) else SpanKind.INTERNAL,
+        kind=_kind(span.kind),
         instrumentation_scope=_scope(span.instrumentation_scope),
         status=Status(
             status.status_code, status.description and _text(status.description)
@@ -151,6 +151,10 @@ def _scope(scope: InstrumentationScope | None) -> InstrumentationScope | None:
         return None
     version = scope.version and _text(scope.version)
     return InstrumentationScope(_text(scope.name), version)
+
+
+def _kind(kind: object) -> SpanKind:
+    return kind if isinstance(kind, SpanKind) else SpanKind.INTERNAL
 
 
 def _time(nanoseconds: int | None) -> int | None:

@@ -147,7 +147,7 @@ def once(huey: Huey, **options: Any) -> Callable[[], Any]:
 
 
 def killed(seen: Recorded, provider: Spans, *, ours: bool) -> ReadableSpan:
-    """The span that tells of the last attempt, had its worker been killed."""
+    """The span that the main process exports of the last attempt after a kill."""
     started = [one for one in seen.records if one.status == "started"][-1]
     crossed = Record(*marshal.loads(marshal.dumps(tuple(started), 2)))
     gone = Record(1, "gone", DIED, started.pid, 0, None, None, None, None)
