@@ -45,7 +45,6 @@ class LostSpans:
         self._naming = naming
 
     def __call__(self, record: Record, source: Source) -> None:
-        """Export a span if *record* is the end of an attempt with an open span."""
         lost = record.status == EVENT_LOST
         ended_inside = record.status == mapping.ENDED and record.start is not None
         if record.facts is None or not (lost or ended_inside):

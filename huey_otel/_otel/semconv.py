@@ -33,7 +33,6 @@ class SemconvMetrics:
         self._made: _Instruments | None = None
 
     def __call__(self, record: Record, source: Source) -> None:
-        """Record *record*, if the conventions have a metric for it."""
         if record.status == mapping.DEQUEUED and record.worker == n.SCHEDULER:
             # The scheduler only moves the message to the queue.
             return

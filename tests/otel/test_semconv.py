@@ -113,7 +113,7 @@ def test_the_operation_types_are_those_of_the_conventions(spans):
 
 
 class Meters:
-    """A meter provider, and what it was told."""
+    """A meter provider, and what it has recorded."""
 
     def __init__(self) -> None:
         self._reader = InMemoryMetricReader()
@@ -155,7 +155,7 @@ def meters() -> Meters:
 
 
 def run_one(huey: Huey, seen: Recorded) -> None:
-    """Enqueue a task that does nothing, run it, and have all of it told."""
+    """Enqueue a task that does nothing, run it, and deliver all records."""
 
     @huey.task()
     def add():
