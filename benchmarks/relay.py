@@ -12,7 +12,7 @@ from huey_otel._relay.relay import Relay, Route, Routes
 from huey_otel._safety.forks import EXCLUSION
 from huey_otel._wire.event import spell
 from huey_otel._wire.record import Record, Source
-from huey_otel.mapping import DEQUEUED, TABLE, Published
+from huey_otel.mapping import DEQUEUED, TABLE
 
 EVENTS: Final = 5_000
 CHUNK: Final = 100
@@ -21,8 +21,8 @@ FLOOD: Final = 100_000
 
 THREADS: Final = "from threads, at leisure"
 PIPE: Final = "from a forked worker, at leisure"
-FLOODED: Final = "from threads, nobody reads"
-FLOODED_PIPE: Final = "from a forked worker, nobody reads"
+FLOODED: Final = "from threads, without a reader"
+FLOODED_PIPE: Final = "from a forked worker, without a reader"
 NAME: Final = "__main__.nothing"
 
 Figures = dict[str, Spread]
@@ -36,8 +36,7 @@ class NoFeed:
 
     def __call__(self, record: Record, source: Source) -> None:
         """Encode *record* if it is published."""
-        published = TABLE[record.status].published is not Published.NEVER
-        if published and not record.sums_up:
+        if TABLE[record.status].is_event and not record.sums_up:
             self.events += 1
             spell(record, source).encode()
 

@@ -199,8 +199,8 @@ def idle() -> bool:
 
 
 def main() -> None:
-    # Whoever asks for a tracer before the provider is there gets none of ours.
-    instrumentation._outputs.tracer.provided()  # noqa: SLF001
+    # A tracer that is made before the provider is there is not one of ours.
+    instrumentation._outputs.tracer.resolved()  # noqa: SLF001
     tracer = trace.get_tracer("shapes")
     for name, enqueue in SHAPES.items():
         with tracer.start_as_current_span(f"POST /{name.replace(' ', '-')}"):

@@ -158,7 +158,7 @@ TABLES = {
 
 
 def rewritten(text: str) -> str:
-    """*text* with each table between its markers made anew."""
+    """Replace each table between its markers in *text*."""
     for name, table in TABLES.items():
         text = _replaced(text, f"<!-- {name} -->\n", table(), f"\n<!-- /{name} -->")
     return text

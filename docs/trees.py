@@ -139,7 +139,7 @@ def _said(span: Span, letters: dict[str, str]) -> Iterator[str]:
 
 
 def rewritten(text: str, found: dict[str, str]) -> str:
-    """*text* with each tree between its markers made anew."""
+    """Replace each tree between its markers in *text*."""
     for name, tree in found.items():
         begin, close = f"<!-- shape: {name} -->\n", f"\n<!-- end of {name} -->"
         pattern = re.escape(begin) + ".*?" + re.escape(close.strip())

@@ -1,7 +1,7 @@
 """The mapping as data: what each step of a task does to spans, metrics and events."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ class Published(Enum):
     NEVER = "never"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One status: when it is emitted, and what it does.
 
@@ -39,6 +39,7 @@ class Row:
 
     status: str
     when: str
+    _: KW_ONLY
     signal: str | None = None
     span: Span = Span.NONE
     outcome: str | None = None
@@ -48,6 +49,11 @@ class Row:
     error: bool = False
     extra: tuple[str, ...] = ()
     seconds: str | None = None
+
+    @property
+    def is_event(self) -> bool:
+        """Whether readers can get it, by default or on demand."""
+        return self.published is not Published.NEVER
 
 
 ACCEPTED: Final = "accepted"
@@ -59,94 +65,92 @@ WORKER_ENDED: Final = "worker-ended"
 WORKER_REPLACED: Final = "worker-replaced"
 
 _RUNNING: Final = (n.TASKS_IN_PROGRESS, n.TASK_RUNNING_AGE, n.WORKERS_BUSY)
-_ENDING: Final = ("duration",)
-_FAILING: Final = ("duration", "traceback", "exception")
-_FAILED: Final = ("traceback", "exception")
+_RAISED: Final = ("traceback", "exception")
 
 
-def _consumer_error(status: str, when: str, extra: tuple[str, ...] = _FAILED) -> Row:
+def _ends(status: str, when: str, outcome: str, **more: Any) -> Row:
+    """A signal of the same name, unless `signal` is given, which ends the attempt."""
+    alike = {"signal": status, "final": outcome, "extra": ("duration",)}
+    return Row(status, when, span=Span.END, outcome=outcome, **(alike | more))
+
+
+def _raises(status: str, when: str, outcome: str, **more: Any) -> Row:
+    alike = {"metrics": (n.TASK_EXCEPTIONS_TOTAL,), "extra": ("duration", *_RAISED)}
+    return _ends(status, when, outcome, error=True, **(alike | more))
+
+
+def _not_run(status: str, when: str, final: str) -> Row:
+    return Row(status, when, signal=status, span=Span.SHORT, final=final)
+
+
+def _consumer_error(status: str, when: str, extra: tuple[str, ...] = _RAISED) -> Row:
     metrics = (n.CONSUMER_ERRORS_TOTAL,)
-    return Row(status=status, when=when, metrics=metrics, error=True, extra=extra)
+    return Row(status, when, metrics=metrics, error=True, extra=extra)
+
+
+def _internal(status: str, when: str, *metrics: str, **more: Any) -> Row:
+    return Row(status, when, metrics=metrics, published=Published.NEVER, **more)
 
 
 _ROWS: Final = (
     Row(
-        status=e.EVENT_CHECKING_PERIODIC,
-        when="the scheduler looks for due periodic tasks, each minute",
+        e.EVENT_CHECKING_PERIODIC,
+        "the scheduler looks for due periodic tasks, each minute",
         metrics=(n.SCHEDULER_LAST_CHECK,),
     ),
     Row(
-        status=e.EVENT_SCHEDULING_PERIODIC,
-        when="a due periodic task is enqueued",
+        e.EVENT_SCHEDULING_PERIODIC,
+        "a due periodic task is enqueued",
         metrics=(n.PERIODIC_INTERVAL, n.PERIODIC_NEXT_RUN),
     ),
     Row(
-        status=e.EVENT_SCHEDULED,
-        when="a task is put on the schedule (ETA, or retry delay)",
+        e.EVENT_SCHEDULED,
+        "a task is put on the schedule (ETA, or retry delay)",
         signal="scheduled",
     ),
     Row(
-        status=e.EVENT_STARTED,
-        when="a worker begins executing",
+        e.EVENT_STARTED,
+        "a worker begins executing",
         signal="executing",
         span=Span.START,
         metrics=(
-            n.TASK_ATTEMPTS_TOTAL,
-            n.TASK_WAIT_SECONDS,
-            n.TASK_LAST_STARTED,
+            *(n.TASK_ATTEMPTS_TOTAL, n.TASK_WAIT_SECONDS, n.TASK_LAST_STARTED),
             *_RUNNING,
         ),
         extra=("wait",),
         seconds="wait",
     ),
-    Row(
-        status=e.EVENT_FINISHED,
-        when="the task returned",
+    _ends(
+        e.EVENT_FINISHED,
+        "the task returned",
+        n.OUTCOME_SUCCESS,
         signal="complete",
-        span=Span.END,
-        outcome=n.OUTCOME_SUCCESS,
-        final=n.OUTCOME_SUCCESS,
-        extra=_ENDING,
         seconds="duration",
     ),
     Row(
-        status=e.EVENT_RETRYING,
-        when="after a failure, the task will be retried",
+        e.EVENT_RETRYING,
+        "after a failure, the task will be retried",
         signal="retrying",
         metrics=(n.TASK_RETRIES_TOTAL,),
     ),
-    Row(
-        status=e.EVENT_REVOKED,
-        when="pulled from the queue, not run, because it was revoked",
-        signal="revoked",
-        span=Span.SHORT,
-        final=n.OUTCOME_REVOKED,
+    _not_run(
+        e.EVENT_REVOKED,
+        "pulled from the queue, not run, because it was revoked",
+        n.OUTCOME_REVOKED,
     ),
-    Row(
-        status=e.EVENT_LOCKED,
-        when="not run, because a lock was not acquired",
-        signal="locked",
-        span=Span.END,
-        outcome=n.OUTCOME_LOCKED,
-        final=n.OUTCOME_LOCKED,
-        extra=_ENDING,
-    ),
-    Row(
-        status=e.EVENT_ERROR_TASK,
-        when="the task raised (also `sys.exit` in a task)",
+    _ends(e.EVENT_LOCKED, "not run, because a lock was not acquired", n.OUTCOME_LOCKED),
+    _raises(
+        e.EVENT_ERROR_TASK,
+        "the task raised (also `sys.exit` in a task)",
+        n.OUTCOME_ERROR,
         signal="error",
-        span=Span.END,
-        outcome=n.OUTCOME_ERROR,
         final=n.OUTCOME_FAILURE,
-        metrics=(n.TASK_EXCEPTIONS_TOTAL,),
-        error=True,
-        extra=_FAILING,
     ),
     _consumer_error(
         e.EVENT_ERROR_DEQUEUEING,
         "reading or decoding a message failed; in a streak the first, "
         "then one per 10 s and worker",
-        extra=(*_FAILED, "count"),
+        (*_RAISED, "count"),
     ),
     _consumer_error(e.EVENT_ERROR_ENQUEUEING, "scheduler or worker could not enqueue"),
     _consumer_error(
@@ -155,137 +159,97 @@ _ROWS: Final = (
     _consumer_error(
         e.EVENT_ERROR_STORING_RESULT,
         "the task ran, its result could not be stored (in place of finished)",
-        extra=_FAILING,
+        ("duration", *_RAISED),
     ),
     _consumer_error(
         e.EVENT_ERROR_INTERNAL,
         "anything else, such as storage offline while reading the schedule",
     ),
-    Row(
-        status=e.EVENT_TIMEOUT,
-        when="the task exceeded its timeout",
-        signal="timeout",
-        span=Span.END,
-        outcome=n.OUTCOME_TIMEOUT,
-        final=n.OUTCOME_TIMEOUT,
-        metrics=(n.TASK_EXCEPTIONS_TOTAL,),
-        error=True,
-        extra=_FAILING,
+    _raises(e.EVENT_TIMEOUT, "the task exceeded its timeout", n.OUTCOME_TIMEOUT),
+    _ends(
+        e.EVENT_CANCELED,
+        "the task, or a pre-execute hook, canceled the execution",
+        n.OUTCOME_CANCELED,
     ),
-    Row(
-        status=e.EVENT_CANCELED,
-        when="the task, or a pre-execute hook, canceled the execution",
-        signal="canceled",
-        span=Span.END,
-        outcome=n.OUTCOME_CANCELED,
-        final=n.OUTCOME_CANCELED,
-        extra=_ENDING,
+    _not_run(
+        e.EVENT_EXPIRED,
+        "pulled from the queue after it expired, not run",
+        n.OUTCOME_EXPIRED,
     ),
-    Row(
-        status=e.EVENT_EXPIRED,
-        when="pulled from the queue after it expired, not run",
-        signal="expired",
-        span=Span.SHORT,
-        final=n.OUTCOME_EXPIRED,
+    _ends(
+        e.EVENT_INTERRUPTED,
+        "the consumer stopped before the task was done",
+        n.OUTCOME_INTERRUPTED,
     ),
-    Row(
-        status=e.EVENT_INTERRUPTED,
-        when="the consumer stopped before the task was done",
-        signal="interrupted",
-        span=Span.END,
-        outcome=n.OUTCOME_INTERRUPTED,
-        final=n.OUTCOME_INTERRUPTED,
-        extra=_ENDING,
+    _ends(
+        e.EVENT_RATE_LIMITED,
+        "not run, because a rate limit was exceeded",
+        n.OUTCOME_RATE_LIMITED,
     ),
-    Row(
-        status=e.EVENT_RATE_LIMITED,
-        when="not run, because a rate limit was exceeded",
-        signal="rate-limited",
-        span=Span.END,
-        outcome=n.OUTCOME_RATE_LIMITED,
-        final=n.OUTCOME_RATE_LIMITED,
-        extra=_ENDING,
-    ),
-    Row(
-        status=e.EVENT_LOST,
-        when="a worker died (SIGKILL, out of memory) holding this task, "
+    _ends(
+        e.EVENT_LOST,
+        "a worker died (SIGKILL, out of memory) holding this task, "
         "started or just popped",
-        span=Span.END,
-        outcome=n.OUTCOME_LOST,
-        final=n.OUTCOME_LOST,
+        n.OUTCOME_LOST,
+        signal=None,
         metrics=(
-            n.TASK_ATTEMPTS_FINISHED_TOTAL,
-            n.TASKS_FINISHED_TOTAL,
-            n.TASK_LAST_FAILURE,
-            *_RUNNING,
+            *(n.TASK_ATTEMPTS_FINISHED_TOTAL, n.TASKS_FINISHED_TOTAL),
+            *(n.TASK_LAST_FAILURE, *_RUNNING),
         ),
         error=True,
-        extra=_ENDING,
         seconds="duration",
     ),
     Row(
-        status=e.EVENT_ENQUEUED,
-        when="a task was put on the queue",
+        e.EVENT_ENQUEUED,
+        "a task was put on the queue",
         signal="enqueued",
         published=Published.OPT_IN,
         extra=("origin", "late"),
     ),
-    Row(
-        status=ACCEPTED,
-        when="the storage has taken a message for the queue",
-        metrics=(n.TASKS_ENQUEUED_TOTAL, n.TASK_SCHEDULE_DELAY_SECONDS),
-        published=Published.NEVER,
+    _internal(
+        ACCEPTED,
+        "the storage has taken a message for the queue",
+        *(n.TASKS_ENQUEUED_TOTAL, n.TASK_SCHEDULE_DELAY_SECONDS),
         extra=("origin", "late"),
         seconds="late",
     ),
-    Row(
-        status=SENT,
-        when="an enqueue is over, well or not; only with semconv_metrics=True",
-        published=Published.NEVER,
+    _internal(
+        SENT,
+        "an enqueue is over, well or not; only with semconv_metrics=True",
         seconds="duration",
     ),
-    Row(
-        status=DEQUEUED,
-        when="a worker has popped a message",
-        published=Published.NEVER,
-    ),
-    Row(
-        status=ENDED,
-        when="all is known of an attempt: its outcome, and the task's or None "
+    _internal(DEQUEUED, "a worker has popped a message"),
+    _internal(
+        ENDED,
+        "all is known of an attempt: its outcome, and the task's or None "
         "when a further attempt follows",
-        metrics=(
-            n.TASK_ATTEMPTS_FINISHED_TOTAL,
-            n.TASKS_FINISHED_TOTAL,
-            n.TASK_DURATION_SECONDS,
-            n.TASK_LAST_SUCCESS,
-            n.TASK_LAST_FAILURE,
-            *_RUNNING,
-        ),
-        published=Published.NEVER,
+        *(n.TASK_ATTEMPTS_FINISHED_TOTAL, n.TASKS_FINISHED_TOTAL),
+        *(n.TASK_DURATION_SECONDS, n.TASK_LAST_SUCCESS, n.TASK_LAST_FAILURE),
+        *_RUNNING,
         seconds="duration",
     ),
-    Row(
-        status=GONE,
-        when="a worker is dead, and all that it wrote has been read",
-        metrics=(n.WORKER_RESTARTS_TOTAL,),
-        published=Published.NEVER,
+    _internal(
+        GONE,
+        "a worker is dead, and all that it wrote has been read",
+        n.WORKER_RESTARTS_TOTAL,
     ),
-    Row(
-        status=WORKER_ENDED,
-        when="a worker ends of itself: recycled or failed",
-        metrics=(n.WORKER_RESTARTS_TOTAL,),
-        published=Published.NEVER,
+    _internal(
+        WORKER_ENDED,
+        "a worker ends of itself: recycled or failed",
+        n.WORKER_RESTARTS_TOTAL,
     ),
-    Row(
-        status=WORKER_REPLACED,
-        when="huey has started another worker in place of this one",
-        metrics=(n.WORKER_RESTARTS_TOTAL,),
-        published=Published.NEVER,
+    _internal(
+        WORKER_REPLACED,
+        "huey has started another worker in place of this one",
+        n.WORKER_RESTARTS_TOTAL,
     ),
 )
 
 TABLE: Final = {row.status: row for row in _ROWS}
 BY_SIGNAL: Final = {row.signal: row for row in _ROWS if row.signal is not None}
+
+FAILURES: Final = frozenset(row.outcome for row in _ROWS if row.error and row.outcome)
+"""The outcomes of an attempt that make its span an error."""
 
 
 def closes(extra: Mapping[str, Any] | None) -> bool:
@@ -299,7 +263,7 @@ def closes(extra: Mapping[str, Any] | None) -> bool:
 def metrics_of(status: str, outcome: str | None) -> tuple[str, ...]:
     """The metrics that a record of *status* moves, which says *outcome* or None."""
     row = TABLE[status]
-    published = () if row.published is Published.NEVER else (n.EVENTS_TOTAL,)
+    published = (n.EVENTS_TOTAL,) if row.is_event else ()
     both = status == e.EVENT_FINISHED and outcome is not None
     return row.metrics + published + (TABLE[ENDED].metrics if both else ())
 

@@ -10,13 +10,13 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import NoOpTracer
 
-from huey_otel._otel import provider
+from huey_otel._otel.provider import ResolvedProvider
 from huey_otel._setup.instrument import instrument
 from huey_otel._setup.instrumentation import instrumentation_of
 from huey_otel._wire.event import to_event
 from huey_otel._wire.record import Record, Source
 from huey_otel.events import Event
-from huey_otel.mapping import TABLE, Published
+from huey_otel.mapping import TABLE
 
 _FLUSH: Final = 5.0
 _PAUSE: Final = 0.01
@@ -80,8 +80,7 @@ class Telemetry:
 
     def __call__(self, record: Record, source: Source) -> None:
         """Keep *record* if it is published, as a sink does."""
-        published = TABLE[record.status].published is not Published.NEVER
-        if published and not record.sums_up:
+        if TABLE[record.status].is_event and not record.sums_up:
             self._events.append(to_event(record, source))
 
 
@@ -102,8 +101,8 @@ def capture(huey: Huey) -> Iterator[Telemetry]:
         if instrumentation.settings.disabled:
             raise RuntimeError("HUEY_OTEL_DISABLED is set: nothing to capture")
         telemetry = Telemetry(instrumentation.flush)
-        provided = provider.given_one(telemetry.tracer_provider)
-        if isinstance(provided.tracer, NoOpTracer):
+        provider = ResolvedProvider(telemetry.tracer_provider, "to `capture`")
+        if isinstance(provider.tracer, NoOpTracer):
             raise RuntimeError("OTEL_SDK_DISABLED is set: no spans to capture")
-        stack.enter_context(instrumentation.diverted(provided, telemetry))
+        stack.enter_context(instrumentation.diverted(provider, telemetry))
         yield telemetry

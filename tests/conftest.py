@@ -12,7 +12,7 @@ from huey_otel._safety.losses import LOSSES, Losses
 from huey_otel._setup.instrumentation import INSTRUMENTATIONS
 from huey_otel._tasks.attempt import running
 from huey_otel._tasks.context import HERE
-from tests.support.seen import Drain, Seen
+from tests.support.recorded import Drain, Recorded
 
 SETTINGS = tuple(
     name
@@ -69,9 +69,9 @@ def huey() -> Huey:
 
 
 @pytest.fixture
-def seen(huey: Huey) -> Seen:
+def seen(huey: Huey) -> Recorded:
     """Instruments `huey`, and collects what it says."""
-    return Seen(huey)
+    return Recorded(huey)
 
 
 @pytest.fixture

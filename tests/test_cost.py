@@ -1,7 +1,7 @@
-"""What a task pays for telemetry, in instructions, which no noise moves.
+"""The cost of telemetry for a task, in instructions, so a busy machine changes nothing.
 
-Ratios, for they stay what they are from one Python to the next. They may fall
-at any time, and rise only with a reason.
+The limits are ratios, which hardly differ between Pythons. Lower them at any time,
+raise them only with a reason.
 """
 
 from collections.abc import Callable, Iterator

@@ -13,7 +13,7 @@ from huey_otel import Instrumentation, instrument
 from huey_otel._instrumentor import HueyInstrumentor
 from huey_otel._safety.losses import Losses
 from huey_otel._setup.instrument import instrumentation_of
-from tests.support.seen import Drain
+from tests.support.recorded import Drain
 from tests.support.spans import Spans
 
 

@@ -16,7 +16,7 @@ from opentelemetry.trace import (
 )
 
 from huey_otel.sampling import LinksBased, linked
-from tests.support.seen import Drain, Seen
+from tests.support.recorded import Drain, Recorded
 from tests.support.spans import Spans
 
 TASKS = 5_000
@@ -32,7 +32,7 @@ def context(number: int, *, sampled: bool) -> SpanContext:
 @pytest.mark.parametrize("propagation", ["child", "link"])
 def test_of_one_percent_both_ends_are_sampled(huey, propagation):
     spans = Spans(LinksBased(ONE_PERCENT))
-    Seen(huey, tracer_provider=spans.provider, propagation=propagation)
+    Recorded(huey, tracer_provider=spans.provider, propagation=propagation)
 
     @huey.task()
     def add():

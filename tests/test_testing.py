@@ -8,7 +8,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_s
 from huey_otel import instrument
 from huey_otel._setup.instrument import instrumentation_of
 from huey_otel.testing import Telemetry, capture
-from tests.support.seen import Drain, Seen
+from tests.support.recorded import Drain, Recorded
 from tests.support.spans import Spans, short
 
 
@@ -83,7 +83,7 @@ def test_a_task_of_a_consumer_thread_is_captured(huey):
 
 def test_the_applications_settings_hold_and_its_outputs_get_nothing(huey, drain):
     theirs = Spans()
-    seen = Seen(huey, tracer_provider=theirs.provider, span_naming="queue")
+    seen = Recorded(huey, tracer_provider=theirs.provider, span_naming="queue")
     add = add_to(huey)
 
     add(1, 2)

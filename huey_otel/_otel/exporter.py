@@ -95,13 +95,14 @@ class CountingProcessor(BatchSpanProcessor):
             next(SPANS.here.ended)
         super().on_end(span)
 
-    def give_up(self) -> None:
-        """Count what is not exported by now as lost: the process ends."""
-        left = SPANS.here.left
-        if left:
-            SPANS.here.counted(left)
-            why = f"spans were not delivered in time: {_LOG.last}"
-            LOSSES.count(n.LOSS_SPANS, left, why=why)
+
+def give_up() -> None:
+    """Count what this process has not exported by now as lost: it ends."""
+    left = SPANS.here.left
+    if left:
+        SPANS.here.counted(left)
+        why = f"spans were not delivered in time: {_LOG.last}"
+        LOSSES.count(n.LOSS_SPANS, left, why=why)
 
 
 class _ExporterLog(logging.Filter):

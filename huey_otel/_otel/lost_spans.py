@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -18,7 +18,7 @@ from opentelemetry.trace import (
 
 from huey_otel import _names as n
 from huey_otel import mapping
-from huey_otel._otel.provider import Provided
+from huey_otel._otel.provider import ResolvedProvider
 from huey_otel._safety import encodable
 from huey_otel._safety.version import version
 from huey_otel._wire.client import CLIENT
@@ -40,51 +40,60 @@ class LostSpans:
     gets new ones in the same trace, and a link to the old ones.
     """
 
-    def __init__(self, provided: Callable[[], Provided], naming: str) -> None:
-        self._provided = provided
+    def __init__(self, provider: Callable[[], ResolvedProvider], naming: str) -> None:
+        self._provider = provider
         self._naming = naming
 
     def __call__(self, record: Record, source: Source) -> None:
-        """Export a span if *record* is the end of an attempt with an open span."""
-        if record.facts is None or not _is_open(record):
+        lost = record.status == EVENT_LOST
+        ended_inside = record.status == mapping.ENDED and record.start is not None
+        if record.facts is None or not (lost or ended_inside):
             return
         facts = TaskFacts(*record.facts)
         if facts.trace_id is None or facts.span_id is None:
             return
-        began = record.timestamp - (record.extra or {}).get("duration", 0.0)
+        extra = record.extra or {}
+        outcome = n.OUTCOME_LOST if lost else extra["outcome"] or ""
+        failed = outcome in mapping.FAILURES
         start = SpanStart(*(record.start or ()))
         place = facts.name if self._naming == n.NAMING_TASK else source.queue
+        attributes = _attributes(facts, record, start, source)
+        attributes[n.TASK_OUTCOME] = outcome
+        if failed:
+            attributes[n.ERROR_TYPE] = extra.get("exception") or outcome
         span: dict[str, Any] = {
             "name": f"{n.PROCESS} {place}",
             "kind": SpanKind.CONSUMER,
-            "attributes": _attributes(facts, record, start, source),
+            "attributes": attributes,
             "links": links_of(start),
-            "start_time": int(began * 1e9),
+            "start_time": int((record.timestamp - extra.get("duration", 0.0)) * 1e9),
         }
         end = int(record.timestamp * 1e9)
+        code = StatusCode.ERROR if failed else StatusCode.UNSET
+        status = Status(code, "the worker died" if lost else None)
         ids = partial(_ids, facts.trace_id, trace_state=state_of(start.state))
-        lost = ids(facts.span_id, is_remote=False)
+        own = ids(facts.span_id, is_remote=False)
         parent = None
         if facts.parent_id is not None:
             parent = ids(facts.parent_id, is_remote=True)
-        provided = self._provided()
-        status = _status(record)
-        if provided.built is not None:
-            span["status"] = status
-            _export(provided.built, span, lost, parent, end, record.pid)
+        provider = self._provider()
+        if provider.built is not None:
+            span |= {"status": status, "end_time": end, "context": own}
+            _export(provider.built, span, parent, record.pid)
         else:
-            _link(provided, span, lost, parent or lost, end, status)
+            span["links"].insert(0, Link(own))
+            within = trace.set_span_in_context(
+                NonRecordingSpan(parent or own), Context()
+            )
+            linked = provider.tracer.start_span(context=within, **span)
+            linked.set_status(status)
+            linked.end(end)
 
 
 def _export(
-    built: "BuiltProvider",
-    span: dict[str, Any],
-    lost: SpanContext,
-    parent: SpanContext | None,
-    end: int,
-    pid: int,
+    built: "BuiltProvider", span: dict[str, Any], parent: SpanContext | None, pid: int
 ) -> None:
-    """Give our processors the span with the ids of *lost* and its worker's pid."""
+    """Give our processors *span*, which the process *pid* has left open."""
     from opentelemetry.attributes import BoundedAttributes
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -97,49 +106,13 @@ def _export(
         max_value_len=limits.max_span_attribute_length,
     )
     readable = ReadableSpan(
-        context=lost,
         parent=parent,
         resource=built.resource.of(pid),
         instrumentation_scope=InstrumentationScope(n.DISTRIBUTION, version()),
-        end_time=end,
         **span,
     )
     for processor in built.processors:
         processor.on_end(readable)
-
-
-def _link(
-    provided: Provided,
-    span: dict[str, Any],
-    lost: SpanContext,
-    parent: SpanContext,
-    end: int,
-    status: Status,
-) -> None:
-    span["links"].insert(0, Link(lost))
-    linked = provided.tracer.start_span(
-        context=trace.set_span_in_context(NonRecordingSpan(parent), Context()), **span
-    )
-    linked.set_status(status)
-    linked.end(end)
-
-
-_LOST: Final = Status(StatusCode.ERROR, "the worker died")
-_FAILED: Final = Status(StatusCode.ERROR)
-_UNSET: Final = Status(StatusCode.UNSET)
-_FAILURES: Final = (n.OUTCOME_ERROR, n.OUTCOME_TIMEOUT)
-
-
-def _is_open(record: Record) -> bool:
-    if record.status == mapping.ENDED:
-        return record.start is not None
-    return record.status == EVENT_LOST
-
-
-def _status(record: Record) -> Status:
-    if record.status == EVENT_LOST:
-        return _LOST
-    return _FAILED if (record.extra or {})["outcome"] in _FAILURES else _UNSET
 
 
 def _ids(trace_id: str, span_id: str, **more: Any) -> SpanContext:
@@ -159,27 +132,12 @@ def _attributes(
         n.TASK_NAME: facts.name,
         n.TASK_ATTEMPT: facts.attempt,
         n.MESSAGING_CLIENT_ID: CLIENT.id,
-        **_ending(record),
     }
-    if start.priority is not None:
-        attributes[n.TASK_PRIORITY] = start.priority
-    if start.wait is not None:
-        attributes[n.TASK_WAIT] = start.wait
-    if facts.execute_time is not None:
-        attributes[n.TASK_ETA] = facts.execute_time
-    retries = encodable.number(record.retries)
-    if retries is not None:
-        attributes[n.TASK_RETRIES_LEFT] = retries
-    if record.worker is not None:
-        attributes[n.WORKER_NAME] = record.worker
-    return attributes
-
-
-def _ending(record: Record) -> dict[str, Any]:
-    if record.status == EVENT_LOST:
-        return {n.TASK_OUTCOME: n.OUTCOME_LOST, n.ERROR_TYPE: n.OUTCOME_LOST}
-    extra = record.extra or {}
-    outcome = extra["outcome"] or ""
-    if outcome not in _FAILURES:
-        return {n.TASK_OUTCOME: outcome}
-    return {n.TASK_OUTCOME: outcome, n.ERROR_TYPE: extra.get("exception") or outcome}
+    known = {
+        n.TASK_PRIORITY: start.priority,
+        n.TASK_WAIT: start.wait,
+        n.TASK_ETA: facts.execute_time,
+        n.TASK_RETRIES_LEFT: encodable.number(record.retries),
+        n.WORKER_NAME: record.worker,
+    }
+    return attributes | {key: one for key, one in known.items() if one is not None}

@@ -97,9 +97,8 @@ def _build(
         for name in export.exporters:
             if unread and export.tls and name in (GRPC, HTTP):
                 continue
-            make = partial(_reader, name, export.asked(name))
-            if name == _PROMETHEUS:
-                make = partial(on_page)
+            on_push = partial(_reader, name, export.asked(name))
+            make = on_page if name == _PROMETHEUS else on_push
             reader = or_else(make, partial(_not_made, name))
             if reader is not None:
                 readers.append(reader)

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from multiprocessing import util
 from typing import TYPE_CHECKING, Final
@@ -17,7 +16,7 @@ from opentelemetry.trace import (
 
 from huey_otel import _names as n
 from huey_otel._options.otel import Export
-from huey_otel._options.standard import TRACER_PROVIDER, Instead, replaced
+from huey_otel._options.standard import replaced
 from huey_otel._otel import propagators
 from huey_otel._otel.flusher import FLUSHER
 from huey_otel._safety.failures import class_name, message
@@ -36,23 +35,25 @@ logger = logging.getLogger(n.LOGGER)
 _LAST: Final = -101
 """Priority of our finalizer: behind that of all instrumented hueys."""
 
-_GIVEN: Final = "to the tracer_provider= given"
 _DISABLED: Final = "off, OTEL_SDK_DISABLED is set"
 
 
-@dataclass(frozen=True, slots=True)
-class Provided:
-    """A tracer and its provider, which `built` describes if it is ours.
+@dataclass(slots=True)
+class ResolvedProvider:
+    """A tracer provider and our tracer of it; `built` describes it if it is ours.
 
-    `where` tells people where spans go, or why they do not. `instead` is what the
-    API must read in place of the environment when it looks up the global provider.
+    `where` tells people where spans go, or why they do not.
     """
 
-    tracer: Tracer
     provider: TracerProvider
     where: str
     built: "BuiltProvider | None" = None
-    instead: Instead = field(default_factory=dict)
+    tracer: Tracer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tracer = trace.get_tracer(
+            n.DISTRIBUTION, version(), tracer_provider=self.provider
+        )
 
     @property
     def silent(self) -> bool:
@@ -63,36 +64,12 @@ class Provided:
             and getattr(trace, "_TRACER_PROVIDER", self) is None
         )
 
-    def prepare(self) -> None:
-        """Be ready to flush whenever this process ends."""
-        if hasattr(self.provider, "force_flush"):
-            FLUSHER.prepare()
-
-    def flush(self) -> threading.Event:
-        """Begin to export all spans that wait; the event says when that is done."""
-        provider = self.provider
-        if isinstance(provider, ProxyTracerProvider):
-            # The application may have set the global provider since.
-            with replaced(self.instead):
-                provider = trace.get_tracer_provider()
-        return FLUSHER.flush(provider)
-
-    def give_up(self) -> None:
-        """Count the spans that our provider did not export by the process' end."""
-        if self.built is None:
-            return
-        _BUILT.given_up = True
-        for processor in self.built.processors:
-            give_up: Callable[[], None] | None = getattr(processor, "give_up", None)
-            if give_up is not None:
-                give_up()
-
 
 class _BuiltOnce:
     """The one provider that we built for this process, if we did."""
 
     def __init__(self) -> None:
-        self.provided: Provided | None = None
+        self.resolved: ResolvedProvider | None = None
         self._renew()
         in_child(self._renew)
 
@@ -104,117 +81,158 @@ class _BuiltOnce:
 _BUILT: Final = _BuiltOnce()
 
 
-def given_one(provider: TracerProvider) -> Provided:
-    """Use the *provider* that `instrument` was called with."""
-    return _provided(provider, _GIVEN)
+class LazyTracer:
+    """Finds the provider late, so an application may set its own after `instrument`.
 
+    That is the one *given*, the global one, or one from the environment. We build
+    one and set it globally only if the application has set none and the environment
+    names an exporter; otherwise spans cost what the API costs.
 
-def load(given: TracerProvider | None, export: Export) -> None:
-    """Import what the first span needs, if the environment asks for spans.
-
-    What cannot be imported is logged when the first span starts.
+    `ready` is the provider once this process can flush what it exports, else None.
     """
 
-    def load_sdk() -> None:
-        with replaced(export.instead):
-            from huey_otel import sampling  # noqa: F401
-            from huey_otel._otel import sdk_provider
+    def __init__(
+        self, given: TracerProvider | None, export: Export, queue: str
+    ) -> None:
+        self._given = given
+        self._export = export
+        self._queue = queue
+        self._found: ResolvedProvider | None = None
+        self.ready: ResolvedProvider | None = None
+        in_child(self._after_fork)
 
-            sdk_provider.load(export)
+    def _after_fork(self) -> None:
+        self.ready = None
 
-    # It reads the metadata of the installed package.
-    version()
-    if given is None and export.exporters:
-        or_else(load_sdk, lambda _: None)
+    def load(self) -> None:
+        """Import what the first span needs, if the environment asks for spans.
 
+        What cannot be imported is logged when the first span starts.
+        """
 
-def resolve(
-    given: TracerProvider | None, export: Export, queue: str, *, at_once: bool = False
-) -> Provided:
-    """Find the provider: the argument, the global one, or one from the environment.
+        def load_sdk() -> None:
+            with replaced(self._export.instead):
+                from huey_otel import sampling  # noqa: F401
+                from huey_otel._otel import sdk_provider
 
-    We build one and set it globally only if the application has set none and the
-    environment names an exporter; otherwise spans cost what the API costs.
-    *at_once* makes the exporters here, not at their first export.
-    """
-    warn_once(propagators.ignored, then="; ignored")
-    if given is not None:
-        return given_one(given)
-    with _BUILT.lock:
-        with replaced(export.instead):
-            current = trace.get_tracer_provider()
-        built = _BUILT.provided
-        if built is not None and built.provider is current:
-            return _started(built) if at_once else built
-        if not isinstance(current, ProxyTracerProvider):
-            applications = _provided(current, "to the application's tracer provider")
-            # The SDK's provider is off then; another vendor's may not care.
-            off = export.disabled and isinstance(applications.tracer, NoOpTracer)
-            return replace(applications, where=_DISABLED) if off else applications
-        found = _of_environment(export, queue, current, at_once=at_once)
-        if TRACER_PROVIDER not in export.instead:
-            return found
-        return replace(found, instead={TRACER_PROVIDER: None})
+                sdk_provider.load(self._export)
 
+        # It reads the metadata of the installed package.
+        version()
+        if self._given is None and self._export.exporters:
+            or_else(load_sdk, lambda _: None)
 
-def _of_environment(
-    export: Export, queue: str, current: TracerProvider, *, at_once: bool
-) -> Provided:
-    if export.disabled:
-        return _provided(current, _DISABLED)
-    warn_once(export.ignored, then="; ignored")
-    if not export.exporters:
-        unset = "none until the application sets a tracer provider"
-        return _provided(current, f"{unset}; {export.why_none}")
-    return or_else(
-        lambda: _build(export, queue, current, at_once=at_once),
-        lambda error: _off(current, f"{class_name(error)}: {message(error)}"),
-    )
+    def resolved(self) -> ResolvedProvider:
+        """The provider, found now if it was not yet."""
+        if self.ready is None:
+            found = self._found or self._resolve()
+            self.use(found)
+            if hasattr(found.provider, "force_flush"):
+                FLUSHER.prepare()
+            self.ready = found
+        return self.ready
 
+    def make(self) -> None:
+        """Find it, and make its exporters now: a consumer is about to fork workers."""
+        self.use(self._resolve(at_once=True))
 
-def _provided(
-    provider: TracerProvider, where: str, built: "BuiltProvider | None" = None
-) -> Provided:
-    tracer = trace.get_tracer(n.DISTRIBUTION, version(), tracer_provider=provider)
-    return Provided(tracer, provider, where, built)
+    def use(self, resolved: ResolvedProvider | None) -> ResolvedProvider | None:
+        """Take *resolved* from now on, None to find it again; what was taken before."""
+        before, self._found, self.ready = self._found, resolved, None
+        return before
 
+    def flush(self) -> threading.Event | None:
+        """Begin to export what waits; the event is set when it is out."""
+        if self._found is None:
+            return None
+        provider = self._found.provider
+        if isinstance(provider, ProxyTracerProvider):
+            # The application may have set the global provider since.
+            provider = self._global()
+        return FLUSHER.flush(provider)
 
-def _build(
-    export: Export, queue: str, current: TracerProvider, *, at_once: bool
-) -> Provided:
-    with replaced(export.instead):
-        from huey_otel import sampling
-        from huey_otel._otel.sdk_provider import BuiltProvider
+    def give_up(self) -> None:
+        """Count the spans that our provider did not export by the process' end."""
+        if self._found is not None and self._found.built is not None:
+            from huey_otel._otel.exporter import give_up
 
-        made = BuiltProvider(export, queue, at_once=at_once)
-        if not made.processors:
-            return _off(current, *made.problems)
-        warn_once(made.problems)
-        made.provider.sampler = sampling.linked(made.provider.sampler)
-        built = _provided(made.provider, export.over(made.names), made)
-    _BUILT.provided = built
-    trace.set_tracer_provider(made.provider)
-    util.Finalize(None, _flush_at_end, args=(built,), exitpriority=_LAST)
-    logger.info("spans go %s, by a tracer provider that is now global", built.where)
-    return built
+            _BUILT.given_up = True
+            give_up()
 
+    def __str__(self) -> str:
+        return "not asked for yet" if self._found is None else self._found.where
 
-def _started(built: Provided) -> Provided:
-    """Make the exporters of *built*, which a producer may have built before."""
-    why = None if built.built is None else built.built.start()
-    if why is None:
+    def _global(self) -> TracerProvider:
+        with replaced(self._export.instead):
+            return trace.get_tracer_provider()
+
+    def _resolve(self, *, at_once: bool = False) -> ResolvedProvider:
+        """Find the provider; *at_once* makes the exporters before their first use."""
+        warn_once(propagators.ignored, then="; ignored")
+        if self._given is not None:
+            return ResolvedProvider(self._given, "to the tracer_provider= given")
+        with _BUILT.lock:
+            current = self._global()
+            built = _BUILT.resolved
+            if built is not None and built.provider is current:
+                return _started(built) if at_once else built
+            if isinstance(current, ProxyTracerProvider):
+                return self._of_environment(current, at_once=at_once)
+        found = ResolvedProvider(current, "to the application's tracer provider")
+        # The SDK's provider is off then; another vendor's may not care.
+        off = self._export.disabled and isinstance(found.tracer, NoOpTracer)
+        return replace(found, where=_DISABLED) if off else found
+
+    def _of_environment(
+        self, current: TracerProvider, *, at_once: bool
+    ) -> ResolvedProvider:
+        export = self._export
+        if export.disabled:
+            return ResolvedProvider(current, _DISABLED)
+        warn_once(export.ignored, then="; ignored")
+        if not export.exporters:
+            unset = "none until the application sets a tracer provider"
+            return ResolvedProvider(current, f"{unset}; {export.why_none}")
+        return or_else(
+            lambda: self._build(current, at_once=at_once),
+            lambda error: _off(current, f"{class_name(error)}: {message(error)}"),
+        )
+
+    def _build(self, current: TracerProvider, *, at_once: bool) -> ResolvedProvider:
+        with replaced(self._export.instead):
+            from huey_otel import sampling
+            from huey_otel._otel.sdk_provider import BuiltProvider
+
+            made = BuiltProvider(self._export, self._queue, at_once=at_once)
+            if not made.processors:
+                return _off(current, *made.problems)
+            warn_once(made.problems)
+            made.provider.sampler = sampling.linked(made.provider.sampler)
+            where = self._export.over(made.names)
+            built = ResolvedProvider(made.provider, where, made)
+        _BUILT.resolved = built
+        trace.set_tracer_provider(made.provider)
+        util.Finalize(None, _flush_at_end, args=(built,), exitpriority=_LAST)
+        logger.info("spans go %s, by a tracer provider that is now global", where)
         return built
+
+
+def _started(resolved: ResolvedProvider) -> ResolvedProvider:
+    """Make the exporters of *resolved*, which a producer may have built before."""
+    why = resolved.built and resolved.built.start()
+    if not why:
+        return resolved
     warn_once([f"spans are off: {why}"])
-    return replace(built, where=f"off, {why}")
+    return replace(resolved, where=f"off, {why}")
 
 
-def _off(current: TracerProvider, *problems: str) -> Provided:
+def _off(current: TracerProvider, *problems: str) -> ResolvedProvider:
     warn_once(f"spans are off: {problem}" for problem in problems)
-    return _provided(current, f"off, {problems[0]}")
+    return ResolvedProvider(current, f"off, {problems[0]}")
 
 
 @guarded
-def _flush_at_end(built: Provided) -> None:
+def _flush_at_end(built: ResolvedProvider) -> None:
     """Export what is left, if no instrumented huey has waited for it."""
     if not _BUILT.given_up:
-        built.flush().wait(LAST_SPANS)
+        FLUSHER.flush(built.provider).wait(LAST_SPANS)

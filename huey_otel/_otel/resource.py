@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Final, NamedTuple
 
@@ -48,9 +49,8 @@ class ProcessResource(Resource):
 
     def __init__(self, find: Callable[[], Resource], given: frozenset[str]) -> None:
         super().__init__({})
-        self._find = find
+        self._find = cache(find)
         self._given = given
-        self._found: Resource | None = None
         self._known: _Here | None = None
 
     @property
@@ -70,7 +70,7 @@ class ProcessResource(Resource):
             attributes = dict(other.attributes)
             for name in _OF_A_PROCESS & self._given:
                 attributes.pop(name, None)
-            return self._once().merge(Resource(attributes, other.schema_url))
+            return self._find().merge(Resource(attributes, other.schema_url))
 
         return ProcessResource(find, self._given)
 
@@ -88,16 +88,10 @@ class ProcessResource(Resource):
                 attributes.pop(n.SERVICE_INSTANCE_ID, None)
         return Resource(attributes, here.resource.schema_url)
 
-    def _once(self) -> Resource:
-        found = self._found
-        if found is None:
-            found = self._found = self._find()
-        return found
-
     def _here(self) -> _Here:
         known, pid = self._known, os.getpid()
         if known is None or known.pid != pid:
-            found = self._once()
+            found = self._find()
             attributes = {n.HOST_NAME: socket.gethostname(), **found.attributes}
             if n.PROCESS_PID not in self._given:
                 attributes[n.PROCESS_PID] = pid

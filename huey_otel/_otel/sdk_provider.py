@@ -54,8 +54,11 @@ class BuiltProvider:
         self._instead = {**export.instead, **dict.fromkeys(unread)}
         with replaced(self._instead):
             for name in export.exporters:
-                if not (unread and export.tls and name in (GRPC, HTTP)):
-                    self._try(name, at_once=at_once)
+                if unread and export.tls and name in (GRPC, HTTP):
+                    continue
+                add = partial(self._add, name, at_once=at_once)
+                if (why := or_else(add, partial(_why, name))) is not None:
+                    self.problems.append(why)
             ids = export.id_generator
             self.limits = SpanLimits()
             self.provider = TracerProvider(
@@ -67,10 +70,6 @@ class BuiltProvider:
             )
         for processor in self.processors:
             self.provider.add_span_processor(processor)
-
-    def _try(self, name: str, *, at_once: bool) -> None:
-        try_it = partial(self._add, name, at_once=at_once)
-        or_else(try_it, lambda error: self.problems.append(_why(name, error)))
 
     def _add(self, name: str, *, at_once: bool) -> None:
         make = load_entry_point(EXPORTERS, name)

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from functools import partial
 
 from opentelemetry import metrics
 from opentelemetry.metrics import Counter, Histogram, MeterProvider
@@ -14,11 +14,6 @@ from huey_otel._safety.forks import in_child
 from huey_otel._safety.version import version
 from huey_otel._wire.record import Record, Source, TaskFacts
 from huey_otel.events import EVENT_LOST
-
-_FAILURES: Final = (n.OUTCOME_ERROR, n.OUTCOME_TIMEOUT, n.OUTCOME_LOST)
-_SCHEDULER: Final = "Scheduler"
-
-Attributes = dict[str, str]
 
 
 class SemconvMetrics:
@@ -38,46 +33,34 @@ class SemconvMetrics:
         self._made: _Instruments | None = None
 
     def __call__(self, record: Record, source: Source) -> None:
-        """Record *record*, if the conventions have a metric for it."""
-        if record.status == mapping.DEQUEUED and record.worker == _SCHEDULER:
+        if record.status == mapping.DEQUEUED and record.worker == n.SCHEDULER:
             # The scheduler only moves the message to the queue.
             return
-        name = None if record.facts is None else TaskFacts(*record.facts).name
+        task = None if record.facts is None else TaskFacts(*record.facts).name
         extra = record.extra or {}
         seconds = extra.get("duration")
-        values = {} if seconds is None else {seconds: 1}
-        values = extra.get("values", values)
-        number = extra.get("number", 1)
-        self._tell(record.status, source.queue, name, extra, number, values)
-
-    def _tell(
-        self,
-        status: str,
-        queue: str,
-        task: str | None,
-        extra: Mapping[str, Any],
-        number: int,
-        values: Mapping[float, int],
-    ) -> None:
-        if status == mapping.SENT:
-            attributes = self._attributes(queue, task, n.ENQUEUE, n.TYPE_SEND)
+        values = extra.get("values", {} if seconds is None else {seconds: 1})
+        attributes_of = partial(self._attributes, source.queue, task)
+        if record.status == mapping.SENT:
+            attributes = attributes_of(n.ENQUEUE, n.TYPE_SEND)
             if extra.get("exception") is not None:
                 attributes[n.ERROR_TYPE] = extra["exception"]
-            self._instruments.sent.add(number, attributes)
+            self._instruments.sent.add(extra.get("number", 1), attributes)
             _record(self._instruments.operation, values, attributes)
-        elif status == mapping.DEQUEUED:
-            attributes = self._attributes(queue, task, n.DEQUEUE, n.TYPE_RECEIVE)
-            self._instruments.consumed.add(number, attributes)
-        elif values and (status == EVENT_LOST or mapping.closes(extra)):
-            outcome = n.OUTCOME_LOST if status == EVENT_LOST else extra["outcome"]
-            attributes = self._attributes(queue, task, n.PROCESS, n.TYPE_PROCESS)
-            if outcome in _FAILURES:
+        elif record.status == mapping.DEQUEUED:
+            attributes = attributes_of(n.DEQUEUE, n.TYPE_RECEIVE)
+            self._instruments.consumed.add(extra.get("number", 1), attributes)
+        elif values and (record.status == EVENT_LOST or mapping.closes(extra)):
+            lost = record.status == EVENT_LOST
+            outcome = n.OUTCOME_LOST if lost else extra["outcome"]
+            attributes = attributes_of(n.PROCESS, n.TYPE_PROCESS)
+            if outcome in mapping.FAILURES:
                 attributes[n.ERROR_TYPE] = extra.get("exception") or outcome
             _record(self._instruments.process, values, attributes)
 
     def _attributes(
         self, queue: str, task: str | None, operation: str, kind: str
-    ) -> Attributes:
+    ) -> dict[str, str]:
         return {
             n.MESSAGING_SYSTEM: n.SYSTEM,
             n.MESSAGING_OPERATION_NAME: operation,
@@ -143,7 +126,7 @@ class _Instruments:
 
 
 def _record(
-    histogram: Histogram, values: Mapping[float, int], attributes: Attributes
+    histogram: Histogram, values: Mapping[float, int], attributes: dict[str, str]
 ) -> None:
     for seconds, number in values.items():
         for _ in range(number):

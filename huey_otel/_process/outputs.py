@@ -12,9 +12,8 @@ from huey.storage import RedisStorage
 from huey_otel._options.settings import Settings
 from huey_otel._otel import meters
 from huey_otel._otel.lost_spans import LostSpans
-from huey_otel._otel.provider import Provided
+from huey_otel._otel.provider import LazyTracer, ResolvedProvider
 from huey_otel._otel.semconv import SemconvMetrics
-from huey_otel._otel.tracer import LazyTracer
 from huey_otel._prometheus.registry import RegistryMetrics
 from huey_otel._redis.publisher import Publisher
 from huey_otel._relay.relay import Relay, Route
@@ -41,7 +40,7 @@ class Outputs:
         self.destinations = Destinations(huey.name, settings)
         self.tracer = LazyTracer(settings.tracer_provider, settings.export, queue)
         self.route = Route(Source(queue=queue, host=CLIENT.host), ())
-        self._lost_spans = LostSpans(self.tracer.provided, settings.span_naming)
+        self._lost_spans = LostSpans(self.tracer.resolved, settings.span_naming)
         self._semconv: SemconvMetrics | None = None
         if settings.semconv_metrics:
             find_meters = partial(
@@ -73,7 +72,7 @@ class Outputs:
         """A consumer starts: make exporters before workers are forked."""
         if self._diversion is None:
             self.tracer.make()
-        self.tracer.provided()
+        self.tracer.resolved()
 
     def follow(self, storage: Any) -> tuple[RedisEventEmitter | None, str]:
         """Publish where `Destinations.of` says for *storage* from now on."""
@@ -96,20 +95,20 @@ class Outputs:
         self.route.sinks = [sink for sink in sinks if sink is not None]
 
     @contextmanager
-    def diverted(self, provided: Provided, sink: Sink) -> Iterator[None]:
-        """Send spans to *provided* and records to *sink*, and nowhere else."""
-        before = self._divert(provided, sink)
+    def diverted(self, provider: ResolvedProvider, sink: Sink) -> Iterator[None]:
+        """Send spans to *provider* and records to *sink*, and nowhere else."""
+        before = self._divert(provider, sink)
         try:
             yield
         finally:
             self._divert(*before)
 
     def _divert(
-        self, provided: Provided | None, sink: Sink | None
-    ) -> tuple[Provided | None, Sink | None]:
+        self, provider: ResolvedProvider | None, sink: Sink | None
+    ) -> tuple[ResolvedProvider | None, Sink | None]:
         # Earlier records go to the earlier sinks.
         self._relay.flush(self._settings.flush_timeout)
-        before = self.tracer.use(provided), self._diversion
+        before = self.tracer.use(provider), self._diversion
         self._diversion = sink
         self.renew()
         return before

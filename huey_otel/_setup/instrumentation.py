@@ -13,7 +13,7 @@ from huey_otel._hooks import storage as storages
 from huey_otel._hooks.observation import Observation
 from huey_otel._options.settings import Settings
 from huey_otel._options.values import SECONDS
-from huey_otel._otel.provider import Provided
+from huey_otel._otel.provider import ResolvedProvider
 from huey_otel._process.outputs import Destinations, Outputs
 from huey_otel._process.shared import shared
 from huey_otel._safety.forks import in_child, look_around
@@ -141,9 +141,11 @@ class Instrumentation:
     def __exit__(self, *_: object) -> None:
         self.uninstrument()
 
-    def diverted(self, provided: Provided, sink: Sink) -> AbstractContextManager[None]:
-        """Send spans to *provided* and records to *sink*, and nowhere else."""
-        return self._outputs.diverted(provided, sink)
+    def diverted(
+        self, provider: ResolvedProvider, sink: Sink
+    ) -> AbstractContextManager[None]:
+        """Send spans to *provider* and records to *sink*, and nowhere else."""
+        return self._outputs.diverted(provider, sink)
 
 
 def instrumentation_of(huey: Huey) -> Instrumentation | None:

@@ -126,7 +126,7 @@ class ConsumerLife:
         parts = {
             "metrics": page.where(exposition, settings.exposed),
             "events": str(self._outputs.destinations),
-            "spans": self._outputs.tracer.provided().where,
+            "spans": self._outputs.tracer.resolved().where,
             "propagation": _meaning_of(settings.propagation),
             "periodic tasks": "on" if consumer.periodic else "off",
         }

@@ -11,7 +11,7 @@ from opentelemetry.trace import Link, Span, SpanKind, TraceFlags
 
 from huey_otel import _names as n
 from huey_otel._options.settings import Settings
-from huey_otel._otel.tracer import LazyTracer
+from huey_otel._otel.provider import LazyTracer
 from huey_otel._safety import encodable, failures
 from huey_otel._safety.guard import guarded
 from huey_otel._tasks.attempt import Attempt
@@ -41,7 +41,7 @@ class Tracing:
         if _is_suppressed(contexts.get_current()):
             return
         self.ready = True
-        self._tracer.provided()
+        self._tracer.resolved()
         self.propagation.prepare()
 
     @guarded
@@ -53,12 +53,12 @@ class Tracing:
         before = contexts.get_current()
         if before and _is_suppressed(before):
             return
-        provided = self._tracer.ready or self._tracer.provided()
-        if not before and within is None and provided.silent:
+        provider = self._tracer.ready or self._tracer.resolved()
+        if not before and within is None and provider.silent:
             return
         facts, task = outgoing.facts, outgoing.task
         name, known = self._enqueueing.of(facts.name)
-        span = provided.tracer.start_span(
+        span = provider.tracer.start_span(
             name,
             context=within,
             kind=SpanKind.PRODUCER,
@@ -81,7 +81,7 @@ class Tracing:
             or trace.get_current_span(before).get_span_context().is_valid
         ):
             return None
-        span = self._tracer.provided().tracer.start_span(
+        span = self._tracer.resolved().tracer.start_span(
             self._enqueueing.named(encodable.name(kind)),
             kind=SpanKind.CLIENT,
             attributes=self._enqueueing.attributes | {n.MESSAGING_BATCH_COUNT: count},
@@ -114,7 +114,7 @@ class Tracing:
         carrier = attempt.carrier
         if (before and _is_suppressed(before)) or (
             not (before or (carrier and carrier.headers))
-            and (self._tracer.ready or self._tracer.provided()).silent
+            and (self._tracer.ready or self._tracer.resolved()).silent
         ):
             attempt.hops = 0
             return None
@@ -148,8 +148,8 @@ class Tracing:
             attributes[n.WORKER_NAME] = attempt.worker
         if carrier is not None and carrier.chord_size:
             attributes[n.CHORD_SIZE] = carrier.chord_size
-        provided = self._tracer.ready or self._tracer.provided()
-        span = provided.tracer.start_span(
+        provider = self._tracer.ready or self._tracer.resolved()
+        span = provider.tracer.start_span(
             name,
             context=parent,
             kind=SpanKind.CONSUMER,

@@ -1,20 +1,23 @@
 """The application's configuration, which Django makes while it starts."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from importlib import import_module
 from types import ModuleType
 from typing import Any, Final
 
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from huey.api import Huey
 
 from huey_otel._options.table import OPTIONS, nearest
 from huey_otel._safety.redaction import shown
 from huey_otel._setup.instrument import instrument
-from huey_otel.django import queues
 
 _SETTING: Final = "HUEY_OTEL"
 _QUEUES: Final = "queues"
+_DJHUEY: Final = "huey.contrib.djhuey"
+_DJANGO_HUEY: Final = "django_huey"
 
 
 class HueyOtelConfig(AppConfig):
@@ -33,19 +36,42 @@ class HueyOtelConfig(AppConfig):
         super().__init__(app_name, app_module)
         # ready() is too late: models have imported tasks by then, and with them
         # djhuey's `enqueue`, which is the bound method of its moment.
-        _instrument_all()
+        found = _installed(settings.INSTALLED_APPS)
+        arguments = arguments_of(getattr(settings, _SETTING, {}), found)
+        for queue, huey in found.items():
+            try:
+                instrument(huey, **arguments[queue])
+            except (TypeError, ValueError) as error:
+                raise ImproperlyConfigured(
+                    f"huey_otel.django, queue {huey.name!r}: {error}"
+                ) from error
 
 
-def _instrument_all() -> None:
-    found = queues.installed(settings.INSTALLED_APPS)
-    arguments = arguments_of(getattr(settings, _SETTING, {}), found)
-    for queue, huey in found.items():
-        try:
-            instrument(huey, **arguments[queue])
-        except (TypeError, ValueError) as error:
-            raise ImproperlyConfigured(
-                f"huey_otel.django, queue {huey.name!r}: {error}"
-            ) from error
+def _installed(apps: Iterable[str]) -> dict[str | None, Huey]:
+    """The hueys of *apps*, the entries of INSTALLED_APPS.
+
+    django-huey's have the names that DJANGO_HUEY gives them, djhuey's is None.
+    Importing both that early is what Django does with its applications anyway.
+    Raises ImproperlyConfigured if there is none.
+    """
+    apps = list(apps)
+    found: dict[str | None, Huey] = {}
+    if _is_among(apps, _DJHUEY):
+        found[None] = import_module(_DJHUEY).HUEY
+    if _is_among(apps, _DJANGO_HUEY):
+        found |= import_module(_DJANGO_HUEY).config.hueys_setting
+    if not found:
+        raise ImproperlyConfigured(
+            "huey_otel.django has no queue to instrument: expected"
+            f" {_DJHUEY!r} or {_DJANGO_HUEY!r} in INSTALLED_APPS"
+            " (any other huey is for huey_otel.instrument(huey))"
+        )
+    return found
+
+
+def _is_among(apps: list[str], package: str) -> bool:
+    """An entry names the package, a configuration or an application inside it."""
+    return any(app == package or app.startswith(f"{package}.") for app in apps)
 
 
 def arguments_of(

@@ -84,7 +84,7 @@ def start(tmp_path):
 
 @pytest.fixture
 def bakery(tmp_path):
-    """An application whose models are what imports tasks, and takes `enqueue` along."""
+    """An application whose models import its tasks, which import djhuey's `enqueue`."""
     package = tmp_path / "bakery"
     package.mkdir()
     (package / "__init__.py").touch()

@@ -11,7 +11,7 @@ from huey.serializer import Serializer, SignedSerializer
 from huey_otel._safety.losses import Losses
 from huey_otel._storage.carriers import reader_of
 from huey_otel._storage.contents import Meaning, contents
-from tests.support.seen import Drain, Seen
+from tests.support.recorded import Drain, Recorded
 from tests.support.spans import Spans
 
 TOGETHER = [{"enqueue add": {"process add": {}}}]
@@ -58,7 +58,7 @@ def spans() -> Spans:
 def run(serializer, spans, *, reader=None, **options):
     """A task from its enqueue to its result; *reader*'s options are a worker's."""
     huey = MemoryHuey("my-app", serializer=serializer)
-    seen = Seen(huey, tracer_provider=spans.provider, **options)
+    seen = Recorded(huey, tracer_provider=spans.provider, **options)
 
     @huey.task()
     def add(a, b):
@@ -67,7 +67,7 @@ def run(serializer, spans, *, reader=None, **options):
     result = add(1, 2)
     if reader is not None:
         seen.instrumentation.uninstrument()
-        seen = Seen(huey, tracer_provider=spans.provider, **reader)
+        seen = Recorded(huey, tracer_provider=spans.provider, **reader)
     Drain(huey)()
     assert result() == 3
     return seen
@@ -100,7 +100,7 @@ def test_with_envelopes_enqueue_and_attempt_are_one_trace(spans, make, caplog):
 @pytest.mark.parametrize("envelope", [True, False])
 def test_the_age_of_a_message_is_known_by_its_envelope(spans, make, envelope, losses):
     huey = MemoryHuey("my-app", serializer=make())
-    Seen(huey, tracer_provider=spans.provider, envelope=envelope)
+    Recorded(huey, tracer_provider=spans.provider, envelope=envelope)
 
     @huey.task()
     def add(a, b):
@@ -147,7 +147,7 @@ def test_serializers_that_end_in_hueys_pickle_need_no_envelope(spans, make, enve
 
 def test_attempts_are_numbered_by_the_envelope(spans):
     huey = MemoryHuey("my-app", serializer=Json())
-    seen = Seen(huey, tracer_provider=spans.provider, envelope=True)
+    seen = Recorded(huey, tracer_provider=spans.provider, envelope=True)
 
     @huey.task(retries=1)
     def fail():
@@ -163,7 +163,7 @@ def test_attempts_are_numbered_by_the_envelope(spans):
 
 def test_a_damaged_envelope_is_counted(spans, losses: Losses):
     huey = MemoryHuey("my-app", serializer=Json())
-    Seen(huey, tracer_provider=spans.provider, envelope=True)
+    Recorded(huey, tracer_provider=spans.provider, envelope=True)
 
     @huey.task()
     def add():

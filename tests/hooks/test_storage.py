@@ -15,7 +15,7 @@ from huey_otel import (
 )
 from huey_otel._hooks.serializer import ObservedSerializer
 from huey_otel._hooks.storage import ObservedStorage
-from tests.support.seen import Seen
+from tests.support.recorded import Recorded
 
 ADDRESS = "redis://127.0.0.1:1/0"
 
@@ -61,7 +61,7 @@ def test_tasks_are_seen_before_and_after_immediate_mode(huey, drain):
     for immediate in (False, True, False):
         huey.immediate = immediate
         with instrument(huey):
-            seen = Seen(huey)
+            seen = Recorded(huey)
             send()
             drain()
             statuses.append([step[0] for step in seen.steps])

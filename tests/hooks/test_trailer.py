@@ -12,7 +12,7 @@ from huey_otel import (
 )
 from huey_otel._hooks.serializer import ObservedSerializer
 from huey_otel._wire.carrier import decode
-from tests.support.seen import Drain, Seen
+from tests.support.recorded import Drain, Recorded
 
 
 def queued(huey):
@@ -50,7 +50,7 @@ def test_a_message_of_an_instrumented_huey_is_read_by_a_bare_one(make):
 @pytest.mark.parametrize("make", SERIALIZERS.values(), ids=list(SERIALIZERS))
 def test_a_carrier_is_read_back_from_its_message(make):
     huey = MemoryHuey("my-app", serializer=make())
-    seen = Seen(huey)
+    seen = Recorded(huey)
     drain = Drain(huey)
 
     @huey.task(retries=1)
@@ -76,7 +76,7 @@ def test_a_message_of_a_bare_huey_is_executed(make):
         return 7
 
     result = send()
-    seen = Seen(huey)
+    seen = Recorded(huey)
     Drain(huey)()
 
     assert result() == 7
@@ -120,7 +120,7 @@ def test_a_task_with_a_hostile_trailer_runs_without_it_and_is_counted(
         return 7
 
     result = send()
-    seen = Seen(huey)
+    seen = Recorded(huey)
     message = huey.storage.dequeue()
     huey.storage.enqueue(message + trailer)
     escaped = Drain(huey)()
@@ -178,7 +178,7 @@ class ForeignSerializer:
 def test_a_users_own_serializer_works_and_is_put_back(kind):
     serializer = kind()
     huey = MemoryHuey("my-app", serializer=serializer)
-    seen = Seen(huey)
+    seen = Recorded(huey)
 
     @huey.task(retries=1)
     def send():

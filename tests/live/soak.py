@@ -209,7 +209,7 @@ def compare(soak: Soak, seen: list[tuple[int, int]]) -> bool:
     say(f"attempts ended, counted    {dict(outcomes)}")
     say(f"tasks ended, counted       {dict(ends)}")
     say(f"events told                {dict(events)}")
-    say(f"events heard               {dict(soak.event_counter.received)}")
+    say(f"events received            {dict(soak.event_counter.received)}")
     say(f"losses of the consumer     {losses}")
     say(f"spans of attempts received {processed.total()}, {len(processed)} different")
     say(f"memory of the main process {quarter / 2**20:.1f} MB after a quarter,")

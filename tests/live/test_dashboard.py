@@ -163,7 +163,7 @@ class Consumers:
         wait_until(lambda: serves(port))
 
     def finished(self) -> float:
-        """How many tasks the first one says that it has finished."""
+        """How many finished tasks the first consumer's page counts."""
         page = samples(metrics(self.ports[0])).items()
         return sum(
             number for (name, _), number in page if name == "huey_tasks_finished_total"
@@ -197,7 +197,7 @@ def test_every_panel_says_what_the_ledger_says(
             return Ledger.read(path)
 
         def scraped(total: int) -> float:
-            """When the first scrape was that has seen *total* tasks finished."""
+            """The time of the first scrape that counts *total* finished tasks."""
             wait_until(lambda: consumers.finished() == total)
             seen = "sum(huey_tasks_finished_total)"
             wait_until(lambda: prometheus.values(seen) == {(): total}, seconds=5)
@@ -242,7 +242,7 @@ def check_exemplars(ask: Ask, receiver: otlp.Receiver) -> None:
 def keep_busy(
     python: Callable[..., Program], consumers: Consumers, prometheus: Prometheus
 ) -> Ledger:
-    """Have both consumers work, and more wait: what the gauges are to say."""
+    """Keep both consumers busy and more tasks waiting; the gauges to expect."""
     consumers.start(1, "thread", 2)
 
     def enqueue(line: str) -> None:
@@ -252,7 +252,7 @@ def keep_busy(
     def first(name: str) -> float | None:
         return value(metrics(consumers.ports[0]), name, queue="shop")
 
-    # A reminder that no worker has come to is on the queue, and not on the schedule.
+    # A reminder that no worker has taken is on the queue, and not on the schedule.
     enqueue("[remind_cart.schedule((n,), delay=600) for n in range(2)]")
     wait_until(lambda: first("huey_schedule_length") == 2)
     enqueue("[resize_photo('photo', n, 10) for n in range(9)]")

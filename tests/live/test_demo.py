@@ -1,4 +1,4 @@
-"""`python -m runtime demo --once`, as somebody types it."""
+"""`python -m runtime demo --once`, as a user types it."""
 
 import math
 import os
@@ -192,7 +192,7 @@ def test_a_terminal_of_80_columns_holds_every_line_and_heading(
     assert process.wait(SECONDS) == 0, output
     lines = re.sub(r"\x1b\[[0-9;]*m", "", output.decode()).splitlines()
     assert [line for line in lines if len(line.rstrip()) > 80] == []
-    # A line that goes on in the next one would leave its last word there alone.
+    # A wrapped line would leave a single word on the next one.
     assert [
         line for line in lines if re.fullmatch(r" *(Worker-\d|Scheduler) *", line)
     ] == []
@@ -302,11 +302,11 @@ def test_demo_on_a_terminal_refreshes_in_place_until_ctrl_c(
 
 
 def read_terminal(terminal: int) -> bytes:
-    """What comes next, nothing at the end."""
+    """The next bytes; none at the end."""
     try:
         return os.read(terminal, 65536)
     except OSError:
-        # Linux's way of saying that nobody has the other side any more.
+        # Linux reports a terminal without its other side so.
         return b""
 
 

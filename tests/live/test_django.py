@@ -94,7 +94,7 @@ class Queue:
         wait_until(lambda: serves(self.port))
 
     def finished(self, task: str, outcome: str) -> float | None:
-        """How many attempts of a task of the bakery's ended so, by the page."""
+        """How many attempts of a bakery task ended so, by the page."""
         return value(
             metrics(self.port),
             "huey_task_attempts_finished_total",
@@ -161,7 +161,7 @@ def tree(spans: list[Span], parent: str | None = None) -> dict[str, Any]:
 
 
 def trace_like(receiver: Receiver, expected: dict[str, Any]) -> dict[str, Any]:
-    """What has become of the one trace that begins as *expected* does.
+    """The one trace that begins as *expected* does.
 
     Waits for all of it: its spans come from several processes.
     """
@@ -289,7 +289,7 @@ def test_a_server_that_enqueues_nothing_is_quiet(manage, redis_url):
     assert listening(web.program.pid) == {web.port}
     with redis.Redis.from_url(redis_url) as conn:
         clients = [one["addr"] for one in conn.client_list()]
-    # The test's own; the server's maker is on a Unix socket.
+    # The connection of this test; the fixture's own uses a Unix socket.
     assert len([address for address in clients if address.startswith("127.")]) == 1
 
 

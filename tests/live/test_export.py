@@ -123,7 +123,7 @@ def test_every_span_arrives_over_http(consumer, produce, conn, kind, signum):
 def test_a_foreign_exporter_used_before_the_fork_holds_nothing_up(
     consumer, produce, conn
 ):
-    """Nor does it tell anything twice; what it loses is said in docs/traces.md."""
+    """It exports nothing twice either; docs/traces.md says what it loses."""
     with otlp.receiver(HTTP) as receiver:
         produce("count", str(TASKS), **receiver.environ)
         running = consumer(

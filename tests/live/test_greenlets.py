@@ -25,7 +25,7 @@ def app(application: Callable[..., ModuleType]) -> ModuleType:
 
 @pytest.fixture
 def start(consumer: Callable[..., Consumer]) -> Start:
-    """Starts a consumer of greenlets, which gevent has patched for at *patch*."""
+    """Starts a consumer of greenlets that gevent patches at *patch*."""
 
     def start(patch: str = "first", **environ: str) -> Consumer:
         return consumer(

@@ -204,14 +204,14 @@ def test_workers_go_on_while_the_main_process_is_stopped(
     running.send(signal.SIGCONT)
     running.stop()
 
-    heard = received.catch_up()
-    assert {event["status"] for event in heard} == {
+    events = received.catch_up()
+    assert {event["status"] for event in events} == {
         *("started", "finished", "error-task")
     }
     assert set(told(received, "started").values()) == {1}
     assert set(told(received, *ENDS).values()) == {1}
-    assert len(heard) > 100
-    assert losses(dropped) == {"relay": 2 * (len(numbers) + 1) - len(heard)}
+    assert len(events) > 100
+    assert losses(dropped) == {"relay": 2 * (len(numbers) + 1) - len(events)}
 
 
 @pytest.mark.timeout(120)

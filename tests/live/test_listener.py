@@ -106,8 +106,8 @@ def test_close_from_another_thread_ends_the_iteration(
     redis_is: str, redis_server: RedisServer, redis_url: str
 ) -> None:
     listener = EventListener(redis_url, "live")
-    heard: list[object] = []
-    thread = threading.Thread(target=lambda: heard.extend(listener))
+    received: list[object] = []
+    thread = threading.Thread(target=lambda: received.extend(listener))
     thread.start()
     if redis_is == "away":
         redis_server.stop()
@@ -118,7 +118,7 @@ def test_close_from_another_thread_ends_the_iteration(
     thread.join(5)
 
     assert not thread.is_alive()
-    assert heard == []
+    assert received == []
 
 
 def test_listener_as_a_context_closes_its_connection(
@@ -148,11 +148,11 @@ def test_iterating_over_the_storage_may_stop_at_any_event(
     publisher: redis.Redis,
 ) -> None:
     app = application()
-    heard = []
+    received = []
 
     def listen() -> None:
         for event in app.huey.storage:
-            heard.append(event)
+            received.append(event)
             if event["status"] == "finished":
                 break
 
@@ -163,5 +163,5 @@ def test_iterating_over_the_storage_may_stop_at_any_event(
     app.add(1, 2)
     thread.join(15)
 
-    assert steps(heard) == [STARTED, FINISHED]
+    assert steps(received) == [STARTED, FINISHED]
     wait_until(lambda: listeners(publisher) == 0)

@@ -152,7 +152,7 @@ def test_task_with_a_hostile_trailer_runs_without_context(
 def test_bytes_behind_a_message_that_are_not_ours_are_left_alone(
     work_off: Callable[[dict[str, bytes]], WorkedOff],
 ) -> None:
-    seen = work_off({"foreign": b"somebody else's"})
+    seen = work_off({"foreign": b"another program's"})
 
     assert steps(seen.stories["foreign"]) == [STARTED, FINISHED]
     assert seen.lost == {}

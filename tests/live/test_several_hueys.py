@@ -14,7 +14,7 @@ from huey_otel import _names as n
 from tests.live.processes import Program
 from tests.live.received_events import ReceivedEvents
 from tests.live.scraping import samples
-from tests.support.seen import Drain, Seen
+from tests.support.recorded import Drain, Recorded
 
 
 @pytest.mark.parametrize("kind", ["thread", "process"])
@@ -58,7 +58,7 @@ def test_hueys_that_share_everything_are_uninstrumented_in_any_order(
     registry, serializer = CollectorRegistry(), Serializer()
     hueys = [MemoryHuey(name, serializer=serializer) for name in ("a", "a", "b")]
     tasks = [huey.task()(int) for huey in hueys]
-    seen = [Seen(huey, registry=registry) for huey in hueys]
+    seen = [Recorded(huey, registry=registry) for huey in hueys]
 
     for gone, leaving in enumerate(order):
         for task, huey in zip(tasks, hueys, strict=True):

@@ -1,4 +1,4 @@
-"""`opentelemetry-instrument` on an application that has never heard of huey-otel."""
+"""`opentelemetry-instrument` on an application that does not name huey-otel."""
 
 import signal
 import sys

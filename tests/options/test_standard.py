@@ -445,7 +445,7 @@ def test_an_exporter_that_cannot_be_made_turns_spans_off(environ, why):
         """
         for task in tasks:
             task()
-        print(instrumentation._outputs.tracer.provided().where)
+        print(instrumentation._outputs.tracer.resolved().where)
         print(instrumentation.dropped)
         """,
         **environ,

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanContext
 
-from huey_otel._otel.exporter import CountingExporter, CountingProcessor
+from huey_otel._otel.exporter import CountingExporter, CountingProcessor, give_up
 from huey_otel._otel.flusher import Flusher
 from huey_otel._otel.span_counts import SPANS, SpanCounts
 from huey_otel._safety import forks
@@ -102,7 +102,7 @@ def counts(monkeypatch) -> SpanCounts:
 
 
 @pytest.fixture
-def stuck(counts) -> Iterator[tuple[TracerProvider, CountingProcessor]]:
+def stuck(counts) -> Iterator[TracerProvider]:
     """A provider whose exporter hangs until the test is over."""
     go_on = threading.Event()
 
@@ -111,23 +111,22 @@ def stuck(counts) -> Iterator[tuple[TracerProvider, CountingProcessor]]:
             go_on.wait(10)
             return SpanExportResult.SUCCESS
 
-    processor = CountingProcessor(CountingExporter(Stuck, RESOURCE))
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(processor)
-    yield provider, processor
+    exporter = CountingExporter(Stuck, RESOURCE)
+    provider.add_span_processor(CountingProcessor(exporter))
+    yield provider
     go_on.set()
     provider.shutdown()
 
 
 def test_spans_left_at_the_end_are_counted_once(stuck, losses: Losses, caplog):
-    provider, processor = stuck
-    tracer = provider.get_tracer("tests")
+    tracer = stuck.get_tracer("tests")
     for _ in range(3):
         tracer.start_span("one").end()
 
-    assert not Flusher().flush(provider).wait(0.05)
-    processor.give_up()
-    processor.give_up()
+    assert not Flusher().flush(stuck).wait(0.05)
+    give_up()
+    give_up()
 
     assert losses.counts() == {"spans": 3}
     (message,) = caplog.messages

@@ -25,8 +25,8 @@ from huey_otel._otel.lost_spans import LostSpans
 from huey_otel._relay.inflight import InFlight
 from huey_otel._wire.client import CLIENT
 from huey_otel._wire.record import Record, Source, TaskFacts
-from tests.support.seen import EARLIER, Drain, Seen
-from tests.support.spans import Spans, linked, plain, provided_by
+from tests.support.recorded import EARLIER, Drain, Recorded
+from tests.support.spans import Spans, linked, plain, resolved_to
 
 SOURCE = Source(queue="my-app", host="here")
 TRACE, SPAN, PARENT = "0" * 31 + "1", "0" * 15 + "2", "0" * 15 + "3"
@@ -50,10 +50,10 @@ ATTRIBUTES = {
 
 
 def lose(spans: Spans, facts=FACTS, *, ours=True, status="lost", naming="task"):
-    provided = provided_by(spans, ours=ours)
+    resolved = resolved_to(spans, ours=ours)
     extra = {"duration": DIED - BEGAN}
     record = Record(1, status, DIED, 7, 1, "Worker-1", tuple(facts), 1, extra)
-    LostSpans(lambda: provided, naming)(record, SOURCE)
+    LostSpans(lambda: resolved, naming)(record, SOURCE)
     return spans.all
 
 
@@ -146,8 +146,8 @@ def once(huey: Huey, **options: Any) -> Callable[[], Any]:
     return send
 
 
-def killed(seen: Seen, provider: Spans, *, ours: bool) -> ReadableSpan:
-    """The span that tells of the last attempt, had its worker been killed."""
+def killed(seen: Recorded, provider: Spans, *, ours: bool) -> ReadableSpan:
+    """The span that the main process exports of the last attempt after a kill."""
     started = [one for one in seen.records if one.status == "started"][-1]
     crossed = Record(*marshal.loads(marshal.dumps(tuple(started), 2)))
     gone = Record(1, "gone", DIED, started.pid, 0, None, None, None, None)
@@ -155,8 +155,8 @@ def killed(seen: Seen, provider: Spans, *, ours: bool) -> ReadableSpan:
     assert list(table.apply(crossed)) == []
     (lost,) = table.apply(gone)
     provider.clear()
-    provided = provided_by(provider, ours=ours)
-    LostSpans(lambda: provided, "task")(lost, SOURCE)
+    resolved = resolved_to(provider, ours=ours)
+    LostSpans(lambda: resolved, "task")(lost, SOURCE)
     (span,) = provider.all
     return span
 
@@ -187,7 +187,7 @@ def test_it_says_all_that_the_workers_own_said_at_its_start(
     huey: Huey, drain: Drain, propagation: str, options: dict[str, Any]
 ):
     spans = Spans()
-    seen = Seen(huey, tracer_provider=spans.provider, propagation=propagation)
+    seen = Recorded(huey, tracer_provider=spans.provider, propagation=propagation)
     send = once(huey, **options)
     huey.enqueue(send.s(eta=EARLIER))
     drain()
@@ -207,7 +207,7 @@ def test_it_says_all_that_the_workers_own_said_at_its_start(
 @pytest.mark.usefixtures("request_span")
 def test_another_providers_is_linked_to_it_and_to_all_it_was_linked_to(huey, drain):
     spans = Spans()
-    seen = Seen(huey, tracer_provider=spans.provider, propagation="link")
+    seen = Recorded(huey, tracer_provider=spans.provider, propagation="link")
     once(huey)()
     drain()
     own = spans.named("process send")[-1]
@@ -223,7 +223,7 @@ def test_another_providers_is_linked_to_it_and_to_all_it_was_linked_to(huey, dra
 
 def test_only_a_start_that_has_more_to_say_is_larger(huey, drain):
     spans = Spans()
-    seen = Seen(huey, tracer_provider=spans.provider, propagation="link")
+    seen = Recorded(huey, tracer_provider=spans.provider, propagation="link")
     once(huey)()
     drain()
 
@@ -239,7 +239,7 @@ def test_only_a_start_that_has_more_to_say_is_larger(huey, drain):
 
 def test_what_is_not_sampled_has_no_more_to_say(huey, drain):
     spans = Spans(ALWAYS_OFF)
-    seen = Seen(huey, tracer_provider=spans.provider, propagation="link")
+    seen = Recorded(huey, tracer_provider=spans.provider, propagation="link")
     once(huey, priority=7)()
     drain()
 

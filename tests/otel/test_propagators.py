@@ -11,7 +11,7 @@ from opentelemetry.propagators.b3 import B3MultiFormat, B3SingleFormat
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
-from tests.support.seen import Seen
+from tests.support.recorded import Recorded
 from tests.support.spans import Spans, linked, plain
 
 PROPAGATORS = {
@@ -54,7 +54,7 @@ def within() -> Iterator[object]:
 
 
 def test_a_task_and_its_retry_are_in_the_trace(huey, spans, drain, propagator, within):
-    Seen(huey, tracer_provider=spans.provider)
+    Recorded(huey, tracer_provider=spans.provider)
 
     @huey.task(retries=1)
     def fail():
@@ -79,7 +79,7 @@ def with_nothing_current(work) -> None:
 
 
 def test_an_unsampled_parent_stays_unsampled(huey, spans, drain, propagator, within):
-    Seen(huey, tracer_provider=spans.provider)
+    Recorded(huey, tracer_provider=spans.provider)
 
     @huey.task(retries=1)
     def fail():
@@ -99,7 +99,7 @@ def test_an_unsampled_parent_stays_unsampled(huey, spans, drain, propagator, wit
 
 @pytest.mark.parametrize("propagation", ["child", "link"])
 def test_the_state_of_a_trace_is_untouched(huey, spans, drain, within, propagation):
-    Seen(huey, tracer_provider=spans.provider, propagation=propagation)
+    Recorded(huey, tracer_provider=spans.provider, propagation=propagation)
     state = TraceState([("vendor", "a;b:c=d"), ("other@tenant", "x" * 200)])
 
     @huey.task()

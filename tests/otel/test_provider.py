@@ -44,7 +44,7 @@ def test_the_argument_wins_over_the_environment(monkeypatch):
 
     assert spans.names == ["enqueue add"]
     assert (
-        instrumentation._outputs.tracer.provided().where
+        instrumentation._outputs.tracer.resolved().where
         == "to the tracer_provider= given"
     )
 
@@ -61,7 +61,7 @@ def test_a_producer_without_provider_imports_no_sdk_and_starts_no_thread():
         add()
         huey.execute(huey.dequeue())
         instrumentation.flush()
-        print(instrumentation._outputs.tracer.provided().where)
+        print(instrumentation._outputs.tracer.resolved().where)
         # redis-py 8 imports a part of it by itself.
         print([name for name in set(sys.modules) - bare
                if "opentelemetry.sdk" in name or "opentelemetry.exporter" in name])
@@ -80,7 +80,7 @@ def test_a_wrong_variable_is_not_logged_if_it_is_not_needed():
         from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
         trace.set_tracer_provider(TracerProvider())
         add()
-        print(instrumentation._outputs.tracer.provided().where)
+        print(instrumentation._outputs.tracer.resolved().where)
         """,
         **{EXPORTER: "zipkin"},
     )
@@ -93,7 +93,7 @@ def test_a_wrong_variable_is_logged_if_it_is_needed():
     done = run(
         """
         add()
-        print(instrumentation._outputs.tracer.provided().where)
+        print(instrumentation._outputs.tracer.resolved().where)
         """,
         **{EXPORTER: "zipkin"},
     )
@@ -157,7 +157,7 @@ def test_spans_are_off_and_the_reason_is_named(environ, where):
         """
         add()
         add()
-        print(instrumentation._outputs.tracer.provided().where)
+        print(instrumentation._outputs.tracer.resolved().where)
         print(add().id is not None)
         """,
         **environ,
@@ -176,7 +176,7 @@ def test_the_applications_own_provider_is_used():
         mine = TracerProvider()
         trace.set_tracer_provider(mine)
         add()
-        provided = instrumentation._outputs.tracer.provided()
+        provided = instrumentation._outputs.tracer.resolved()
         print(provided.where, provided.provider is mine)
         """,
         **{PLACE: "http://a"},
@@ -192,7 +192,7 @@ def test_a_disabled_sdk_turns_the_applications_own_provider_off():
         from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
         trace.set_tracer_provider(TracerProvider())
         add()
-        print(instrumentation._outputs.tracer.provided().where)
+        print(instrumentation._outputs.tracer.resolved().where)
         """,
         OTEL_SDK_DISABLED="true",
     )
@@ -235,7 +235,7 @@ def test_a_built_provider_is_global_and_logged_and_named(environ, service):
         add()
         provider = trace.get_tracer_provider()
         sys.stderr.flush()
-        print(provider is instrumentation._outputs.tracer.provided().provider)
+        print(provider is instrumentation._outputs.tracer.resolved().provider)
         print(provider.resource.attributes["service.name"])
         """,
         **environ,
@@ -282,7 +282,7 @@ def test_two_hueys_share_the_provider_that_was_built():
         add()
         more()
         first, second = instrumentation._outputs, second._outputs
-        print(first.tracer.provided() is second.tracer.provided())
+        print(first.tracer.resolved() is second.tracer.resolved())
         """,
         **{PLACE: "http://127.0.0.1:9", "HUEY_OTEL_FLUSH_TIMEOUT": "0"},
     )

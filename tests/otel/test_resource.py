@@ -43,7 +43,7 @@ def test_what_is_given_stays():
     assert dict(made(found, "host.name", "process.pid").attributes) == found
 
 
-def test_nothing_is_found_before_somebody_asks():
+def test_nothing_is_found_before_an_attribute_is_read():
     asked: list[str] = []
 
     def find() -> Resource:

@@ -86,7 +86,7 @@ def test_nothing_is_sent_without_the_credentials_that_are_asked_for():
 def test_only_a_parent_based_sampler_is_led_by_links_as_well(sampler, chosen):
     done = run(
         """
-        print(type(instrumentation._outputs.tracer.provided().tracer.sampler).__name__)
+        print(type(instrumentation._outputs.tracer.resolved().tracer.sampler).__name__)
         """,
         OTEL_TRACES_EXPORTER="console",
         OTEL_TRACES_SAMPLER=sampler,

@@ -20,7 +20,7 @@ from huey_otel._otel.semconv import SemconvMetrics
 from huey_otel._relay.overflow import Overflow
 from huey_otel._wire.record import Source
 from tests.support.metrics import record
-from tests.support.seen import EARLIER, Drain, Seen
+from tests.support.recorded import EARLIER, Drain, Recorded
 from tests.support.spans import Spans
 
 HERE = "tests.otel.test_semconv"
@@ -69,7 +69,7 @@ def test_every_name_of_ours_is_a_current_one():
 def spans(huey) -> Spans:
     """The spans of a task of each kind."""
     spans = Spans()
-    Seen(huey, tracer_provider=spans.provider)
+    Recorded(huey, tracer_provider=spans.provider)
 
     @huey.task(retries=1, priority=3)
     def fail():
@@ -113,7 +113,7 @@ def test_the_operation_types_are_those_of_the_conventions(spans):
 
 
 class Meters:
-    """A meter provider, and what it was told."""
+    """A meter provider, and what it has recorded."""
 
     def __init__(self) -> None:
         self._reader = InMemoryMetricReader()
@@ -154,8 +154,8 @@ def meters() -> Meters:
     return Meters()
 
 
-def run_one(huey: Huey, seen: Seen) -> None:
-    """Enqueue a task that does nothing, run it, and have all of it told."""
+def run_one(huey: Huey, seen: Recorded) -> None:
+    """Enqueue a task that does nothing, run it, and deliver all records."""
 
     @huey.task()
     def add():
@@ -177,7 +177,7 @@ def test_the_metrics_are_those_of_the_conventions(huey, meters):
     ]
     for one in made:
         (one.record if hasattr(one, "record") else one.add)(1)
-    seen = Seen(huey, semconv_metrics=True, meter_provider=meters.provider)
+    seen = Recorded(huey, semconv_metrics=True, meter_provider=meters.provider)
 
     run_one(huey, seen)
 
@@ -190,7 +190,7 @@ def test_the_metrics_are_those_of_the_conventions(huey, meters):
 
 
 def test_they_count_what_happened(huey, meters):
-    seen = Seen(huey, semconv_metrics=True, meter_provider=meters.provider)
+    seen = Recorded(huey, semconv_metrics=True, meter_provider=meters.provider)
 
     @huey.task()
     def add(a, b):
@@ -223,7 +223,7 @@ def test_they_count_what_happened(huey, meters):
 
 
 def test_an_enqueue_that_fails_was_an_attempt_to_send(huey, meters):
-    seen = Seen(huey, semconv_metrics=True, meter_provider=meters.provider)
+    seen = Recorded(huey, semconv_metrics=True, meter_provider=meters.provider)
 
     @huey.task()
     def add():
@@ -245,7 +245,7 @@ def test_an_enqueue_that_fails_was_an_attempt_to_send(huey, meters):
 
 def test_the_duration_is_that_of_the_span(huey, meters):
     spans = Spans()
-    seen = Seen(
+    seen = Recorded(
         huey,
         semconv_metrics=True,
         meter_provider=meters.provider,
@@ -260,7 +260,7 @@ def test_the_duration_is_that_of_the_span(huey, meters):
 
 
 def test_without_consent_nothing_is_told(huey, meters):
-    seen = Seen(huey, meter_provider=meters.provider)
+    seen = Recorded(huey, meter_provider=meters.provider)
 
     run_one(huey, seen)
 

@@ -1,4 +1,4 @@
-"""Counts of spans: what a killed worker did not deliver is known, and nobody else's."""
+"""Counts of spans: those that a killed worker did not deliver, and no others."""
 
 import mmap
 import os
@@ -94,7 +94,7 @@ def test_what_it_had_reported_itself_is_not_counted_twice(prepared, losses: Loss
     def body() -> None:
         end(7)
         SPANS.here.exported(2)
-        # Two that failed, of which it had no time left to tell one.
+        # Two failed; the kill comes before the worker has reported the second.
         SPANS.here.counted(2)
         kill_myself()
 

@@ -17,7 +17,7 @@ from huey_otel._tasks.context import HERE
 from huey_otel._wire.record import Record
 from tests.support.forks import fork
 from tests.support.metrics import FORKING, TASK, page, record
-from tests.support.seen import Seen
+from tests.support.recorded import Recorded
 
 NOW = 1_010.0
 COUNTED = (
@@ -195,7 +195,7 @@ def test_an_end_that_a_thread_worker_did_not_send_is_counted_once(
 
 def test_an_attempt_inside_another_one_does_not_close_it(losses):
     huey = MemoryHuey("my-app", immediate=True)
-    seen = Seen(huey)
+    seen = Recorded(huey)
     HERE.local.doing.worker = "Worker-1"
 
     @huey.task()

@@ -16,7 +16,7 @@ from runtime.load.cases import Case
 from runtime.load.ledger import Expected, Ledger
 from runtime.load.mix import Kind, mix, weights
 from runtime.shop.tasks import nightly_report
-from tests.support.seen import Drain, Seen
+from tests.support.recorded import Drain, Recorded
 
 LIMITS = {e.EVENT_TIMEOUT, e.EVENT_RATE_LIMITED}
 
@@ -47,7 +47,7 @@ def live_through(huey: Huey, drain: Drain) -> Callable[[Case], None]:
 
 @pytest.mark.parametrize("kind", weights(), ids=lambda kind: kind.__name__)
 def test_case_leaves_the_events_that_it_says(
-    kind: Kind, seen: Seen, live_through: Callable[[Case], None]
+    kind: Kind, seen: Recorded, live_through: Callable[[Case], None]
 ) -> None:
     case = kind(7)
 
@@ -57,7 +57,7 @@ def test_case_leaves_the_events_that_it_says(
 
 
 def test_cards_are_charged_before_the_receipt_is_sent(
-    seen: Seen, live_through: Callable[[Case], None]
+    seen: Recorded, live_through: Callable[[Case], None]
 ) -> None:
     live_through(cases.declined_once(7))
 

@@ -10,7 +10,7 @@ from runtime import shop
 from runtime.demo.producer import requests
 from runtime.load.cases import packed, reminded
 from runtime.shop import web
-from tests.support.seen import Drain
+from tests.support.recorded import Drain
 from tests.support.spans import Spans
 
 

@@ -19,7 +19,7 @@ from huey_otel._safety.encodable import LONGEST
 from huey_otel._safety.losses import Losses
 from huey_otel._wire.carrier import decode
 from huey_otel._wire.record import TaskFacts
-from tests.support.seen import Drain, Seen
+from tests.support.recorded import Drain, Recorded
 from tests.support.spans import Spans
 from tests.support.strict_redis import encoded, event_of, labels_of
 
@@ -39,7 +39,7 @@ class Strict:
         self.huey = huey
         self.registry = CollectorRegistry()
         self.spans = Spans()
-        self.seen = Seen(
+        self.seen = Recorded(
             huey,
             registry=self.registry,
             tracer_provider=self.spans.provider,
@@ -152,7 +152,7 @@ def test_a_queue_name_that_is_not_utf_8_is_shown_everywhere():
 def test_a_producer_of_a_queue_that_is_no_utf_8_keeps_its_page():
     registry = CollectorRegistry()
     huey = MemoryHuey(ODD)
-    Seen(huey, registry=registry)
+    Recorded(huey, registry=registry)
     add = huey.task()(lambda: None)
 
     add()

@@ -14,7 +14,7 @@ from huey_otel._safety.timeout import OVERDUE, limited
 from huey_otel._tasks.attempt import running
 from huey_otel._tasks.context import HERE
 from tests.support.interruptions import Alarm, ring
-from tests.support.seen import Seen
+from tests.support.recorded import Recorded
 from tests.support.timeouts import alarm
 
 TaskTimeout = getattr(huey.exceptions, "TaskTimeout", None)
@@ -233,7 +233,7 @@ def test_the_handler_of_huey_is_its_own_again_after_uninstrument():
     handler = alarm()
     queue._timeout_handler = handler
 
-    seen = Seen(queue)
+    seen = Recorded(queue)
     wrapped = queue._timeout_handler
     seen.instrumentation.uninstrument()
 
@@ -297,7 +297,7 @@ def test_an_alarm_in_any_line_of_ours_ends_the_attempt_once(huey, seen):
 
 def test_an_alarm_around_a_nested_run_leaves_nothing_open(huey):
     huey.immediate = True
-    seen = Seen(huey)
+    seen = Recorded(huey)
 
     runs = alarmed_everywhere(huey)
 

@@ -16,7 +16,7 @@ from huey_otel import instrument
 from huey_otel._wire.carrier import decode
 from runtime import otlp_receiver as otlp
 from tests.support.programs import ROOT, run_program
-from tests.support.seen import LATER, Drain, Seen
+from tests.support.recorded import LATER, Drain, Recorded
 from tests.support.waiting import wait_until
 
 PROTOCOLS = pytest.mark.parametrize("protocol", [otlp.HTTP, otlp.GRPC])
@@ -269,7 +269,7 @@ def test_a_first_attempt_is_timed_after_what_is_slow_at_its_first_use(clock, slo
 
     # By a producer that has telemetry of its own, or none.
     add()
-    seen = Seen(huey, tracer_provider=slow)
+    seen = Recorded(huey, tracer_provider=slow)
     Drain(huey)()
     (started,) = [one for one in seen.events if one["status"] == "started"]
 

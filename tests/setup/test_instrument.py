@@ -16,7 +16,7 @@ from huey_otel._hooks.consumer import ObservedConsumer, ObservedWorker
 from huey_otel._hooks.huey import ObservedHuey
 from huey_otel._hooks.serializer import ObservedSerializer
 from huey_otel._hooks.storage import ObservedStorage
-from tests.support.seen import Drain, Seen
+from tests.support.recorded import Drain, Recorded
 
 ADDRESS = "redis://127.0.0.1:1/0"
 
@@ -82,7 +82,7 @@ def any_huey(request, tmp_path):
 
 
 def test_a_task_runs_as_before_on_any_huey(any_huey):
-    seen = Seen(any_huey)
+    seen = Recorded(any_huey)
     drain = Drain(any_huey)
 
     @any_huey.task(retries=1)
@@ -180,7 +180,7 @@ def test_a_users_own_method_is_called_once():
 def test_a_huey_can_be_instrumented_again(huey, drain):
     first = instrument(huey)
     first.uninstrument()
-    seen = Seen(huey)
+    seen = Recorded(huey)
 
     @huey.task()
     def send(): ...
@@ -261,7 +261,7 @@ def test_the_repr_says_where_telemetry_goes(huey, monkeypatch):
 
 
 def test_without_tracebacks_an_event_has_only_the_exceptions_class(huey, drain):
-    seen = Seen(huey, tracebacks=False)
+    seen = Recorded(huey, tracebacks=False)
 
     @huey.task()
     def send():

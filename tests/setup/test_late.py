@@ -14,7 +14,7 @@ from huey_otel._hooks.consumer import ObservedConsumer, ObservedWorker, existing
 from huey_otel._hooks.huey import ObservedHuey
 from huey_otel._otel.span_counts import SPANS
 from huey_otel._process.shared import shared
-from tests.support.seen import Seen
+from tests.support.recorded import Recorded
 from tests.support.waiting import wait_until
 
 QUICK = {"initial_delay": 0.01, "max_delay": 0.02}
@@ -50,7 +50,7 @@ def test_a_consumer_that_runs_already_is_observed_from_then_on(
     huey: Huey, consumer: Consumer
 ) -> None:
     start(consumer)
-    seen = Seen(huey)
+    seen = Recorded(huey)
 
     @huey.task()
     def send() -> None: ...

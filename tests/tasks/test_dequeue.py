@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from huey_otel._tasks import dequeue
-from tests.support.seen import EARLIER
+from tests.support.recorded import EARLIER
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from huey_otel._otel.lost_spans import LostSpans
 from huey_otel._relay.inflight import InFlight
 from huey_otel._safety.losses import Losses
 from huey_otel._wire.record import Record, Source
-from tests.support.seen import Drain, Seen
-from tests.support.spans import Spans, provided_by
+from tests.support.recorded import Drain, Recorded
+from tests.support.spans import Spans, resolved_to
 
 Scene = Callable[[Huey], None]
 
@@ -30,8 +30,8 @@ def huey(request: pytest.FixtureRequest) -> Huey:
 
 
 @pytest.fixture
-def seen(huey: Huey, spans: Spans) -> Seen:
-    return Seen(huey, tracer_provider=spans.provider)
+def seen(huey: Huey, spans: Spans) -> Recorded:
+    return Recorded(huey, tracer_provider=spans.provider)
 
 
 def _pipeline(huey: Huey) -> None:
@@ -207,7 +207,7 @@ def traced(huey: Huey, spans: Spans, *names: str) -> None:
 
 def test_no_command_goes_beyond_the_end_of_an_attempt_that_failed(spans):
     huey = MemoryHuey("my-app")
-    seen = Seen(huey, tracer_provider=spans.provider)
+    seen = Recorded(huey, tracer_provider=spans.provider)
     traced(huey, spans, "enqueue", "add_to_schedule", "put_data")
 
     def fail() -> None:
@@ -230,7 +230,7 @@ def test_no_command_goes_beyond_the_end_of_an_attempt_that_failed(spans):
 
 def test_a_success_that_nothing_follows_ends_with_its_run(spans):
     huey = MemoryHuey("my-app")
-    seen = Seen(huey, tracer_provider=spans.provider)
+    seen = Recorded(huey, tracer_provider=spans.provider)
 
     huey.task(name="add")(lambda: None)()
     Drain(huey)()
@@ -261,8 +261,8 @@ def killed_after(records: list[Record], status: str) -> tuple[InFlight, int]:
 def spans_of_dead(held: InFlight, pid: int, *, ours: bool = True) -> Spans:
     """What is exported when the worker *pid* is found dead."""
     spans = Spans()
-    provided = provided_by(spans, ours=ours)
-    sink = LostSpans(lambda: provided, "task")
+    resolved = resolved_to(spans, ours=ours)
+    sink = LostSpans(lambda: resolved, "task")
     gone = Record(1, mapping.GONE, 2e9, pid, 0, None, None, None, None)
     for record in held.apply(gone):
         sink(record, Source(queue="my-app", host="here"))
@@ -286,7 +286,7 @@ def test_a_worker_that_dies_after_a_run_leaves_the_span_of_the_run(
 ):
     monkeypatch.setenv("OTEL_SPAN_LINK_COUNT_LIMIT", "8")
     huey, spans = MemoryHuey("my-app"), Spans()
-    seen = Seen(huey, tracer_provider=spans.provider, semconv_metrics=True)
+    seen = Recorded(huey, tracer_provider=spans.provider, semconv_metrics=True)
     scene(huey)
     huey.execute(huey.dequeue())
     process = next(span for span in spans.all if span.name.startswith("process"))
@@ -304,7 +304,7 @@ def test_a_worker_that_dies_after_a_run_leaves_the_span_of_the_run(
 
 def test_a_worker_that_dies_after_its_span_has_ended_leaves_no_second_one():
     huey, spans = MemoryHuey("my-app"), Spans()
-    seen = Seen(huey, tracer_provider=spans.provider, semconv_metrics=True)
+    seen = Recorded(huey, tracer_provider=spans.provider, semconv_metrics=True)
     huey.task(name="add")(lambda: None)()
     huey.execute(huey.dequeue())
 
@@ -315,7 +315,7 @@ def test_a_worker_that_dies_after_its_span_has_ended_leaves_no_second_one():
 
 def test_a_next_task_that_cannot_be_enqueued_leaves_no_span_open(spans, losses: Losses):
     huey = MemoryHuey("my-app")
-    Seen(huey, tracer_provider=spans.provider)
+    Recorded(huey, tracer_provider=spans.provider)
     add = huey.task(name="add")(lambda *_: 1)
     huey.enqueue(add.s().then(add))
 

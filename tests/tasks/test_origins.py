@@ -6,7 +6,7 @@ import huey as huey_package
 import pytest
 from huey import MemoryHuey, crontab
 
-from tests.support.seen import EARLIER, Seen
+from tests.support.recorded import EARLIER, Recorded
 
 needs_chords = pytest.mark.skipif(
     not hasattr(huey_package, "chord"), reason="huey has no chords"
@@ -15,7 +15,7 @@ needs_chords = pytest.mark.skipif(
 
 @pytest.fixture
 def seen(huey):
-    return Seen(huey, publish_enqueued=True)
+    return Recorded(huey, publish_enqueued=True)
 
 
 def test_a_call(huey, seen):
@@ -29,7 +29,7 @@ def test_a_call(huey, seen):
 
 
 def test_a_call_is_not_published_by_default(huey):
-    seen = Seen(huey)
+    seen = Recorded(huey)
 
     @huey.task()
     def send(): ...
@@ -171,7 +171,7 @@ def test_a_call_from_a_hook_and_from_a_receiver(huey, seen, drain):
 
 def test_origins_in_immediate_mode():
     huey = MemoryHuey("my-app", immediate=True)
-    seen = Seen(huey, publish_enqueued=True)
+    seen = Recorded(huey, publish_enqueued=True)
 
     @huey.task()
     def inner(): ...

@@ -14,7 +14,7 @@ from huey_otel import _names as n
 from huey_otel._tasks.attempt import running, unfinished
 from huey_otel._tasks.context import HERE
 from tests.support.interruptions import Interruption
-from tests.support.seen import LATER, Drain, Seen
+from tests.support.recorded import LATER, Drain, Recorded
 
 ONE_RECORD = ["started", "finished"]
 TWO_RECORDS = ["started", "finished", "ended"]
@@ -111,7 +111,7 @@ def test_success_does_not_wait_for_the_code_of_a_subclass(name):
 
     setattr(GoingOn, name, GoingOn._after)
     huey = GoingOn("my-app")
-    seen, drain = Seen(huey), Drain(huey)
+    seen, drain = Recorded(huey), Drain(huey)
 
     @huey.task()
     def send(): ...
@@ -250,7 +250,7 @@ class Failing(MemoryHuey):
 
 def test_an_error_after_a_success_is_recorded_behind_it():
     huey = Failing("my-app")
-    seen, drain = Seen(huey), Drain(huey)
+    seen, drain = Recorded(huey), Drain(huey)
 
     @huey.task()
     def send(): ...
@@ -321,7 +321,7 @@ def test_a_thread_at_work_when_the_process_ends_has_one_end(semconv_metrics):
     at = 0
     while True:
         huey = MemoryHuey("my-app")
-        seen, drain = Seen(huey, semconv_metrics=semconv_metrics), Drain(huey)
+        seen, drain = Recorded(huey, semconv_metrics=semconv_metrics), Drain(huey)
         huey.task(name="send")(lambda: None)()
         workers = huey._huey_otel.workers
         workers._recorder.worker_type = WORKER_THREAD

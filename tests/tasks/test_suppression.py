@@ -5,7 +5,7 @@ from huey import MemoryHuey
 from huey.api import Huey
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
-from tests.support.seen import Drain, Seen
+from tests.support.recorded import Drain, Recorded
 from tests.support.spans import Spans
 
 
@@ -15,12 +15,12 @@ def spans() -> Spans:
 
 
 @pytest.fixture
-def seen(huey: Huey, spans: Spans) -> Seen:
-    return Seen(huey, tracer_provider=spans.provider)
+def seen(huey: Huey, spans: Spans) -> Recorded:
+    return Recorded(huey, tracer_provider=spans.provider)
 
 
 def test_an_enqueue_has_no_span_and_the_attempt_begins_a_trace(
-    huey: Huey, seen: Seen, spans: Spans, drain: Drain
+    huey: Huey, seen: Recorded, spans: Spans, drain: Drain
 ) -> None:
     @huey.task()
     def send() -> None: ...
@@ -35,7 +35,7 @@ def test_an_enqueue_has_no_span_and_the_attempt_begins_a_trace(
 
 
 def test_a_group_has_no_span(
-    huey: Huey, seen: Seen, spans: Spans, drain: Drain
+    huey: Huey, seen: Recorded, spans: Spans, drain: Drain
 ) -> None:
     @huey.task()
     def send() -> None: ...
@@ -51,7 +51,7 @@ def test_a_group_has_no_span(
 
 def test_an_immediate_run_has_no_span_either(spans: Spans) -> None:
     huey = MemoryHuey("my-app", immediate=True)
-    seen = Seen(huey, tracer_provider=spans.provider)
+    seen = Recorded(huey, tracer_provider=spans.provider)
 
     @huey.task()
     def send() -> None: ...
@@ -65,7 +65,7 @@ def test_an_immediate_run_has_no_span_either(spans: Spans) -> None:
 
 def test_a_task_that_is_not_run_has_no_span_either(spans: Spans) -> None:
     huey = MemoryHuey("my-app", immediate=True)
-    seen = Seen(huey, tracer_provider=spans.provider)
+    seen = Recorded(huey, tracer_provider=spans.provider)
 
     @huey.task()
     def send() -> None: ...
@@ -79,7 +79,7 @@ def test_a_task_that_is_not_run_has_no_span_either(spans: Spans) -> None:
 
 
 def test_the_next_task_has_its_spans(
-    huey: Huey, seen: Seen, spans: Spans, drain: Drain
+    huey: Huey, seen: Recorded, spans: Spans, drain: Drain
 ) -> None:
     @huey.task()
     def send() -> None: ...

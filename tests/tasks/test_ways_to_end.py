@@ -5,7 +5,7 @@ import huey.exceptions
 import pytest
 from huey import CancelExecution, RetryTask
 
-from tests.support.seen import LATER
+from tests.support.recorded import LATER
 
 TaskTimeout = getattr(huey_package.exceptions, "TaskTimeout", None)
 

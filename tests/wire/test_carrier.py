@@ -13,7 +13,7 @@ MESSAGE = pickle.dumps({"a": 1}, pickle.HIGHEST_PROTOCOL)
 
 
 def trailer(body, *, version=1, length=None, magic=b"hotl"):
-    """A trailer with *body*, which may say what is not so."""
+    """A trailer with *body*; its length, version and magic may be wrong."""
     length = len(body) if length is None else length
     return body + length.to_bytes(3, "little") + bytes([version]) + magic
 

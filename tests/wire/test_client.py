@@ -8,7 +8,7 @@ from huey.api import Huey
 
 from huey_otel._wire.client import CLIENT, Client
 from tests.support.forks import said_in_child
-from tests.support.seen import Seen
+from tests.support.recorded import Recorded
 from tests.support.spans import Spans
 
 
@@ -51,7 +51,7 @@ def test_spans_of_a_child_carry_its_own_id(huey: Huey, monkeypatch: pytest.Monke
     # A consumer may have run in this process.
     monkeypatch.setattr(CLIENT, "_consumes", False)
     spans = Spans()
-    Seen(huey, tracer_provider=spans.provider)
+    Recorded(huey, tracer_provider=spans.provider)
     add = huey.task()(lambda: None)
     add()
 

@@ -28,7 +28,7 @@ def test_a_started_task():
 
     event = to_event(record, SOURCE)
 
-    # In this order.
+    # The order of the keys counts.
     assert list(event.items()) == [
         ("status", "started"),
         ("error", False),

@@ -58,7 +58,7 @@ def fork():
 
 
 def produce(greenlets, each):
-    """Enqueue from many greenlets at once; what of it was seen."""
+    """Enqueue from many greenlets at once; what was counted, exported and lost."""
     import gevent
 
     exporter = InMemorySpanExporter()

@@ -1,6 +1,6 @@
 """A queue that is instrumented after its consumer is made, or while it runs.
 
-Arguments: the order, and the type of worker. Prints what came of it, as JSON.
+Arguments: the order, and the type of worker. Prints the result as JSON.
 """
 
 import json

@@ -10,7 +10,7 @@ import sys
 from huey import CancelExecution, MemoryHuey
 from huey.signals import SIGNAL_ERROR
 
-from tests.support.seen import Drain, Seen
+from tests.support.recorded import Drain, Recorded
 
 logging.getLogger("huey").disabled = True
 huey = MemoryHuey("neighbours")
@@ -96,7 +96,7 @@ def hooks():
 
 def otel():
     global seen
-    seen = Seen(huey, publish_enqueued=True)
+    seen = Recorded(huey, publish_enqueued=True)
 
 
 def z4j():

@@ -51,7 +51,7 @@ if __name__ == "__main__":
         several_hueys.work_of_the_namesake(number)
     while any(huey.pending() for huey in hueys):
         time.sleep(0.05)
-    # The second one last: the first one's tasks are what it gets.
+    # The second one last, because it gets the tasks of the first one.
     for consumer in consumers:
         while consumer.huey.pending():
             time.sleep(0.05)

@@ -42,7 +42,7 @@ def produce(tasks):
                 time.sleep(0.05)
             work(number)
         except redis.RedisError:
-            # It may have been taken all the same.
+            # Redis may have taken it before the connection broke.
             write("refused", number)
             time.sleep(0.2)
 

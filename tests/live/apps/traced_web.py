@@ -19,7 +19,7 @@ match sys.argv[1:]:
             count()
     case ["request"]:
         # The provider is there from the first enqueue on.
-        instrumentation._outputs.tracer.provided()
+        instrumentation._outputs.tracer.resolved()
         with tracer.start_as_current_span("request"):
             huey.enqueue(work.s().then(after))
     case ["hang"]:

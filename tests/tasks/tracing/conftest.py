@@ -6,10 +6,10 @@ import pytest
 from huey.api import Huey
 from opentelemetry import context as contexts
 
-from tests.support.seen import Seen
+from tests.support.recorded import Recorded
 from tests.support.spans import Spans
 
-Instrument = Callable[..., Seen]
+Instrument = Callable[..., Recorded]
 
 
 @pytest.fixture
@@ -25,15 +25,15 @@ def nothing_stays_current() -> Iterator[None]:
 
 
 @pytest.fixture
-def seen(huey: Huey, spans: Spans) -> Seen:
-    return Seen(huey, tracer_provider=spans.provider)
+def seen(huey: Huey, spans: Spans) -> Recorded:
+    return Recorded(huey, tracer_provider=spans.provider)
 
 
 @pytest.fixture
 def instrumented(huey: Huey, spans: Spans) -> Instrument:
     """Instruments `huey` with options."""
 
-    def instrumented(**options: object) -> Seen:
-        return Seen(huey, tracer_provider=spans.provider, **options)
+    def instrumented(**options: object) -> Recorded:
+        return Recorded(huey, tracer_provider=spans.provider, **options)
 
     return instrumented

@@ -12,7 +12,7 @@ from opentelemetry.trace import (
 )
 
 from huey_otel._wire.client import CLIENT
-from tests.support.seen import EARLIER, Drain, Seen
+from tests.support.recorded import EARLIER, Drain, Recorded
 from tests.support.spans import linked, plain, traces
 from tests.support.waiting import wait_until
 
@@ -58,7 +58,7 @@ def test_a_chords_callback_is_in_its_trace_and_linked_to_its_members(
 def test_a_large_chords_callback_has_a_bounded_number_of_links(spans, compression):
     serializer = SignedSerializer("secret", compression=compression)
     huey = MemoryHuey("my-app", serializer=serializer)
-    Seen(huey, tracer_provider=spans.provider)
+    Recorded(huey, tracer_provider=spans.provider)
 
     @huey.task()
     def number(value):

@@ -18,7 +18,7 @@ from opentelemetry.trace import (
 
 from huey_otel._safety.losses import Losses
 from huey_otel._wire.carrier import decode
-from tests.support.seen import EARLIER, LATER, Seen
+from tests.support.recorded import EARLIER, LATER, Recorded
 from tests.support.spans import Spans, linked, plain, traces
 
 
@@ -271,7 +271,7 @@ def test_an_unsampled_parent_stays_unsampled(huey, instrumented, spans, drain):
 
 def test_a_producer_that_does_not_sample_decides_for_the_worker(huey, spans, drain):
     off = Spans(ParentBased(ALWAYS_OFF))
-    producer = Seen(huey, tracer_provider=off.provider)
+    producer = Recorded(huey, tracer_provider=off.provider)
 
     @huey.task()
     def add():
@@ -279,7 +279,7 @@ def test_a_producer_that_does_not_sample_decides_for_the_worker(huey, spans, dra
 
     add()
     producer.instrumentation.uninstrument()
-    Seen(huey, tracer_provider=spans.provider)
+    Recorded(huey, tracer_provider=spans.provider)
     drain()
 
     assert spans.all == []
@@ -354,7 +354,7 @@ def test_headers_that_do_not_fit_do_not_take_the_trace_along(
 
 
 def test_without_a_provider_an_ambient_context_still_propagates(huey, drain):
-    Seen(huey, tracer_provider=trace.NoOpTracerProvider())
+    Recorded(huey, tracer_provider=trace.NoOpTracerProvider())
 
     @huey.task()
     def show():

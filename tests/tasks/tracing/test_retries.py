@@ -5,7 +5,7 @@ from huey import crontab
 from opentelemetry import baggage, trace
 from opentelemetry import context as contexts
 
-from tests.support.seen import EARLIER, LATER, Seen
+from tests.support.recorded import EARLIER, LATER, Recorded
 from tests.support.spans import linked, plain
 from tests.support.waiting import wait_until
 
@@ -167,7 +167,7 @@ def test_retries_of_a_producer_without_spans_stay_in_one_trace(
         raise ValueError
 
     inside: list[object] = []
-    producer = Seen(huey, tracer_provider=trace.NoOpTracerProvider())
+    producer = Recorded(huey, tracer_provider=trace.NoOpTracerProvider())
     context = contexts.Context()
     for name, value in carried.items():
         context = baggage.set_baggage(name, value, context)

@@ -18,7 +18,7 @@ from opentelemetry.trace import (
 )
 
 from huey_otel._wire.client import CLIENT
-from tests.support.seen import EARLIER, Seen
+from tests.support.recorded import EARLIER, Recorded
 from tests.support.spans import linked, plain
 from tests.support.timeouts import alarm, untraced
 
@@ -238,7 +238,7 @@ def test_an_enqueue_that_fails_is_hueys_error_and_leaves_no_span_current(
 
 def test_immediate_mode_nests(spans):
     huey = MemoryHuey("my-app", immediate=True)
-    Seen(huey, tracer_provider=spans.provider)
+    Recorded(huey, tracer_provider=spans.provider)
 
     @huey.task(retries=1)
     def inner():

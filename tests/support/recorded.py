@@ -18,7 +18,7 @@ LATER = datetime.datetime(2100, 1, 1)  # noqa: DTZ001 - huey's times are naive
 EARLIER = datetime.datetime(2000, 1, 1)  # noqa: DTZ001 - likewise
 
 
-class Seen:
+class Recorded:
     """A sink that keeps all records, those that are never published included."""
 
     def __init__(self, huey: Huey, **options: Any) -> None:
@@ -45,7 +45,8 @@ class Seen:
     @property
     def published(self) -> list[dict[str, Any]]:
         """The events that Redis readers get, in order."""
-        return [event for event in self.events if _is_published(event["status"])]
+        table = mapping.TABLE
+        return [event for event in self.events if table[event["status"]].is_event]
 
     @property
     def steps(self) -> list[tuple[str, int | None, int | None]]:
@@ -91,10 +92,6 @@ class Seen:
         """Forget what was collected until now."""
         assert self.instrumentation._shared.relay.flush(5.0)
         self._records.clear()
-
-
-def _is_published(status: str) -> bool:
-    return mapping.TABLE[status].published is not mapping.Published.NEVER
 
 
 @dataclass
