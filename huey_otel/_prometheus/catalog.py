@@ -201,7 +201,7 @@ _DEFINITIONS: Final = (
         n.WORKER_RESTARTS_TOTAL,
         ("queue", "reason"),
         "Workers that huey replaced, by why they had ended.",
-        # The reason is known from several records together, see `restarts`.
+        # `RestartCounter` adds the reason, which it knows from several records.
         _of_queue,
         zeros=((n.REASON_DIED,), (n.REASON_MAX_TASKS,)),
     ),

@@ -8,10 +8,14 @@ from prometheus_client.metrics_core import Metric
 
 from huey_otel import _names as n
 from huey_otel._prometheus.catalog import CATALOG, TASK, Change, Kind, Labels, kind_of
-from huey_otel._prometheus.consumers import ConsumerInfo, of_consumers, of_periodic
+from huey_otel._prometheus.consumers import (
+    ConsumerInfo,
+    of_consumers,
+    of_periodic,
+    of_runs,
+)
 from huey_otel._prometheus.counters import Counters
 from huey_otel._prometheus.exposition import NumberFamily
-from huey_otel._prometheus.in_progress import of_runs
 from huey_otel._safety.forks import EXCLUSION
 from huey_otel._safety.losses import LOSSES
 from huey_otel._wire.record import Record, Source, TaskFacts

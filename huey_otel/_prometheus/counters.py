@@ -1,24 +1,27 @@
 """The counters: the numbers that records move, under all labels. Not thread-safe.
 
-A metric has `update`, which takes a change in, and `collect`, a copy that may be shown.
+`update` takes a change in, `collect` returns a copy that may be shown.
 """
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
+from huey.constants import WORKER_PROCESS
 from prometheus_client.samples import Exemplar
 
 from huey_otel import _names as n
 from huey_otel import mapping
 from huey_otel._prometheus.catalog import CATALOG, Change, Definition, Kind, Labels
+from huey_otel._prometheus.consumers import Running
 from huey_otel._prometheus.exposition import Buckets, HistogramFamily, NumberFamily
-from huey_otel._prometheus.in_progress import Running
 from huey_otel._prometheus.periodic import ObservedRuns
-from huey_otel._prometheus.restarts import Restarts
-from huey_otel._wire.record import TaskFacts
+from huey_otel._wire.record import Record, Source, TaskFacts
+
+K = TypeVar("K")
 
 _MOST_KINDS: Final = 10_000
+_MOST_ENDED: Final = 1_000
 _TRACE_ID: Final = TaskFacts._fields.index("trace_id")
 _SPAN_ID: Final = TaskFacts._fields.index("span_id")
 
@@ -37,7 +40,7 @@ class Counter:
         self._values[labels] = self._values.get(labels, 0) + change.reported
 
     def add(self, labels: Labels, number: float = 1) -> None:
-        """Count *number* more."""
+        """Add *number*."""
         self._values[labels] = self._values.get(labels, 0) + number
 
     def collect(self) -> NumberFamily:
@@ -54,17 +57,56 @@ class RecordCounter(Counter):
 
 
 class RestartCounter(Counter):
-    """A counter of workers that huey replaced."""
+    """A counter of workers that huey replaced, by the reason why they had ended.
+
+    A forked worker's `worker-ended` is read before its `gone`, while
+    `worker-replaced`, which the main process sends, may come before both. A thread
+    has no `gone`. A worker without `worker-ended` has died.
+    """
 
     def __init__(self, definition: Definition) -> None:
         super().__init__(definition)
-        self._restarts = Restarts()
+        self._ended: dict[tuple[int, int, str | None], str] = {}
+        self._gone: dict[tuple[int, int], str] = {}
+        self._replaced: set[tuple[int, int]] = set()
 
     def update(self, labels: Labels, change: Change) -> None:
         """Count a restart once its reason is known, which takes several records."""
-        reason = self._restarts.reason_after(change.record, change.source)
+        reason = self._reason_after(change.record, change.source)
         if reason is not None:
             self.add((*labels, reason))
+
+    def _reason_after(self, record: Record, source: Source) -> str | None:
+        process = (record.source, record.pid)
+        worker = (*process, record.worker)
+        match record.status:
+            case mapping.WORKER_ENDED:
+                is_planned = (record.extra or {}).get("reason") == n.REASON_MAX_TASKS
+                reason = n.REASON_MAX_TASKS if is_planned else n.REASON_DIED
+                _keep(self._ended, worker, reason)
+            case mapping.GONE if record.worker is None:
+                reason = n.REASON_DIED
+                for ended in [one for one in self._ended if one[:2] == process]:
+                    reason = self._ended.pop(ended)
+                if process in self._replaced:
+                    self._replaced.remove(process)
+                    return reason
+                _keep(self._gone, process, reason)
+            case mapping.WORKER_REPLACED if source.worker_type == WORKER_PROCESS:
+                if process in self._gone:
+                    return self._gone.pop(process)
+                self._replaced.add(process)
+            case mapping.WORKER_REPLACED:
+                return self._ended.pop(worker, n.REASON_DIED)
+            case _:
+                pass
+        return None
+
+
+def _keep(kept: dict[K, str], key: K, value: str) -> None:
+    kept[key] = value
+    if len(kept) > _MOST_ENDED:
+        del kept[next(iter(kept))]
 
 
 class LatestTime(Counter):
