@@ -12,10 +12,9 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from prometheus_client.exposition import gzip_accepted
 
@@ -26,9 +25,6 @@ from huey_otel._safety.greenlets import stay_where_forked
 from huey_otel._safety.guard import guarded
 from huey_otel._safety.log import warn
 from huey_otel._safety.wakeups import Waker
-
-if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
 
 _MOST_CLIENTS: Final = 16
 _PAUSE: Final = 1.0
@@ -41,18 +37,18 @@ _BUSY: Final = (
     b"too many scrapes are being answered\n"
 )
 _REFUSED: Final = re.compile(r";\s*q=0(\.0*)?\s*$", re.IGNORECASE)
-"""What ends a coding that is not taken; prometheus_client 0.26 does not look at it."""
+"""Ends a coding that the client refuses; prometheus_client 0.26 does not read it."""
 
 
 class _Client:
-    """A connection. `since` is from when on it keeps us waiting; inf if it waits."""
+    """A connection. We have waited for it since `since`, inf while it waits for us."""
 
     def __init__(self, accepted: socket.socket) -> None:
         self.socket = accepted
         self.since = time.monotonic()
 
     def hang_up(self) -> None:
-        """End it for both sides, even if a forked process has a copy."""
+        """End it for both sides, even if a forked child has a copy."""
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
@@ -105,25 +101,16 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Endpoint:
-    """Serves *registry* on *host* and *port*; port 0 picks a free one.
+    """Serves *pages* on *host* and *port*; port 0 picks a free one.
 
-    *health* gives None while all is well, else the reason why not. *prepare* is
-    called before each scrape, for what must not be done during one. Where the
-    port is taken, it tries again every *retry* seconds. Forked children close
-    what they inherit of it.
+    Where the port is taken, it tries again every *retry* seconds. Forked children
+    close what they inherit of it.
     """
 
     def __init__(
-        self,
-        registry: "CollectorRegistry",
-        *,
-        host: str,
-        port: int,
-        health: Callable[[], str | None],
-        prepare: Callable[[], object] = lambda: None,
-        retry: float = 15.0,
+        self, pages: Pages, *, host: str, port: int, retry: float = 15.0
     ) -> None:
-        self._pages = Pages(registry, health, prepare)
+        self._pages = pages
         # As it is written in a URL.
         self._host = host[1:-1] if host[:1] + host[-1:] == "[]" else host
         self._port = port
@@ -151,7 +138,7 @@ class Endpoint:
 
     @property
     def url(self) -> str | None:
-        """Where the metrics are, None while they are nowhere."""
+        """Where the metrics are, None while it does not listen."""
         address = self.address
         if address is None:
             return None
@@ -205,7 +192,7 @@ class Endpoint:
                 if self._listener is not None:
                     self._accept(self._listener, waker)
                 elif self._listen() is None:
-                    # A warning, as the one before it: both or none are read.
+                    # A log that has the failure has this line as well.
                     warn("metrics are served on %s now", self.url)
             listener, self._listener = self._listener, None
             if listener is not None:
@@ -216,7 +203,7 @@ class Endpoint:
             stay_where_forked(pid)
 
     def _listen(self) -> Exception | None:
-        """Listen, by IPv4 where a name means both; or say why that cannot be."""
+        """Listen, by IPv4 where a name has both; returns the error if it cannot."""
         try:
             found = socket.getaddrinfo(
                 self._host or None,
@@ -226,7 +213,7 @@ class Endpoint:
             )
             found.sort(key=lambda entry: entry[0] != socket.AF_INET)
             family, _, _, _, address = found[0]
-            # A child forked meanwhile would not know what to close.
+            # A child that is forked in between would not know what to close.
             with EXCLUSION:
                 self._listener = socket.create_server(
                     address[:2],
@@ -268,10 +255,7 @@ class Endpoint:
             self._end(client)
 
     def _make_room(self) -> bool:
-        """Hang up on the client that keeps us waiting longest, if there are too many.
-
-        One that waits for its page is not ended; False if all do.
-        """
+        """Hang up on the slowest client if there are too many; False if none is."""
         if self._room.acquire(blocking=False):
             return True
         longest = min(list(self._clients), key=lambda client: client.since)

@@ -20,7 +20,7 @@ _TEXT: Final = "text/plain; charset=utf-8"
 
 
 class Page(NamedTuple):
-    """What is answered."""
+    """One answer."""
 
     status: HTTPStatus
     content_type: str
@@ -28,7 +28,11 @@ class Page(NamedTuple):
 
 
 class Pages:
-    """What there is to be read. *prepare* comes before each scrape."""
+    """Answers by path.
+
+    *health* returns None while all is well, else the reason why not. *prepare* is
+    called before each scrape, for what must not be done during one.
+    """
 
     def __init__(
         self,

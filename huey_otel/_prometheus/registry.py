@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from huey_otel._options.settings import Exposed
 from huey_otel._options.table import METRICS_HOST, METRICS_PORT
-from huey_otel._prometheus.claims import Unclaimed, register, unregister
+from huey_otel._prometheus.claims import Unclaimed, register
 from huey_otel._prometheus.consumers import ConsumerInfo
 from huey_otel._prometheus.producer import ProducerCounter
 from huey_otel._prometheus.queue_gauges import QueueGauges
@@ -118,7 +118,7 @@ class RegistryMetrics:
             return False
         self.producer.retired()
         for unclaimed in self._registered:
-            unregister(unclaimed, self.registry)
+            unclaimed.unregister()
         self._registered.clear()
         self.collector = None
         return True
@@ -170,15 +170,11 @@ class MetricsPage:
             return
         # A process that runs no consumer needs no HTTP server.
         from huey_otel._prometheus.endpoint import Endpoint
+        from huey_otel._prometheus.pages import Pages
 
         self._served = wanted
-        self.endpoint = Endpoint(
-            metrics.registry,
-            host=exposed.host,
-            port=exposed.port,
-            health=self._health,
-            prepare=metrics.prepare,
-        )
+        pages = Pages(metrics.registry, self._health, metrics.prepare)
+        self.endpoint = Endpoint(pages, host=exposed.host, port=exposed.port)
         self.endpoint.start()
 
     def _warn_of_unused(self, wanted: Served, served: Served) -> None:

@@ -20,7 +20,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from huey_otel import _names as n
-from huey_otel._prometheus.claims import register, unregister
+from huey_otel._prometheus.claims import register
 from huey_otel._prometheus.collector import Collector
 from huey_otel._prometheus.pages import Pages
 from huey_otel._prometheus.producer import ProducerCounter
@@ -208,7 +208,7 @@ def test_unregister_twice_is_no_error(
     shown = register(metrics, registry)
     registry.unregister(shown)
 
-    unregister(shown, registry)
+    shown.unregister()
 
     assert families(registry) == []
 

@@ -18,6 +18,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Metric
 
 from huey_otel._prometheus.endpoint import Endpoint
+from huey_otel._prometheus.pages import Pages
 from huey_otel._safety.forks import COLLECTING
 from tests.support.forks import said_in_child
 from tests.support.programs import free_port
@@ -51,8 +52,9 @@ def serve(registry: CollectorRegistry) -> Iterator[Serve]:
     endpoints: list[Endpoint] = []
 
     def start(**given: Any) -> Endpoint:
-        settings = {"host": "127.0.0.1", "port": 0, "health": lambda: None, **given}
-        endpoint = Endpoint(registry, **settings)
+        health = given.pop("health", lambda: None)
+        pages = Pages(registry, health, given.pop("prepare", lambda: None))
+        endpoint = Endpoint(pages, **{"host": "127.0.0.1", "port": 0, **given})
         endpoints.append(endpoint)
         endpoint.start()
         return endpoint
@@ -556,9 +558,9 @@ def test_killed_consumer_leaves_its_port_free(tmp_path):
 import os, signal, sys
 from prometheus_client import CollectorRegistry
 from huey_otel._prometheus.endpoint import Endpoint
-endpoint = Endpoint(
-    CollectorRegistry(), host="127.0.0.1", port=int(sys.argv[1]), health=lambda: None
-)
+from huey_otel._prometheus.pages import Pages
+pages = Pages(CollectorRegistry(), lambda: None, lambda: None)
+endpoint = Endpoint(pages, host="127.0.0.1", port=int(sys.argv[1]))
 endpoint.start()
 if not os.fork():
     sys.stdin.read()
