@@ -19,6 +19,7 @@ from huey_otel._options.standard import (
     names,
     of_otlp,
     set_of_otlp,
+    words,
 )
 from huey_otel._safety import encodable
 from huey_otel._safety.redaction import shown
@@ -123,7 +124,7 @@ def read_export(env: Mapping[str, str], signal: str = TRACES) -> Export:
     disabled = env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     ignored: list[str] = []
     exporters: list[str] = []
-    for name in () if disabled else _words(raw):
+    for name in () if disabled else words(raw):
         exporter = _protocol(env, endpoint, ignored, signal) if name == _OTLP else name
         why = _refusal(exporter, signal, endpoint_of, endpoint)
         if why:
@@ -154,12 +155,8 @@ def read_export(env: Mapping[str, str], signal: str = TRACES) -> Export:
         timeout=checked.timeout,
         credentials=next(filter(None, credentials), ""),
         attributes=attributes_in(env),
-        detectors=_words(instead.get(DETECTORS, env.get(DETECTORS)) or ""),
+        detectors=words(instead.get(DETECTORS, env.get(DETECTORS)) or ""),
     )
-
-
-def _words(raw: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in raw.split(",") if word.strip())
 
 
 def _refusal(exporter: str, signal: str, endpoint_of: str, endpoint: str) -> str:

@@ -283,7 +283,7 @@ class Checked:
 
 def some_of(name: str, raw: str, known: set[str]) -> tuple[str, str | None] | None:
     """What is wrong with the list *raw*, and what is left of it; None if nothing is."""
-    given = [one.strip() for one in raw.split(",") if one.strip()]
+    given = words(raw)
     wrong = [one for one in given if one not in known]
     if not wrong:
         return None
@@ -291,6 +291,11 @@ def some_of(name: str, raw: str, known: set[str]) -> tuple[str, str | None] | No
     kept = ",".join(one for one in given if one in known)
     why = f"{name}={shown(','.join(wrong))}: expected some of {accepted}"
     return why, kept or None
+
+
+def words(raw: str) -> tuple[str, ...]:
+    """The items of a list that is separated by commas."""
+    return tuple(word.strip() for word in raw.split(",") if word.strip())
 
 
 def names(group: str) -> set[str]:

@@ -32,7 +32,7 @@ class Destinations:
         emitter = own
         if not isinstance(self._settings.events, bool):
             emitter = self._settings.events
-        elif self._settings.events_off:
+        elif self._settings.events is False:
             emitter = None
         given = self._settings.channel or (emitter.channel if emitter else None)
         return emitter, channel_of(self._queue, storage, given)
@@ -59,7 +59,7 @@ class Destinations:
     def __str__(self) -> str:
         if self.current is not None:
             return f"on channel {self.current.channel!r} of {self.current.server}"
-        if self._settings.events_off:
+        if self._settings.events is False:
             return "off, events=None"
         if self._out_of_reach:
             return (

@@ -20,8 +20,8 @@ from huey_otel._relay.relay import Relay
 from huey_otel._relay.routes import Route
 from huey_otel._safety import encodable
 from huey_otel._safety.forks import in_child
+from huey_otel._storage.connections import free_in_child
 from huey_otel._storage.emitter import RedisEventEmitter
-from huey_otel._storage.pool import free_in_child
 from huey_otel._wire.client import CLIENT
 from huey_otel._wire.record import Sink, Source
 

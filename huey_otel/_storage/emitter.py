@@ -112,19 +112,18 @@ def _checked(pool: Any, **given: object) -> "ConnectionPool":
 
 
 def of_storage(storage: object) -> RedisEventEmitter | None:
-    """An emitter to the Redis of *storage*, None if it has none that we can reach."""
+    """An emitter to the Redis of *storage*, None if there is none in our reach."""
     # SQLite's and Postgres' storages open a connection when theirs is asked for.
     client = inspect.getattr_static(storage, "conn", None)
-    pool = glide.pool_of(client) if glide.is_glide(client) else None
-    pool = pool or getattr(client, "connection_pool", None)
+    pool = glide.pool_of(client) or getattr(client, "connection_pool", None)
     return RedisEventEmitter(connection_pool=pool) if is_pool(pool) else None
 
 
 def channel_of(queue: str, storage: Any, given: str | None = None) -> str:
     """The channel of *queue* on *storage*: *given*, or the name that Redis knows it by.
 
-    huey makes that name of the queue's name for its keys. Where nothing is left of
-    it, or there are no keys, the channel is called as the queue.
+    huey makes that name of the queue's for its keys. If nothing is left of it, or the
+    storage is no Redis, the channel is named like the queue.
     """
     name = storage.name if isinstance(storage, RedisStorage) else ""
     return _sendable(given or name or queue)

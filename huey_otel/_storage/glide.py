@@ -1,26 +1,21 @@
 """A pool of redis-py's that leads where a Valkey GLIDE client does."""
 
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from redis import ConnectionPool
 
-_MODULE: Final = "glide_sync"
-
-
-def is_glide(client: object) -> bool:
-    """Whether *client* is one of Valkey GLIDE, as huey's contrib has a storage for."""
-    # No client can be of a module that is not imported.
-    kind = getattr(sys.modules.get(_MODULE), "GlideClient", None)
-    return isinstance(kind, type) and isinstance(client, kind)
-
 
 def pool_of(client: Any) -> "ConnectionPool | None":
-    """A pool to the first address of *client*, a standalone one.
+    """A pool to the first address of *client*; None if that is no GlideClient.
 
-    None where GLIDE signs in or verifies in a way that redis-py cannot be told.
+    Also None where GLIDE signs in or verifies in a way that redis-py does not know.
     """
+    # No client can be of a module that is not imported.
+    kind = getattr(sys.modules.get("glide_sync"), "GlideClient", None)
+    if not isinstance(kind, type) or not isinstance(client, kind):
+        return None
     from redis import ConnectionPool, SSLConnection, UnixDomainSocketConnection
 
     config = getattr(client, "_config", None)

@@ -220,7 +220,6 @@ def test_an_answer_without_a_number_counts_as_one_subscriber(
     connection = PublishingConnection(
         RedisEventEmitter(url=server.url).connections, "q"
     )
-    connection.open()
     connection.unanswered = 1
     connection._connection.send_command("SET", "key", "value")
 
