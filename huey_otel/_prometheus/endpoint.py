@@ -41,7 +41,7 @@ _REFUSED: Final = re.compile(r";\s*q=0(\.0*)?\s*$", re.IGNORECASE)
 
 
 class _Client:
-    """A connection. We have waited for it since `since`, inf while it waits for us."""
+    """A connection. We wait for it since `since`; that is inf while it waits for us."""
 
     def __init__(self, accepted: socket.socket) -> None:
         self.socket = accepted
@@ -101,7 +101,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Endpoint:
-    """Serves *pages* on *host* and *port*; port 0 picks a free one.
+    """Serves *pages* on *host* and *port* from a thread; port 0 picks a free one.
 
     Where the port is taken, it tries again every *retry* seconds. Forked children
     close what they inherit of it.
@@ -111,17 +111,23 @@ class Endpoint:
         self, pages: Pages, *, host: str, port: int, retry: float = 15.0
     ) -> None:
         self._pages = pages
-        # As it is written in a URL.
-        self._host = host[1:-1] if host[:1] + host[-1:] == "[]" else host
+        self._host = host
         self._port = port
         self._retry = retry
         self._listener: socket.socket | None = None
-        self._waker: Waker | None = None
-        self._thread: threading.Thread | None = None
         self._closed = False
         self.trouble = ""
         self._begin()
+        waker = Waker()
+        self._waker: Waker | None = waker
+        self._thread: threading.Thread | None = threading.Thread(
+            target=self._run, args=(waker,), name="huey-otel-endpoint", daemon=True
+        )
         in_child(self._after_fork)
+        error = self._listen()
+        if error is not None:
+            self._log_trouble(error)
+        self._thread.start()
 
     def _begin(self) -> None:
         self._clients: set[_Client] = set()
@@ -144,29 +150,18 @@ class Endpoint:
             return None
         return f"http://{_host_and_port(self._host or address[0], address[1])}/metrics"
 
-    def start(self) -> None:
-        """Listen now if the port is free, and serve from a thread of its own."""
-        error = self._listen()
-        if error is not None:
-            taken = getattr(error, "errno", None) == errno.EADDRINUSE
-            how = "is taken" if taken else f"cannot be had ({error})"
-            where = _host_and_port(self._host, self._port)
-            self.trouble = encodable.text(f"port {where} {how}")
-            warn(
-                "metrics %s, tried again every %g s; HUEY_OTEL_METRICS_PORT or"
-                " metrics_port= sets another port, HUEY_OTEL_METRICS_HOST or"
-                " metrics_host= another host",
-                self.trouble,
-                self._retry,
-            )
-        self._waker = Waker()
-        self._thread = threading.Thread(
-            target=self._run,
-            args=(self._waker,),
-            name="huey-otel-endpoint",
-            daemon=True,
+    def _log_trouble(self, error: Exception) -> None:
+        taken = getattr(error, "errno", None) == errno.EADDRINUSE
+        how = "is taken" if taken else f"cannot be had ({error})"
+        where = _host_and_port(self._host, self._port)
+        self.trouble = encodable.text(f"port {where} {how}")
+        warn(
+            "metrics %s, tried again every %g s; HUEY_OTEL_METRICS_PORT or"
+            " metrics_port= sets another port, HUEY_OTEL_METRICS_HOST or"
+            " metrics_host= another host",
+            self.trouble,
+            self._retry,
         )
-        self._thread.start()
 
     def close(self) -> None:
         """Stop listening, and hang up on all clients."""

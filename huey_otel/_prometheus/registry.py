@@ -175,7 +175,6 @@ class MetricsPage:
         self._served = wanted
         pages = Pages(metrics.registry, self._health, metrics.prepare)
         self.endpoint = Endpoint(pages, host=exposed.host, port=exposed.port)
-        self.endpoint.start()
 
     def _warn_of_unused(self, wanted: Served, served: Served) -> None:
         """Log what *wanted* asks for, other than by default, and does not get."""

@@ -420,6 +420,10 @@ def test_our_variables_beat_opentelemetrys():
     assert read(env) == exposed(host="::1", port=None)
 
 
+def test_the_brackets_of_an_ipv6_host_are_left_out():
+    assert read(metrics_host=" [::1] ") == exposed(host="::1")
+
+
 def test_disabled_a_wrong_variable_is_ignored():
     env = {"HUEY_OTEL_DISABLED": "1", "HUEY_OTEL_CHANNEL": "c"}
 
