@@ -188,12 +188,10 @@ def set_of_otlp(env: Mapping[str, str], what: str, signal: str) -> tuple[str, st
 
 
 class Checked:
-    """What is wrong in *env* for *signal* and its *exporters*.
+    """What is wrong in *env* for *signal* and its *exporters*, as in `Export`.
 
-    Without *exporters* only what the API itself reads is checked. `ignored` tells
-    people what is wrong, without headers or passwords; `instead` is what
-    OpenTelemetry is to read. `timeout` is that of OTLP in seconds, None for its
-    default.
+    Without *exporters* only what the API itself reads is checked. `ignored` quotes no
+    headers and no passwords.
     """
 
     def __init__(
@@ -230,7 +228,7 @@ class Checked:
         self.instead[name] = instead
 
     def _batch(self) -> None:
-        """A batch is no larger than the queue, also where only one of them is set."""
+        """A batch must not be larger than the queue, also if only one is set."""
         given = {
             name: int(self._env[name])
             for name in _DEFAULT_SIZES
@@ -254,7 +252,7 @@ class Checked:
                 self._refuse(name, *wrong)
 
     def _items(self, name: str, rule: _Rule) -> None:
-        """Leave out wrong items; say their places, and nothing of what is in them."""
+        """Leave out wrong items; the warning names their places and no contents."""
         given = (self.instead.get(name, self._env.get(name)) or "").split(",")
         items = {place: item for place, item in enumerate(given, 1) if item.strip()}
         good = {place: item for place, item in items.items() if rule.accepts(item)}
@@ -313,10 +311,9 @@ def attributes_in(env: Mapping[str, str]) -> frozenset[str]:
 
 
 def blank() -> Instead:
-    """The standard variables that are set to nothing, to be unset instead.
+    """The standard variables that are set to nothing, which counts as unset.
 
-    The specification says that they are as if unset; some of OpenTelemetry's parts
-    raise for them.
+    Some of OpenTelemetry's parts raise for them.
     """
     return {
         name: None
@@ -326,7 +323,7 @@ def blank() -> Instead:
 
 
 class _Environment:
-    """Holds the values of variables while others stand in their place."""
+    """The values that variables had before `replaced` set others."""
 
     def __init__(self) -> None:
         self.before: list[Instead] = []
@@ -334,7 +331,7 @@ class _Environment:
         in_child(self._renew)
 
     def _renew(self) -> None:
-        # The thread that would put them back is perhaps not in the child.
+        # The thread that would put them back may not be in the child.
         for before in reversed(self.before):
             _set(before)
         self.before.clear()

@@ -87,26 +87,26 @@ class Collector:
         self._registered: set[Labels] = set()
 
     def add_consumer(self, number: int, consumer: ConsumerInfo) -> None:
-        """The huey that sends as source *number* runs *consumer* in this process."""
+        """Show *consumer*, that of source *number*."""
         with EXCLUSION:
             self._consumers[number] = consumer
             # A registered task has series of its own, before the first scrape too.
             self._registered = self._registered_by(self._consumers.values())
 
     def remove(self, number: int) -> None:
-        """Forget source *number*, except for what it has counted."""
+        """Forget source *number*; its counts stay."""
         with EXCLUSION:
             self._consumers.pop(number, None)
             self._running.forget(number)
 
     def seed(self, enqueued: Mapping[Labels, float]) -> None:
-        """Add what the process has enqueued before, by queue, task and origin."""
+        """Add what the process enqueued before, by queue, task and origin."""
         with EXCLUSION:
             for labels, number in enqueued.items():
                 self._counters[n.TASKS_ENQUEUED_TOTAL].add(labels, number)
 
     def __call__(self, record: Record, source: Source) -> None:
-        """Count *record*, or as many as it sums up."""
+        """Count *record*, or all that it sums up."""
         status, facts, extra = record.status, record.facts, record.extra
         name = None if facts is None else facts[_NAME]
         task = self._tasks.get((source.queue, name)) or self._task(source.queue, name)
@@ -131,7 +131,7 @@ class Collector:
             update(labels, change)
 
     def _moves_of(self, kind: Kind) -> list[tuple[Update, Labels]]:
-        """What records of *kind* move, by the mapping, worked out once for all."""
+        """What the mapping says that records of *kind* move."""
         if len(self._moves) >= _MOST_KINDS:
             self._moves.clear()
         moves = self._moves[kind] = []
@@ -161,7 +161,7 @@ class Collector:
         return labels
 
     def foresee(self) -> None:
-        """Work out when periodic tasks are due, which `collect` then only reads."""
+        """Compute when periodic tasks are due, which `collect` then only reads."""
         for consumer in list(self._consumers.values()):
             consumer.due()
 
@@ -170,7 +170,7 @@ class Collector:
         return {(one.queue, name) for one in consumers for name in one.tasks()}
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics; the numbers are copied first, and rendered without a lock."""
+        """All metrics, from copies made under the lock."""
         consumers = list(self._consumers.values())
         registered = self._registered_by(consumers)
         with EXCLUSION:

@@ -52,7 +52,7 @@ class Family(Metric):
         return list(self._samples())
 
     def _restricted_metric(self, names: Iterable[str]) -> Metric | None:
-        """Give prometheus_client the samples that `name[]` asks for."""
+        # prometheus_client calls it for `name[]`.
         if self.type != "histogram":
             return self if self.definition.name in names else None
         if set(names).isdisjoint(names_of(self)):
@@ -265,7 +265,7 @@ def _not_counted_by_us(metric: Metric) -> list[Metric]:
 def _writes_as_we_do(encode: Encode, *, openmetrics: bool) -> bool:
     """Whether *encode* writes a few metrics of each type exactly as we do.
 
-    A client may ask it to escape underscores; a later version may write otherwise.
+    It does not where a client asks for escaped underscores, or in a later version.
     """
     odd = 'a\\b"c\nd'
     buckets = Buckets([1, 2_000_000])

@@ -70,7 +70,7 @@ class Pages:
     @guarded
     def _metrics(self, accept: str, names: list[str]) -> Page | None:
         self._prepare()
-        # Others' collectors may take locks; a fork waits until they are released.
+        # Collectors of the application may take locks: no fork meanwhile.
         if not COLLECTING.take(_LONGEST_WAIT):
             return _text(
                 HTTPStatus.SERVICE_UNAVAILABLE,

@@ -53,7 +53,7 @@ os.register_at_fork(
 
 
 def _collects_files(registry: "CollectorRegistry") -> bool:
-    """Whether *registry* shows what all processes have counted in files."""
+    """Whether *registry* reads the files of prometheus_client's multi-process mode."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return False
     from prometheus_client.multiprocess import MultiProcessCollector
@@ -65,10 +65,9 @@ def _collects_files(registry: "CollectorRegistry") -> bool:
 class ProducerCounter:
     """huey_tasks_enqueued_total as a Counter of prometheus_client's.
 
-    So it is right in prometheus_client's multi-process mode too. *registry* None is
-    the default one. The first `inc` makes the Counter and imports what that needs.
-    Its `_created` is not shown: it would double the number of series. `over` is True
-    once a consumer's metrics have its counts.
+    So it works in the multi-process mode too. *registry* None is the default one. The
+    first `inc` imports and makes the Counter. Its `_created` is not shown, as it would
+    double the number of series. `over` is True once `retired` was called.
     """
 
     def __init__(self, registry: "CollectorRegistry | None" = None) -> None:
@@ -123,10 +122,7 @@ class ProducerCounter:
         return counter
 
     def _gives_way(self) -> bool:
-        """Whether its counts would mix with a metric of the application.
-
-        In multi-process mode one name has one file, whatever the registry.
-        """
+        # In multi-process mode a name has one file, whatever the registry.
         return self._counter is not None and not all(
             is_free(metric, claimed_in(registry))
             for registry in self._sharing
@@ -134,10 +130,7 @@ class ProducerCounter:
         )
 
     def retired(self) -> dict[Labels, float]:
-        """Leave the registry to a consumer's collector, and return all counts.
-
-        From then on `inc` does nothing.
-        """
+        """Leave the registry and return all counts; `inc` does nothing from then on."""
         with _Counting.lock:
             counted = list(self._counted())
             self.over = True

@@ -212,7 +212,7 @@ class Poller:
             own.conn.connection_pool.disconnect()
 
     def _follow(self, ask: Ask) -> None:
-        """Reconnect if the name of the server now leads to another master."""
+        """Reconnect if the server's name leads to another master now."""
         if self._master_check is None:
             self._master_check = MasterCheck()
         elif self._master_check.must_reconnect(ask):

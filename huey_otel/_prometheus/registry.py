@@ -65,7 +65,7 @@ class RegistryMetrics:
         return ReaderOnPage(self.registry)
 
     def join(self, number: int, exposed: Exposed) -> None:
-        """Show source *number* here; ValueError if it wants other buckets."""
+        """Add source *number*; ValueError if it wants other buckets."""
         for name in ("duration_buckets", "wait_buckets"):
             theirs, ours = getattr(exposed, name), getattr(self._exposed, name)
             if theirs != ours:
@@ -103,7 +103,7 @@ class RegistryMetrics:
             self._queues.add(number, consumer.queue, storage, meaning)
 
     def stop(self, number: int) -> None:
-        """Source *number* no longer runs a consumer; what it has counted stays."""
+        """Source *number* runs no consumer from now on; its counts stay."""
         self._queues.remove(number)
         if self.collector is not None:
             self.collector.remove(number)
@@ -124,14 +124,14 @@ class RegistryMetrics:
         return True
 
     def prepare(self) -> None:
-        """Ask before a scrape what would take too long during one."""
+        """Compute before a scrape what would take too long during one."""
         self._queues.ask()
         if self.collector is not None:
             self.collector.foresee()
 
 
 class Served(NamedTuple):
-    """What is on the page, and which queue asked for it."""
+    """What is on the page, by the first queue that asked for one."""
 
     queue: str
     metrics: RegistryMetrics
@@ -177,7 +177,7 @@ class MetricsPage:
         self.endpoint = Endpoint(pages, host=exposed.host, port=exposed.port)
 
     def _warn_of_unused(self, wanted: Served, served: Served) -> None:
-        """Log what *wanted* asks for, other than by default, and does not get."""
+        """Log which options of *wanted* have no effect, except for defaults."""
         unused = []
         if wanted.metrics is not served.metrics:
             unused.append("registry=")

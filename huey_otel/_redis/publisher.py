@@ -149,7 +149,6 @@ class Publisher:
         return 0.0
 
     def _publish(self) -> None:
-        """Publish until nothing waits."""
         confirmed = False
         connection = self._connected()
         while payloads := self._outbox.take():
@@ -162,7 +161,7 @@ class Publisher:
             LOSSES.recovered(n.LOSS_FEED_FULL)
 
     def _await_answers(self, connection: PublishingConnection) -> bool:
-        """Wait until all that was sent is answered; False when closed before that."""
+        """Wait until all sent events are answered; False if closed before."""
         refused = []
         silent_since: float | None = None
         while connection.unanswered:
@@ -184,7 +183,7 @@ class Publisher:
         return True
 
     def _connected(self) -> PublishingConnection:
-        """The connection, made again where it no longer leads to the master."""
+        """The connection, made again if it does not lead to the master now."""
         from redis.exceptions import RedisError
 
         check = self._master_check

@@ -40,14 +40,13 @@ _LEVELS: Final = 3
 """How deep settings without an equality of their own are compared."""
 
 Connected = Callable[["AbstractConnection"], None]
-"""What is called with each new connection, before it is used."""
+"""Called with each new connection, before it is used."""
 
 
 def is_pool(thing: object) -> bool:
     """Whether *thing* is a connection pool of redis-py, also by inheritance.
 
-    A fork of redis-py, as valkey-py, raises exceptions that this package does not
-    catch.
+    A fork, such as valkey-py, raises exceptions that this package does not catch.
     """
     needed = ("connection_class", "connection_kwargs", "make_connection")
     if not all(hasattr(thing, name) for name in needed):
@@ -142,7 +141,7 @@ class Connections:
     def _copied(
         self, settings: dict[str, Any], tune: Callable[[Any], None]
     ) -> "ConnectionPool":
-        """A copy of the pool that makes connections of *settings*, and tunes each."""
+        """A copy of the pool, with *settings*, that tunes each new connection."""
         pool: Any = self._pool
         made_by = pool.connection_class
 
@@ -180,7 +179,6 @@ class Connections:
         )
 
     def _send_name(self, connection: "AbstractConnection") -> None:
-        """Tell *connection*'s server whose it is, if it takes that."""
         if self._takes_names and self.optional.accepts("CLIENT"):
             command = ("CLIENT", "SETNAME", n.REDIS_CLIENT_NAME)
             self._takes_names = self.optional.send(connection, *command) is not None
@@ -321,7 +319,7 @@ def _or_connection_error(make: Callable[[], Any]) -> Any:
 
 
 def _connection_class(pool: Any) -> Any:
-    """The class of the connections of *pool*, or the factory that hides it."""
+    """The class or factory of the connections of *pool*."""
     made_by = pool.connection_class
     while isinstance(made_by, functools.partial):
         made_by = made_by.func
@@ -362,7 +360,7 @@ def _accept_push_requests(connection: Any) -> None:
 
 
 def _use_own_sentinels(pool: Any) -> None:
-    """Let *pool*, a copy, ask its sentinels on connections of our own as well."""
+    """Let *pool*, a copy, ask its sentinels on connections of our own."""
     manager = copy.copy(pool.sentinel_manager)
     manager.sentinels = [
         Connections(sentinel.connection_pool).to_ask(sentinel)
