@@ -62,7 +62,7 @@ def exposed(**changes):
 
 
 def refused(error, env=None, **given):
-    """What is said of a value that is not accepted."""
+    """The text of the error for a value that is not accepted."""
     with pytest.raises(error) as refusal:
         read(env, **given)
     return str(refusal.value)
@@ -439,7 +439,7 @@ def test_an_unknown_option_is_refused_and_the_nearest_named():
     )
 
 
-# What is made of the table.
+# Everything that is generated from the table.
 
 
 def test_type_checkers_know_each_option():

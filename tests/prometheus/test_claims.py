@@ -1,4 +1,4 @@
-"""The names of our metrics stay the application's, whoever comes first."""
+"""The names of our metrics stay the application's, even if it declares them later."""
 
 import shutil
 import subprocess
@@ -34,7 +34,7 @@ HELP = "The application's."
 
 Declare = Callable[[CollectorRegistry], object]
 
-# What is declared, and the family of ours that gives way to it.
+# What the application declares, and our family that gives way to it.
 DECLARED: dict[str, tuple[Declare, str]] = {
     "gauge": (lambda to: Gauge("huey_workers", HELP, registry=to), "huey_workers"),
     "counter": (
@@ -78,7 +78,7 @@ DECLARED: dict[str, tuple[Declare, str]] = {
 
 
 class Nameless:
-    """A collector of the application's that does not say what it has."""
+    """A collector of the application's without `describe`."""
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("huey_workers", HELP, value=7)

@@ -313,7 +313,7 @@ def test_client_that_reads_too_slowly_is_hung_up_on(serve, registry, monkeypatch
 
 
 class Blocking:
-    """A collector that takes until it is told to go on."""
+    """A collector that waits until the test lets it go on."""
 
     def __init__(self) -> None:
         self.collecting, self.goes_on = threading.Event(), threading.Event()
@@ -551,7 +551,7 @@ def test_closed_endpoint_leaves_no_thread_and_no_socket(serve):
 
 
 def test_killed_consumer_leaves_its_port_free(tmp_path):
-    """Its orphan lives on, as a worker does that is in the middle of a task."""
+    """Its orphan lives on, like a worker in the middle of a task."""
     program = """
 import os, signal, sys
 from prometheus_client import CollectorRegistry

@@ -33,7 +33,7 @@ def queues() -> Iterator[QueueGauges]:
     yield made
     for number in list(made._pollers):
         made.remove(number)
-    # What a thread says late would be heard by another test.
+    # A late log line of a thread would fail another test.
     wait_until(lambda: threads() <= before)
 
 
@@ -65,7 +65,7 @@ def redis_sorted_set(tmp_path: Path, request: pytest.FixtureRequest) -> Huey:
 
 
 class Slow:
-    """A storage that answers when it is told to, and raises what it is told to."""
+    """A storage that answers after `may_answer` is set, or raises `error`."""
 
     def __init__(self) -> None:
         self.may_answer = threading.Event()
@@ -204,7 +204,7 @@ def test_storage_that_raises_is_one_error_per_streak(queues, registry, slow, los
 
 
 class FatalError(BaseException):
-    """As gevent's Timeout: no Exception."""
+    """Like gevent's Timeout, it is no Exception."""
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

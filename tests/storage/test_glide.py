@@ -61,7 +61,7 @@ def test_events_and_gauges_of_a_glide_huey(huey, losses):
 
 
 class Client:
-    """What is known of a client that would need a server to be made."""
+    """The configuration of a client, without the server that a real one needs."""
 
     def __init__(self, **config: Any) -> None:
         self._config = glide.GlideClientConfiguration(**config)
