@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
+from types import MappingProxyType
 from typing import Any, Final
 
 from prometheus_client.metrics_core import Metric
@@ -50,6 +51,7 @@ Update = Callable[[Labels, Change], object]
 class Collector:
     """Counts for all hueys of one registry; two of one name share their series.
 
+    *enqueued* is what the process enqueued before, by queue, task and origin.
     Its state changes only while EXCLUSION is held: the relay holds it when it
     delivers, and every other method takes it.
     """
@@ -59,6 +61,7 @@ class Collector:
         *,
         duration_buckets: Sequence[float] = n.DURATION_BUCKETS,
         wait_buckets: Sequence[float] = n.WAIT_BUCKETS,
+        enqueued: Mapping[Labels, float] = MappingProxyType({}),
     ) -> None:
         bounds = {n.TASK_DURATION_SECONDS: duration_buckets}
         self._running = Running()
@@ -80,6 +83,8 @@ class Collector:
                 metric = (_COUNTERS.get(name) or _OF_TYPE[one.type])(one)
                 self._counters[name] = metric
             self._updates[name] = metric.update
+        for labels, number in enqueued.items():
+            self._counters[n.TASKS_ENQUEUED_TOTAL].add(labels, number)
         self._moves: dict[Kind, list[tuple[Update, Labels]]] = {}
         self._exceptions: set[str] = set()
         self._consumers: dict[int, ConsumerInfo] = {}
@@ -98,12 +103,6 @@ class Collector:
         with EXCLUSION:
             self._consumers.pop(number, None)
             self._running.forget(number)
-
-    def seed(self, enqueued: Mapping[Labels, float]) -> None:
-        """Add what the process enqueued before, by queue, task and origin."""
-        with EXCLUSION:
-            for labels, number in enqueued.items():
-                self._counters[n.TASKS_ENQUEUED_TOTAL].add(labels, number)
 
     def __call__(self, record: Record, source: Source) -> None:
         """Count *record*, or all that it sums up."""

@@ -84,8 +84,8 @@ class RegistryMetrics:
             collector = Collector(
                 duration_buckets=self._exposed.duration_buckets,
                 wait_buckets=self._exposed.wait_buckets,
+                enqueued=self.producer.retired(),
             )
-            collector.seed(self.producer.retired())
             for one in (collector, self._queues):
                 self._registered.append(register(one, self.registry))
             self.collector = collector

@@ -280,11 +280,10 @@ def test_the_applications_metric_in_files_takes_the_place_of_a_consumers(
     found = of_files(
         tmp_path,
         """
-metrics = Collector()
-metrics.add_consumer(1, consumer("app.add"))
 counter.inc("shop", "app.add", "call")
+metrics = Collector(enqueued=counter.retired())
+metrics.add_consumer(1, consumer("app.add"))
 register(metrics, registry)
-metrics.seed(counter.retired())
 Gauge("huey_workers", "The application's.", multiprocess_mode="max").set(7)
 print(Pages(registry, lambda: None, lambda: None).get("/metrics", "").body.decode())
 """,
@@ -301,10 +300,9 @@ def test_counter_of_the_application_in_files_hides_ours(tmp_path: Path) -> None:
     found = of_files(
         tmp_path,
         """
-metrics = Collector()
 counter.inc("shop", "app.add", "call")
+metrics = Collector(enqueued=counter.retired())
 register(metrics, registry)
-metrics.seed(counter.retired())
 theirs = Counter("huey_tasks_enqueued", "The application's.", ["kind"])
 theirs.labels("mail").inc(3)
 print(Pages(registry, lambda: None, lambda: None).get("/metrics", "").body.decode())
