@@ -19,6 +19,7 @@ from huey_otel._options.standard import (
     names,
     of_otlp,
     set_of_otlp,
+    words,
 )
 from huey_otel._safety import encodable
 from huey_otel._safety.redaction import shown
@@ -49,15 +50,13 @@ _HTTP_PORT: Final = 4318
 class Export:
     """What the environment says of where spans go, or metrics.
 
-    `exporters` are names of OpenTelemetry's entry points, `endpoint` is OTLP's,
-    `why_none` tells people why there are none. `ignored` describes values that cannot
-    be used; the specification wants a warning, given only once they are needed.
-    `instead` is what OpenTelemetry is to read in place of the variables. `files` are
-    those for TLS, by variable; `tls` whether they are needed; `halves` tells of a
-    certificate or key without its other half, by variable. `timeout` is OTLP's in
-    seconds, None for its default. `attributes` are the names of the resource's
-    attributes that are set, `detectors` those of what finds more. `id_generator` and
-    `credentials` name entry points, empty for OpenTelemetry's defaults.
+    `exporters`, `detectors`, `id_generator` and `credentials` name entry points of
+    OpenTelemetry. `why_none` tells people why there are no exporters. `ignored` are
+    warnings of values that cannot be used, for when they are needed. `instead` is what
+    OpenTelemetry is to read in place of the variables. `files` are those for TLS, and
+    `halves` warnings of a certificate or key without the other, by variable; `tls` is
+    whether they are needed. `timeout` is OTLP's in seconds, None for its default.
+    `attributes` names the resource's attributes that are set.
     """
 
     disabled: bool = False
@@ -80,10 +79,7 @@ class Export:
         return {} if n.SERVICE_NAME in self.attributes else {n.SERVICE_NAME: queue}
 
     def unread(self) -> dict[str, str]:
-        """The files for TLS that cannot be used now, and why, by variable.
-
-        Empty without OTLP.
-        """
+        """The files for TLS that OTLP cannot use now, and why, by variable."""
         if {GRPC, HTTP}.isdisjoint(self.exporters):
             return {}
         unreadable = {
@@ -123,7 +119,7 @@ def read_export(env: Mapping[str, str], signal: str = TRACES) -> Export:
     disabled = env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     ignored: list[str] = []
     exporters: list[str] = []
-    for name in () if disabled else _words(raw):
+    for name in () if disabled else words(raw):
         exporter = _protocol(env, endpoint, ignored, signal) if name == _OTLP else name
         why = _refusal(exporter, signal, endpoint_of, endpoint)
         if why:
@@ -154,12 +150,8 @@ def read_export(env: Mapping[str, str], signal: str = TRACES) -> Export:
         timeout=checked.timeout,
         credentials=next(filter(None, credentials), ""),
         attributes=attributes_in(env),
-        detectors=_words(instead.get(DETECTORS, env.get(DETECTORS)) or ""),
+        detectors=words(instead.get(DETECTORS, env.get(DETECTORS)) or ""),
     )
-
-
-def _words(raw: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in raw.split(",") if word.strip())
 
 
 def _refusal(exporter: str, signal: str, endpoint_of: str, endpoint: str) -> str:
@@ -221,10 +213,10 @@ def _is_secure(
 def _halves(
     env: Mapping[str, str], signal: str, exporters: Sequence[str]
 ) -> dict[str, str]:
-    """By variable, why a certificate or a key of a client is of no use alone.
+    """By variable, which half of a client's certificate and key is missing.
 
-    gRPC ends the process for it (grpcio 1.85), where it is given a certificate of
-    the server's as well. What HTTP has in its certificate may have a key in it.
+    With one half and a certificate of the server, gRPC ends the process (grpcio 1.85).
+    For HTTP a certificate may have its key in the same file.
     """
     certificates, keys, pairs = (of_otlp(what, signal) for what in _FILES)
     other_of = {}

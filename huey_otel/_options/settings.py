@@ -59,11 +59,6 @@ class Settings:
     exposed: Exposed
     warnings: tuple[str, ...] = ()
 
-    @property
-    def events_off(self) -> bool:
-        """Whether no events are published, on purpose."""
-        return self.events is False
-
 
 def read(given: Mapping[str, Any], env: Mapping[str, str] | None = None) -> Settings:
     """Merge the arguments *given* with *env*, by default the process' environment.

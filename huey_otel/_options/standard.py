@@ -188,12 +188,10 @@ def set_of_otlp(env: Mapping[str, str], what: str, signal: str) -> tuple[str, st
 
 
 class Checked:
-    """What is wrong in *env* for *signal* and its *exporters*.
+    """What is wrong in *env* for *signal* and its *exporters*, as in `Export`.
 
-    Without *exporters* only what the API itself reads is checked. `ignored` tells
-    people what is wrong, without headers or passwords; `instead` is what
-    OpenTelemetry is to read. `timeout` is that of OTLP in seconds, None for its
-    default.
+    Without *exporters* only what the API itself reads is checked. `ignored` quotes no
+    headers and no passwords.
     """
 
     def __init__(
@@ -230,7 +228,7 @@ class Checked:
         self.instead[name] = instead
 
     def _batch(self) -> None:
-        """A batch is no larger than the queue, also where only one of them is set."""
+        """A batch must not be larger than the queue, also if only one is set."""
         given = {
             name: int(self._env[name])
             for name in _DEFAULT_SIZES
@@ -254,7 +252,7 @@ class Checked:
                 self._refuse(name, *wrong)
 
     def _items(self, name: str, rule: _Rule) -> None:
-        """Leave out wrong items; say their places, and nothing of what is in them."""
+        """Leave out wrong items; the warning names their places and no contents."""
         given = (self.instead.get(name, self._env.get(name)) or "").split(",")
         items = {place: item for place, item in enumerate(given, 1) if item.strip()}
         good = {place: item for place, item in items.items() if rule.accepts(item)}
@@ -283,7 +281,7 @@ class Checked:
 
 def some_of(name: str, raw: str, known: set[str]) -> tuple[str, str | None] | None:
     """What is wrong with the list *raw*, and what is left of it; None if nothing is."""
-    given = [one.strip() for one in raw.split(",") if one.strip()]
+    given = words(raw)
     wrong = [one for one in given if one not in known]
     if not wrong:
         return None
@@ -291,6 +289,11 @@ def some_of(name: str, raw: str, known: set[str]) -> tuple[str, str | None] | No
     kept = ",".join(one for one in given if one in known)
     why = f"{name}={shown(','.join(wrong))}: expected some of {accepted}"
     return why, kept or None
+
+
+def words(raw: str) -> tuple[str, ...]:
+    """The items of a list that is separated by commas."""
+    return tuple(word.strip() for word in raw.split(",") if word.strip())
 
 
 def names(group: str) -> set[str]:
@@ -308,10 +311,9 @@ def attributes_in(env: Mapping[str, str]) -> frozenset[str]:
 
 
 def blank() -> Instead:
-    """The standard variables that are set to nothing, to be unset instead.
+    """The standard variables that are set to nothing, which counts as unset.
 
-    The specification says that they are as if unset; some of OpenTelemetry's parts
-    raise for them.
+    Some of OpenTelemetry's parts raise for them.
     """
     return {
         name: None
@@ -321,7 +323,7 @@ def blank() -> Instead:
 
 
 class _Environment:
-    """Holds the values of variables while others stand in their place."""
+    """The values that variables had before `replaced` set others."""
 
     def __init__(self) -> None:
         self.before: list[Instead] = []
@@ -329,7 +331,7 @@ class _Environment:
         in_child(self._renew)
 
     def _renew(self) -> None:
-        # The thread that would put them back is perhaps not in the child.
+        # The thread that would put them back may not be in the child.
         for before in reversed(self.before):
             _set(before)
         self.before.clear()

@@ -24,9 +24,9 @@ METRICS_PORT: Final = 9464
 class Option:
     """One option of `instrument()`.
 
-    `standard` is the variable of OpenTelemetry's that is asked when ours is not set;
-    as its specification wants, a wrong value there is ignored with a warning.
-    `shown_default` says the default to people where the value does not.
+    `standard` is OpenTelemetry's variable that counts when ours is not set; a wrong
+    value there is ignored with a warning, as its specification wants. `shown_default`
+    is the default for people, where it is not the value.
     """
 
     name: str
@@ -221,7 +221,7 @@ def unknown(names: Iterable[object]) -> str:
 
 
 def unknown_variables(env: Mapping[str, str]) -> list[str]:
-    """Warnings of the variables in *env* that look like ours and are none."""
+    """Warnings of variables in *env* that look like ours and are none."""
     warnings = []
     for variable in sorted(env):
         name = re.sub("^huey_?otel_", "", variable, flags=re.IGNORECASE)

@@ -25,11 +25,10 @@ _MOST_BUCKETS: Final = 100
 class Kind:
     """One kind of value.
 
-    `accepted` follows "expected" in an error. `check` takes an argument and returns
-    the setting that it means; it raises TypeError for a value of a wrong type and
-    ValueError for a wrong value, with a reason if there is more to say. `read` takes
-    the text of a variable and returns what `check` takes, or raises ValueError.
-    `is_text` is False where no text can say the value.
+    `accepted` follows "expected" in an error. `check` turns an argument into a setting,
+    and raises TypeError for a wrong type or ValueError for a wrong value, perhaps with
+    a reason. `read` turns the text of a variable into an argument, or raises
+    ValueError. `is_text` is False where no text can mean the value.
     """
 
     accepted: str

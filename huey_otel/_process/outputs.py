@@ -20,8 +20,8 @@ from huey_otel._relay.relay import Relay, Route
 from huey_otel._safety import encodable
 from huey_otel._safety.forks import in_child
 from huey_otel._storage import emitter as _emitter
+from huey_otel._storage.connections import free_in_child
 from huey_otel._storage.emitter import RedisEventEmitter, channel_of
-from huey_otel._storage.pool import free_in_child
 from huey_otel._wire.client import CLIENT
 from huey_otel._wire.record import Sink, Source
 
@@ -153,7 +153,7 @@ class Destinations:
         emitter = own
         if not isinstance(self._settings.events, bool):
             emitter = self._settings.events
-        elif self._settings.events_off:
+        elif self._settings.events is False:
             emitter = None
         given = self._settings.channel or (emitter.channel if emitter else None)
         return emitter, channel_of(self._queue, storage, given)
@@ -180,7 +180,7 @@ class Destinations:
     def __str__(self) -> str:
         if self.current is not None:
             return f"on channel {self.current.channel!r} of {self.current.server}"
-        if self._settings.events_off:
+        if self._settings.events is False:
             return "off, events=None"
         if self._out_of_reach:
             return (

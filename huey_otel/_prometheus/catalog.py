@@ -19,9 +19,8 @@ Values = dict[str, dict[Labels, float]]
 class Kind(NamedTuple):
     """All that labels are made of: records of one kind move the same series.
 
-    `task` is the queue and the task, `outcome` how the attempt ended, `final` what
-    became of the task; both are None in a record that does not end one. From
-    `outcome` on the fields are extra keys of the record: COUNTED_BY in
+    `task` is the queue and the task, `outcome` how the attempt ended, `final` how the
+    task did. From `outcome` on the fields are extra keys of the record, COUNTED_BY in
     `_wire/record.py`.
     """
 
@@ -34,14 +33,13 @@ class Kind(NamedTuple):
 
 
 kind_of: Final[Callable[[tuple[Any, ...]], Kind]] = partial(tuple.__new__, Kind)
-"""Makes a Kind without a call in Python, as it is done for each record."""
+"""Makes a Kind without a Python call, as each record needs one."""
 
 
 class Change(NamedTuple):
-    """What *number* records of one kind, of which *record* is one, come to.
+    """What *number* records of one kind, such as *record*, add to the metrics.
 
-    They report *reported* and take *seconds* together; *values* says how often there
-    was each.
+    `reported` and `seconds` are sums; `values` are seconds, with how often each was.
     """
 
     record: Record
@@ -55,10 +53,10 @@ class Change(NamedTuple):
 class Definition(NamedTuple):
     """What a metric is. `type` is prometheus_client's word for it.
 
-    `labels_of` says under which labels it counts records of a kind that the mapping
-    has it counted for; None is under none. Metrics without it are read off when they
-    are collected. `zeros` are labels that are 0 until counted, for each queue or
-    each registered task, so that a first increase is seen.
+    `labels_of` returns the labels under which it counts records of a kind, None if it
+    counts none. A metric without it is computed when it is collected. `zeros` are
+    labels that begin at 0 for each queue or registered task, so that `increase()` sees
+    the first count.
     """
 
     name: str
@@ -79,7 +77,7 @@ TASK: Final = ("queue", "task")
 _SAME: Final = "the same on every consumer of a queue: aggregate with max, never sum"
 _FAILURES: Final = (n.OUTCOME_FAILURE, n.OUTCOME_TIMEOUT, n.OUTCOME_LOST)
 
-# Refused, canceled, interrupted or lost attempts say nothing of how long a task takes.
+# Refused, canceled, interrupted and lost attempts do not show how long a task takes.
 _DURATION_OUTCOME: Final = {
     n.OUTCOME_SUCCESS: n.OUTCOME_SUCCESS,
     n.OUTCOME_ERROR: n.OUTCOME_ERROR,
@@ -201,7 +199,7 @@ _DEFINITIONS: Final = (
         n.WORKER_RESTARTS_TOTAL,
         ("queue", "reason"),
         "Workers that huey replaced, by why they had ended.",
-        # The reason is known from several records together, see `restarts`.
+        # `RestartCounter` adds the reason, which it knows from several records.
         _of_queue,
         zeros=((n.REASON_DIED,), (n.REASON_MAX_TASKS,)),
     ),

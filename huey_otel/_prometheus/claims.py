@@ -1,7 +1,7 @@
 """Claims: our metrics take no name in a registry away from the application.
 
 A registry refuses a `Gauge(...)` whose name another collector has claimed. Ours claim
-none; while the application has a metric of one's name, ours is left out and logged.
+none; one whose name the application has is left out and logged.
 """
 
 from collections.abc import Container, Iterable, Iterator, Sequence
@@ -35,7 +35,7 @@ class Unclaimed:
 
     def __init__(self, collector: Collecting, registry: "CollectorRegistry") -> None:
         self._collector = collector
-        self._claimed = claimed_in(registry)
+        self._registry = registry
 
     def describe(self) -> "list[Metric]":
         """Nothing, as the registry claims the names of all that is described."""
@@ -43,7 +43,13 @@ class Unclaimed:
 
     def collect(self) -> "Iterator[Metric]":
         """All metrics whose names are free."""
-        return (one for one in self._collector.collect() if is_free(one, self._claimed))
+        claimed = claimed_in(self._registry)
+        return (one for one in self._collector.collect() if is_free(one, claimed))
+
+    def unregister(self) -> None:
+        """Leave the registry, unless the application has removed it already."""
+        with suppress(KeyError):
+            self._registry.unregister(self)
 
 
 def claimed_in(registry: "CollectorRegistry") -> Container[str]:
@@ -60,7 +66,7 @@ def names_of(metric: "Metric") -> list[str]:
 
 
 def is_free(metric: "Metric", taken: Container[str]) -> bool:
-    """Whether no name of *metric* is among those *taken*; if one is, say so."""
+    """Whether no name of *metric* is among those *taken*; logs a name that is."""
     for name in names_of(metric):
         if name in taken:
             LOSSES.count_streak(
@@ -83,12 +89,6 @@ def register(collector: Collecting, registry: "CollectorRegistry") -> Unclaimed:
     if nameless is not None and unclaimed not in nameless:
         nameless.append(unclaimed)
     return unclaimed
-
-
-def unregister(unclaimed: Unclaimed, registry: "CollectorRegistry") -> None:
-    """Take *unclaimed* out of *registry*, unless the application has done so."""
-    with suppress(KeyError):
-        registry.unregister(unclaimed)
 
 
 def restricted(registry: "CollectorRegistry", names: Sequence[str]) -> "list[Metric]":

@@ -1,17 +1,31 @@
 """The collector: a sink that counts records, and shows the counts in a registry."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
+from types import MappingProxyType
 from typing import Any, Final
 
 from prometheus_client.metrics_core import Metric
 
 from huey_otel import _names as n
+from huey_otel import mapping
 from huey_otel._prometheus.catalog import CATALOG, TASK, Change, Kind, Labels, kind_of
-from huey_otel._prometheus.consumers import ConsumerInfo, of_consumers, of_periodic
-from huey_otel._prometheus.counters import Counters
+from huey_otel._prometheus.consumers import (
+    ConsumerInfo,
+    Running,
+    of_consumers,
+    of_periodic,
+    of_runs,
+)
+from huey_otel._prometheus.counters import (
+    Counter,
+    Histogram,
+    LatestTime,
+    RecordCounter,
+    RestartCounter,
+)
 from huey_otel._prometheus.exposition import NumberFamily
-from huey_otel._prometheus.in_progress import of_runs
+from huey_otel._prometheus.periodic import ObservedRuns
 from huey_otel._safety.forks import EXCLUSION
 from huey_otel._safety.losses import LOSSES
 from huey_otel._wire.record import Record, Source, TaskFacts
@@ -23,11 +37,21 @@ _KEYS: Final = Kind._fields[2:]
 _NAME: Final = TaskFacts._fields.index("name")
 _SECONDS: Final = {status: row.seconds for status, row in TABLE.items()}
 _LOST: Final = TABLE[EVENT_LOST]
+_MOST_KINDS: Final = 10_000
+_COUNTERS: Final = {
+    n.EVENTS_TOTAL: RecordCounter,
+    n.WORKER_RESTARTS_TOTAL: RestartCounter,
+}
+_OF_TYPE: Final = {"counter": Counter, "gauge": LatestTime}
+
+Update = Callable[[Labels, Change], object]
+"""Takes a change into the series of some labels."""
 
 
 class Collector:
     """Counts for all hueys of one registry; two of one name share their series.
 
+    *enqueued* is what the process enqueued before, by queue, task and origin.
     Its state changes only while EXCLUSION is held: the relay holds it when it
     delivers, and every other method takes it.
     """
@@ -37,33 +61,51 @@ class Collector:
         *,
         duration_buckets: Sequence[float] = n.DURATION_BUCKETS,
         wait_buckets: Sequence[float] = n.WAIT_BUCKETS,
+        enqueued: Mapping[Labels, float] = MappingProxyType({}),
     ) -> None:
-        self._counters = Counters(duration_buckets, wait_buckets)
+        bounds = {n.TASK_DURATION_SECONDS: duration_buckets}
+        self._running = Running()
+        self._periodic = ObservedRuns()
+        self._counters: dict[str, Counter] = {}
+        self._histograms: list[Histogram] = []
+        self._updates: dict[str, Update] = {
+            n.TASKS_IN_PROGRESS: self._running.update,
+            n.PERIODIC_INTERVAL: self._periodic.update,
+        }
+        for name, one in CATALOG.items():
+            if one.labels_of is None or name in self._updates:
+                continue
+            metric: Counter | Histogram
+            if one.type == "histogram":
+                metric = Histogram(one, bounds.get(name, wait_buckets))
+                self._histograms.append(metric)
+            else:
+                metric = (_COUNTERS.get(name) or _OF_TYPE[one.type])(one)
+                self._counters[name] = metric
+            self._updates[name] = metric.update
+        for labels, number in enqueued.items():
+            self._counters[n.TASKS_ENQUEUED_TOTAL].add(labels, number)
+        self._moves: dict[Kind, list[tuple[Update, Labels]]] = {}
+        self._exceptions: set[str] = set()
         self._consumers: dict[int, ConsumerInfo] = {}
         self._tasks: dict[tuple[str, str | None], Labels] = {}
         self._registered: set[Labels] = set()
 
     def add_consumer(self, number: int, consumer: ConsumerInfo) -> None:
-        """The huey that sends as source *number* runs *consumer* in this process."""
+        """Show *consumer*, that of source *number*."""
         with EXCLUSION:
             self._consumers[number] = consumer
             # A registered task has series of its own, before the first scrape too.
             self._registered = self._registered_by(self._consumers.values())
 
     def remove(self, number: int) -> None:
-        """Forget source *number*, except for what it has counted."""
+        """Forget source *number*; its counts stay."""
         with EXCLUSION:
             self._consumers.pop(number, None)
-            self._counters.running.forget(number)
-
-    def seed(self, enqueued: Mapping[Labels, float]) -> None:
-        """Add what the process has enqueued before, by queue, task and origin."""
-        with EXCLUSION:
-            for labels, number in enqueued.items():
-                self._counters.counters[n.TASKS_ENQUEUED_TOTAL].add(labels, number)
+            self._running.forget(number)
 
     def __call__(self, record: Record, source: Source) -> None:
-        """Count *record*, or as many as it sums up."""
+        """Count *record*, or all that it sums up."""
         status, facts, extra = record.status, record.facts, record.extra
         name = None if facts is None else facts[_NAME]
         task = self._tasks.get((source.queue, name)) or self._task(source.queue, name)
@@ -81,7 +123,33 @@ class Collector:
             values = tuple(several.items())
         reported = get("count", number)
         change = Change(record, source, number, reported, seconds or 0.0, values)
-        self._counters.move(kind, change)
+        moves = self._moves.get(kind)
+        if moves is None:
+            moves = self._moves_of(kind)
+        for update, labels in moves:
+            update(labels, change)
+
+    def _moves_of(self, kind: Kind) -> list[tuple[Update, Labels]]:
+        """What the mapping says that records of *kind* move."""
+        if len(self._moves) >= _MOST_KINDS:
+            self._moves.clear()
+        moves = self._moves[kind] = []
+        for name in mapping.metrics_of(kind.status, kind.outcome):
+            labels_of = CATALOG[name].labels_of
+            labels = None if labels_of is None else labels_of(kind)
+            if labels is not None:
+                if name == n.TASK_EXCEPTIONS_TOTAL:
+                    labels = self._bounded(labels)
+                moves.append((self._updates[name], labels))
+        return moves
+
+    def _bounded(self, labels: Labels) -> Labels:
+        *task, name = labels
+        if name not in self._exceptions:
+            if len(self._exceptions) >= n.MOST_EXCEPTIONS:
+                return (*task, n.OTHER_EXCEPTION)
+            self._exceptions.add(name)
+        return labels
 
     def _task(self, queue: str, name: str | None) -> Labels:
         """The labels of a task; past the bound `_other`, unless it is registered."""
@@ -92,7 +160,7 @@ class Collector:
         return labels
 
     def foresee(self) -> None:
-        """Work out when periodic tasks are due, which `collect` then only reads."""
+        """Compute when periodic tasks are due, which `collect` then only reads."""
         for consumer in list(self._consumers.values()):
             consumer.due()
 
@@ -101,16 +169,15 @@ class Collector:
         return {(one.queue, name) for one in consumers for name in one.tasks()}
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics; the numbers are copied first, and rendered without a lock."""
+        """All metrics, from copies made under the lock."""
         consumers = list(self._consumers.values())
         registered = self._registered_by(consumers)
         with EXCLUSION:
             self._registered = registered
-            counters = self._counters.counters.items()
-            numbers = {name: counter.collect() for name, counter in counters}
-            histograms = [one.collect() for one in self._counters.histograms.values()]
-            runs = list(self._counters.running)
-            periodic = self._counters.periodic.due()
+            numbers = {name: one.collect() for name, one in self._counters.items()}
+            histograms = [one.collect() for one in self._histograms]
+            runs = list(self._running)
+            periodic = self._periodic.due()
         attempts = numbers[n.TASK_ATTEMPTS_TOTAL].values
         started = [labels[: len(TASK)] for labels in attempts]
         for family in numbers.values():

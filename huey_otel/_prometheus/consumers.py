@@ -1,17 +1,18 @@
-"""The consumers of this process: their gauges on the metrics page."""
+"""What runs here: the gauges of consumers, their attempts and periodic tasks."""
 
 import importlib.metadata
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import huey
 
 from huey_otel import _names as n
-from huey_otel._prometheus.catalog import Labels, Values
-from huey_otel._prometheus.in_progress import Run
+from huey_otel._prometheus.catalog import Change, Labels, Values
 from huey_otel._prometheus.periodic import Due
+from huey_otel.events import EVENT_STARTED
 
 _SCHEDULER: Final = "Scheduler"
 
@@ -20,8 +21,8 @@ _SCHEDULER: Final = "Scheduler"
 class ConsumerInfo:
     """A running consumer. `started` is in Unix seconds.
 
-    *tasks* gives the dotted paths that are registered, whenever it is called, and
-    *due* when the periodic ones are due, as far as it is known without their runs.
+    *tasks* returns the dotted paths of the registered tasks, *due* when the periodic
+    ones are due, where their crontab says it.
     """
 
     queue: str
@@ -45,8 +46,58 @@ class ConsumerInfo:
         )
 
 
+class Run(NamedTuple):
+    """One attempt that has started and not ended. `task` is queue and task."""
+
+    task: Labels
+    worker_type: str | None
+    worker: tuple[int, int, str | None]
+    started: float
+
+
+class Running:
+    """Follows `started`, `ended` and `lost`. Not thread-safe.
+
+    An attempt whose start was summed up is not shown while it runs, and its end
+    changes nothing, so that no gauge is ever less than 0.
+    """
+
+    def __init__(self) -> None:
+        # By source, process and sequence.
+        self._runs: dict[tuple[int, int, int], Run] = {}
+
+    def update(self, task: Labels, change: Change) -> None:
+        """An attempt at *task* has started or ended."""
+        record = change.record
+        key = (record.source, record.pid, record.key)
+        if record.status != EVENT_STARTED:
+            self._runs.pop(key, None)
+        elif record.key:
+            worker = (record.source, record.pid, record.worker)
+            worker_type = change.source.worker_type
+            self._runs[key] = Run(task, worker_type, worker, record.timestamp)
+
+    def forget(self, number: int) -> None:
+        """Forget the attempts of source *number*."""
+        self._runs = {key: run for key, run in self._runs.items() if key[0] != number}
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self._runs.values())
+
+
+def of_runs(runs: Iterable[Run], started: Iterable[Labels]) -> Values:
+    """The gauges of *runs*; 0 in progress for a task that has *started* before."""
+    now = time.time()
+    number: dict[Labels, float] = dict.fromkeys(started, 0)
+    age: dict[Labels, float] = {}
+    for run in runs:
+        number[run.task] = number.get(run.task, 0) + 1
+        age[run.task] = max(age.get(run.task, 0.0), now - run.started)
+    return {n.TASKS_IN_PROGRESS: number, n.TASK_RUNNING_AGE: age}
+
+
 def of_consumers(consumers: Sequence[ConsumerInfo], runs: Iterable[Run]) -> Values:
-    """Workers, those that are busy with *runs*, versions and start."""
+    """The gauges of *consumers*, of which some workers are busy with *runs*."""
     workers: dict[Labels, float] = {}
     started: dict[Labels, float] = {}
     for consumer in consumers:
@@ -69,7 +120,7 @@ def of_consumers(consumers: Sequence[ConsumerInfo], runs: Iterable[Run]) -> Valu
 def of_periodic(
     observed: Mapping[Labels, Due], consumers: Iterable[ConsumerInfo]
 ) -> Values:
-    """When tasks of *consumers* are due, and *observed* of others."""
+    """When periodic tasks are due: those of *consumers*, and others as *observed*."""
     known = dict(observed)
     for consumer in consumers:
         for name, due in consumer.due().items():

@@ -12,10 +12,9 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from prometheus_client.exposition import gzip_accepted
 
@@ -26,9 +25,6 @@ from huey_otel._safety.greenlets import stay_where_forked
 from huey_otel._safety.guard import guarded
 from huey_otel._safety.log import warn
 from huey_otel._safety.wakeups import Waker
-
-if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
 
 _MOST_CLIENTS: Final = 16
 _PAUSE: Final = 1.0
@@ -41,18 +37,18 @@ _BUSY: Final = (
     b"too many scrapes are being answered\n"
 )
 _REFUSED: Final = re.compile(r";\s*q=0(\.0*)?\s*$", re.IGNORECASE)
-"""What ends a coding that is not taken; prometheus_client 0.26 does not look at it."""
+"""Ends a coding that the client refuses; prometheus_client 0.26 does not read it."""
 
 
 class _Client:
-    """A connection. `since` is from when on it keeps us waiting; inf if it waits."""
+    """A connection. We wait for it since `since`; that is inf while it waits for us."""
 
     def __init__(self, accepted: socket.socket) -> None:
         self.socket = accepted
         self.since = time.monotonic()
 
     def hang_up(self) -> None:
-        """End it for both sides, even if a forked process has a copy."""
+        """End it for both sides, even if a forked child has a copy."""
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
@@ -105,36 +101,33 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Endpoint:
-    """Serves *registry* on *host* and *port*; port 0 picks a free one.
+    """Serves *pages* on *host* and *port* from a thread; port 0 picks a free one.
 
-    *health* gives None while all is well, else the reason why not. *prepare* is
-    called before each scrape, for what must not be done during one. Where the
-    port is taken, it tries again every *retry* seconds. Forked children close
-    what they inherit of it.
+    Where the port is taken, it tries again every *retry* seconds. Forked children
+    close what they inherit of it.
     """
 
     def __init__(
-        self,
-        registry: "CollectorRegistry",
-        *,
-        host: str,
-        port: int,
-        health: Callable[[], str | None],
-        prepare: Callable[[], object] = lambda: None,
-        retry: float = 15.0,
+        self, pages: Pages, *, host: str, port: int, retry: float = 15.0
     ) -> None:
-        self._pages = Pages(registry, health, prepare)
-        # As it is written in a URL.
-        self._host = host[1:-1] if host[:1] + host[-1:] == "[]" else host
+        self._pages = pages
+        self._host = host
         self._port = port
         self._retry = retry
         self._listener: socket.socket | None = None
-        self._waker: Waker | None = None
-        self._thread: threading.Thread | None = None
         self._closed = False
         self.trouble = ""
         self._begin()
+        waker = Waker()
+        self._waker: Waker | None = waker
+        self._thread: threading.Thread | None = threading.Thread(
+            target=self._run, args=(waker,), name="huey-otel-endpoint", daemon=True
+        )
         in_child(self._after_fork)
+        error = self._listen()
+        if error is not None:
+            self._log_trouble(error)
+        self._thread.start()
 
     def _begin(self) -> None:
         self._clients: set[_Client] = set()
@@ -151,35 +144,24 @@ class Endpoint:
 
     @property
     def url(self) -> str | None:
-        """Where the metrics are, None while they are nowhere."""
+        """Where the metrics are, None while it does not listen."""
         address = self.address
         if address is None:
             return None
         return f"http://{_host_and_port(self._host or address[0], address[1])}/metrics"
 
-    def start(self) -> None:
-        """Listen now if the port is free, and serve from a thread of its own."""
-        error = self._listen()
-        if error is not None:
-            taken = getattr(error, "errno", None) == errno.EADDRINUSE
-            how = "is taken" if taken else f"cannot be had ({error})"
-            where = _host_and_port(self._host, self._port)
-            self.trouble = encodable.text(f"port {where} {how}")
-            warn(
-                "metrics %s, tried again every %g s; HUEY_OTEL_METRICS_PORT or"
-                " metrics_port= sets another port, HUEY_OTEL_METRICS_HOST or"
-                " metrics_host= another host",
-                self.trouble,
-                self._retry,
-            )
-        self._waker = Waker()
-        self._thread = threading.Thread(
-            target=self._run,
-            args=(self._waker,),
-            name="huey-otel-endpoint",
-            daemon=True,
+    def _log_trouble(self, error: Exception) -> None:
+        taken = getattr(error, "errno", None) == errno.EADDRINUSE
+        how = "is taken" if taken else f"cannot be had ({error})"
+        where = _host_and_port(self._host, self._port)
+        self.trouble = encodable.text(f"port {where} {how}")
+        warn(
+            "metrics %s, tried again every %g s; HUEY_OTEL_METRICS_PORT or"
+            " metrics_port= sets another port, HUEY_OTEL_METRICS_HOST or"
+            " metrics_host= another host",
+            self.trouble,
+            self._retry,
         )
-        self._thread.start()
 
     def close(self) -> None:
         """Stop listening, and hang up on all clients."""
@@ -205,7 +187,7 @@ class Endpoint:
                 if self._listener is not None:
                     self._accept(self._listener, waker)
                 elif self._listen() is None:
-                    # A warning, as the one before it: both or none are read.
+                    # A log that has the failure has this line as well.
                     warn("metrics are served on %s now", self.url)
             listener, self._listener = self._listener, None
             if listener is not None:
@@ -216,7 +198,7 @@ class Endpoint:
             stay_where_forked(pid)
 
     def _listen(self) -> Exception | None:
-        """Listen, by IPv4 where a name means both; or say why that cannot be."""
+        """Listen, by IPv4 where a name has both; returns the error if it cannot."""
         try:
             found = socket.getaddrinfo(
                 self._host or None,
@@ -226,7 +208,7 @@ class Endpoint:
             )
             found.sort(key=lambda entry: entry[0] != socket.AF_INET)
             family, _, _, _, address = found[0]
-            # A child forked meanwhile would not know what to close.
+            # A child that is forked in between would not know what to close.
             with EXCLUSION:
                 self._listener = socket.create_server(
                     address[:2],
@@ -268,10 +250,7 @@ class Endpoint:
             self._end(client)
 
     def _make_room(self) -> bool:
-        """Hang up on the client that keeps us waiting longest, if there are too many.
-
-        One that waits for its page is not ended; False if all do.
-        """
+        """Hang up on the slowest client if there are too many; False if none is."""
         if self._room.acquire(blocking=False):
             return True
         longest = min(list(self._clients), key=lambda client: client.since)

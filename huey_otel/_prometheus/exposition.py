@@ -1,13 +1,15 @@
 """The exposition: metrics as a page of text, which ours write themselves.
 
 prometheus_client's encoder takes some 20 µs for a sample, and 1,000 tasks have 60,000.
-Ours write the same bytes; that is tried on a few samples before each page.
+Ours write the same bytes, which each page first tries on a few samples.
 """
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from itertools import accumulate, groupby
+from types import SimpleNamespace
 from typing import Any, Final
 
 from prometheus_client.exposition import choose_encoder
@@ -50,7 +52,7 @@ class Family(Metric):
         return list(self._samples())
 
     def _restricted_metric(self, names: Iterable[str]) -> Metric | None:
-        """Give prometheus_client the samples that `name[]` asks for."""
+        # prometheus_client calls it for `name[]`.
         if self.type != "histogram":
             return self if self.definition.name in names else None
         if set(names).isdisjoint(names_of(self)):
@@ -145,7 +147,7 @@ class HistogramFamily(Family):
             yield text.replace(_LABELS, _written(labelnames, labels))
 
 
-def _labels(names: Sequence[str], values: Sequence[str]) -> dict[str, str]:
+def _labels(names: Iterable[str], values: Iterable[str]) -> dict[str, str]:
     return dict(zip(names, map(encodable.text, values), strict=True))
 
 
@@ -187,7 +189,7 @@ def expose(metrics: Sequence[Metric], accept: str) -> tuple[str, bytes]:
     try:
         encode, content_type = choose_encoder(accept)
     except TypeError:
-        # It compares versions as they come, and that of a client may be no number.
+        # It compares versions, and a client may name one that is no number.
         encode, content_type = choose_encoder("")
     openmetrics = "openmetrics" in content_type
     metrics = _each_once(metrics)
@@ -209,29 +211,25 @@ def _of_ours(metrics: Iterable[Any], *, openmetrics: bool) -> bytes:
 
 def _encoded(metrics: Sequence[Metric], encode: Encode) -> bytes:
     try:
-        return encode(_Collected(metrics))
+        return encode(_collected(metrics))
     except UnicodeEncodeError:
-        # Else one label of the application that is not UTF-8 would cost the page.
-        return encode(_Collected([_encodable(one) for one in metrics]))
+        # One label of the application that is not UTF-8 must not cost the page.
+        return encode(_collected([_encodable(one) for one in metrics]))
 
 
-class _Collected:
-    """A registry that has been collected."""
-
-    def __init__(self, metrics: Iterable[Metric]) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Iterable[Metric]:
-        return self._metrics
+def _collected(metrics: Iterable[Metric]) -> Any:
+    """What an encoder takes for a registry."""
+    return SimpleNamespace(collect=lambda: metrics)
 
 
 def _encodable(metric: Metric) -> Metric:
-    copy = Metric(metric.name, encodable.text(metric.documentation), metric.type)
-    copy.unit = metric.unit
-    for sample in metric.samples:
-        labels = {key: encodable.text(value) for key, value in sample.labels.items()}
-        copy.samples.append(sample._replace(labels=labels))
-    return copy
+    encoded = copy.copy(metric)
+    encoded.documentation = encodable.text(metric.documentation)
+    encoded.samples = [
+        one._replace(labels=_labels(one.labels, one.labels.values()))
+        for one in metric.samples
+    ]
+    return encoded
 
 
 def _each_once(metrics: Sequence[Metric]) -> list[Metric]:
@@ -251,25 +249,23 @@ def _each_once(metrics: Sequence[Metric]) -> list[Metric]:
 def _not_counted_by_us(metric: Metric) -> list[Metric]:
     """*metric*, which has a name of ours, without the samples that we show as well.
 
-    prometheus_client's files have what a process enqueued before its consumer began,
-    which the consumer goes on counting from.
+    A consumer goes on from what its process enqueued before it started, which is also
+    in prometheus_client's files.
     """
     rest = [
         one
         for one in metric.samples
         if one.name != _ENQUEUED.name or set(one.labels) != set(_ENQUEUED.labels)
     ]
-    if len(rest) == len(metric.samples):
-        return [metric]
-    copy = Metric(metric.name, metric.documentation, metric.type)
-    copy.samples = rest
-    return [copy] if rest else []
+    others = copy.copy(metric)
+    others.samples = rest
+    return [others] if rest else []
 
 
 def _writes_as_we_do(encode: Encode, *, openmetrics: bool) -> bool:
     """Whether *encode* writes a few metrics of each type exactly as we do.
 
-    A client may ask it to escape underscores; a later version may write otherwise.
+    It does not where a client asks for escaped underscores, or in a later version.
     """
     odd = 'a\\b"c\nd'
     buckets = Buckets([1, 2_000_000])
@@ -284,4 +280,4 @@ def _writes_as_we_do(encode: Encode, *, openmetrics: bool) -> bool:
         HistogramFamily(CATALOG[n.TASK_WAIT_SECONDS], [1e7], {("q", odd): buckets}),
     ]
     end = _EOF if openmetrics else b""
-    return encode(_Collected(probes)) == _of_ours(probes, openmetrics=openmetrics) + end
+    return encode(_collected(probes)) == _of_ours(probes, openmetrics=openmetrics) + end

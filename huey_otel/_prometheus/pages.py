@@ -20,7 +20,7 @@ _TEXT: Final = "text/plain; charset=utf-8"
 
 
 class Page(NamedTuple):
-    """What is answered."""
+    """One answer."""
 
     status: HTTPStatus
     content_type: str
@@ -28,7 +28,11 @@ class Page(NamedTuple):
 
 
 class Pages:
-    """What there is to be read. *prepare* comes before each scrape."""
+    """Answers by path.
+
+    *health* returns None while all is well, else the reason why not. *prepare* is
+    called before each scrape, for what must not be done during one.
+    """
 
     def __init__(
         self,
@@ -66,7 +70,7 @@ class Pages:
     @guarded
     def _metrics(self, accept: str, names: list[str]) -> Page | None:
         self._prepare()
-        # Others' collectors may take locks; a fork waits until they are released.
+        # Collectors of the application may take locks: no fork meanwhile.
         if not COLLECTING.take(_LONGEST_WAIT):
             return _text(
                 HTTPStatus.SERVICE_UNAVAILABLE,

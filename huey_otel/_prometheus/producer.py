@@ -1,4 +1,4 @@
-"""The producer's counter: what a process enqueues that runs no consumer."""
+"""The producer's counter: what a process without a consumer enqueues."""
 
 import os
 import threading
@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from huey_otel import _names as n
 from huey_otel._prometheus.catalog import CATALOG, Labels
-from huey_otel._prometheus.claims import (
-    Unclaimed,
-    claimed_in,
-    is_free,
-    register,
-    unregister,
-)
+from huey_otel._prometheus.claims import Unclaimed, claimed_in, is_free, register
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,9 +21,8 @@ _TOTAL: Final = CATALOG[n.TASKS_ENQUEUED_TOTAL]
 class _Counting:
     """A lock that is held while a counter moves, so that no fork happens meanwhile.
 
-    A child would inherit prometheus_client's own lock taken. Not EXCLUSION: a
-    task's timeout may come at any bytecode here, which only `with` and a lock
-    of the interpreter's own survive.
+    A child would inherit prometheus_client's own lock taken. Not EXCLUSION: a signal
+    handler may enqueue or raise at any bytecode here, which only an RLock survives.
     """
 
     lock = threading.RLock()
@@ -37,7 +30,7 @@ class _Counting:
 
     @classmethod
     def before_fork(cls) -> None:
-        """Wait until no counter moves; for a second at most."""
+        """Wait until no counter moves."""
         cls.held.taken = cls.lock.acquire(timeout=_PATIENCE)
 
     @classmethod
@@ -48,7 +41,7 @@ class _Counting:
 
     @classmethod
     def after_fork_in_child(cls) -> None:
-        """Begin with a lock that no thread holds."""
+        """Begin with a free lock."""
         cls.lock = threading.RLock()
 
 
@@ -60,8 +53,8 @@ os.register_at_fork(
 
 
 def _collects_files(registry: "CollectorRegistry") -> bool:
-    """Whether *registry* shows what all processes have counted in files."""
-    if not _in_files():
+    """Whether *registry* reads the files of prometheus_client's multi-process mode."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return False
     from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -69,17 +62,12 @@ def _collects_files(registry: "CollectorRegistry") -> bool:
     return any(isinstance(one, MultiProcessCollector) for one in there)
 
 
-def _in_files() -> bool:
-    return "PROMETHEUS_MULTIPROC_DIR" in os.environ
-
-
 class ProducerCounter:
     """huey_tasks_enqueued_total as a Counter of prometheus_client's.
 
-    So it is right in prometheus_client's multi-process mode too. *registry*
-    None is the default one. Made at the first `inc`; nothing is imported before.
-    Shown without `_created`, which would double the number of series. `over` once a
-    consumer's metrics have its counts.
+    So it works in the multi-process mode too. *registry* None is the default one. The
+    first `inc` imports and makes the Counter. Its `_created` is not shown, as it would
+    double the number of series. `over` is True once `retired` was called.
     """
 
     def __init__(self, registry: "CollectorRegistry | None" = None) -> None:
@@ -94,7 +82,7 @@ class ProducerCounter:
 
     def inc(self, queue: str, task: str, origin: str) -> None:
         """Count one message that the storage has taken."""
-        # A signal handler may enqueue in the middle: the outer call counts for both.
+        # A signal handler may enqueue in between: the interrupted call counts both.
         with _Counting.lock:
             self._waiting.append((queue, task, origin))
             if self._counting:
@@ -127,17 +115,14 @@ class ProducerCounter:
         from prometheus_client import REGISTRY, Counter
 
         counter = Counter(_TOTAL.name, _TOTAL.help, _TOTAL.labels, registry=None)
-        registry = self._registry or REGISTRY
-        self._registered = register(self, registry)
-        if _in_files():
-            self._sharing = {registry, REGISTRY}
+        self._registry = self._registry or REGISTRY
+        self._registered = register(self, self._registry)
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            self._sharing = {self._registry, REGISTRY}
         return counter
 
     def _gives_way(self) -> bool:
-        """Whether its counts would mix with a metric of the application.
-
-        In multi-process mode one name has one file, whatever the registry.
-        """
+        # In multi-process mode a name has one file, whatever the registry.
         return self._counter is not None and not all(
             is_free(metric, claimed_in(registry))
             for registry in self._sharing
@@ -145,19 +130,14 @@ class ProducerCounter:
         )
 
     def retired(self) -> dict[Labels, float]:
-        """Leave the registry to a consumer's collector; what was counted until then.
-
-        From then on `inc` does nothing.
-        """
-        from prometheus_client import REGISTRY
-
+        """Leave the registry and return all counts; `inc` does nothing from then on."""
         with _Counting.lock:
             counted = list(self._counted())
             self.over = True
             self._counter = None
             self._children.clear()
             if self._registered is not None:
-                unregister(self._registered, self._registry or REGISTRY)
+                self._registered.unregister()
             return {
                 tuple(sample.labels[label] for label in _TOTAL.labels): sample.value
                 for metric in counted
@@ -166,9 +146,7 @@ class ProducerCounter:
 
     def collect(self) -> "Iterator[Metric]":
         """What was counted, unless the registry has it from files."""
-        from prometheus_client import REGISTRY
-
-        if not _collects_files(self._registry or REGISTRY):
+        if self._registry is None or not _collects_files(self._registry):
             yield from self._counted()
 
     def _counted(self) -> "Iterator[Metric]":

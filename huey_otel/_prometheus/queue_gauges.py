@@ -37,7 +37,7 @@ _LONGEST_WAIT: Final = 1.0
 
 
 class _Asked(threading.local):
-    """What the current thread has asked, for the scrape that it makes next."""
+    """What the storages have answered the current thread, for its next scrape."""
 
     answers: dict[str, Contents] | None = None
 
@@ -50,29 +50,25 @@ class QueueGauges:
     """
 
     def __init__(self) -> None:
-        self._pollers: dict[int, tuple[str, Poller]] = {}
+        self._pollers: dict[int, Poller] = {}
         self._asked = _Asked()
         in_child(self._after_fork)
 
     def add(
-        self,
-        number: int,
-        queue: str,
-        storage: Callable[[], Any],
-        meaning: Meaning = Meaning(),  # noqa: B008 - it never changes
+        self, number: int, queue: str, storage: Callable[[], Any], meaning: Meaning
     ) -> None:
-        """Show *queue* of source *number*; *storage* gives what it has now."""
+        """Show *queue* of source *number*; *storage* returns the one it has now."""
         self.remove(number)
-        self._pollers[number] = (queue, Poller(queue, storage, meaning))
+        self._pollers[number] = Poller(queue, storage, meaning)
 
     def remove(self, number: int) -> None:
         """Stop showing the queue of source *number*."""
-        _, poller = self._pollers.pop(number, (None, None))
+        poller = self._pollers.pop(number, None)
         if poller is not None:
             poller.close()
 
     def ask(self) -> None:
-        """Ask all storages; the next `collect` of this thread has their answers."""
+        """Ask all storages for the next `collect` of this thread."""
         self._asked.answers = self._answers()
 
     def collect(self) -> "Iterator[Metric]":
@@ -91,17 +87,17 @@ class QueueGauges:
             yield NumberFamily(CATALOG[name], values)
 
     def _answers(self) -> dict[str, Contents]:
-        asked = [(*pair, pair[1].ask()) for pair in list(self._pollers.values())]
+        asked = [(poller, poller.ask()) for poller in list(self._pollers.values())]
         answers: dict[str, Contents] = {}
-        for queue, poller, answer in asked:
+        for poller, answer in asked:
             held = poller.wait(answer)
             if held is not None:
-                answers.setdefault(queue, held)
+                answers.setdefault(poller.queue, held)
         return answers
 
     def _after_fork(self) -> None:
         self._asked = _Asked()
-        for _, poller in self._pollers.values():
+        for poller in self._pollers.values():
             poller.renew()
 
 
@@ -124,7 +120,7 @@ class Poller:
     def __init__(
         self, queue: str, storage: Callable[[], Any], meaning: Meaning
     ) -> None:
-        self._queue = queue
+        self.queue = queue
         self._storage = storage
         self._meaning = meaning
         self._known: Any = None
@@ -188,7 +184,7 @@ class Poller:
             self._missing(f"raised {described(error)}")
         else:
             LOSSES.recovered(
-                self._streak, message=f"the storage of {self._queue!r} answers again"
+                self._streak, message=f"the storage of {self.queue!r} answers again"
             )
         finally:
             answer.given.set()
@@ -203,7 +199,7 @@ class Poller:
         if self._optional is not None:
             self._follow(partial(self._optional.send_by, own.conn))
         try:
-            return contents(self._queue, own, self._meaning)
+            return contents(self.queue, own, self._meaning)
         finally:
             if own is not storage and isinstance(own, BaseSqlStorage):
                 # An open SQLite file must not be inherited by a fork.
@@ -216,7 +212,7 @@ class Poller:
             own.conn.connection_pool.disconnect()
 
     def _follow(self, ask: Ask) -> None:
-        """Reconnect if the name of the server now leads to another master."""
+        """Reconnect if the server's name leads to another master now."""
         if self._master_check is None:
             self._master_check = MasterCheck()
         elif self._master_check.must_reconnect(ask):
@@ -227,13 +223,13 @@ class Poller:
 
     @property
     def _streak(self) -> str:
-        return f"{n.LOSS_GAUGES} of {self._queue}"
+        return f"{n.LOSS_GAUGES} of {self.queue}"
 
     def _missing(self, how: str) -> None:
         LOSSES.count_streak(
             n.LOSS_GAUGES,
             streak=self._streak,
-            why=f"the storage of {self._queue!r} {how}, its gauges are absent",
+            why=f"the storage of {self.queue!r} {how}, its gauges are absent",
         )
 
 

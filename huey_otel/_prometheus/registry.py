@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from huey_otel._options.settings import Exposed
 from huey_otel._options.table import METRICS_HOST, METRICS_PORT
-from huey_otel._prometheus.claims import Unclaimed, register, unregister
+from huey_otel._prometheus.claims import Unclaimed, register
 from huey_otel._prometheus.consumers import ConsumerInfo
 from huey_otel._prometheus.producer import ProducerCounter
 from huey_otel._prometheus.queue_gauges import QueueGauges
@@ -65,7 +65,7 @@ class RegistryMetrics:
         return ReaderOnPage(self.registry)
 
     def join(self, number: int, exposed: Exposed) -> None:
-        """Show source *number* here; ValueError if it wants other buckets."""
+        """Add source *number*; ValueError if it wants other buckets."""
         for name in ("duration_buckets", "wait_buckets"):
             theirs, ours = getattr(exposed, name), getattr(self._exposed, name)
             if theirs != ours:
@@ -84,8 +84,8 @@ class RegistryMetrics:
             collector = Collector(
                 duration_buckets=self._exposed.duration_buckets,
                 wait_buckets=self._exposed.wait_buckets,
+                enqueued=self.producer.retired(),
             )
-            collector.seed(self.producer.retired())
             for one in (collector, self._queues):
                 self._registered.append(register(one, self.registry))
             self.collector = collector
@@ -103,7 +103,7 @@ class RegistryMetrics:
             self._queues.add(number, consumer.queue, storage, meaning)
 
     def stop(self, number: int) -> None:
-        """Source *number* no longer runs a consumer; what it has counted stays."""
+        """Source *number* runs no consumer from now on; its counts stay."""
         self._queues.remove(number)
         if self.collector is not None:
             self.collector.remove(number)
@@ -118,20 +118,20 @@ class RegistryMetrics:
             return False
         self.producer.retired()
         for unclaimed in self._registered:
-            unregister(unclaimed, self.registry)
+            unclaimed.unregister()
         self._registered.clear()
         self.collector = None
         return True
 
     def prepare(self) -> None:
-        """Ask before a scrape what would take too long during one."""
+        """Compute before a scrape what would take too long during one."""
         self._queues.ask()
         if self.collector is not None:
             self.collector.foresee()
 
 
 class Served(NamedTuple):
-    """What is on the page, and which queue asked for it."""
+    """What is on the page, by the first queue that asked for one."""
 
     queue: str
     metrics: RegistryMetrics
@@ -170,19 +170,14 @@ class MetricsPage:
             return
         # A process that runs no consumer needs no HTTP server.
         from huey_otel._prometheus.endpoint import Endpoint
+        from huey_otel._prometheus.pages import Pages
 
         self._served = wanted
-        self.endpoint = Endpoint(
-            metrics.registry,
-            host=exposed.host,
-            port=exposed.port,
-            health=self._health,
-            prepare=metrics.prepare,
-        )
-        self.endpoint.start()
+        pages = Pages(metrics.registry, self._health, metrics.prepare)
+        self.endpoint = Endpoint(pages, host=exposed.host, port=exposed.port)
 
     def _warn_of_unused(self, wanted: Served, served: Served) -> None:
-        """Log what *wanted* asks for, other than by default, and does not get."""
+        """Log which options of *wanted* have no effect, except for defaults."""
         unused = []
         if wanted.metrics is not served.metrics:
             unused.append("registry=")

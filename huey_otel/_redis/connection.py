@@ -13,25 +13,25 @@ class RefusedError(Exception):
 
 
 class PublishingConnection:
-    """Sends events without awaiting each answer; raises redis' ConnectionError."""
+    """Sends events without awaiting each answer; raises redis' ConnectionError.
+
+    It connects when it is made, which raises RefusedError if the server refuses that.
+    """
 
     def __init__(self, connections: Connections, channel: str) -> None:
-        self._connection = connections.to_publish()
-        self._optional = connections.optional
-        self._channel = channel
-        self._up_to_payload = b""
-        self._refusal: type[Exception] = Exception
-        self.unanswered = 0
-
-    def open(self) -> None:
-        """Connect and see that the server answers; RefusedError if it refuses."""
         from redis import exceptions
 
+        self._connection = connections.to_publish()
+        self._optional = connections.optional
         self._refusal = exceptions.ResponseError
+        # redis-py would pack these words again for each event.
+        empty = self._connection.pack_command("PUBLISH", channel, b"")
+        self._up_to_payload = b"".join(empty).removesuffix(_NO_PAYLOAD)
+        self.unanswered = 0
         try:
             self._connection.connect()
             # A refused PING is an answer as well.
-            self._optional.send(self._connection, "PING")
+            self.ask("PING")
         except (exceptions.AuthenticationError, exceptions.ResponseError) as error:
             self.close()
             raise RefusedError(str(error)) from error
@@ -40,19 +40,15 @@ class PublishingConnection:
             raise
 
     def ask(self, *command: str) -> Any:
-        """The answer to an optional *command*, None if refused; awaits no other."""
+        """The answer to an optional *command*, None if refused."""
         return self._optional.send(self._connection, *command)
 
     def stale(self) -> bool:
-        """Whether the server has closed it, or sent what was not asked for."""
+        """Whether the server has closed it, or sent an answer to no command."""
         return bool(self._connection.can_read(timeout=0))
 
     def send(self, payloads: Sequence[bytes]) -> None:
         """Write a PUBLISH for each of *payloads*, and wait for no answer."""
-        if not self._up_to_payload:
-            # redis-py would pack these words again for each event.
-            empty = self._connection.pack_command("PUBLISH", self._channel, b"")
-            self._up_to_payload = b"".join(empty).removesuffix(_NO_PAYLOAD)
         packed = [
             b"%b$%d\r\n%b\r\n" % (self._up_to_payload, len(payload), payload)
             for payload in payloads
@@ -61,10 +57,7 @@ class PublishingConnection:
         self._connection.send_packed_command([b"".join(packed)], check_health=False)
 
     def answer(self, timeout: float) -> int | Exception | None:
-        """How many subscribers got the next event, a refusal, or None after *timeout*.
-
-        A proxy may answer without a number: that counts as one subscriber.
-        """
+        """How many subscribers got the next event, a refusal, or None by *timeout*."""
         if not self._connection.can_read(timeout=timeout):
             return None
         try:
@@ -72,6 +65,7 @@ class PublishingConnection:
         except self._refusal as error:
             answer = error
         self.unanswered -= 1
+        # A proxy may answer without a number.
         return answer if isinstance(answer, int | Exception) else 1
 
     def close(self) -> None:

@@ -25,13 +25,11 @@ _SUBSCRIBE_TIMEOUT = 2.0
 class EventListener:
     """Iterates the events on *channel* of a Redis, as dicts; needs no huey.
 
-    *url_or_client* is a Redis URL, a `redis.Redis` or a `RedisEventEmitter`,
-    *channel* what huey made of the queue's name. It subscribes when it is made, so
-    it gets what is published from then on; where Redis does not answer, that takes
-    some seconds, and iterating tries again. It waits for a Redis that is away, follows
-    a name that leads to another master, and subscribes again; what was published
-    meanwhile is lost to it, as always with pub/sub. `skipped` counts messages that are
-    not events. Iteration ends with `close`, from any thread.
+    *url_or_client* is a Redis URL, a `redis.Redis` or a `RedisEventEmitter`, *channel*
+    what huey made of the queue's name. It subscribes when it is made. It waits for a
+    Redis that is away, follows a name that leads to another master, and subscribes
+    again; events published in between are lost to it, as always with pub/sub. `skipped`
+    counts messages that are not events. Iteration ends with `close`, from any thread.
     """
 
     def __init__(
@@ -93,16 +91,16 @@ class EventListener:
                 self._unsubscribe()
             return None
         except ValueError:
-            # A connection class of the application's own could not read it.
+            # The application's own connection class could not read it.
             self.skipped += 1
             return None
         self._away = False
         return None if message is None else message["data"]
 
     def _has_subscribed_again(self, error: Exception) -> bool:
-        """Whether redis-py, before it raised *error*, made the connection again.
+        """Whether redis-py made the connection again before it raised *error*.
 
-        From some version on it does; to subscribe once more would only lose events.
+        Newer versions do; a second subscription would only lose events.
         """
         from redis.exceptions import ConnectionError as BrokenError
 

@@ -76,7 +76,7 @@ class Publisher:
 
     def __call__(self, record: Record, source: Source) -> None:
         """Put *record* in the outbox if it is published; never blocks."""
-        # One that sums up is of no message, so has no key.
+        # A record that sums others up has no key, as it is about no one message.
         if record.status in _UNPUBLISHED or (not record.key and record.sums_up):
             return
         dropped = self._outbox.put(spell(record, source).encode())
@@ -130,7 +130,7 @@ class Publisher:
 
     @guarded
     def _try_to_publish(self, pause: float) -> float:
-        """Publish what waits; seconds to pause then, after one of *pause*."""
+        """Publish what waits, after *pause* seconds; returns the next pause."""
         from redis.exceptions import RedisError
 
         pid = os.getpid()
@@ -149,7 +149,6 @@ class Publisher:
         return 0.0
 
     def _publish(self) -> None:
-        """Publish until nothing waits."""
         confirmed = False
         connection = self._connected()
         while payloads := self._outbox.take():
@@ -162,7 +161,7 @@ class Publisher:
             LOSSES.recovered(n.LOSS_FEED_FULL)
 
     def _await_answers(self, connection: PublishingConnection) -> bool:
-        """Wait until all that was sent is answered; False when closed before that."""
+        """Wait until all sent events are answered; False if closed before."""
         refused = []
         silent_since: float | None = None
         while connection.unanswered:
@@ -184,7 +183,7 @@ class Publisher:
         return True
 
     def _connected(self) -> PublishingConnection:
-        """The connection, made again where it no longer leads to the master."""
+        """The connection, made again if it does not lead to the master now."""
         from redis.exceptions import RedisError
 
         check = self._master_check
@@ -200,7 +199,6 @@ class Publisher:
                 pass
             self._disconnect()
         connection = PublishingConnection(self._emitter.connections, self.channel)
-        connection.open()
         self._connection = connection
         self._report_role(check.connected(connection.ask))
         return connection
@@ -220,17 +218,16 @@ class Publisher:
     def _check_silence(
         self, silent: PublishingConnection, since: float | None
     ) -> float | None:
-        """Find out on a second connection whether Redis hangs or only the first one.
+        """Find out on a second connection whether Redis hangs or only *silent*.
 
-        A Redis that hangs goes on where it stood and answers what it was sent,
-        so nothing is given up while no other connection is served either.
-        *since* is when others were first served while *silent* was not.
+        A Redis that hangs answers later what it was sent, so nothing is given up while
+        a second connection is not served either. *since*, and what is returned, is when
+        a second one was first served while *silent* was not; None if it was not.
         """
         from redis.exceptions import RedisError
 
-        second = PublishingConnection(self._emitter.connections, self.channel)
         try:
-            second.open()
+            second = PublishingConnection(self._emitter.connections, self.channel)
         except (RefusedError, RedisError, OSError) as error:
             self._report(f"does not answer: {said(error)}")
             return None
@@ -244,7 +241,7 @@ class Publisher:
         return now if since is None else since
 
     def _give_up(self, reason: str, what: str) -> None:
-        """Count what was sent and not answered, and begin with a new connection."""
+        """Disconnect, and count what was sent and not answered."""
         self._disconnect()
         self._report(what, reason, self._outbox.give_up())
 
@@ -275,7 +272,7 @@ class _Outbox:
         self.closed = False
 
     def put(self, payload: bytes) -> int:
-        """Append *payload*; how many of the oldest had to go."""
+        """Append *payload*; how many of the oldest were dropped."""
         dropped = 0
         with self._changed:
             self._waiting.append(payload)
@@ -298,7 +295,7 @@ class _Outbox:
             return not self.closed
 
     def take(self) -> list[bytes]:
-        """As many events as are sent in one write, at least one if any waits."""
+        """The events of one write, at least one if any waits."""
         taken: list[bytes] = []
         room = _LARGEST_WRITE
         with self._changed:
@@ -322,21 +319,21 @@ class _Outbox:
                 self._changed.notify_all()
 
     def give_up(self) -> int:
-        """Await no more answers; how many were awaited."""
+        """Stop awaiting answers; how many were missing."""
         with self._changed:
             lost, self._unanswered = self._unanswered, 0
             self._changed.notify_all()
         return lost
 
     def flush(self, timeout: float) -> bool:
-        """Wait up to *timeout* seconds until all events have arrived; True if so."""
+        """Wait up to *timeout* seconds until all events are answered; True if so."""
         with self._changed:
             return self._changed.wait_for(
                 lambda: not self._waiting and not self._unanswered, timeout
             )
 
     def close(self) -> int:
-        """End all waiting; how many events had not arrived."""
+        """End all waiting; how many events are not delivered."""
         with self._changed:
             self.closed = True
             left = len(self._waiting) + self._unanswered

@@ -29,9 +29,8 @@ class Subscription(PubSub):
     """Subscribed to *channel*; checks now and then whether it still gets all events.
 
     A check sends SUBSCRIBE again for the same channel, and hides the answer. It also
-    opens a short second connection by name. If that leads to a master which is
-    another server, or has no subscriber on the channel, this one connects again.
-    What is published meanwhile is lost to it, as always with pub/sub.
+    opens a short second connection by name. If that leads to a master which is another
+    server, or which has no subscriber on the channel, this one connects again.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class Subscription(PubSub):
         self._hidden_answers = []
 
     def _is_hidden(self, response: Any) -> bool:
-        """Whether *response* is to a SUBSCRIBE that the user has not sent."""
+        """Whether *response* answers a SUBSCRIBE of ours."""
         kind, channel = response[0], response[1]
         if kind in (b"subscribe", "subscribe") and channel in self._hidden_answers:
             self._hidden_answers.remove(channel)
@@ -121,7 +120,7 @@ class Subscription(PubSub):
 
 
 def _server_and_role(info: Any) -> tuple[bytes | None, bool]:
-    """Which run of a server an INFO is of, and whether that is a master."""
+    """The `run_id` in an INFO, and whether that server is a master."""
     if not isinstance(info, bytes):
         return None, False
     lines = (line.partition(b":") for line in info.split(b"\r\n"))

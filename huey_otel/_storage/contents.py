@@ -44,16 +44,13 @@ class Meaning:
     """
 
     carrier: Callable[[bytes], Carrier | None] = decode
-    now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(
-        datetime.UTC
-    ).replace(tzinfo=None)
+    now: Callable[[], datetime.datetime] = _utcnow
 
 
 def contents(queue: str, storage: Any, meaning: Meaning) -> Contents:
     """Ask *storage*, of the queue named *queue*; raises what its lengths raise.
 
-    But a Redis that does not know a command, or does not allow it, has answered:
-    only what would be asked by that command is unknown then.
+    Where a Redis refuses a command, only what that would tell is unknown.
     """
 
     def asked(what: str, ask: Callable[[], T], *, vital: bool = False) -> T | None:
@@ -63,8 +60,8 @@ def contents(queue: str, storage: Any, meaning: Meaning) -> Contents:
         except Exception as error:  # whatever a storage may raise
             if vital and not _is_refusal(error):
                 raise
-            why = f"the storage of {queue!r} does not tell its {what}"
-            why = f"{why}: {described(error)}"
+            why = f"the storage of {queue!r} does not tell its {what}:"
+            why = f"{why} {described(error)}"
             LOSSES.count_streak(n.LOSS_GAUGES, streak=streak, why=why)
             return None
         LOSSES.recovered(streak)
@@ -85,7 +82,6 @@ def contents(queue: str, storage: Any, meaning: Meaning) -> Contents:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether by *error* a Redis answers, but refuses the command."""
     # No exception can be of a module that is not imported.
     kind = getattr(sys.modules.get("redis.exceptions"), "ResponseError", None)
     return isinstance(kind, type) and isinstance(error, kind)

@@ -1,6 +1,7 @@
-"""Where events are published: a Redis, by the way it was named, and a channel."""
+"""Where events are published: a Redis, however it was named, and a channel."""
 
 import inspect
+import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -9,7 +10,6 @@ from huey.storage import RedisStorage
 from huey_otel._options.values import CHANNEL_NAME
 from huey_otel._safety import encodable
 from huey_otel._safety.redaction import shown
-from huey_otel._storage import glide
 from huey_otel._storage.connections import Connections, is_pool
 
 if TYPE_CHECKING:
@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 class RedisEventEmitter:
     """Publishes events on a Redis channel of your choice; give it to `instrument`.
 
-    One of *url*, *client* and *connection_pool* says which Redis; only its
-    connection settings are taken, never a connection of its pool. *channel*
-    None is that of the queue. `connections` makes those that are used. Raises
-    TypeError or ValueError at once for what cannot be a Redis.
+    One of *url*, *client* and *connection_pool* names the Redis, of which only the
+    settings are taken, never a connection. *channel* None is that of the queue. Raises
+    TypeError or ValueError for what cannot be a Redis.
     """
 
     def __init__(
@@ -92,7 +91,7 @@ def _pool_of_url(url: str) -> "ConnectionPool":
 
 
 def _reason(error: Exception, url: str) -> str:
-    """What is wrong with *url*, unless that may quote its password."""
+    """What is wrong with *url*; empty if that may quote its password."""
     quotes_nothing = str(error).startswith("Port out of range")
     hides = "@" in url or "pass" in url.lower() or "***" in shown(url)
     if hides and not quotes_nothing:
@@ -112,19 +111,57 @@ def _checked(pool: Any, **given: object) -> "ConnectionPool":
 
 
 def of_storage(storage: object) -> RedisEventEmitter | None:
-    """An emitter to the Redis of *storage*, None if it has none that we can reach."""
+    """An emitter to the Redis of *storage*, None if there is none in our reach."""
     # SQLite's and Postgres' storages open a connection when theirs is asked for.
     client = inspect.getattr_static(storage, "conn", None)
-    pool = glide.pool_of(client) if glide.is_glide(client) else None
-    pool = pool or getattr(client, "connection_pool", None)
+    pool = _pool_of_glide(client) or getattr(client, "connection_pool", None)
     return RedisEventEmitter(connection_pool=pool) if is_pool(pool) else None
+
+
+def _pool_of_glide(client: Any) -> "ConnectionPool | None":
+    """A pool to the first address of *client*; None if that is no GlideClient.
+
+    Also None where GLIDE signs in or verifies in a way that redis-py does not know.
+    """
+    # No client can be of a module that is not imported.
+    kind = getattr(sys.modules.get("glide_sync"), "GlideClient", None)
+    if not isinstance(kind, type) or not isinstance(client, kind):
+        return None
+    from redis import ConnectionPool, SSLConnection, UnixDomainSocketConnection
+
+    config = getattr(client, "_config", None)
+    addresses = getattr(config, "addresses", None)
+    if not addresses or getattr(config, "address_resolver", None) is not None:
+        return None
+    settings: dict[str, Any] = {"db": getattr(config, "database_id", None) or 0}
+    credentials = getattr(config, "credentials", None)
+    if credentials is not None:
+        if getattr(credentials, "iam_config", None) is not None:
+            return None
+        settings["username"] = credentials.username
+        settings["password"] = credentials.password
+    path = getattr(addresses[0], "unix_socket_path", None)
+    if path:
+        return ConnectionPool(UnixDomainSocketConnection, path=str(path), **settings)
+    settings.update(host=addresses[0].host, port=addresses[0].port)
+    if not getattr(config, "use_tls", False):
+        return ConnectionPool(**settings)
+    tls = getattr(getattr(config, "advanced_config", None), "tls_config", None)
+    if getattr(tls, "client_cert_pem", None) or getattr(tls, "client_cert_path", None):
+        # redis-py takes certificates of a client as files, GLIDE has their bytes.
+        return None
+    if getattr(tls, "use_insecure_tls", False):
+        settings.update(ssl_cert_reqs="none", ssl_check_hostname=False)
+    elif getattr(tls, "root_pem_cacerts", None):
+        settings["ssl_ca_data"] = bytes(tls.root_pem_cacerts).decode()  # type: ignore[union-attr]
+    return ConnectionPool(connection_class=SSLConnection, **settings)
 
 
 def channel_of(queue: str, storage: Any, given: str | None = None) -> str:
     """The channel of *queue* on *storage*: *given*, or the name that Redis knows it by.
 
-    huey makes that name of the queue's name for its keys. Where nothing is left of
-    it, or there are no keys, the channel is called as the queue.
+    huey makes that name of the queue's for its keys. If nothing is left of it, or the
+    storage is no Redis, the channel is named like the queue.
     """
     name = storage.name if isinstance(storage, RedisStorage) else ""
     return _sendable(given or name or queue)

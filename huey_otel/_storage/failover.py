@@ -19,7 +19,7 @@ Ask = Callable[..., Any]
 
 
 def is_master(ask: Ask) -> bool | None:
-    """What a server says of itself; None where it says nothing."""
+    """Whether a server says that it is a master; None where it tells no role."""
     from redis.exceptions import ResponseError
 
     for command in (("ROLE",), ("INFO", "replication")):
@@ -50,16 +50,16 @@ class MasterCheck:
     """Says when a connection is to be made again.
 
     Only a new connection shows where a name leads, so one to a replica, or to a server
-    that does not say what it is, is replaced after ten seconds of use. `master` is None
-    where it is not known. The user adds to `unheard` how many events reached no
-    subscriber, and sees by `is_due` whether it is time to ask.
+    that does not tell its role, is replaced after ten seconds of use. `master` is None
+    where the role is unknown. The caller adds to `unheard` each event that reached no
+    subscriber.
     """
 
     def __init__(self) -> None:
         self.master: bool | None = None
         self.unheard = 0
         self._left_a_replica = False
-        # A server that does not say is not asked at each connection: some log that.
+        # A server that does not tell is asked once only: some log each question.
         self._answers = True
         self._until = 0.0
 
@@ -68,9 +68,9 @@ class MasterCheck:
         return time.monotonic() >= self._until
 
     def connected(self, ask: Ask) -> int | None:
-        """Look at a new connection; how much was sent in vain to the one before.
+        """Look at a new connection; None, or how much the one before sent in vain.
 
-        None unless that had become a replica while the name leads to a master now.
+        That is known if it had become a replica and the name leads to a master now.
         """
         self._set(master=is_master(ask) if self._answers else None)
         self._answers = self.master is not None

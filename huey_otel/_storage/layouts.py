@@ -75,10 +75,10 @@ def _layouts(storage: Any, method: str) -> Iterator[_Layout]:
 def _oldest_of_priorities(
     first: Callable[[Any], tuple[Any, Any] | None],
 ) -> Any:
-    """The least of what *first* says of each priority; None if there are too many.
+    """The least of what *first* returns for each priority; None if there are too many.
 
-    *first* is called with a priority, at first None, and returns the next one with
-    when the first message of that was enqueued.
+    *first* takes a priority, or None for the first one, and returns the next one and
+    when its first message was enqueued.
     """
     priority = oldest = None
     for _ in range(_MOST_PRIORITIES):

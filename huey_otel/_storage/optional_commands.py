@@ -24,9 +24,8 @@ A server that hung at the first command looks like a proxy that never answers it
 class OptionalCommands:
     """Sends optional commands to one Redis, and remembers which it does not answer.
 
-    A command that breaks the connection, or gets no answer, is not sent again for
-    an hour. If the server has answered that command before, the server is away,
-    and the error is raised.
+    A command that breaks the connection, or gets no answer, is not sent again for an
+    hour. If the server has answered it before, the server is away: the error is raised.
     """
 
     def __init__(self) -> None:

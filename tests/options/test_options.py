@@ -62,7 +62,7 @@ def exposed(**changes):
 
 
 def refused(error, env=None, **given):
-    """What is said of a value that is not accepted."""
+    """The text of the error for a value that is not accepted."""
     with pytest.raises(error) as refusal:
         read(env, **given)
     return str(refusal.value)
@@ -420,6 +420,10 @@ def test_our_variables_beat_opentelemetrys():
     assert read(env) == exposed(host="::1", port=None)
 
 
+def test_the_brackets_of_an_ipv6_host_are_left_out():
+    assert read(metrics_host=" [::1] ") == exposed(host="::1")
+
+
 def test_disabled_a_wrong_variable_is_ignored():
     env = {"HUEY_OTEL_DISABLED": "1", "HUEY_OTEL_CHANNEL": "c"}
 
@@ -435,7 +439,7 @@ def test_an_unknown_option_is_refused_and_the_nearest_named():
     )
 
 
-# What is made of the table.
+# Everything that is generated from the table.
 
 
 def test_type_checkers_know_each_option():

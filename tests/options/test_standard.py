@@ -432,10 +432,10 @@ def test_a_missing_propagator_is_ignored_and_named(given, kept):
         (
             {
                 "OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:9",
-                "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER": "nobody",
+                "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER": "missing",
             },
             "the exporter otlp_proto_http cannot be made: LookupError:"
-            " opentelemetry_otlp_credential_provider has no 'nobody'",
+            " opentelemetry_otlp_credential_provider has no 'missing'",
         ),
     ],
     ids=["certificate", "key", "credentials"],

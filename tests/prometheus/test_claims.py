@@ -1,4 +1,4 @@
-"""The names of our metrics stay the application's, whoever comes first."""
+"""The names of our metrics stay the application's, even if it declares them later."""
 
 import shutil
 import subprocess
@@ -20,7 +20,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from huey_otel import _names as n
-from huey_otel._prometheus.claims import register, unregister
+from huey_otel._prometheus.claims import register
 from huey_otel._prometheus.collector import Collector
 from huey_otel._prometheus.pages import Pages
 from huey_otel._prometheus.producer import ProducerCounter
@@ -34,7 +34,7 @@ HELP = "The application's."
 
 Declare = Callable[[CollectorRegistry], object]
 
-# What is declared, and the family of ours that gives way to it.
+# What the application declares, and our family that gives way to it.
 DECLARED: dict[str, tuple[Declare, str]] = {
     "gauge": (lambda to: Gauge("huey_workers", HELP, registry=to), "huey_workers"),
     "counter": (
@@ -78,7 +78,7 @@ DECLARED: dict[str, tuple[Declare, str]] = {
 
 
 class Nameless:
-    """A collector of the application's that does not say what it has."""
+    """A collector of the application's without `describe`."""
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("huey_workers", HELP, value=7)
@@ -208,7 +208,7 @@ def test_unregister_twice_is_no_error(
     shown = register(metrics, registry)
     registry.unregister(shown)
 
-    unregister(shown, registry)
+    shown.unregister()
 
     assert families(registry) == []
 
@@ -280,11 +280,10 @@ def test_the_applications_metric_in_files_takes_the_place_of_a_consumers(
     found = of_files(
         tmp_path,
         """
-metrics = Collector()
-metrics.add_consumer(1, consumer("app.add"))
 counter.inc("shop", "app.add", "call")
+metrics = Collector(enqueued=counter.retired())
+metrics.add_consumer(1, consumer("app.add"))
 register(metrics, registry)
-metrics.seed(counter.retired())
 Gauge("huey_workers", "The application's.", multiprocess_mode="max").set(7)
 print(Pages(registry, lambda: None, lambda: None).get("/metrics", "").body.decode())
 """,
@@ -301,10 +300,9 @@ def test_counter_of_the_application_in_files_hides_ours(tmp_path: Path) -> None:
     found = of_files(
         tmp_path,
         """
-metrics = Collector()
 counter.inc("shop", "app.add", "call")
+metrics = Collector(enqueued=counter.retired())
 register(metrics, registry)
-metrics.seed(counter.retired())
 theirs = Counter("huey_tasks_enqueued", "The application's.", ["kind"])
 theirs.labels("mail").inc(3)
 print(Pages(registry, lambda: None, lambda: None).get("/metrics", "").body.decode())

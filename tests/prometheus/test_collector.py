@@ -1,4 +1,4 @@
-"""What the collector shows of all that was counted."""
+"""What the collector shows of its counts."""
 
 import shutil
 import subprocess

@@ -18,6 +18,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Metric
 
 from huey_otel._prometheus.endpoint import Endpoint
+from huey_otel._prometheus.pages import Pages
 from huey_otel._safety.forks import COLLECTING
 from tests.support.forks import said_in_child
 from tests.support.programs import free_port
@@ -51,10 +52,10 @@ def serve(registry: CollectorRegistry) -> Iterator[Serve]:
     endpoints: list[Endpoint] = []
 
     def start(**given: Any) -> Endpoint:
-        settings = {"host": "127.0.0.1", "port": 0, "health": lambda: None, **given}
-        endpoint = Endpoint(registry, **settings)
+        health = given.pop("health", lambda: None)
+        pages = Pages(registry, health, given.pop("prepare", lambda: None))
+        endpoint = Endpoint(pages, **{"host": "127.0.0.1", "port": 0, **given})
         endpoints.append(endpoint)
-        endpoint.start()
         return endpoint
 
     yield start
@@ -201,9 +202,8 @@ def test_host_with_both_addresses_is_ipv4(serve):
     assert endpoint.url == f"http://localhost:{endpoint.address[1]}/metrics"
 
 
-@pytest.mark.parametrize("host", ["::1", "[::1]"])
-def test_ipv6_host_is_served(serve, host):
-    endpoint = serve(host=host)
+def test_ipv6_host_is_served(serve):
+    endpoint = serve(host="::1")
     if endpoint.address is None:
         pytest.skip("this machine has no IPv6")
 
@@ -313,7 +313,7 @@ def test_client_that_reads_too_slowly_is_hung_up_on(serve, registry, monkeypatch
 
 
 class Blocking:
-    """A collector that takes until it is told to go on."""
+    """A collector that waits until the test lets it go on."""
 
     def __init__(self) -> None:
         self.collecting, self.goes_on = threading.Event(), threading.Event()
@@ -551,15 +551,14 @@ def test_closed_endpoint_leaves_no_thread_and_no_socket(serve):
 
 
 def test_killed_consumer_leaves_its_port_free(tmp_path):
-    """Its orphan lives on, as a worker does that is in the middle of a task."""
+    """Its orphan lives on, like a worker in the middle of a task."""
     program = """
 import os, signal, sys
 from prometheus_client import CollectorRegistry
 from huey_otel._prometheus.endpoint import Endpoint
-endpoint = Endpoint(
-    CollectorRegistry(), host="127.0.0.1", port=int(sys.argv[1]), health=lambda: None
-)
-endpoint.start()
+from huey_otel._prometheus.pages import Pages
+pages = Pages(CollectorRegistry(), lambda: None, lambda: None)
+endpoint = Endpoint(pages, host="127.0.0.1", port=int(sys.argv[1]))
 if not os.fork():
     sys.stdin.read()
     os._exit(0)

@@ -1,4 +1,4 @@
-"""The page is what prometheus_client's own encoder makes of the same metrics."""
+"""The page equals what prometheus_client's own encoder writes of the same metrics."""
 
 from collections.abc import Iterator
 
@@ -106,7 +106,7 @@ def test_page_is_that_of_the_clients_encoder_to_the_byte(registry, accept):
         ["huey_task_wait_seconds_bucket", "huey_task_wait_seconds_count"],
         ["huey_task_wait_seconds"],
         ["huey_consumer_info"],
-        ["nobody"],
+        ["missing"],
     ],
     ids=" ".join,
 )
@@ -118,7 +118,7 @@ def test_page_of_some_names_is_that_of_the_clients_encoder(registry, accept, nam
     claiming.register(Named(registry))
     expected = encode(claiming.restricted_registry(names))
 
-    # In no order: it goes through a set of collectors.
+    # It goes through a set of collectors, so the order changes.
     assert sorted(body(registry, accept, query).splitlines()) == sorted(
         expected.splitlines()
     )

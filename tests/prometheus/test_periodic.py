@@ -36,7 +36,7 @@ def read(validate) -> Crontab:
 
 
 def asked(validate, now: float, *, utc: bool, days: int) -> Due | None:
-    """What a scheduler would find, which asks each minute."""
+    """What a scheduler finds that asks each minute."""
     zone = datetime.UTC if utc else None
 
     def is_due(moment: float) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from huey_otel import _names as n
+from huey_otel._prometheus.collector import Collector
 from huey_otel._prometheus.producer import ProducerCounter
 from tests.support.metrics import (
     OF_TASK,
@@ -34,12 +35,12 @@ def test_producer_shows_only_the_count_of_its_enqueues():
     }
 
 
-def test_consumer_goes_on_from_the_count_of_the_producer(collector):
+def test_consumer_goes_on_from_the_count_of_the_producer():
     registry = CollectorRegistry()
     counter = ProducerCounter(registry)
     producers(counter)
 
-    collector.seed(counter.retired())
+    collector = Collector(enqueued=counter.retired())
     registry.register(collector)
     collector(record("accepted", origin="call"), SOURCE)
 

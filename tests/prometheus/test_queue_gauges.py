@@ -13,6 +13,7 @@ from huey_otel._prometheus.claims import register
 from huey_otel._prometheus.queue_gauges import QueueGauges
 from huey_otel._safety.forks import EXCLUSION
 from huey_otel._safety.losses import Losses
+from huey_otel._storage.contents import Meaning
 from tests.support.forks import fork, said_in_child
 from tests.support.metrics import page
 from tests.support.redis_server import serving
@@ -32,7 +33,7 @@ def queues() -> Iterator[QueueGauges]:
     yield made
     for number in list(made._pollers):
         made.remove(number)
-    # What a thread says late would be heard by another test.
+    # A late log line of a thread would fail another test.
     wait_until(lambda: threads() <= before)
 
 
@@ -64,7 +65,7 @@ def redis_sorted_set(tmp_path: Path, request: pytest.FixtureRequest) -> Huey:
 
 
 class Slow:
-    """A storage that answers when it is told to, and raises what it is told to."""
+    """A storage that answers after `may_answer` is set, or raises `error`."""
 
     def __init__(self) -> None:
         self.may_answer = threading.Event()
@@ -106,7 +107,7 @@ def test_gauges_show_the_lengths_of_queue_and_schedule(
         huey.enqueue(add.s())
     for _ in range(2):
         huey.add_schedule(add.s())
-    queues.add(1, "shop", lambda: huey.storage)
+    queues.add(1, "shop", lambda: huey.storage, Meaning())
 
     assert page(registry, *LENGTHS) == FIVE_AND_TWO
     huey.storage.flush_all()
@@ -115,7 +116,7 @@ def test_gauges_show_the_lengths_of_queue_and_schedule(
 
 def test_redis_is_asked_over_a_connection_of_its_own(queues, registry, redis_server):
     huey = RedisHuey("shop", url=redis_server.url)
-    queues.add(1, "shop", lambda: huey.storage)
+    queues.add(1, "shop", lambda: huey.storage, Meaning())
     page(registry)
 
     def ours() -> int:
@@ -131,7 +132,7 @@ def test_lock_of_the_storage_is_not_taken(queues, registry, tmp_path, request):
     huey = sqlite(tmp_path, request)
     if not hasattr(huey.storage, "lock"):
         pytest.skip("huey 2 has a connection for each thread, and no lock")
-    queues.add(1, "shop", lambda: huey.storage)
+    queues.add(1, "shop", lambda: huey.storage, Meaning())
 
     with huey.storage.lock:
         shown = page(registry)
@@ -142,7 +143,7 @@ def test_lock_of_the_storage_is_not_taken(queues, registry, tmp_path, request):
 def test_nothing_starts_before_a_scrape(queues, registry, slow):
     slow.may_answer.set()
     before = threads()
-    queues.add(1, "shop", lambda: slow)
+    queues.add(1, "shop", lambda: slow, Meaning())
     added = threads()
     page(registry)
 
@@ -154,8 +155,8 @@ def test_queue_is_absent_while_its_storage_hangs_and_others_are_not(
 ):
     quick = Slow()
     quick.may_answer.set()
-    queues.add(1, "shop", lambda: slow)
-    queues.add(2, "other", lambda: quick)
+    queues.add(1, "shop", lambda: slow, Meaning())
+    queues.add(2, "other", lambda: quick, Meaning())
 
     began = time.monotonic()
     first = page(registry)
@@ -175,7 +176,7 @@ def test_queue_is_absent_while_its_storage_hangs_and_others_are_not(
 
 
 def test_queue_is_back_once_its_storage_answers(queues, registry, slow, losses, caplog):
-    queues.add(1, "shop", lambda: slow)
+    queues.add(1, "shop", lambda: slow, Meaning())
     assert page(registry) == {}
 
     slow.may_answer.set()
@@ -190,7 +191,7 @@ def test_queue_is_back_once_its_storage_answers(queues, registry, slow, losses, 
 
 def test_storage_that_raises_is_one_error_per_streak(queues, registry, slow, losses):
     slow.may_answer.set()
-    queues.add(1, "shop", lambda: slow)
+    queues.add(1, "shop", lambda: slow, Meaning())
     slow.error = OSError("away")
     raised = [page(registry) for _ in range(3)]
     slow.error = None
@@ -203,13 +204,13 @@ def test_storage_that_raises_is_one_error_per_streak(queues, registry, slow, los
 
 
 class FatalError(BaseException):
-    """As gevent's Timeout: no Exception."""
+    """Like gevent's Timeout, it is no Exception."""
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_queue_is_back_after_its_storage_has_ended_the_thread(queues, registry, slow):
     slow.may_answer.set()
-    queues.add(1, "shop", lambda: slow)
+    queues.add(1, "shop", lambda: slow, Meaning())
     slow.error = FatalError()
     raised = page(registry)
     slow.error = None
@@ -222,7 +223,7 @@ def test_hanging_redis_delays_one_scrape_and_is_asked_again(
     queues, registry, redis_server, losses
 ):
     huey = RedisHuey("shop", url=redis_server.url)
-    queues.add(1, "shop", lambda: huey.storage)
+    queues.add(1, "shop", lambda: huey.storage, Meaning())
     assert len(page(registry, *LENGTHS)) == 2
 
     redis_server.pause()
@@ -237,7 +238,7 @@ def test_hanging_redis_delays_one_scrape_and_is_asked_again(
 
 def test_exchanged_storage_is_asked(queues, registry):
     huey = MemoryHuey("shop")
-    queues.add(1, "shop", lambda: huey.storage)
+    queues.add(1, "shop", lambda: huey.storage, Meaning())
     huey.storage.enqueue(b"one")
     before = page(registry, n.QUEUE_LENGTH)
     huey.immediate = True
@@ -250,8 +251,8 @@ def test_exchanged_storage_is_asked(queues, registry):
 
 def test_two_hueys_of_one_name_have_one_gauge(queues, registry, slow):
     slow.may_answer.set()
-    queues.add(1, "shop", lambda: slow)
-    queues.add(2, "shop", lambda: slow)
+    queues.add(1, "shop", lambda: slow, Meaning())
+    queues.add(2, "shop", lambda: slow, Meaning())
 
     assert page(registry) == FIVE_AND_TWO
 
@@ -259,7 +260,7 @@ def test_two_hueys_of_one_name_have_one_gauge(queues, registry, slow):
 def test_queue_that_is_removed_is_gone_with_its_thread(queues, registry, slow):
     slow.may_answer.set()
     before = threads()
-    queues.add(1, "shop", lambda: slow)
+    queues.add(1, "shop", lambda: slow, Meaning())
     page(registry)
     queues.remove(1)
 
@@ -269,7 +270,7 @@ def test_queue_that_is_removed_is_gone_with_its_thread(queues, registry, slow):
 
 def test_scrape_uses_the_answers_that_were_asked_for_before_it(queues, registry, slow):
     slow.may_answer.set()
-    queues.add(1, "shop", lambda: slow)
+    queues.add(1, "shop", lambda: slow, Meaning())
 
     queues.ask()
     prepared = page(registry)
@@ -284,7 +285,7 @@ def test_fork_need_not_wait_for_a_storage_that_hangs(
 ):
     monkeypatch.setattr("huey_otel._safety.forks._PATIENCE", 600.0)
     monkeypatch.setattr("huey_otel._prometheus.queue_gauges._LONGEST_WAIT", 600.0)
-    queues.add(1, "shop", lambda: slow)
+    queues.add(1, "shop", lambda: slow, Meaning())
     scrape = threading.Thread(target=page, args=(registry,))
     scrape.start()
     wait_until(lambda: slow.asked == 1)
@@ -299,7 +300,7 @@ def test_fork_need_not_wait_for_a_storage_that_hangs(
 
 def test_forked_child_asks_the_storage_itself(queues, registry, slow):
     slow.may_answer.set()
-    queues.add(1, "shop", lambda: slow)
+    queues.add(1, "shop", lambda: slow, Meaning())
     page(registry)
 
     assert said_in_child(lambda: page(registry)) == FIVE_AND_TWO
@@ -317,7 +318,7 @@ def test_help_says_how_to_aggregate(queues):
 
 
 def test_registering_asks_no_storage(queues, slow):
-    queues.add(1, "shop", lambda: slow)
+    queues.add(1, "shop", lambda: slow, Meaning())
     register(queues, CollectorRegistry(auto_describe=True))
 
     assert slow.asked == 0

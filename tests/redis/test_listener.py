@@ -26,7 +26,7 @@ def admin(server):
 
 @pytest.fixture
 def listening():
-    """Iterates a listener on a thread; what it heard."""
+    """Iterates a listener on a thread, and keeps its events."""
     listeners, threads = [], []
 
     def listen(*args):

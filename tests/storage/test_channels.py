@@ -1,4 +1,4 @@
-"""The channel: one rule, for those who write and for those who read."""
+"""The channel: one rule for publisher and listener."""
 
 import enum
 import inspect

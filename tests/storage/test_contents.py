@@ -1,4 +1,4 @@
-"""What each of huey's storages tells of itself, and what it costs to ask."""
+"""What each of huey's storages holds, and what it costs to ask."""
 
 import datetime
 import os
@@ -74,7 +74,7 @@ KINDS = {
     "redis priority expire": PriorityRedisExpireHuey,
 }
 WITH_PRIORITY = [kind for kind in KINDS if kind not in ("redis", "redis expire")]
-# They would have to look at each result.
+# To count results, they would read each one.
 UNCOUNTED = ("file", "redis expire", "redis priority expire")
 
 

@@ -1,4 +1,4 @@
-"""The emitter: every way to name a Redis, and no password in what is said of it."""
+"""The emitter: every way to name a Redis, and no password in any text."""
 
 import functools
 import ssl
@@ -102,7 +102,7 @@ def test_tls_settings_are_kept():
 
 
 class Wrapper:
-    """A client that measures another; what is set on it is set on the other."""
+    """A client that wraps another and sets its attributes on that one."""
 
     def __init__(self, client):
         vars(self)["client"] = client
@@ -171,7 +171,7 @@ def test_a_pool_with_a_connection_factory_is_accepted(kind):
 
 
 class Connecting:
-    """A connection of a package that is like redis-py, and none of it."""
+    """A connection of another package that is like redis-py."""
 
     def connect(self):
         raise AssertionError

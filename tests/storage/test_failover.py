@@ -42,7 +42,7 @@ class Pair:
         self.name.target = self.b.port
 
     def mute(self, *commands: str) -> str:
-        """A URL of a user who may not use *commands*, on both."""
+        """A URL with a user that may not use *commands* on either server."""
         for server in (self.a, self.b):
             rules = [f"-{command}" for command in commands]
             self._tell(

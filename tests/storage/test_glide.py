@@ -10,7 +10,7 @@ from huey.exceptions import ConfigurationError
 
 from huey_otel import EventListener, instrument
 from huey_otel._prometheus.queue_gauges import Poller
-from huey_otel._storage import glide as _glide
+from huey_otel._storage import emitter as _emitter
 from huey_otel._storage.contents import Contents, Meaning
 from huey_otel._storage.emitter import of_storage
 from tests.support.redis_server import RedisServer, serving
@@ -61,7 +61,7 @@ def test_events_and_gauges_of_a_glide_huey(huey, losses):
 
 
 class Client:
-    """What is known of a client that would need a server to be made."""
+    """The configuration of a client, without the server that a real one needs."""
 
     def __init__(self, **config: Any) -> None:
         self._config = glide.GlideClientConfiguration(**config)
@@ -110,7 +110,7 @@ def test_a_glide_client_with_iam_credentials_has_no_pool(monkeypatch):
 
 
 def test_a_glide_huey_without_a_pool_names_the_option_to_pass(huey, monkeypatch):
-    monkeypatch.setattr(_glide, "pool_of", lambda _: None)
+    monkeypatch.setattr(_emitter, "_pool_of_glide", lambda _: None)
 
     instrumentation = instrument(huey, metrics_port=None)
 

@@ -1,4 +1,4 @@
-"""The master check: what a server says it is, and when to connect again."""
+"""The master check: the role of a server, and when to connect again."""
 
 import pytest
 from redis.exceptions import ResponseError

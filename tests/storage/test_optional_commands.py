@@ -24,7 +24,7 @@ from tests.support.waiting import wait_until
 
 
 class Connection:
-    """Answers what it is told; an exception is raised."""
+    """Returns prepared answers, and raises those that are exceptions."""
 
     def __init__(self, **answers: Any) -> None:
         self.answers = answers
@@ -220,7 +220,6 @@ def test_an_answer_without_a_number_counts_as_one_subscriber(
     connection = PublishingConnection(
         RedisEventEmitter(url=server.url).connections, "q"
     )
-    connection.open()
     connection.unanswered = 1
     connection._connection.send_command("SET", "key", "value")
 
@@ -231,7 +230,7 @@ def test_an_answer_without_a_number_counts_as_one_subscriber(
 
 
 class Tickets(CredentialProvider):
-    """Hands out tickets while its own service is there."""
+    """Hands out tickets unless its own service is away."""
 
     def __init__(self) -> None:
         self.away = False

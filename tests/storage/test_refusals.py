@@ -71,7 +71,7 @@ def gauges(huey: Any) -> Iterator[Callable[[], Contents | None]]:
 
 
 def run_a_task(huey: Any) -> list[str]:
-    """What the listener of *huey*'s storage hears of a task; one more waits then."""
+    """The events of one task on *huey*'s listener; another task waits afterwards."""
     instrumentation = instrument(huey, metrics_port=None)
     huey.task(name="add")(lambda: None)
     (kind,) = huey._registry._registry.values()
@@ -213,7 +213,7 @@ def test_a_proxy_that_hangs_up_at_client_setname_gets_no_name(losses):
 
 
 def test_a_server_without_databases_takes_events(losses):
-    """Pub/sub has none, so a SELECT that is refused costs nothing."""
+    """Pub/sub has no databases, so a refused SELECT does no harm."""
     with serving("--databases", "1") as server:
         huey = RedisHuey("my-app", url=server.url)
         elsewhere = RedisEventEmitter(url=server.url.removesuffix("0") + "5")
