@@ -14,7 +14,7 @@ SOURCES := $(shell find huey_otel -name '*.py' -o -name py.typed)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help check quick-tests test lint types layers test-latest test-oldest wheel proof format demo
-.PHONY: versions matrix soak bench bench-memory scrape calls dashboards panels trees clean
+.PHONY: versions matrix soak bench bench-memory scrape calls dashboards panels tables trees clean
 
 help:
 	@echo "make check   style, types, layers and unit tests: under two minutes"
@@ -29,6 +29,7 @@ help:
 	@echo "make calls   the Python calls of one task, and the size of the package"
 	@echo "make dashboards  write the dashboard, by grafana/build.py"
 	@echo "make panels  every query of the dashboard, beside the load's ledger"
+	@echo "make tables  the tables of README and docs that are made of the code"
 	@echo "make trees   every shape of work as a trace, into docs/traces.md"
 	@echo "make format  rewrite the sources in the house style"
 	@echo "make clean   remove everything that make has built"
@@ -143,6 +144,9 @@ dashboards: .venv/.stamp
 
 panels: .venv/.stamp
 	$(BIN)/pytest -q -s tests/live/test_dashboard.py 2>/dev/null
+
+tables: .venv/.stamp
+	$(BIN)/python docs/tables.py
 
 trees: .venv/.stamp
 	$(BIN)/python -m docs.trees

@@ -95,23 +95,10 @@ CONSUMER_ERRORS_TOTAL: Final = "huey_consumer_errors_total"
 EVENTS_TOTAL: Final = "huey_events_total"
 EVENTS_DROPPED_TOTAL: Final = "huey_events_dropped_total"
 
-DURATION_BUCKETS: Final = (
-    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
-    *(10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0),
-)
-WAIT_BUCKETS: Final = (
-    *(0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
-    *(10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0),
-)
-
 CLIENT_OPERATION_DURATION: Final = "messaging.client.operation.duration"
 CLIENT_SENT_MESSAGES: Final = "messaging.client.sent.messages"
 CLIENT_CONSUMED_MESSAGES: Final = "messaging.client.consumed.messages"
 PROCESS_DURATION: Final = "messaging.process.duration"
-SEMCONV_BUCKETS: Final = (
-    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75),
-    *(1.0, 2.5, 5.0, 7.5, 10.0),
-)
 
 UNKNOWN_TASK: Final = "_unknown"
 UNKNOWN_ID: Final = "_unknown"

@@ -10,8 +10,8 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from huey_otel._options import table
-from huey_otel._options.otel import Export, read_export
-from huey_otel._options.standard import METRICS
+from huey_otel._options.export import Export, read_export
+from huey_otel._options.otel_variables import METRICS
 from huey_otel._options.table import OPTIONS, Option
 
 if TYPE_CHECKING:

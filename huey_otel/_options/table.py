@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from huey_otel import _names as n
 from huey_otel._options import values
+from huey_otel._options.buckets import DURATION_BUCKETS, WAIT_BUCKETS
 from huey_otel._options.values import Kind
 from huey_otel._safety.encodable import printable
 from huey_otel._safety.redaction import shown
@@ -182,14 +183,14 @@ _ROWS: Final = (
     Option(
         name="duration_buckets",
         kind=values.BUCKETS,
-        default=n.DURATION_BUCKETS,
+        default=DURATION_BUCKETS,
         shown_default="5 ms to 1 h",
         purpose="of the histogram of durations, in seconds",
     ),
     Option(
         name="wait_buckets",
         kind=values.BUCKETS,
-        default=n.WAIT_BUCKETS,
+        default=WAIT_BUCKETS,
         shown_default="5 ms to 30 min",
         purpose="of the histogram of waits, in seconds",
     ),

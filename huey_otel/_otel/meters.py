@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import metrics
 from opentelemetry.metrics import MeterProvider
 
-from huey_otel._options.otel import Export, group_of
-from huey_otel._options.standard import GRPC, HTTP, METRICS, replaced
+from huey_otel._options.export import Export, group_of
+from huey_otel._options.otel_variables import GRPC, HTTP, METRICS, replaced
 from huey_otel._otel.entry_points import load_entry_point
 from huey_otel._otel.flusher import FLUSHER
 from huey_otel._safety.failures import class_name, message

@@ -8,7 +8,7 @@ from typing import Final
 
 from opentelemetry.propagators.composite import CompositePropagator
 
-from huey_otel._options.standard import blank, names, replaced, some_of
+from huey_otel._options.otel_variables import blank, names, replaced, some_of
 from huey_otel._safety.failures import class_name, message
 from huey_otel._safety.timeout import or_else
 

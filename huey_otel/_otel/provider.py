@@ -15,8 +15,8 @@ from opentelemetry.trace import (
 )
 
 from huey_otel import _names as n
-from huey_otel._options.otel import Export
-from huey_otel._options.standard import replaced
+from huey_otel._options.export import Export
+from huey_otel._options.otel_variables import replaced
 from huey_otel._otel import propagators
 from huey_otel._otel.flusher import FLUSHER
 from huey_otel._safety.failures import class_name, message
@@ -137,7 +137,7 @@ class LazyTracer:
         self.use(self._resolve(at_once=True))
 
     def use(self, resolved: ResolvedProvider | None) -> ResolvedProvider | None:
-        """Take *resolved* from now on, None to find it again; what was taken before."""
+        """Use *resolved* from now on, None to find one again; returns the old one."""
         before, self._found, self.ready = self._found, resolved, None
         return before
 

@@ -16,8 +16,8 @@ from opentelemetry.sdk.resources import (
 from opentelemetry.sdk.version import __version__
 
 from huey_otel import _names as n
-from huey_otel._options.otel import Export
-from huey_otel._options.standard import replaced
+from huey_otel._options.export import Export
+from huey_otel._options.otel_variables import replaced
 from huey_otel._otel.repair import encodable_resource
 from huey_otel._safety.failures import class_name, message
 from huey_otel._safety.log import warn

@@ -12,8 +12,8 @@ from opentelemetry.sdk.trace.export import (
     SpanExporter,
 )
 
-from huey_otel._options.otel import CREDENTIALS, EXPORTERS, ID_GENERATORS, Export
-from huey_otel._options.standard import GRPC, HTTP, replaced
+from huey_otel._options.export import CREDENTIALS, EXPORTERS, ID_GENERATORS, Export
+from huey_otel._options.otel_variables import GRPC, HTTP, replaced
 from huey_otel._otel import resource, transports
 from huey_otel._otel.entry_points import load_entry_point
 from huey_otel._otel.exporter import CountingExporter, CountingProcessor

@@ -9,6 +9,7 @@ from opentelemetry.metrics import Counter, Histogram, MeterProvider
 
 from huey_otel import _names as n
 from huey_otel import mapping
+from huey_otel._options.buckets import SEMCONV_BUCKETS
 from huey_otel._otel.flusher import FLUSHER
 from huey_otel._safety.forks import in_child
 from huey_otel._safety.version import version
@@ -101,7 +102,7 @@ class _Instruments:
                 name,
                 unit="s",
                 description=description,
-                explicit_bucket_boundaries_advisory=n.SEMCONV_BUCKETS,
+                explicit_bucket_boundaries_advisory=SEMCONV_BUCKETS,
             )
 
         def counter(name: str, description: str) -> Counter:

@@ -17,7 +17,7 @@ Values = dict[str, dict[Labels, float]]
 
 
 class Kind(NamedTuple):
-    """All that labels are made of: records of one kind move the same series.
+    """The parts of a record that decide labels: equal kinds move the same series.
 
     `task` is the queue and the task, `outcome` how the attempt ended, `final` how the
     task did. From `outcome` on the fields are extra keys of the record, COUNTED_BY in

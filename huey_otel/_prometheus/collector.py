@@ -9,6 +9,7 @@ from prometheus_client.metrics_core import Metric
 
 from huey_otel import _names as n
 from huey_otel import mapping
+from huey_otel._options.buckets import DURATION_BUCKETS, WAIT_BUCKETS
 from huey_otel._prometheus.catalog import CATALOG, TASK, Change, Kind, Labels, kind_of
 from huey_otel._prometheus.consumers import (
     ConsumerInfo,
@@ -59,8 +60,8 @@ class Collector:
     def __init__(
         self,
         *,
-        duration_buckets: Sequence[float] = n.DURATION_BUCKETS,
-        wait_buckets: Sequence[float] = n.WAIT_BUCKETS,
+        duration_buckets: Sequence[float] = DURATION_BUCKETS,
+        wait_buckets: Sequence[float] = WAIT_BUCKETS,
         enqueued: Mapping[Labels, float] = MappingProxyType({}),
     ) -> None:
         bounds = {n.TASK_DURATION_SECONDS: duration_buckets}

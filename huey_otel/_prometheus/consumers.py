@@ -5,7 +5,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import huey
 
@@ -13,8 +13,6 @@ from huey_otel import _names as n
 from huey_otel._prometheus.catalog import Change, Labels, Values
 from huey_otel._prometheus.periodic import Due
 from huey_otel.events import EVENT_STARTED
-
-_SCHEDULER: Final = "Scheduler"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +105,7 @@ def of_consumers(consumers: Sequence[ConsumerInfo], runs: Iterable[Run]) -> Valu
         started[consumer.queue,] = min(first, consumer.started)
     busy: dict[Labels, set[object]] = {labels: set() for labels in workers}
     for run in runs:
-        if run.worker_type is not None and run.worker[-1] not in (None, _SCHEDULER):
+        if run.worker_type is not None and run.worker[-1] not in (None, n.SCHEDULER):
             busy.setdefault((run.task[0], run.worker_type), set()).add(run.worker)
     return {
         n.WORKERS: workers,

@@ -1,7 +1,7 @@
 """The endpoint: a consumer's pages over HTTP, a thread for each client.
 
-Not on the standard library's ThreadingHTTPServer, of which little would be left: it has
-no bound, looks the host's name up, spins without descriptors and prints to stderr.
+Not by the standard library's ThreadingHTTPServer: it bounds no threads, looks up the
+host's name, spins without descriptors and prints to stderr. Little of it would be left.
 """
 
 import errno

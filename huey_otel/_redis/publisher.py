@@ -18,7 +18,7 @@ from huey_otel._storage.emitter import RedisEventEmitter
 from huey_otel._storage.failover import MasterCheck
 from huey_otel._wire.event import spell
 from huey_otel._wire.record import Record, Source
-from huey_otel.mapping import TABLE, Published
+from huey_otel.mapping import TABLE
 
 _LARGEST_OUTBOX: Final = 8 << 20
 """Bytes of events that wait for Redis; then the oldest go."""
@@ -43,7 +43,7 @@ _REFUSED_PAUSE: Final = 60.0
 _THREAD_STREAK: Final = "publisher thread"
 
 _UNPUBLISHED: Final = frozenset(
-    status for status, row in TABLE.items() if row.published is Published.NEVER
+    status for status, row in TABLE.items() if not row.is_event
 )
 
 
@@ -250,7 +250,7 @@ class Publisher:
     ) -> None:
         then = "events wait for it"
         if lost:
-            then = "new events wait, and what it was sent and did not confirm is lost"
+            then = "new events wait, and those that it has not confirmed are lost"
         why = f"{self.server} {what}; {then}"
         LOSSES.count(reason, lost, streak=self._streak, why=why)
 

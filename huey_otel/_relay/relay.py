@@ -130,7 +130,7 @@ class Relay:
             return self._writer.send(record, must=must)
         if len(self._records) >= _LIMIT and not must:
             self._overflow.add(record)
-            if mapping.TABLE[record.status].published is not mapping.Published.NEVER:
+            if mapping.TABLE[record.status].is_event:
                 LOSSES.count(n.LOSS_RELAY, why="more events than this process handles")
             return False
         self._records.append(record)
@@ -226,7 +226,7 @@ class Relay:
             if self._thread is not threading.current_thread():
                 return
             # Another part of the program closed a descriptor, or there is none left.
-            why = f"the relay cannot wait for events, it looks now and then: {error}"
+            why = f"the relay cannot wait for events, and looks every 0.2 s: {error}"
             LOSSES.count(n.LOSS_INTERNAL, 0, streak=_STREAK, why=why)
             time.sleep(_PAUSE)
 

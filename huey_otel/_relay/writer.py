@@ -14,7 +14,7 @@ from huey_otel._safety.guard import guarded
 from huey_otel._safety.losses import LOSSES
 from huey_otel._safety.timeout import is_the_applications
 from huey_otel._wire.record import Record
-from huey_otel.mapping import TABLE, Published
+from huey_otel.mapping import TABLE
 
 BACKLOG: Final = 1 << 20
 """Bytes that a worker keeps for a reader that is behind, before it sums up."""
@@ -57,7 +57,7 @@ class PipeWriter:
         if len(frames) == 1 and not self.behind and self._write(frames[0]):
             return True
         kept = self._keep(record, frames, must=must)
-        if not kept and TABLE[record.status].published is not Published.NEVER:
+        if not kept and TABLE[record.status].is_event:
             why = "the consumer's main process is behind, events are summed up"
             LOSSES.count(n.LOSS_RELAY, why=why)
         self.flush()

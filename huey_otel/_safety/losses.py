@@ -19,7 +19,7 @@ class Losses:
 
     def reset(self) -> None:
         """Begin with none, as a forked child: its parent reports its own losses."""
-        # Reentrant: a signal handler may lose something in the middle of a count.
+        # Reentrant: a signal handler may count a loss while another one is counted.
         self._lock = threading.RLock()
         self._counts: Counter[str] = Counter()
         self._streaks: set[str] = set()

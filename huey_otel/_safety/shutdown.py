@@ -16,8 +16,8 @@ PRODUCER_EXIT: Final = 1.0
 LAST_READ: Final = 1.0
 """To read what workers have written last, at most.
 
-Not a part of `flush_timeout`: a collector that is away has taken all of that by
-then, and what workers count as lost for it comes after.
+Not a part of `flush_timeout`: a collector that does not answer uses up all of that,
+and the workers count the spans that they lose to it only then.
 """
 
 LAST_SPANS: Final = 1.0

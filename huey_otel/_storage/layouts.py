@@ -165,7 +165,7 @@ def _scripted(
         ):
             # Some proxies hang up on a script, or never answer.
             answer = plainly()
-            # Only now: were Redis away, or refused all, so would it these.
+            # Plain commands work, so it is scripts that this server does not run.
             _SCRIPTLESS.add(client)
             return answer
     return plainly()

@@ -21,11 +21,9 @@ class Attempt:
     """A message that was popped, and the run it came to, if it came to one.
 
     Keyed by process and sequence, never by task id, which repeats. `outcome` is how
-    the run ended, `final` the task's outcome where a signal says it, `outer_error` the
-    exception that was handled when the run began. `announced` and `dequeued` say which
-    records exist already, `moved` that the task is back on queue or schedule.
-    `finished_extra` is what `finished` says, while it waits to be one record with
-    `ended`. Defaults are attributes of the class: most attempts need not set them.
+    the run ended, `final` the task's outcome where a signal says it. `finished_extra`
+    is what `finished` says, while it waits to be one record with `ended`. Defaults are
+    attributes of the class: most attempts need not set them.
     """
 
     started: float | None = None
@@ -33,15 +31,22 @@ class Attempt:
     outcome: str | None = None
     final: str | None = None
     raised: BaseException | None = None
+    # The exception that was handled when the function was called.
     outer_error: BaseException | None = None
+    # A record of its start, or of its dequeue, is on its way.
     announced = False
     dequeued = False
+    # Another process or the relay reports its end.
     disowned = False
+    # An exception left huey's execute.
     escaped = False
+    # The task is back on queue or schedule.
     moved = False
     retrying = False
+    # The function has returned, and its result is stored.
     returned = False
     stored = False
+    # It runs inside of an enqueue (immediate mode), or was popped by another thread.
     nested = False
     finished_extra: dict[str, Any] | None = None
     wait: float | None = None

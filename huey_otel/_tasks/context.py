@@ -56,7 +56,7 @@ class Chord:
 
 
 class Doing:
-    """All that our calls leave on one thread, or greenlet.
+    """What one thread, or greenlet, is doing for huey: our calls leave it for others.
 
     "The hook of" a method of huey's is ours in `_hooks`, around that method. A hook
     puts back what it changes, however the method ends.
@@ -83,7 +83,7 @@ class Doing:
         # The key of the outermost run that started last, 0 before the first: the next
         # one to start tells the in-flight table that this one is over. Set at a start.
         self.last = 0
-        # The last error that an event was made of, so that it is one event. Set by
+        # The last error that was recorded, so that it makes one event only. Set by
         # Execution.failed, cleared when the outermost run ends.
         self.reported: BaseException | None = None
 

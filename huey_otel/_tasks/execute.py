@@ -89,7 +89,7 @@ class Execution:
         extra: dict[str, Any] = {"wait": wait}
         here = HERE.local.doing
         if len(here.attempts) == 1:
-            # So that the one before ends at last, if its end could not be told.
+            # The relay closes that one, should its end not have been sent.
             if here.last:
                 extra["after"] = here.last
             here.last = attempt.key
@@ -262,7 +262,7 @@ class Execution:
     def ends(self, depth: int) -> None:
         """Close all attempts but the outer *depth*: the executes of them are left.
 
-        More than the last one, if an interrupt kept an earlier call from that.
+        Several, where an interrupt kept an earlier call from closing its own.
         """
         here = HERE.local.doing
         attempts = here.attempts

@@ -25,7 +25,7 @@ _MOST_NAMES: Final = 10_000
 
 
 class Recorder:
-    """Knows what all records of one instrumented huey share. *source* is its number.
+    """Makes the records of one instrumented huey; *source* is the number of that huey.
 
     *producer* counts what is enqueued, until a consumer starts in this process.
     """
@@ -127,8 +127,8 @@ class Recorder:
     ) -> bool:
         """Record a step of *attempt*; *retries* None is what it began with.
 
-        *must*: never drop it, since an earlier record announced it. *last*: close the
-        attempt; nothing is recorded if it is closed already.
+        *must*: never sum it up, since an earlier record announced it. *last*: close
+        the attempt; nothing is recorded if it is closed already.
         """
         if attempt.finished_extra is not None and not last:
             # Another record comes before `ended`, so they cannot be one.

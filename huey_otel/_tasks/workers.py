@@ -112,7 +112,7 @@ class Health:
 
     A recycled or dead worker is replaced at huey's next health check, so one is ill
     when it has been dead for over twice the interval, or at once where the checks
-    are off. None is while the consumer is `stopping`.
+    are off. No worker is ill while the consumer is `stopping`.
     """
 
     def __init__(self, consumer: "Consumer") -> None:

@@ -32,7 +32,7 @@ class TrailerError(ValueError):
 
 
 class Carrier(NamedTuple):
-    """What rides in the queue message.
+    """The context and times that a producer adds to a message of the queue.
 
     `enqueued` and `eta` are Unix seconds, `eta` None for a task that is due
     at once. `headers` are the propagated ones, never changed by a requeue;

@@ -5,7 +5,7 @@ import math
 import re
 from typing import Any, Final
 
-from huey_otel._wire.record import Record, Source, TaskFacts
+from huey_otel._wire.record import NOT_IN_EVENTS, Record, Source, TaskFacts
 from huey_otel.events import Event
 from huey_otel.mapping import TABLE
 
@@ -14,8 +14,8 @@ _NO_TASK: Final = (None,) * 6
 _LARGEST_BITS: Final = 1_024
 """Of an integer; a larger one is past all floats, which most readers make of it."""
 
-_NOT_FURTHER_KEYS: Final = ("traceback", "outcome", "final", "after")
-"""`traceback` is written with `error`; only sinks and the relay read the others."""
+_NOT_FURTHER_KEYS: Final = frozenset({"traceback", *NOT_IN_EVENTS})
+"""`traceback` is written with `error`."""
 
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 

@@ -6,7 +6,10 @@ from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
 COUNTED_BY: Final = ("outcome", "final", "exception", "origin", "reason")
-"""The extra keys of a record that labels of metrics are made of."""
+"""The extra keys of a record that labels of metrics are made of; texts or None."""
+
+NOT_IN_EVENTS: Final = ("outcome", "final", "after")
+"""The extra keys that readers of events do not get; they get all others."""
 
 
 class TaskFacts(NamedTuple):

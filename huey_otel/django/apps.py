@@ -35,7 +35,7 @@ class HueyOtelConfig(AppConfig):
     def __init__(self, app_name: str, app_module: ModuleType | None) -> None:
         super().__init__(app_name, app_module)
         # ready() is too late: models have imported tasks by then, and with them
-        # djhuey's `enqueue`, which is the bound method of its moment.
+        # djhuey's `enqueue`, a bound method that keeps the class it was bound with.
         found = _installed(settings.INSTALLED_APPS)
         arguments = arguments_of(getattr(settings, _SETTING, {}), found)
         for queue, huey in found.items():

@@ -30,8 +30,8 @@ Send = Callable[[Request], None]
 def best_trace(spans: Iterable[Span]) -> list[Span]:
     """Choose the trace that shows most: a charge with a retry, and then a receipt.
 
-    Of several the latest; without such a trace the most similar one. Empty without
-    spans.
+    The latest, if there are several; the most similar, if there is none. Empty if
+    there are no spans.
     """
     traces: defaultdict[str, list[Span]] = defaultdict(list)
     for span in spans:

@@ -1,4 +1,4 @@
-"""Messages that are not made by pickle: with context by consent, else without."""
+"""Messages of other serializers than pickle carry context only with `envelope=True`."""
 
 import json
 import logging

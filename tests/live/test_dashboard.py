@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from huey_otel import _names as n
 from huey_otel import events as e
+from huey_otel._options.buckets import DURATION_BUCKETS, WAIT_BUCKETS
 from runtime import otlp_receiver as otlp
 from runtime.load.ledger import Expected, Ledger
 from runtime.load.mix import weights
@@ -55,11 +55,11 @@ def check_failing(ask: Ask, counts: LedgerCounts) -> None:
 
 
 def check_waits(ask: Ask, counts: LedgerCounts) -> None:
-    ask.quantiles("Wait p95", n.WAIT_BUCKETS, counts.times(e.EVENT_STARTED))
+    ask.quantiles("Wait p95", WAIT_BUCKETS, counts.times(e.EVENT_STARTED))
 
 
 def check_runs(ask: Ask, counts: LedgerCounts) -> None:
-    p95s = ask.quantiles("Run p95", n.DURATION_BUCKETS, counts.times(*TIMED))
+    p95s = ask.quantiles("Run p95", DURATION_BUCKETS, counts.times(*TIMED))
 
     # It sleeps for 0.2 s, which is in the bucket from 0.1 to 0.25 or, on a machine
     # that is busy, in a later one.

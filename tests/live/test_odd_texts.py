@@ -13,7 +13,7 @@ from runtime import otlp_receiver as otlp
 from runtime.otlp_receiver import GRPC, HTTP, Receiver
 from tests.live.scraping import fetch, url_of
 from tests.support.programs import free_port
-from tests.support.strict_redis import labels_of, read_json
+from tests.support.strict_readers import labels_of, read_json
 from tests.support.waiting import wait_until
 
 GOOD = 21

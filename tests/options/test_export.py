@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from huey_otel._options.otel import read_export
+from huey_otel._options.export import read_export
 
 HTTP = ("otlp_proto_http",)
 GRPC = ("otlp_proto_grpc",)

@@ -12,10 +12,10 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import CollectorRegistry
 
-from huey_otel import _names as n
 from huey_otel import instrument
 from huey_otel._options import settings
-from huey_otel._options.otel import read_export
+from huey_otel._options.buckets import DURATION_BUCKETS, WAIT_BUCKETS
+from huey_otel._options.export import read_export
 from huey_otel._options.settings import Exposed, Settings
 from huey_otel._options.table import DISABLED, OPTIONS, VARIABLES
 from huey_otel._options.values import OFF, ON
@@ -41,8 +41,8 @@ DEFAULTS = Settings(
     exposed=Exposed(
         host="localhost",
         port=9464,
-        duration_buckets=n.DURATION_BUCKETS,
-        wait_buckets=n.WAIT_BUCKETS,
+        duration_buckets=DURATION_BUCKETS,
+        wait_buckets=WAIT_BUCKETS,
     ),
 )
 NO_PAGE = {"exposed": dataclasses.replace(DEFAULTS.exposed, port=None)}

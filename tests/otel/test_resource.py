@@ -9,7 +9,7 @@ from opentelemetry.sdk import resources
 from opentelemetry.sdk.resources import Resource, ResourceDetector
 from opentelemetry.sdk.trace import TracerProvider
 
-from huey_otel._options.otel import read_export
+from huey_otel._options.export import read_export
 from huey_otel._otel import resource as _resource
 from huey_otel._otel.resource import ProcessResource, resource_of
 from tests.support.forks import fork

@@ -7,7 +7,7 @@ import threading
 import pytest
 from opentelemetry.sdk.resources import Resource, ResourceDetector
 
-from huey_otel._options.otel import read_export
+from huey_otel._options.export import read_export
 from huey_otel._otel import resource as _resource
 from huey_otel._otel.sdk_provider import BuiltProvider
 from huey_otel._safety.forks import COLLECTING

@@ -16,6 +16,7 @@ from opentelemetry.semconv.attributes import error_attributes, exception_attribu
 
 from huey_otel import _names as n
 from huey_otel import instrument
+from huey_otel._options.buckets import SEMCONV_BUCKETS
 from huey_otel._otel.semconv import SemconvMetrics
 from huey_otel._relay.overflow import Overflow
 from huey_otel._wire.record import Source
@@ -186,7 +187,7 @@ def test_the_metrics_are_those_of_the_conventions(huey, meters):
 
     assert told(meters.metrics) == told(theirs.metrics)
     (point,) = meters.metrics["messaging.process.duration"].data.data_points
-    assert tuple(point.explicit_bounds) == n.SEMCONV_BUCKETS
+    assert tuple(point.explicit_bounds) == SEMCONV_BUCKETS
 
 
 def test_they_count_what_happened(huey, meters):

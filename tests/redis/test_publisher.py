@@ -132,7 +132,7 @@ def test_a_connection_without_answers_for_long_is_replaced(
     wait_until(lambda: len(messages(caplog)) == 2)
     assert messages(caplog)[1] == (
         f"{publisher.server} is away: the connection is dead, its answers never came;"
-        " new events wait, and what it was sent and did not confirm is lost"
+        " new events wait, and those that it has not confirmed are lost"
         " (counted as feed_unconfirmed)"
     )
     admin.execute_command("CLIENT", "UNPAUSE")

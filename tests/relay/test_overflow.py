@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from huey_otel import _names as n
+from huey_otel._options.buckets import DURATION_BUCKETS, WAIT_BUCKETS
 from huey_otel._relay.overflow import Overflow, rounded_up
 from huey_otel._wire.record import Record, TaskFacts
 
@@ -113,7 +113,7 @@ def test_past_the_bound_tasks_are_not_told_apart():
     assert taken[-1].extra["values"] == {1.0: 2_000}
 
 
-@pytest.mark.parametrize("bound", [*n.DURATION_BUCKETS, *n.WAIT_BUCKETS, 0.000123])
+@pytest.mark.parametrize("bound", [*DURATION_BUCKETS, *WAIT_BUCKETS, 0.000123])
 def test_rounded_seconds_stay_on_their_side_of_a_bound(bound):
     near = [math.nextafter(bound, 0), bound, math.nextafter(bound, math.inf)]
 

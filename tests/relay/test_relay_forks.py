@@ -225,7 +225,7 @@ def test_spans_of_a_killed_worker_are_lost_but_for_what_it_told(relay, got, loss
         for number in (2, 1):
             SPANS.here.counted(number)
             losses.count("spans", number, why="w")
-            # Tells of the first; the second it has no time left to tell.
+            # The child reports the first loss, and is killed before the second.
             if number == 2:
                 relay.send(record("started", 1))
         os.write(told, b"x")

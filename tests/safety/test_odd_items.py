@@ -21,7 +21,7 @@ from huey_otel._wire.carrier import decode
 from huey_otel._wire.record import TaskFacts
 from tests.support.recorded import Drain, Recorded
 from tests.support.spans import Spans
-from tests.support.strict_redis import encoded, event_of, labels_of
+from tests.support.strict_readers import encoded, event_of, labels_of
 
 ODD = json.loads('"party \\ud83c"')
 SAID = "party \\ud83c"

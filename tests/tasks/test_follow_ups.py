@@ -1,4 +1,4 @@
-"""A span ends no earlier than what huey enqueues in its name, and as ever without."""
+"""The span of an attempt ends after all that huey enqueues for it."""
 
 from collections.abc import Callable
 

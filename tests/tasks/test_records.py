@@ -1,4 +1,4 @@
-"""The records that a task's life takes: as few as say all, and none too late."""
+"""The records of a task's life: no more than needed, each sent in time."""
 
 import contextlib
 import threading

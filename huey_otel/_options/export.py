@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from huey_otel import _names as n
-from huey_otel._options.standard import (
+from huey_otel._options.otel_variables import (
     DETECTORS,
     GRPC,
     HTTP,

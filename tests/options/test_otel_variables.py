@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from huey_otel._options.otel import read_export
-from huey_otel._options.standard import replaced
+from huey_otel._options.export import read_export
+from huey_otel._options.otel_variables import replaced
 from runtime import otlp_receiver as otlp
 from tests.support.forks import fork
 from tests.support.programs import ROOT, run_program
