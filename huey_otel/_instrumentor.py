@@ -28,8 +28,8 @@ class HueyInstrumentor(BaseInstrumentor):
     A huey that the application instruments itself keeps the application's options.
 
     `Huey.__init__` is wrapped to find new hueys, as every subclass calls it.
-    `Consumer.stop` is wrapped because a consumer restarts on SIGHUP as another
-    program.
+    `Consumer.stop` is wrapped because on SIGHUP huey executes a new Python, and this
+    is the last moment to prepare the PYTHONPATH for it.
     """
 
     _begun: "weakref.WeakSet[Instrumentation]"

@@ -255,7 +255,7 @@ FAILURES: Final = frozenset(row.outcome for row in _ROWS if row.error and row.ou
 def closes(extra: Mapping[str, Any] | None) -> bool:
     """Whether a `finished` record with *extra* is the attempt's `ended` record too.
 
-    So it is where nothing observable follows that would have to be waited for.
+    One record serves as both where nothing that others can see follows the success.
     """
     return extra is not None and extra.get("outcome") is not None
 

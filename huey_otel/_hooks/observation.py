@@ -21,8 +21,8 @@ from huey_otel._tasks.workers import Workers
 class Observation:
     """Huey's and its consumers' `_huey_otel`: the parts, and what has been swapped.
 
-    `alone` until a consumer of the huey is known, or was looked for; `enveloped`
-    where messages may come in an envelope, as their serializer is not pickle's.
+    `alone` is True until a consumer of the huey is known, or was searched for once;
+    `enveloped` where its serializer is not pickle's, so messages may have an envelope.
     """
 
     def __init__(

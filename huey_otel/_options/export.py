@@ -1,4 +1,7 @@
-"""Where spans go, by the variables that only `opentelemetry-instrument` reads."""
+"""Where spans and metrics go, by OpenTelemetry's variables.
+
+Without us only `opentelemetry-instrument` reads them.
+"""
 
 import os
 from collections.abc import Mapping, Sequence

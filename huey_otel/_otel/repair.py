@@ -36,7 +36,7 @@ class UnencodableError(Exception):
 
 
 def _raise_if_strict(_record: logging.LogRecord) -> bool:
-    """Raise where the encoder logs that it leaves an attribute out, its only line."""
+    """Raise instead of logging: the encoder logs only when it drops an attribute."""
     if getattr(_strict, "on", False):
         # Without the record's text, which no log may be able to write.
         raise UnencodableError("an attribute cannot be encoded")

@@ -26,8 +26,8 @@ class SpanCounts:
 
     `next(ended)` counts a span that ended. That is a single call into C: no
     thread or signal handler interrupts it, a kill leaves a whole number, and there
-    is no lock. `told` belongs to the reader: how many losses the process has
-    reported itself.
+    is no lock. `told` is kept by the parent alone: how many lost spans this process
+    has reported to it.
     """
 
     def __init__(self, memory: Any = None) -> None:

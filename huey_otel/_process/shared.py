@@ -91,8 +91,8 @@ class _Current:
 def shared() -> Shared:
     """What this process shares; a worker that instruments a huey gets its own.
 
-    What a worker inherited writes to the pipe of its parent, which does not know
-    hueys that came later.
+    The relay that a worker inherits writes to its parent, which has no route for a
+    huey that was instrumented after the fork.
     """
     if _Current.shared is None or _Current.shared.relay.forked:
         _Current.shared = Shared()

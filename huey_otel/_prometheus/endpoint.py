@@ -41,7 +41,7 @@ _REFUSED: Final = re.compile(r";\s*q=0(\.0*)?\s*$", re.IGNORECASE)
 
 
 class _Client:
-    """A connection. We wait for it since `since`; that is inf while it waits for us."""
+    """A connection. We wait for the client since `since`; inf while it waits for us."""
 
     def __init__(self, accepted: socket.socket) -> None:
         self.socket = accepted

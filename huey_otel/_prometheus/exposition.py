@@ -1,7 +1,7 @@
-"""The exposition: metrics as a page of text, which ours write themselves.
+"""The exposition: our metrics as a page of text, by a writer of our own.
 
 prometheus_client's encoder takes some 20 µs for a sample, and 1,000 tasks have 60,000.
-Ours write the same bytes, which each page first tries on a few samples.
+Before it is used, each page checks on sample metrics that it writes the same bytes.
 """
 
 import copy

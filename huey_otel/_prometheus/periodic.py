@@ -79,7 +79,7 @@ def _is_steady(now: float) -> bool:
 def _first(
     crontab: Crontab, now: float, start: datetime.datetime, *, utc: bool, ahead: bool
 ) -> float | None:
-    """The first due moment after *now*, or the last one until then."""
+    """With *ahead* the first due moment after *now*, else the last one until then."""
     second: list[float] = []
     for candidate in _candidates(crontab, start, ahead=ahead):
         moments = _moments(candidate, utc=utc, ahead=ahead)

@@ -30,7 +30,7 @@ _PATIENCE: Final = 2.0
 """Seconds without an answer, after which a second connection is tried."""
 
 _LONGEST_SILENCE: Final = 30.0
-"""Seconds without an answer, while others get theirs, of a connection that is dead.
+"""Seconds after which an unanswered connection is dead, if a second one is answered.
 
 Redis answers a PING and keeps a PUBLISH waiting in a CLIENT PAUSE WRITE, as of a
 failover, so a few seconds prove nothing.

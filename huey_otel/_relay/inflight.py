@@ -57,10 +57,10 @@ class InFlight:
                 del self._held[worker]
 
     def _close_the_one_before(self, record: Record) -> Iterable[Record]:
-        """End the attempt `after` which *record* comes, if it is still held.
+        """End the attempt that `after` in *record* names, if it is still held.
 
-        A worker runs one at a time, so that one is over, and its end did not arrive:
-        a signal handler of the application raised before it was sent.
+        It is the one that the same worker ran before, so it is over. Its end did not
+        arrive: a signal handler of the application raised before it was sent.
         """
         before: int = (record.extra or {}).get("after", 0)
         held = self._held.get((record.pid, record.worker), {}).get(before)

@@ -23,8 +23,8 @@ BACKLOG: Final = 1 << 20
 class PipeWriter:
     """Writes records, and keeps the frames that do not fit until there is room.
 
-    A thread that waits for room exists only while something is kept. A signal
-    handler that raises costs at most the frame in hand.
+    A thread that waits for room exists only while something is kept. If a signal
+    handler raises in here, at most the frame that is being written is lost.
     """
 
     def __init__(self, end: int) -> None:

@@ -47,14 +47,14 @@ class TimeLimit:
             self.strike()
 
     def rings(self, frame: FrameType | None) -> bool:
-        """Whether to raise at *frame*, where the task is, not once our code ends."""
+        """True: raise at *frame*, where the task is. False: once our code is left."""
         where = self._where(frame)
         if where is not _Where.OUTSIDE:
             OVERDUE[self._thread] = self
         return where is not _Where.OURS
 
     def strikes(self, frame: FrameType) -> bool:
-        """Whether to raise now, as *frame*, to which a call returns, is not ours."""
+        """True: raise now, as *frame*, to which a call of ours returns, is not ours."""
         where = self._where(frame)
         if where is _Where.OUTSIDE:
             OVERDUE.pop(self._thread, None)

@@ -35,7 +35,7 @@ Due = Callable[[Any, datetime.datetime], float | None]
 
 
 class _Layout(NamedTuple):
-    """One class of storages, by its path, and how to ask those with its methods."""
+    """How to ask a class of storages, by its path, and all that inherit its methods."""
 
     path: str
     oldest: Oldest | None = None

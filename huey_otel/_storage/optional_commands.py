@@ -102,6 +102,7 @@ def _refuses_the_client(error: Exception) -> bool:
         exceptions.AuthorizationError,
         exceptions.BusyLoadingError,
     )
-    # In its protected mode, and with all connections taken, it hangs up after these.
+    # Redis hangs up after these: the first in its protected mode, the second when it
+    # has `maxclients`.
     texts = ("DENIED", "max number of clients")
     return isinstance(error, kinds) or str(error).startswith(texts)

@@ -72,8 +72,8 @@ class Attempt:
         retries = task.retries
         self.retries = retries if type(retries) is int else encodable.number(retries)
         self.hops = 0 if carrier is None else carrier.hops
-        # The first thread to fill it ends the run: the worker's, or huey's main thread,
-        # which interrupts it.
+        # Outcome and duration. The worker's thread may end the run, and huey's main
+        # thread, which interrupts it: the first one to store something here wins.
         self._end: dict[None, tuple[str | None, float | None]] = {}
         unfinished[self.key] = self
         self._began = 0.0

@@ -56,7 +56,7 @@ class Chord:
 
 
 class Doing:
-    """What one thread, or greenlet, is doing for huey: our calls leave it for others.
+    """What one thread, or greenlet, is doing for huey: one hook writes, a later reads.
 
     "The hook of" a method of huey's is ours in `_hooks`, around that method. A hook
     puts back what it changes, however the method ends.

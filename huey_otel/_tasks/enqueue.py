@@ -184,8 +184,8 @@ class Enqueue:
             huey = self._recorder.huey
             warn(
                 "queue %s: messages of %s carry no context, so attempts begin traces"
-                " of their own; envelope=True (HUEY_OTEL_ENVELOPE=1) lets them, once"
-                " all that share the queue are instrumented",
+                " of their own; envelope=True (HUEY_OTEL_ENVELOPE=1) adds it, once all"
+                " programs on this queue are instrumented",
                 huey.name,
                 type(huey.serializer).__qualname__,
             )

@@ -260,7 +260,7 @@ class Execution:
 
     @guarded
     def ends(self, depth: int) -> None:
-        """Close all attempts but the outer *depth*: the executes of them are left.
+        """Close all attempts but the outermost *depth*: their execute has returned.
 
         Several, where an interrupt kept an earlier call from closing its own.
         """

@@ -89,9 +89,10 @@ class Workers:
         self._recorder.relay.send(self._gone(self._recorder.relay.pid, None))
 
     def _leave(self, attempts: Iterable[Attempt]) -> None:
-        """Close *attempts* that have ended; a `gone` after this says the rest is lost.
+        """Record the ends of those *attempts* that succeeded, and disown all.
 
-        Their threads may run on, but record nothing further of them.
+        The caller sends a `gone` next, and the relay reports the others as lost. Their
+        threads may run on, but record nothing further of them.
         """
         for attempt in list(attempts):
             if attempt.finished_extra is not None:

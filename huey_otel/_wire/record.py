@@ -65,7 +65,7 @@ class Record(NamedTuple):
 
 
 record_of: Final[Callable[[tuple[Any, ...]], Record]] = partial(tuple.__new__, Record)
-"""A Record of its fields; what is on a task's path does without a call in Python."""
+"""Makes a Record of its fields without a call in Python, as every task needs some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

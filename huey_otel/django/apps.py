@@ -28,7 +28,7 @@ class HueyOtelConfig(AppConfig):
     """
 
     name = "huey_otel.django"
-    # Django would take "django".
+    # Else Django takes the last part of `name`, which is "django".
     label = "huey_otel"
     verbose_name = "huey-otel"
 
