@@ -96,6 +96,12 @@ _NOT_FOREIGN: Final = {*sys.stdlib_module_names, "huey_otel", "gevent"} - {"logg
 _IMPORTS: Final = {"importlib", "_frozen_importlib", "_frozen_importlib_external"}
 _NAMED_TUPLE: Final = "namedtuple_"
 
+_AGAIN: Final = 0.01
+"""Seconds until the next look at a task whose alarm has found our code.
+
+That may be in the code of others by then, and stay there for long.
+"""
+
 
 def limited(handler: Callable[[float], Any]) -> Callable[[float], Any]:
     """*handler*, huey's `_timeout_handler`, so that it does not cut our code."""
@@ -117,11 +123,21 @@ def _limit_by_signal(handler: Callable[[float], Any], seconds: float) -> Iterato
             yield
             return
 
+        again = False
+
         def ring(signum: int, frame: FrameType | None) -> None:
-            if limit.rings(frame):
+            nonlocal again
+            again = not limit.rings(frame)
+            if again:
+                signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+            else:
                 theirs(signum, frame)
 
-        strike = partial(theirs, signal.SIGALRM, None)
+        def strike() -> None:
+            if again:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            theirs(signal.SIGALRM, None)
+
         limit = TimeLimit(strike, sys._getframe(2))
         with limit:
             signal.signal(signal.SIGALRM, ring)
@@ -135,17 +151,22 @@ def _limit_of_greenlet(seconds: float) -> Iterator[None]:
     import gevent
 
     def strike() -> None:
+        again.stop()
         raise error
 
     def ring() -> None:
         # In gevent's hub, so the task is where it has switched to that.
         if limit.rings(greenlet.gr_frame):
+            again.stop()
             greenlet.throw(error)
+        elif not again.active:
+            again.start(ring)
 
     assert _TIMEOUT is not None  # noqa: S101 - for the type checker
     error = _TIMEOUT(f"timeout ({seconds}s)")
     greenlet: Any = gevent.getcurrent()
-    timer: Any = gevent.get_hub().loop.timer(seconds)
+    loop: Any = gevent.get_hub().loop
+    timer, again = loop.timer(seconds), loop.timer(_AGAIN, _AGAIN)
     limit = TimeLimit(strike, sys._getframe(2))
     with limit:
         timer.start(ring)
@@ -153,6 +174,7 @@ def _limit_of_greenlet(seconds: float) -> Iterator[None]:
             yield
         finally:
             timer.close()
+            again.close()
 
 
 def waits(error: Exception) -> bool:

@@ -1,7 +1,9 @@
 """A task's timeout waits for our own code, and for no code of others that we call."""
 
 import importlib
+import signal
 import sys
+import time
 from collections.abc import Callable
 from types import FunctionType
 
@@ -14,6 +16,7 @@ from huey_otel._safety.timeout import OVERDUE, limited
 from huey_otel._tasks.attempt import running
 from huey_otel._tasks.context import HERE
 from tests.support.interruptions import Alarm, ring
+from tests.support.programs import run_program
 from tests.support.recorded import Recorded
 from tests.support.timeouts import alarm
 
@@ -111,6 +114,65 @@ def test_alarm_in_the_code_of_others_is_raised_there_and_ours_goes_on(block):
 
     assert steps == ["outer"]
     assert OVERDUE == {}
+
+
+def test_alarm_in_our_code_is_raised_in_the_code_of_others_that_comes_next(block):
+    steps = []
+
+    def exporter():
+        time.sleep(30)
+        steps.append("not reached")
+
+    @guarded
+    @ours
+    def work():
+        rings()
+        steps.append("ours")
+        exporter()
+
+    with pytest.raises(TaskTimeout), block:
+        work()
+
+    assert steps == ["ours"]
+    assert OVERDUE == {}
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_the_same_holds_for_greenlets():
+    done = run_program(
+        """
+        from gevent import monkey; monkey.patch_all()
+        import time
+        from types import FunctionType
+        from huey.consumer import GreenletEnvironment
+        from huey.exceptions import TaskTimeout
+        from huey_otel._safety.guard import guarded
+        from huey_otel._safety.timeout import OVERDUE, limited
+
+        def exporter():
+            time.sleep(30)
+            print("not reached")
+
+        def work():
+            time.sleep(0.3)
+            print("ours")
+            exporter()
+
+        known = globals() | {"__name__": "huey_otel.made"}
+        work = guarded(FunctionType(work.__code__, known))
+        try:
+            with limited(GreenletEnvironment().timeout)(0.05):
+                work()
+        except TaskTimeout as error:
+            print(error, OVERDUE)
+        time.sleep(0.1)
+        """
+    )
+
+    assert (done.stdout.splitlines(), done.stderr) == (
+        ["ours", "timeout (0.05s) {}"],
+        "",
+    )
 
 
 @pytest.mark.parametrize("then", [None, ValueError("ours")], ids=["well", "failed"])
