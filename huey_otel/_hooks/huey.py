@@ -72,6 +72,8 @@ class ObservedHuey(EnqueueingHuey, ExecutingHuey):
 
 def observe(huey: Huey, seen: Observation) -> None:
     """Swap the classes of *huey*, its storage and its serializer."""
+    # A copy of an instrumented huey has the class that was made for that one.
+    put_back(huey)
     follow_storage(seen, huey.storage)
     follow_serializer(seen, huey.serializer)
     swap(huey, ObservedHuey, _huey_otel=seen)
@@ -81,6 +83,9 @@ def observe(huey: Huey, seen: Observation) -> None:
 
 def follow_storage(seen: Observation, storage: Any) -> None:
     """The huey of *seen* has *storage* from now on."""
+    if seen.storage is not storage:
+        storages.release(seen.storage)
+        seen.storage = storage
     storages.observe(storage, *seen.outputs.follow(storage))
 
 
@@ -102,7 +107,7 @@ def release(huey: Huey, seen: Observation) -> None:
         huey._tasks_in_flight = set(huey._tasks_in_flight)
         _rebind(huey)
     serializers.release(seen.serializer)
-    storages.release(huey.storage)
+    storages.release(seen.storage)
 
 
 def _rebind(huey: Huey) -> None:

@@ -46,3 +46,4 @@ class Observation:
         self.enveloped = False
         self.consumers: WeakSet[Consumer] = WeakSet()
         self.serializer: Any = None
+        self.storage: Any = None

@@ -32,10 +32,6 @@ _PAUSE: Final = 1.0
 
 _BACKLOG: Final = 128
 
-_BUSY: Final = (
-    b"HTTP/1.0 503 Service Unavailable\r\nContent-Type: text/plain\r\n\r\n"
-    b"too many scrapes are being answered\n"
-)
 _REFUSED: Final = re.compile(r";\s*q=0(\.0*)?\s*$", re.IGNORECASE)
 """Ends a coding that the client refuses; prometheus_client 0.26 does not read it."""
 
@@ -233,9 +229,6 @@ class Endpoint:
             waker.wait(_PAUSE)
             return
         if not self._make_room():
-            accepted.settimeout(0.0)
-            with suppress(OSError):
-                accepted.send(_BUSY)
             accepted.close()
             return
         client = _Client(accepted)
@@ -250,14 +243,19 @@ class Endpoint:
             self._end(client)
 
     def _make_room(self) -> bool:
-        """Hang up on the slowest client if there are too many; False if none is."""
-        if self._room.acquire(blocking=False):
-            return True
-        longest = min(list(self._clients), key=lambda client: client.since)
-        if longest.since == math.inf:
-            return False
-        longest.hang_up()
-        return self._room.acquire(timeout=_PAUSE)
+        """Hang up on the slowest client if there are too many; False if we close.
+
+        While all of them wait for their pages the next one waits as well.
+        """
+        wait = 0.0
+        while not self._room.acquire(timeout=wait):
+            if self._closed:
+                return False
+            slowest = min(list(self._clients), key=lambda client: client.since)
+            if slowest.since < math.inf:
+                slowest.hang_up()
+            wait = _PAUSE
+        return True
 
     @guarded
     def _serve(self, client: _Client) -> None:

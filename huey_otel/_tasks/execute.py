@@ -88,10 +88,11 @@ class Execution:
         attempt.span_start = start = self._tracing.start(attempt, wait)
         extra: dict[str, Any] = {"wait": wait}
         here = HERE.local.doing
+        last = here.last
         if len(here.attempts) == 1:
             # The relay closes that one, should its end not have been sent.
-            if here.last:
-                extra["after"] = here.last
+            if last:
+                extra["after"] = last
             here.last = attempt.key
         before, attempt.announced = attempt.announced, True
         attempt.announced = before | self._recorder.tell(
@@ -102,6 +103,9 @@ class Execution:
             start=start,
             must=before,
         )
+        if not attempt.announced:
+            # It was summed up, so the relay cannot tell what it comes after.
+            here.last = last
 
     def _end(self, attempt: Attempt, row: Row, outcome: str) -> None:
         if outcome == n.OUTCOME_SUCCESS:

@@ -69,6 +69,18 @@ def test_tasks_are_seen_before_and_after_immediate_mode(huey, drain):
     assert statuses == [["started", "finished"]] * 3
 
 
+def test_a_storage_that_is_replaced_has_its_own_class_again(huey):
+    first, second = huey.storage, MemoryStorage("other")
+    instrumentation = instrument(huey)
+
+    huey.storage = second
+    replaced = type(first), type(second) is MemoryStorage
+    instrumentation.uninstrument()
+
+    assert replaced == (MemoryStorage, False)
+    assert type(second) is MemoryStorage
+
+
 def test_without_a_redis_the_storage_says_what_to_pass(huey):
     instrument(huey)
 

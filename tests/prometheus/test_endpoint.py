@@ -335,7 +335,7 @@ def blocking(registry: CollectorRegistry) -> Iterator[Blocking]:
     collector.goes_on.set()
 
 
-def test_scrape_too_many_is_refused_and_those_that_wait_are_answered(
+def test_scrape_too_many_waits_for_those_whose_pages_are_made(
     serve, blocking, monkeypatch
 ):
     monkeypatch.setattr("huey_otel._prometheus.endpoint._MOST_CLIENTS", 1)
@@ -344,14 +344,30 @@ def test_scrape_too_many_is_refused_and_those_that_wait_are_answered(
         first.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
         blocking.collecting.wait(10)
         with silent(endpoint) as second:
-            refused = second.makefile("rb").read()
-        blocking.goes_on.set()
-        answered = first.makefile("rb").read()
+            second.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            second.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                second.recv(1)
+            second.settimeout(15)
+            blocking.goes_on.set()
+            answers = [one.makefile("rb").read() for one in (first, second)]
 
-    assert refused.startswith(b"HTTP/1.0 503 ")
-    assert refused.endswith(b"\r\n\r\ntoo many scrapes are being answered\n")
-    assert answered.startswith(b"HTTP/1.0 200 ")
-    assert answered.endswith(PAGE)
+    assert [answer.partition(b"\r\n")[0] for answer in answers] == [
+        b"HTTP/1.0 200 OK"
+    ] * 2
+    assert answers[0].endswith(PAGE)
+
+
+def test_endpoint_is_closed_while_a_client_waits_for_room(serve, blocking, monkeypatch):
+    monkeypatch.setattr("huey_otel._prometheus.endpoint._MOST_CLIENTS", 1)
+    endpoint = serve()
+    with silent(endpoint) as first, silent(endpoint) as second:
+        first.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        blocking.collecting.wait(10)
+
+        endpoint.close()
+
+        assert second.recv(1) == b""
 
 
 def test_client_that_is_silent_for_longest_is_hung_up_on_if_there_are_too_many(

@@ -193,6 +193,34 @@ def test_an_end_that_a_thread_worker_did_not_send_is_counted_once(
     assert LOSSES.counts() == {"interrupted": 1}
 
 
+def test_a_start_that_was_summed_up_leaves_it_to_the_next_one(
+    huey, seen, drain, losses, monkeypatch
+):
+    relay = seen.instrumentation._shared.relay
+    send, started = relay.send, []
+
+    def send_some(one: Record, *, must: bool = False) -> bool:
+        started.extend([one.key] if one.status == "started" else [])
+        if len(started) == 1 and mapping.closes(one.extra):
+            raise CutOffError
+        if len(started) == 2 and not must:
+            relay._overflow.add(one)
+            return False
+        return send(one, must=must)
+
+    @huey.task()
+    def add(): ...
+
+    monkeypatch.setattr(relay, "send", send_some)
+    for _ in range(3):
+        add()
+    drain()
+
+    ends = [(r.key, *r.extra.values()) for r in seen.records if r.status == "ended"]
+    assert (started[0], "error", "failure") in ends
+    assert losses.counts()["interrupted"] == 1
+
+
 def test_an_attempt_inside_another_one_does_not_close_it(losses):
     huey = MemoryHuey("my-app", immediate=True)
     seen = Recorded(huey)

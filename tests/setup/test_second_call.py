@@ -1,8 +1,10 @@
 """A second instrument() of one huey: the same again, or a refusal."""
 
+import copy
 import threading
 
 import pytest
+from huey import MemoryHuey
 from prometheus_client import REGISTRY
 from redis import ConnectionPool, Redis, UsernamePasswordCredentialProvider
 from redis.backoff import ExponentialBackoff
@@ -160,3 +162,18 @@ def test_a_second_call_may_name_the_defaults(huey):
     again = instrument(huey, channel="my-app", registry=REGISTRY)
 
     assert again is first
+
+
+def test_a_copy_of_an_instrumented_huey_is_instrumented_itself():
+    huey = MemoryHuey("one")
+    instrument(huey)
+    other = copy.copy(huey)
+    other.name = "two"
+
+    instrumentation = instrument(other)
+    seen = [one._huey_otel.outputs.route.source.queue for one in (huey, other)]
+    instrumentation.uninstrument()
+
+    assert seen == ["one", "two"]
+    assert type(other) is MemoryHuey
+    assert type(huey) is not MemoryHuey
