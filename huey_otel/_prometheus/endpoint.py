@@ -28,7 +28,10 @@ from huey_otel._safety.wakeups import Waker
 
 _MOST_CLIENTS: Final = 16
 _PAUSE: Final = 1.0
-"""Seconds to wait for a file descriptor, or for a client that was hung up on."""
+"""Seconds to wait for a file descriptor, or for a client to read its answer."""
+
+_ROOM_PAUSE: Final = 0.1
+"""Seconds between two looks for room."""
 
 _BACKLOG: Final = 128
 
@@ -245,16 +248,17 @@ class Endpoint:
     def _make_room(self) -> bool:
         """Hang up on the slowest client if there are too many; False if we close.
 
-        While all of them wait for their pages the next one waits as well.
+        While all of them wait for their pages the next one waits as well, and later
+        leaves them a second to read.
         """
         wait = 0.0
         while not self._room.acquire(timeout=wait):
             if self._closed:
                 return False
             slowest = min(list(self._clients), key=lambda client: client.since)
-            if slowest.since < math.inf:
+            if slowest.since <= time.monotonic() - (_PAUSE if wait else 0.0):
                 slowest.hang_up()
-            wait = _PAUSE
+            wait = _ROOM_PAUSE
         return True
 
     @guarded

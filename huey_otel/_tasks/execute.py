@@ -156,7 +156,8 @@ class Execution:
     @guarded
     def enqueued(self, task: Task) -> None:
         """Huey's enqueue returned: a ripe task is no longer the scheduler's."""
-        outgoing = HERE.local.doing.outgoing_of(task)
+        here = HERE.local.doing
+        outgoing = here.outgoing_of(task)
         if outgoing is None:
             return
         if not self._recorder.huey.immediate:
@@ -164,7 +165,8 @@ class Execution:
         if outgoing.ripe is not None:
             outgoing.ripe.moved = True
             self._close(outgoing.ripe)
-        self._put_back(task)
+        if here.popped is not None:
+            self._put_back(task)
 
     def _put_back(self, task: Task) -> None:
         """Close *task* if the application has popped it, and puts it back now."""
