@@ -89,6 +89,10 @@ def test_each_task_ends_once_while_workers_are_killed(
                     os.kill(pid, signal.SIGKILL)
                     kills += 1
                 break
+    # A long one for each worker, which then has ended the one that it took before.
+    last = {app.work(number, 1.0).id: number for number in range(2_000, 2_004)}
+    numbers |= last
+    wait_until(lambda: last.keys() <= told(received, *ENDS).keys())
     wait_until(lambda: not told(received, "started") - told(received, *ENDS))
     running.stop_after_kills()
     received.catch_up()
