@@ -190,7 +190,7 @@ _DEFINITIONS: Final = (
     _gauge(
         n.RESULTS,
         ("queue",),
-        "Results that nobody has fetched, and what else huey keeps beside them:"
+        "Results that were not fetched yet, and what huey keeps beside results:"
         f" revocations and locks; {_SAME}.",
     ),
     _gauge(n.WORKERS, ("queue", "worker_type"), "Workers that the consumer keeps."),

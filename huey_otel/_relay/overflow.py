@@ -93,7 +93,7 @@ def _nothing(
 def rounded_up(seconds: float, *, digits: int) -> float:
     """*seconds* with that many significant digits, never less than it was.
 
-    So it stays on its side of every bucket's bound that has no more digits.
+    Rounding never moves a value past a bucket's bound that has at most *digits* digits.
     """
     if seconds < _SMALLEST:
         return _SMALLEST if seconds > 0 else 0.0

@@ -266,7 +266,7 @@ def test_descriptors_do_not_add_up_with_forks(relay, got):
     before = open_descriptors()
 
     def child():
-        # No more than the parent has: its waker and the read end are closed.
+        # The child has closed the parent's waker and the read end of the pipe.
         exit_unless(len(open_descriptors()) <= len(before))
         relay.send(record("started", 1))
         exit_unless(relay.flush(5.0))

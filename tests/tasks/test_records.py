@@ -1,4 +1,4 @@
-"""The records of a task's life: no more than needed, each sent in time."""
+"""Which records a task's life makes, and when each is sent."""
 
 import contextlib
 import threading
