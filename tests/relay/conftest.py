@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from huey_otel._relay.pipe import Pipe, PipeReader
 from huey_otel._relay.relay import Relay
 from tests.support.relays import Got, end
 
@@ -19,3 +20,15 @@ def relay(got: Any) -> Iterator[Relay]:
     made = Relay(got)
     yield made
     end(made)
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    made = Pipe()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def reader(pipe: Pipe) -> PipeReader:
+    return PipeReader(pipe.read_end)

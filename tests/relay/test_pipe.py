@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from huey_otel._relay import pipe as _pipe
-from huey_otel._relay.pipe import Pipe, PipeReader, encode, plain
+from huey_otel._relay.pipe import encode, plain
 from huey_otel._wire.record import Record, TaskFacts
 
 pytestmark = pytest.mark.once
@@ -21,18 +21,6 @@ def record(status, key, **extra):
 
 
 LONG = record("error-task", 1, traceback="x" * 10_000)
-
-
-@pytest.fixture
-def pipe():
-    made = Pipe()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def reader(pipe):
-    return PipeReader(pipe.read_end)
 
 
 def read_all(reader):

@@ -32,18 +32,6 @@ def record(status, key, **extra):
 
 
 @pytest.fixture
-def pipe():
-    made = Pipe()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def reader(pipe):
-    return PipeReader(pipe.read_end)
-
-
-@pytest.fixture
 def writer(pipe, reader):
     made = PipeWriter(pipe.write_end)
     yield made
