@@ -75,7 +75,8 @@ _info = partial(Definition, type="info")
 
 TASK: Final = ("queue", "task")
 _SAME: Final = "the same on every consumer of a queue: aggregate with max, never sum"
-_FAILURES: Final = (n.OUTCOME_FAILURE, n.OUTCOME_TIMEOUT, n.OUTCOME_LOST)
+_FAILED_TASKS: Final = (n.OUTCOME_FAILURE, n.OUTCOME_TIMEOUT, n.OUTCOME_LOST)
+"""Outcomes of a task, for its last failure; those of an attempt are in the mapping."""
 
 # Refused, canceled, interrupted and lost attempts do not show how long a task takes.
 _DURATION_OUTCOME: Final = {
@@ -162,7 +163,7 @@ _DEFINITIONS: Final = (
         n.TASK_LAST_FAILURE,
         TASK,
         "When a task last finally failed, timed out or was lost here.",
-        lambda kind: kind.task if kind.final in _FAILURES else None,
+        lambda kind: kind.task if kind.final in _FAILED_TASKS else None,
     ),
     _gauge(
         n.PERIODIC_INTERVAL,
