@@ -32,6 +32,8 @@ SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 TASK = "{{queue}} {{task}}"
 RATE = "$__rate_interval"
 QUEUE = 'queue=~"$queue"'
+# What a process lost for all its queues has no queue.
+QUEUE_OR_NONE = 'queue=~"$queue|"'
 FAILED = 'outcome=~"failure|timeout|lost"'
 # Revoked, expired, canceled and refused tasks neither succeeded nor failed.
 RAN = 'outcome=~"success|failure|timeout|lost"'
@@ -48,14 +50,13 @@ def p95(histogram: str) -> str:
     return f"histogram_quantile(0.95, sum by (queue, task, le) ({buckets}))"
 
 
-def happening(counter: str) -> str:
+def happening(counter: str, labels: str = "queue, task") -> str:
     """The rate of *counter*, for series that increase at all in the time range shown.
 
     Their zeros are kept: otherwise the legend would keep the last rate above 0.
     """
-    by_task = "sum by (queue, task)"
     rate, whole = f"rate({counter}[{RATE}])", f"increase({counter}[$__range] @ end())"
-    return f"{by_task} ({rate}) and {by_task} ({whole}) > 0"
+    return f"sum by ({labels}) ({rate}) and sum by ({labels}) ({whole}) > 0"
 
 
 def query(expr: str, legend: str = "") -> prometheus.Dataquery:
@@ -166,13 +167,15 @@ def periodic() -> table.Panel:
 
 def build() -> dashboard.Dashboard:
     """Build the dashboard."""
-    busy = f"huey_workers_busy{{{QUEUE}}}"
+    # A rate, because a gauge is a sample, which may beat with the load.
+    busy = f"rate(huey_worker_busy_seconds_total{{{QUEUE}}}[{RATE}])"
     workers = f"huey_workers{{{QUEUE}}}"
     pending = f"max by (queue) (huey_queue_length{{{QUEUE}}})"
     scheduled = f"max by (queue) (huey_schedule_length{{{QUEUE}}})"
     oldest = f"max by (queue) (huey_queue_oldest_age_seconds{{{QUEUE}}})"
     overdue = f"max by (queue) (huey_schedule_overdue_age_seconds{{{QUEUE}}})"
     retries = f"huey_task_retries_total{{{QUEUE}}}"
+    lost = f"huey_telemetry_dropped_total{{{QUEUE_OR_NONE}}}"
     locked = f'huey_task_attempts_finished_total{{{QUEUE}, outcome="locked"}}'
     success = 'outcome="success"'
     return (
@@ -225,7 +228,7 @@ def build() -> dashboard.Dashboard:
                 "Saturation",
                 f"sum({busy}) / sum({workers})",
                 units.PercentUnit,
-                "Workers that run a task now, of all.",
+                "Of the workers' time, what tasks took.",
             )
         )
         .with_panel(
@@ -275,6 +278,7 @@ def build() -> dashboard.Dashboard:
                 query(
                     f"sum by (queue) ({busy}) / sum by (queue) ({workers})", "{{queue}}"
                 ),
+                description="Of the workers' time, what tasks took.",
             ).max(1)
         )
         .with_panel(
@@ -314,6 +318,15 @@ def build() -> dashboard.Dashboard:
                 units.OpsPerSecond,
                 query(happening(retries), f"{TASK} retried"),
                 query(happening(locked), f"{TASK} locked out"),
+            )
+        )
+        .with_panel(
+            lines(
+                "Lost telemetry",
+                units.OpsPerSecond,
+                query(happening(lost, "signal, reason"), "{{signal}} {{reason}}"),
+                description="Events, spans and metrics that huey-otel could not "
+                "deliver, and why.",
             )
         )
     )

@@ -51,6 +51,8 @@ class Event(TypedDict):
     worker_type: str | None
     pid: int
     host: str
+    publisher: str
+    seq: int
     exception: NotRequired[str | None]
     wait: NotRequired[float | None]
     late: NotRequired[float]

@@ -1,9 +1,8 @@
 """The mapping as data: what each step of a task does to spans, metrics and events."""
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from huey_otel import _names as n
 from huey_otel import events as e
@@ -19,15 +18,14 @@ class Span(Enum):
 
 
 class Published(Enum):
-    """Whether Redis readers get the step as an event."""
+    """Whether readers get the step as an event."""
 
     ALWAYS = "always"
     OPT_IN = "with publish_enqueued=True"
     NEVER = "never"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One status: when it is emitted, and what it does.
 
     `signal` is the huey signal it is taken from, None where it is taken from a call.
@@ -39,7 +37,6 @@ class Row:
 
     status: str
     when: str
-    _: KW_ONLY
     signal: str | None = None
     span: Span = Span.NONE
     outcome: str | None = None
@@ -49,6 +46,18 @@ class Row:
     error: bool = False
     extra: tuple[str, ...] = ()
     seconds: str | None = None
+
+    @property
+    def ends(self) -> bool:
+        """Whether it says how an attempt ended, or that a task was not run."""
+        return self.outcome is not None or self.final is not None
+
+    @property
+    def severity(self) -> str:
+        """How grave the event is, by OpenTelemetry's names for log records."""
+        if self.error:
+            return "ERROR"
+        return "WARN" if self.status == e.EVENT_RETRYING else "INFO"
 
     @property
     def is_event(self) -> bool:
@@ -63,8 +72,12 @@ ENDED: Final = "ended"
 GONE: Final = "gone"
 WORKER_ENDED: Final = "worker-ended"
 WORKER_REPLACED: Final = "worker-replaced"
+SCHEDULER_REPLACED: Final = "scheduler-replaced"
 
-_RUNNING: Final = (n.TASKS_IN_PROGRESS, n.TASK_RUNNING_AGE, n.WORKERS_BUSY)
+_RUNNING: Final = (
+    *(n.TASKS_IN_PROGRESS, n.TASK_RUNNING_AGE),
+    *(n.WORKERS_BUSY, n.WORKER_BUSY_SECONDS_TOTAL),
+)
 _RAISED: Final = ("traceback", "exception")
 
 
@@ -208,8 +221,9 @@ _ROWS: Final = (
     ),
     _internal(
         ACCEPTED,
-        "the storage has taken a message for the queue",
-        *(n.TASKS_ENQUEUED_TOTAL, n.TASK_SCHEDULE_DELAY_SECONDS),
+        "the storage has taken a message for the queue or the schedule",
+        *(n.TASKS_ENQUEUED_TOTAL, n.TASK_REQUEUES_TOTAL),
+        n.TASK_SCHEDULE_DELAY_SECONDS,
         extra=("origin", "late"),
         seconds="late",
     ),
@@ -242,6 +256,11 @@ _ROWS: Final = (
         WORKER_REPLACED,
         "huey has started another worker in place of this one",
         n.WORKER_RESTARTS_TOTAL,
+    ),
+    _internal(
+        SCHEDULER_REPLACED,
+        "huey has started another scheduler in place of one that died",
+        n.SCHEDULER_RESTARTS_TOTAL,
     ),
 )
 

@@ -44,15 +44,14 @@ class LinksBased(Sampler):
         trace_state: Any = None,
     ) -> SamplingResult:
         """Ask the sampler for such a span."""
-        return self._chosen(parent_context, links).should_sample(
+        is_child = get_current_span(parent_context).get_span_context().is_valid
+        sampler = self._root if is_child else self._chosen(links)
+        return sampler.should_sample(
             parent_context, trace_id, name, kind, attributes, links, trace_state
         )
 
-    def _chosen(
-        self, parent_context: Context | None, links: Sequence[Link] | None
-    ) -> Sampler:
-        if get_current_span(parent_context).get_span_context().is_valid:
-            return self._root
+    def _chosen(self, links: Sequence[Link] | None) -> Sampler:
+        """The sampler of a root."""
         valid = [link.context for link in links or () if link.context.is_valid]
         if not valid:
             return self._root

@@ -1,5 +1,6 @@
 """For an application's own tests: the spans and events of a queue, kept in memory."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,10 +14,9 @@ from opentelemetry.trace import NoOpTracer
 from huey_otel._otel.provider import ResolvedProvider
 from huey_otel._setup.instrument import instrument
 from huey_otel._setup.instrumentation import instrumentation_of
-from huey_otel._wire.event import to_event
+from huey_otel._wire.numbering import Numbering
 from huey_otel._wire.record import Record, Source
 from huey_otel.events import Event
-from huey_otel.mapping import TABLE
 
 _FLUSH: Final = 5.0
 _PAUSE: Final = 0.01
@@ -42,6 +42,7 @@ class Telemetry:
     def __init__(self, flush: Callable[[float], bool]) -> None:
         self._flush = flush
         self._kept = _Kept()
+        self._numbering = Numbering()
         self._events: list[Event] = []
         self.tracer_provider = TracerProvider(ALWAYS_ON, shutdown_on_exit=False)
         self.tracer_provider.add_span_processor(self._kept)
@@ -80,8 +81,9 @@ class Telemetry:
 
     def __call__(self, record: Record, source: Source) -> None:
         """Keep *record* if it is published, as a sink does."""
-        if TABLE[record.status].is_event and not record.sums_up:
-            self._events.append(to_event(record, source))
+        event = self._numbering.event_of(record, source)
+        if event is not None:
+            self._events.append(json.loads(event))
 
 
 @contextmanager

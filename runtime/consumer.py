@@ -8,15 +8,14 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
-from huey import Huey
 from huey.constants import WORKER_GREENLET, WORKER_PROCESS
 from huey.consumer_options import ConsumerConfig, OptionParserHandler, config_keys
 from huey.exceptions import ConfigurationError
 
 from huey_otel import instrument
+from huey_otel.cli.application import NoHueyError, find_huey
 from runtime import logs
 from runtime.termination import finish_on_term
 
@@ -48,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         consumer = _prepared(path, config)
         consumer.run()
-    except (ConfigurationError, SetUpError) as error:
+    except (ConfigurationError, NoHueyError, SetUpError) as error:
         sys.stderr.write(f"consumer: {error}\n")
         return 1
     return 0
@@ -69,34 +68,6 @@ def _prepared(path: str, config: Any) -> Any:
 
 class SetUpError(Exception):
     """A consumer that cannot be set up; the text says why, and what is accepted."""
-
-
-def find_huey(path: str) -> Huey:
-    """Import the Huey instance at *path*, such as ``app.queue.huey``."""
-    module_name, _dot, name = path.rpartition(".")
-    if not module_name or not all(map(str.isidentifier, path.split("."))):
-        raise SetUpError(
-            f"{path!r}: expected the path of a Huey instance, MODULE.NAME, "
-            "such as runtime.shop.huey"
-        )
-    try:
-        module = import_module(module_name)
-    except ModuleNotFoundError as error:
-        # Otherwise an import inside that module has failed.
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        raise SetUpError(
-            f"{path!r}: there is no module {error.name!r} in the current directory "
-            "or on the Python path"
-        ) from None
-    hueys = [key for key, value in vars(module).items() if isinstance(value, Huey)]
-    found: Any = getattr(module, name, None)
-    if not isinstance(found, Huey):
-        raise SetUpError(
-            f"{path!r}: {module_name!r} has no Huey instance {name!r}; "
-            f"it has {', '.join(sorted(hueys)) or 'none'}"
-        )
-    return found
 
 
 def _parser() -> argparse.ArgumentParser:

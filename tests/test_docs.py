@@ -6,6 +6,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from types import ModuleType
 
 import pytest
@@ -13,8 +14,12 @@ import pytest
 from huey_otel import _names as n
 from huey_otel._options.table import OPTIONS, VARIABLES
 from huey_otel._prometheus.catalog import CATALOG
+from huey_otel.cli import exit_codes
+from huey_otel.cli.main import COMMANDS
+from huey_otel.cli.output import json_line
+from huey_otel.cli.top.snapshot import Backlog, Snapshot
 from tests.live.received_events import ALWAYS, FAILED
-from tests.support.programs import ROOT, missing, snippet
+from tests.support.programs import ROOT, bare_environment, missing, snippet
 
 pytestmark = pytest.mark.once
 
@@ -72,9 +77,18 @@ def test_each_attribute_of_a_span_is_documented(name):
     assert f"| `{name}` |" in (ROOT / "docs" / "traces.md").read_text()
 
 
-@pytest.mark.parametrize("reason", n.LOSS_REASONS)
-def test_each_reason_of_a_loss_is_documented(reason):
-    assert f"| `{reason}` |" in (ROOT / "docs" / "metrics.md").read_text()
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        value
+        for name, value in vars(n).items()
+        if name.startswith(("EVENT_", "WORKER_", "EXCEPTION_T"))
+        and str(value).startswith(("huey.", "exception."))
+        and not value.endswith(".")
+    ),
+)
+def test_each_attribute_of_a_log_record_is_documented(name):
+    assert f"`{name}`" in (ROOT / "docs" / "events.md").read_text()
 
 
 QUERIES = TABLES["QUERIES"]
@@ -158,6 +172,73 @@ def test_promtool_takes_what_scrapes_a_consumer(tmp_path):
 
 def test_the_sampler_of_the_document_can_be_made():
     exec(snippet("docs/traces.md", "sampler"), {})
+
+
+def flags():
+    """The flags of all commands, as their help texts have them."""
+    shown = subprocess.run(
+        ["bash", "-c", "; ".join(f"{COMMAND} {name} --help" for name in COMMANDS)],
+        cwd=ROOT,
+        env=bare_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return set(re.findall(r"--[a-z][-a-z]*", shown))
+
+
+COMMAND = f"{sys.executable} -m huey_otel"
+
+
+def test_each_flag_of_the_command_is_documented_and_each_that_is_documented_exists():
+    documented = re.findall(r"--[a-z][-a-z]*", (ROOT / "docs/command.md").read_text())
+
+    assert set(documented) | {"--version"} == flags() | {"--version"}
+
+
+def test_each_exit_code_of_the_command_is_documented():
+    listed = re.findall(r"^\| (\d+) \|", (ROOT / "docs/command.md").read_text(), re.M)
+
+    assert sorted(map(int, listed)) == sorted(
+        code for name, code in vars(exit_codes).items() if name.isupper()
+    )
+
+
+def test_jq_reads_what_the_command_prints():
+    if shutil.which("jq") is None:
+        missing("jq")
+    events = [
+        {"status": "started", "name": "app.add"},
+        {"status": "finished", "name": "app.\x1b[2J", "duration": 5.5},
+        {"status": "finished", "name": "app.add", "duration": 4.5},
+    ]
+    _, _, reader = snippet("docs/command.md", "jq").partition(" | ")
+
+    done = subprocess.run(
+        ["bash", "-c", reader],
+        input="".join(json_line(event) + "\n" for event in events),
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.stdout, done.stderr) == ("app.\x1b[2J\t5.5\n", "")
+
+
+def test_jq_reads_what_top_prints():
+    if shutil.which("jq") is None:
+        missing("jq")
+    backlog = Backlog(waiting=3, scheduled=0, results=0, oldest=1.5, overdue=None)
+    shown = Snapshot(queue="my-app", server="redis://cache", at=1.0, backlog=backlog)
+    _, _, reader = snippet("docs/command.md", "top").partition(" | ")
+
+    done = subprocess.run(
+        ["bash", "-c", reader],
+        input=json_line(asdict(shown)),
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.stdout, done.stderr) == ("3\n", "")
 
 
 def test_each_block_that_is_run_is_run_by_a_test():

@@ -4,9 +4,9 @@ import huey.signals
 import pytest
 
 from huey_otel import events, mapping
-from huey_otel._wire.event import to_event
 from huey_otel._wire.record import Record, Source, TaskFacts
 from huey_otel.mapping import TABLE, Published, Row
+from tests.support.strict_readers import event_of
 
 SIGNALS = {
     value for name, value in vars(huey.signals).items() if name.startswith("SIGNAL_")
@@ -59,6 +59,7 @@ UNPUBLISHED = [
     "gone",
     "worker-ended",
     "worker-replaced",
+    "scheduler-replaced",
 ]
 
 
@@ -110,7 +111,7 @@ def test_each_status_can_be_spelled_as_an_event(status):
     facts = tuple(TaskFacts("id", "send", "app.send", 0, None, 1))
     record = Record(1, status, 1.0, 2, 3, "Worker-1", facts, 0, None)
 
-    event = to_event(record, Source(queue="q", host="h", worker_type="thread"))
+    event = event_of(record, Source(queue="q", host="h", worker_type="thread"))
 
     assert event["status"] == status
     assert event["error"] is TABLE[status].error

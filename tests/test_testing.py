@@ -199,3 +199,15 @@ def test_an_error_ends_the_capture(huey):
 
     assert type(huey) is MemoryHuey
     Drain(huey)()
+
+
+def test_captured_events_are_numbered_as_published_ones_are(huey):
+    huey.immediate = True
+    add = add_to(huey)
+
+    with capture(huey) as telemetry:
+        add(1, 2)
+        add(3, 4)
+
+    assert [event["seq"] for event in telemetry.events] == [1, 2, 3, 4]
+    assert len({event["publisher"] for event in telemetry.events}) == 1

@@ -1,6 +1,7 @@
 """What the installed wheel must do on its own; run by `make wheel`, not by pytest."""
 
 import importlib.util
+import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +24,14 @@ def main() -> None:
     @huey.task()
     def add(a: int, b: int) -> int:
         return a + b
+
+    command = Path(sys.prefix) / "bin" / "huey-otel"
+    help_texts = [
+        subprocess.run([*start, "--help"], capture_output=True, check=True).stdout
+        for start in ([command], [sys.executable, "-I", "-m", "huey_otel"])
+    ]
+    assert help_texts[0] == help_texts[1]
+    assert b"tail" in help_texts[0]
 
     with huey_otel.instrument(huey):
         result = add(1, 2)

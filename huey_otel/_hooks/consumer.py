@@ -1,4 +1,4 @@
-"""The mixins of a consumer and its workers, and how consumers are found."""
+"""The hooks of a consumer and its workers, and how consumers are found."""
 
 import gc
 from contextlib import nullcontext
@@ -16,8 +16,8 @@ from huey_otel._safety.guard import guarded
 from huey_otel._safety.log import warn
 from huey_otel._safety.swapping import put_back, swap
 from huey_otel._tasks.context import HERE
+from huey_otel._tasks.signs import Signs, signs
 from huey_otel._tasks.workers import worker_name
-from huey_otel.events import CONSTANTS
 
 # huey 2.x has no recycling.
 _RECYCLED: tuple[type[Exception], ...] = tuple(
@@ -26,95 +26,109 @@ _RECYCLED: tuple[type[Exception], ...] = tuple(
 
 
 class ObservedWorker(Worker):
-    """Records its name before its first task, and why it ends by itself."""
+    """A worker with the hooks of `working`."""
 
-    _huey_otel_name: str
-
-    def initialize(self, *args: Any, **kwargs: Any) -> Any:
-        below: Any = super()
-        seen = _observation(self)
-        seen.workers.begins(self._huey_otel_name)
-        return below.initialize(*args, **kwargs)
-
-    def loop(self, *args: Any, **kwargs: Any) -> Any:
-        below: Any = super()
-        seen = _observation(self)
-        if HERE.local.doing.worker is None:
-            # It ran before its huey was instrumented.
-            seen.workers.begins(self._huey_otel_name)
-        try:
-            return below.loop(*args, **kwargs)
-        except _RECYCLED:
-            seen.workers.ends(n.REASON_MAX_TASKS)
-            raise
-        except KeyboardInterrupt:
-            raise
-        except BaseException:
-            seen.workers.ends(n.REASON_DIED)
-            raise
+    _huey_otel_signs: Signs
 
 
 class ObservedConsumer(Consumer):
-    """Records when it starts, makes and replaces workers, and stops."""
-
-    def start(self, *args: Any, **kwargs: Any) -> Any:
-        below: Any = super()
-        seen = _observation(self)
-        seen.consumer.starts(self)
-        with several_forks() if self.worker_type == WORKER_PROCESS else nullcontext():
-            result = below.start(*args, **kwargs)
-        seen.consumer.started(self)
-        return result
-
-    def stop(self, *args: Any, **kwargs: Any) -> Any:
-        below: Any = super()
-        _observation(self).consumer.stopping()
-        return below.stop(*args, **kwargs)
-
-    def check_worker_health(self, *args: Any, **kwargs: Any) -> Any:
-        below: Any = super()
-        seen = _observation(self)
-        before = seen.workers.before_check(self)
-        healthy = below.check_worker_health(*args, **kwargs)
-        seen.workers.after_check(self, before)
-        return healthy
-
-    def _create_process(
-        self, process: Any, name: str, *args: Any, **kwargs: Any
-    ) -> Any:
-        below: Any = super()
-        seen = _observation(self)
-        _observe_worker(process, name)
-        made = below._create_process(process, name, *args, **kwargs)
-        seen.workers.made(self, made)
-        return made
+    """A consumer with the hooks of `consuming`."""
 
 
-def _observation(thing: Any) -> Observation:
-    """What sees the huey of *thing*, a consumer or a worker."""
-    seen: Observation = thing.huey._huey_otel
-    return seen
+def working(seen: Observation, below: Any, name: str, own_signs: Signs) -> type[Worker]:
+    """The hooks of the worker *name*, whose own class is *below*: they tell *seen*.
+
+    They record its name before its first task, and why it ends by itself; *own_signs*
+    are where it shows that it lives.
+    """
+
+    class WorkingWorker(Worker):
+        def initialize(self, *args: Any, **kwargs: Any) -> Any:
+            seen.workers.begins(name)
+            return below.initialize(self, *args, **kwargs)
+
+        def loop(self, *args: Any, **kwargs: Any) -> Any:
+            here = HERE.local.doing
+            here.signs = own_signs
+            if here.worker is None:
+                # It ran before its huey was instrumented.
+                seen.workers.begins(name)
+            try:
+                return below.loop(self, *args, **kwargs)
+            except _RECYCLED:
+                seen.workers.ends(n.REASON_MAX_TASKS)
+                raise
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
+                seen.workers.ends(n.REASON_DIED)
+                raise
+
+    return WorkingWorker
+
+
+def consuming(seen: Observation, below: Any) -> type[Consumer]:
+    """The hooks of a consumer whose own class is *below*: they tell *seen*.
+
+    They record when it starts, goes on, makes and replaces workers, and stops.
+    """
+
+    class ConsumingConsumer(Consumer):
+        def start(self, *args: Any, **kwargs: Any) -> Any:
+            seen.consumer.starts(self)
+            forks = self.worker_type == WORKER_PROCESS
+            with several_forks() if forks else nullcontext():
+                result = below.start(self, *args, **kwargs)
+            seen.consumer.started(self)
+            return result
+
+        def stop(self, *args: Any, **kwargs: Any) -> Any:
+            seen.consumer.stopping()
+            return below.stop(self, *args, **kwargs)
+
+        def loop(self, *args: Any, **kwargs: Any) -> Any:
+            seen.consumer.goes_on()
+            return below.loop(self, *args, **kwargs)
+
+        def check_worker_health(self, *args: Any, **kwargs: Any) -> Any:
+            before = seen.workers.before_check(self)
+            healthy = below.check_worker_health(self, *args, **kwargs)
+            seen.workers.after_check(self, before)
+            return healthy
+
+        def _create_process(
+            self, process: Any, name: str, *args: Any, **kwargs: Any
+        ) -> Any:
+            _observe_worker(seen, self, process, name)
+            made = below._create_process(self, process, name, *args, **kwargs)
+            seen.workers.made(self, made)
+            return made
+
+    return ConsumingConsumer
 
 
 @guarded
-def _observe_worker(worker: Any, name: str) -> None:
+def _observe_worker(
+    seen: Observation, consumer: Consumer, worker: Any, name: str
+) -> None:
     if isinstance(worker, Worker):
-        swap(worker, ObservedWorker, _huey_otel_name=name)
+        own = signs(consumer)
+        hooks = working(seen, type(worker), name, own)
+        swap(worker, ObservedWorker, hooks, _huey_otel_signs=own)
 
 
 @guarded
-def observe(consumer: object) -> None:
+def observe(consumer: object, seen: Observation) -> None:
     """Swap the class of *consumer*, if it is one, and of the workers it has made."""
     if isinstance(consumer, Consumer):
-        _observe(consumer)
+        _observe(consumer, seen)
 
 
-def _observe(consumer: Consumer) -> None:
-    seen = _observation(consumer)
+def _observe(consumer: Consumer, seen: Observation) -> None:
     seen.alone = False
-    swap(consumer, ObservedConsumer)
+    swap(consumer, ObservedConsumer, consuming(seen, type(consumer)))
     for number, (worker, _) in enumerate(_made(consumer), 1):
-        _observe_worker(worker, worker_name(number))
+        _observe_worker(seen, consumer, worker, worker_name(number))
     seen.consumers.add(consumer)
 
 
@@ -124,20 +138,20 @@ def _made(consumer: Consumer) -> list[tuple[Any, Any]]:
 
 
 @guarded
-def find(huey: Any) -> None:
+def find(huey: Huey, seen: Observation) -> None:
     """Observe a consumer of *huey* that was not made by `create_consumer`.
 
     Called once, when the first message is popped.
     """
-    huey._huey_otel.alone = False
+    seen.alone = False
     for consumer in existing(huey):
         try:
-            adopt(consumer)
+            adopt(consumer, seen)
         except RuntimeError as error:
             warn("%s", error)
 
 
-def adopt(consumer: Consumer) -> None:
+def adopt(consumer: Consumer, seen: Observation) -> None:
     """Observe *consumer*, which was made before its huey was instrumented.
 
     Raises RuntimeError where it has forked its workers: they cannot be reached.
@@ -150,9 +164,8 @@ def adopt(consumer: Consumer) -> None:
             " instrument(huey) where the queue is defined, and make the consumer"
             " by huey.create_consumer()"
         )
-    _observe(consumer)
+    _observe(consumer, seen)
     if started:
-        seen = _observation(consumer)
         seen.consumer.starts(consumer)
         seen.consumer.started(consumer)
 
@@ -189,10 +202,3 @@ def release(consumer: Consumer) -> None:
     """Put the classes of *consumer* and its workers back."""
     for thing in (consumer, *(worker for worker, _ in _made(consumer))):
         put_back(thing)
-
-
-def offer_constants() -> None:
-    """Put EVENT_* on `huey.consumer`, where huey 1.x had them, as far as missing."""
-    for name, value in CONSTANTS.items():
-        if not hasattr(huey.consumer, name):
-            setattr(huey.consumer, name, value)

@@ -5,6 +5,7 @@ from weakref import WeakSet
 
 from huey.api import Huey
 from huey.consumer import Consumer
+from huey.signals import SIGNAL_ENQUEUED
 
 from huey_otel._options.settings import Settings
 from huey_otel._process.outputs import Outputs
@@ -21,8 +22,10 @@ from huey_otel._tasks.workers import Workers
 class Observation:
     """Huey's and its consumers' `_huey_otel`: the parts, and what has been swapped.
 
-    `alone` is True until a consumer of the huey is known, or was searched for once;
-    `enveloped` where its serializer is not pickle's, so messages may have an envelope.
+    `receivers` are called with a thread's Doing and a task, by the signal that huey
+    sends. `alone` is True until a consumer of the huey is known, or was searched for
+    once; `enveloped` where its serializer is not pickle's, so messages may have an
+    envelope.
     """
 
     def __init__(
@@ -35,10 +38,13 @@ class Observation:
     ) -> None:
         producer = outputs.exposition.producer
         recorder = Recorder(huey, source, shared.relay, settings, producer)
-        tracing = Tracing(outputs.route.source.queue, settings, outputs.tracer)
-        self.enqueue = Enqueue(recorder, tracing)
-        self.dequeue = Dequeue(recorder)
+        tracing = Tracing(settings, outputs, shared.relay)
         self.execution = Execution(recorder, tracing)
+        self.enqueue = Enqueue(recorder, tracing, self.execution)
+        self.dequeue = Dequeue(recorder)
+        self.receivers = self.execution.receivers()
+        if settings.publish_enqueued:
+            self.receivers[SIGNAL_ENQUEUED] = self.enqueue.signaled
         self.workers = Workers(recorder)
         self.consumer = ConsumerLife(recorder, self.workers, shared, outputs)
         self.outputs = outputs

@@ -1,16 +1,13 @@
-"""The mixin of a serializer: writes the carrier behind a message, and reads it."""
+"""The mixin of a serializer: writes a carrier behind a message, keeps what it reads."""
 
 from typing import Any
 
 from huey.registry import Message
 from huey.serializer import Serializer
 
-from huey_otel import _names as n
-from huey_otel._safety.guard import guarded
-from huey_otel._safety.losses import LOSSES
 from huey_otel._safety.swapping import put_back, swap
 from huey_otel._tasks.context import HERE
-from huey_otel._wire.carrier import TrailerError, decode
+from huey_otel._wire.carrier import LONGEST
 
 
 class ObservedSerializer(Serializer):
@@ -21,7 +18,7 @@ class ObservedSerializer(Serializer):
     """
 
     def _serialize(self, data: Any) -> bytes:
-        written: bytes = super()._serialize(data)
+        written: bytes = Serializer._serialize(self, data)
         here = HERE.local.doing
         trailer = here.trailer
         if trailer is not None and isinstance(data, Message):
@@ -34,21 +31,11 @@ class ObservedSerializer(Serializer):
         return written
 
     def _deserialize(self, data: bytes) -> Any:
-        _read_carrier(data)
-        return super()._deserialize(data)
-
-
-@guarded
-def _read_carrier(data: bytes) -> None:
-    here = HERE.local.doing
-    try:
-        here.incoming = carrier = decode(data)
-        chord = here.chord
-        if chord is not None and carrier is not None and carrier.previous is not None:
-            chord.members.append(carrier.previous)
-    except TrailerError as error:
-        here.incoming = None
-        LOSSES.count(n.LOSS_CARRIER, why=f"a message came with a {error}")
+        here = HERE.local.doing
+        here.incoming = end = data[-LONGEST:]
+        if here.chord is not None:
+            here.chord.read.append(end)
+        return Serializer._deserialize(self, data)
 
 
 def observe(serializer: object) -> None:
@@ -64,8 +51,8 @@ def observe(serializer: object) -> None:
 
 def release(serializer: object) -> None:
     """Undo one `observe`."""
-    if isinstance(serializer, ObservedSerializer):
-        observed: Any = type(serializer)
+    observed: Any = type(serializer)
+    if issubclass(observed, ObservedSerializer):
         observed._huey_otel_users -= 1
         if not observed._huey_otel_users:
             put_back(serializer)

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 from huey.exceptions import ConfigurationError
 from huey.storage import BaseStorage
 
-from huey_otel._redis.listener import EventListener
 from huey_otel._safety.swapping import put_back, swap
 from huey_otel._storage.emitter import RedisEventEmitter
 from huey_otel.events import Event
 
 if TYPE_CHECKING:
     from redis.client import PubSub
+
+    from huey_otel._redis.listener import EventListener
 
 
 class ObservedStorage(BaseStorage):
@@ -21,6 +22,9 @@ class ObservedStorage(BaseStorage):
     _huey_otel_events: "tuple[RedisEventEmitter | None, str]"
 
     def __iter__(self) -> Iterator[Event]:
+        # Most processes only write.
+        from huey_otel._redis.listener import EventListener
+
         emitter, channel = self._events()
         return _all_of(EventListener(emitter, channel))
 
@@ -43,7 +47,7 @@ class ObservedStorage(BaseStorage):
         return emitter, channel
 
 
-def _all_of(listener: EventListener) -> Iterator[Event]:
+def _all_of(listener: "EventListener") -> Iterator[Event]:
     """Iterate *listener*, and close it when the loop is left."""
     with listener:
         yield from listener

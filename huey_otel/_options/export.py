@@ -1,12 +1,11 @@
-"""Where spans and metrics go, by OpenTelemetry's variables.
+"""Where spans, metrics and log records go, by OpenTelemetry's variables.
 
 Without us only `opentelemetry-instrument` reads them.
 """
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from huey_otel import _names as n
@@ -14,6 +13,7 @@ from huey_otel._options.otel_variables import (
     DETECTORS,
     GRPC,
     HTTP,
+    LOGS,
     TRACES,
     Checked,
     Instead,
@@ -32,10 +32,6 @@ EXPORTERS: Final = "opentelemetry_traces_exporter"
 ID_GENERATORS: Final = "opentelemetry_id_generator"
 _ID_GENERATOR: Final = "OTEL_PYTHON_ID_GENERATOR"
 CREDENTIALS: Final = "opentelemetry_otlp_credential_provider"
-_CREDENTIALS: Final = (
-    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
-    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER",
-)
 
 _OTLP: Final = "otlp"
 _CONSOLE: Final = "console"
@@ -49,9 +45,8 @@ _GRPC_PORT: Final = 4317
 _HTTP_PORT: Final = 4318
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Export:
-    """What the environment says of where spans go, or metrics.
+class Export(NamedTuple):
+    """What the environment says of where spans go, or metrics, or log records.
 
     `exporters`, `detectors`, `id_generator` and `credentials` name entry points of
     OpenTelemetry. `why_none` tells people why there are no exporters. `ignored` are
@@ -62,20 +57,20 @@ class Export:
     `attributes` names the resource's attributes that are set.
     """
 
-    disabled: bool = False
-    exporters: tuple[str, ...] = ()
-    endpoint: str = ""
-    why_none: str = ""
-    ignored: tuple[str, ...] = ()
-    instead: Instead = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-    tls: bool = False
-    halves: Mapping[str, str] = field(default_factory=dict)
-    timeout: float | None = None
-    attributes: frozenset[str] = frozenset()
-    detectors: tuple[str, ...] = ()
-    id_generator: str = ""
-    credentials: str = ""
+    disabled: bool
+    exporters: tuple[str, ...]
+    endpoint: str
+    why_none: str
+    ignored: tuple[str, ...]
+    instead: Instead
+    files: Mapping[str, str]
+    tls: bool
+    halves: Mapping[str, str]
+    timeout: float | None
+    attributes: frozenset[str]
+    detectors: tuple[str, ...]
+    id_generator: str
+    credentials: str
 
     def resource(self, queue: str) -> dict[str, str]:
         """Attributes of a resource: the service is *queue*, unless it was given."""
@@ -115,10 +110,15 @@ def group_of(signal: str) -> str:
 
 
 def read_export(env: Mapping[str, str], signal: str = TRACES) -> Export:
-    """Read the variables as the OpenTelemetry specification says."""
+    """Read the variables as the OpenTelemetry specification says.
+
+    Spans and metrics go out only where an exporter or an endpoint is named. Log records
+    are asked for by `events=otlp`, and then OTLP to this machine is the default.
+    """
     endpoint_of, endpoint = set_of_otlp(env, "ENDPOINT", signal)
     variable = f"OTEL_{signal.upper()}_EXPORTER"
-    raw = encodable.text(env.get(variable, "").strip()) or (_OTLP if endpoint else "")
+    default = _OTLP if endpoint or signal == LOGS else ""
+    raw = encodable.text(env.get(variable, "").strip()) or default
     disabled = env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     ignored: list[str] = []
     exporters: list[str] = []
@@ -137,7 +137,10 @@ def read_export(env: Mapping[str, str], signal: str = TRACES) -> Export:
     id_generator = _id_generator(env, ignored) if exporters else ""
     checked = Checked(env, signal, exporters)
     instead = blank() | checked.instead
-    credentials = [env.get(name, "").strip() for name in _CREDENTIALS]
+    credentials = [
+        env.get(f"OTEL_PYTHON_EXPORTER_OTLP_HTTP_{of}CREDENTIAL_PROVIDER", "").strip()
+        for of in ("", f"{signal.upper()}_")
+    ]
     files = [set_of_otlp(env, what, signal) for what in _FILES]
     return Export(
         disabled=disabled,

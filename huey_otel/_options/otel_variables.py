@@ -19,6 +19,7 @@ from huey_otel._safety.redaction import shown
 
 TRACES: Final = "traces"
 METRICS: Final = "metrics"
+LOGS: Final = "logs"
 
 GRPC: Final = "otlp_proto_grpc"
 HTTP: Final = "otlp_proto_http"
@@ -94,6 +95,12 @@ _LIMITS: Final = (
     "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
     "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
 )
+_LIMITS_OF_LOGS: Final = (
+    "OTEL_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+)
 _OF_SDK: Final[Mapping[str, Mapping[str, _Rule]]] = {
     TRACES: {
         "OTEL_SDK_DISABLED": _BOOLEAN,
@@ -121,6 +128,10 @@ _OF_SDK: Final[Mapping[str, Mapping[str, _Rule]]] = {
         "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": _one_of(
             "base2_exponential_bucket_histogram", "explicit_bucket_histogram"
         ),
+    },
+    LOGS: {
+        "OTEL_SDK_DISABLED": _BOOLEAN,
+        **dict.fromkeys(_LIMITS_OF_LOGS, _whole(0)),
     },
 }
 _OF_OTLP: Final[Mapping[str, Mapping[str, _Rule]]] = {
@@ -201,7 +212,8 @@ class Checked:
         self.ignored: list[str] = []
         self.instead: Instead = {}
         self.timeout: float | None = None
-        for kind in ("tracer", "meter"):
+        kinds = ("tracer", "meter", "logger") if signal == LOGS else ("tracer", "meter")
+        for kind in kinds:
             # The API looks for it whenever it is asked for a provider and has none.
             variable = f"OTEL_PYTHON_{kind.upper()}_PROVIDER"
             self._entry_points(variable, f"opentelemetry_{kind}_provider")

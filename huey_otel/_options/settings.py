@@ -2,27 +2,27 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from huey.api import Task
-from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import TracerProvider
 
 from huey_otel._options import table
 from huey_otel._options.export import Export, read_export
-from huey_otel._options.otel_variables import METRICS
+from huey_otel._options.otel_variables import LOGS, METRICS
 from huey_otel._options.table import OPTIONS, Option
+from huey_otel._options.values import Stream, WithLogs
 
 if TYPE_CHECKING:
+    from opentelemetry._logs import LoggerProvider
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
     from prometheus_client import CollectorRegistry
 
 Propagation = str | Callable[[Task], str]
 """`auto`, `child`, `link`, `none`, or a callable that returns one for a task."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exposed:
+class Exposed(NamedTuple):
     """Where metrics are served, and their buckets. `port` None is nowhere."""
 
     host: str
@@ -31,13 +31,14 @@ class Exposed:
     wait_buckets: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(NamedTuple):
     """The checked settings of one instrumented huey.
 
     `events` is False for nowhere, True for the queue's own storage, a Redis URL, or
-    the object that was given. `channel` None is the queue's name. `flush_timeout` is in
-    seconds. `warnings` name what is ignored in the environment.
+    the object that was given. `logs_export` is None unless events go out as log
+    records. `channel` None is the queue's name. `stream` None is none. `flush_timeout`,
+    `stuck_after` and `publish_metrics` (None for never) are in seconds. `warnings` name
+    what is ignored in the environment.
     """
 
     disabled: bool
@@ -45,18 +46,23 @@ class Settings:
     channel: str | None
     publish_enqueued: bool
     tracebacks: bool
+    stream: Stream | None
     flush_timeout: float
-    tracer_provider: TracerProvider | None
+    publish_metrics: float | None
+    tracer_provider: "TracerProvider | None"
     propagation: Propagation
     link_after: float
     span_naming: str
     envelope: bool
     semconv_metrics: bool
-    meter_provider: MeterProvider | None
+    meter_provider: "MeterProvider | None"
+    logger_provider: "LoggerProvider | None"
     registry: "CollectorRegistry | None"
     export: Export
     metrics_export: Export
+    logs_export: Export | None
     exposed: Exposed
+    stuck_after: float
     warnings: tuple[str, ...] = ()
 
 
@@ -88,8 +94,11 @@ def _read(
 ) -> Settings:
     warnings = table.unknown_variables(env)
     setting = {name: _from(row, given, env, warnings) for name, row in OPTIONS.items()}
+    events = setting.pop("events")
+    with_logs = isinstance(events, WithLogs)
     return Settings(
         disabled=disabled,
+        events=events.redis if with_logs else events,
         exposed=Exposed(
             host=setting.pop("metrics_host"),
             port=setting.pop("metrics_port"),
@@ -98,6 +107,7 @@ def _read(
         ),
         export=read_export(env),
         metrics_export=read_export(env, METRICS),
+        logs_export=read_export(env, LOGS) if with_logs else None,
         warnings=tuple(warnings),
         **setting,
     )

@@ -2,9 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from huey_otel import _names as n
 from huey_otel._options import values
@@ -20,9 +18,12 @@ METRICS_HOST: Final = "localhost"
 METRICS_PORT: Final = 9464
 """What OpenTelemetry's own exporter for Prometheus listens on by default."""
 
+PAGE_INTERVAL: Final = 5.0
+LONGEST_PAGE_INTERVAL: Final = 200.0
+"""Seconds: a page that was not renewed three times is gone after ten minutes."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
+
+class Option(NamedTuple):
     """One option of `instrument()`.
 
     `standard` is OpenTelemetry's variable that counts when ours is not set; a wrong
@@ -74,7 +75,8 @@ _ROWS: Final = (
         shown_default="the queue's own Redis",
         purpose="where the consumer's events are published: on another Redis by its URL"
         " or a `RedisEventEmitter(url= | client= | connection_pool=, channel=)`,"
-        " `off` (None) for nowhere",
+        " `otlp` as [log records](docs/events.md#as-opentelemetry-log-records),"
+        " `redis,otlp` both, `off` (None) for nowhere",
     ),
     Option(
         name="channel",
@@ -96,11 +98,28 @@ _ROWS: Final = (
         purpose="`off`: nothing of an exception but its class leaves the process",
     ),
     Option(
+        name="stream",
+        kind=values.STREAM,
+        default=None,
+        shown_default="off",
+        purpose="`on`: Redis keeps the last 10,000 events, for listeners that were"
+        " away; or a number of events, or the stream's key:"
+        " [docs/events.md](docs/events.md#the-stream)",
+    ),
+    Option(
         name="flush_timeout",
         kind=values.SECONDS,
         default=FLUSH_TIMEOUT,
         purpose="seconds that a shutdown waits for telemetry at most; a process that"
         " only enqueues waits 1",
+    ),
+    Option(
+        name="publish_metrics",
+        kind=values.interval(PAGE_INTERVAL, LONGEST_PAGE_INTERVAL),
+        default=None,
+        shown_default="off",
+        purpose="the consumer leaves its metrics in Redis each so many seconds, `on` is"
+        " each 5, for `huey-otel exporter`: [docs/scale.md](docs/scale.md)",
     ),
     Option(
         name="tracer_provider",
@@ -156,6 +175,15 @@ _ROWS: Final = (
         purpose="where those go",
     ),
     Option(
+        name="logger_provider",
+        kind=values.instance(
+            "an opentelemetry._logs.LoggerProvider, or None", "get_logger"
+        ),
+        default=None,
+        shown_default="the application's, else as `OTEL_*` says",
+        purpose="where log records go, with `otlp` in `events`",
+    ),
+    Option(
         name="registry",
         kind=values.instance(
             "a prometheus_client.CollectorRegistry, or None",
@@ -179,6 +207,13 @@ _ROWS: Final = (
         default=METRICS_PORT,
         shown_default=str(METRICS_PORT),
         purpose="its port; 0 picks a free one, `off` (None) serves nothing",
+    ),
+    Option(
+        name="stuck_after",
+        kind=values.SECONDS,
+        default=600.0,
+        purpose="seconds of silence past which `huey_consumer_stuck` is 1:"
+        " [docs/metrics.md](docs/metrics.md#is-it-stuck)",
     ),
     Option(
         name="duration_buckets",
@@ -244,6 +279,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _like(name: str, known: Iterable[str]) -> str | None:
+    # Only for mistakes, and every import of ours would wait for it.
+    from difflib import get_close_matches
+
     known, name = list(known), name.lower()
     ending = [one for one in known if name and one.endswith(f"_{name}")]
     return next(iter([*ending, *get_close_matches(name, known, n=1)]), None)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from huey_otel._safety import encodable
 from huey_otel._safety.redaction import shown
@@ -21,8 +21,7 @@ _LONGEST: Final = 1e9
 _MOST_BUCKETS: Final = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class Kind(NamedTuple):
     """One kind of value.
 
     `accepted` follows "expected" in an error. `check` turns an argument into a setting,
@@ -97,6 +96,35 @@ SECONDS: Final = Kind(
 )
 
 
+def interval(default: float, longest: float) -> Kind:
+    """Seconds from one to the next, None for never; *default* is what "on" means."""
+
+    def check(value: object) -> float | None:
+        if value is None:
+            return None
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            if 1 <= value <= longest:
+                return float(value)
+            raise ValueError
+        said = word(value)
+        if said is None:
+            raise ValueError if isinstance(value, str) else TypeError
+        return default if said else None
+
+    def read(text: str) -> float | str:
+        # Here 1 is a number of seconds and does not mean on.
+        if word(text) is not None and text.strip() != "1":
+            return text
+        return float(text)
+
+    return Kind(
+        accepted=f"off (None), on (each {default:g} s), or a number of seconds from 1"
+        f" to {longest:g}",
+        check=check,
+        read=read,
+    )
+
+
 def choice(*accepted: str, call: str = "") -> Kind:
     """One of *accepted*; or a callable, which *call* describes, if it is not empty."""
 
@@ -127,9 +155,59 @@ def _channel_name(value: object) -> str:
 CHANNEL_NAME: Final = Kind(
     accepted="the name of a channel, a str that is not empty", check=_channel_name
 )
+QUEUE_NAME: Final = Kind(
+    accepted="the name of a queue, a str that is not empty", check=_channel_name
+)
 CHANNEL: Final = Kind(
     accepted=f"{CHANNEL_NAME.accepted}, or None for the name of the queue",
     check=lambda value: None if value is None else _channel_name(value),
+)
+
+
+STREAM_ENTRIES: Final = 10_000
+_FEWEST_ENTRIES: Final = 100
+"""Redis trims a stream by whole nodes, which have as many entries by default."""
+
+_MOST_ENTRIES: Final = 1_000_000_000
+
+
+class Stream(NamedTuple):
+    """How many entries a stream keeps, and under which key, None for the usual one."""
+
+    entries: int = STREAM_ENTRIES
+    key: str | None = None
+
+
+def _stream(value: object) -> Stream | None:
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not _FEWEST_ENTRIES <= value <= _MOST_ENTRIES:
+            raise ValueError
+        return Stream(entries=value)
+    said = word(value)
+    if said is not None:
+        return Stream() if said else None
+    key = _channel_name(value)
+    # What begins like a number is a mistake, such as 10k or 1e6.
+    if key.strip() != key or key[0] in "+-0123456789":
+        raise ValueError
+    return Stream(key=key)
+
+
+def _read_stream(text: str) -> int | str:
+    text = text.strip()
+    # Here 0 and 1 mean off and on.
+    is_number = text.isascii() and text.isdecimal() and text not in (*ON, *OFF)
+    return int(text) if is_number else text
+
+
+STREAM: Final = Kind(
+    accepted=f"off (None), on ({STREAM_ENTRIES:,} entries), a number of entries from"
+    f" {_FEWEST_ENTRIES} to {_MOST_ENTRIES:,}, or a key of Redis that does not begin"
+    " with a digit",
+    check=_stream,
+    read=_read_stream,
 )
 
 
@@ -205,6 +283,42 @@ BUCKETS: Final = Kind(
 )
 
 
+_LOGS: Final = "otlp"
+_REDIS: Final = "redis"
+
+
+@dataclass(frozen=True)
+class WithLogs:
+    """Events go out as OTLP log records as well as to *redis*: False for nowhere."""
+
+    redis: Any
+
+    def __repr__(self) -> str:
+        if self.redis is False:
+            return repr(_LOGS)
+        where = _REDIS if self.redis is True else self.redis
+        return repr(f"{where},{_LOGS}")
+
+
+def _destinations(value: Any) -> Any:
+    """As `_destination`, in a WithLogs where the text *value* has `otlp` in it."""
+    parts = (
+        [part.strip() for part in value.split(",")] if isinstance(value, str) else []
+    )
+    words = [part.lower() for part in parts]
+    if _LOGS not in words or len(parts) > 2:
+        return _destination(value)
+    parts.pop(words.index(_LOGS))
+    if not parts:
+        return WithLogs(redis=False)
+    (other,) = parts
+    if other.lower() == _REDIS:
+        return WithLogs(redis=True)
+    if "://" not in other:
+        raise ValueError
+    return WithLogs(redis=_destination(other))
+
+
 def _destination(value: Any) -> Any:
     """False for nowhere, True for the queue's own Redis, a URL, or an object."""
     said = word(value)
@@ -222,8 +336,9 @@ def _destination(value: Any) -> Any:
 
 EVENTS: Final = Kind(
     accepted="off (None), on (the Redis of the queue), a Redis URL such as"
-    " redis://localhost:6379/0, or a RedisEventEmitter",
-    check=_destination,
+    " redis://localhost:6379/0, otlp (as log records), redis,otlp or a URL,otlp (both),"
+    " or a RedisEventEmitter",
+    check=_destinations,
 )
 
 

@@ -4,9 +4,12 @@
 """
 
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import TextMapPropagator
 
 from huey_otel._options.otel_variables import blank, names, replaced, some_of
 from huey_otel._safety.failures import class_name, message
@@ -53,3 +56,13 @@ def _import_default(error: Exception) -> None:
 or_else(_import, _import_known)
 
 from opentelemetry import propagate as propagate  # noqa: E402
+
+# What `inject` and `extract` use (opentelemetry-api 1.30 to 1.45).
+_NAME: Final = "_HTTP_TEXT_FORMAT"
+
+global_textmap: Final[Callable[[], TextMapPropagator]] = (
+    partial(getattr, propagate, _NAME)
+    if getattr(propagate, _NAME, None) is propagate.get_global_textmap()
+    else propagate.get_global_textmap
+)
+"""What `opentelemetry.propagate.get_global_textmap` returns, without a Python call."""

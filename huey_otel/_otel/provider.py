@@ -2,9 +2,8 @@
 
 import logging
 import threading
-from dataclasses import dataclass, field, replace
 from multiprocessing import util
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
 from opentelemetry.trace import (
@@ -17,8 +16,11 @@ from opentelemetry.trace import (
 from huey_otel import _names as n
 from huey_otel._options.export import Export
 from huey_otel._options.otel_variables import replaced
-from huey_otel._otel import propagators
+from huey_otel._otel import propagators, spans
 from huey_otel._otel.flusher import FLUSHER
+from huey_otel._otel.span_counts import SPANS
+from huey_otel._otel.spans import SpanStarter, starter_of
+from huey_otel._safety import encodable
 from huey_otel._safety.failures import class_name, message
 from huey_otel._safety.forks import in_child
 from huey_otel._safety.guard import guarded
@@ -38,31 +40,36 @@ _LAST: Final = -101
 _DISABLED: Final = "off, OTEL_SDK_DISABLED is set"
 
 
-@dataclass(slots=True)
 class ResolvedProvider:
-    """A tracer provider and our tracer of it; `built` describes it if it is ours.
+    """A tracer provider and what starts our spans; `built` describes it if it is ours.
 
     `where` tells people where spans go, or why they do not.
     """
 
-    provider: TracerProvider
-    where: str
-    built: "BuiltProvider | None" = None
-    tracer: Tracer = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.tracer = trace.get_tracer(
-            n.DISTRIBUTION, version(), tracer_provider=self.provider
+    def __init__(
+        self, provider: TracerProvider, where: str, built: "BuiltProvider | None" = None
+    ) -> None:
+        self.provider = provider
+        self.where = where
+        self.built = built
+        self.tracer: Tracer = trace.get_tracer(
+            n.DISTRIBUTION, version(), tracer_provider=provider
         )
+        self.spans: SpanStarter = starter_of(provider, self.tracer)
+        self.may_be_silent = type(provider) is ProxyTracerProvider
+
+    @property
+    def exact(self) -> Any:
+        """What makes spans of given ids; None where only the provider chooses ids."""
+        spans: Any = self.spans
+        known = hasattr(spans, "again") and (self.built or spans.why_not is None)
+        return spans if known else None
 
     @property
     def silent(self) -> bool:
         """Whether there is no provider yet, so that a span would go nowhere."""
         # `get_tracer_provider` reads the environment each time, on a task's path.
-        return (
-            type(self.provider) is ProxyTracerProvider
-            and getattr(trace, "_TRACER_PROVIDER", self) is None
-        )
+        return self.may_be_silent and getattr(trace, "_TRACER_PROVIDER", self) is None
 
 
 class _BuiltOnce:
@@ -121,6 +128,7 @@ class LazyTracer:
         version()
         if self._given is None and self._export.exporters:
             or_else(load_sdk, lambda _: None)
+        or_else(spans.load, lambda _: None)
 
     def resolved(self) -> ResolvedProvider:
         """The provider, found now if it was not yet."""
@@ -150,6 +158,18 @@ class LazyTracer:
             # The application may have set the global provider since.
             provider = self._global()
         return FLUSHER.flush(provider)
+
+    def service_version(self) -> str:
+        """The `service.version` of the resource, empty where there is none."""
+        resource = getattr(self.resolved().provider, "resource", None)
+        attributes = getattr(resource, "attributes", {})
+        return encodable.name(attributes.get(n.SERVICE_VERSION, ""))
+
+    @property
+    def left(self) -> int:
+        """How many spans our provider may still export."""
+        built = self._found is not None and self._found.built is not None
+        return SPANS.here.left if built else 0
 
     def give_up(self) -> None:
         """Count the spans that our provider did not export by the process' end."""
@@ -181,7 +201,7 @@ class LazyTracer:
         found = ResolvedProvider(current, "to the application's tracer provider")
         # The SDK's provider is off then; another vendor's may not care.
         off = self._export.disabled and isinstance(found.tracer, NoOpTracer)
-        return replace(found, where=_DISABLED) if off else found
+        return ResolvedProvider(current, _DISABLED) if off else found
 
     def _of_environment(
         self, current: TracerProvider, *, at_once: bool
@@ -223,7 +243,7 @@ def _started(resolved: ResolvedProvider) -> ResolvedProvider:
     if not why:
         return resolved
     warn_once([f"spans are off: {why}"])
-    return replace(resolved, where=f"off, {why}")
+    return ResolvedProvider(resolved.provider, f"off, {why}", resolved.built)
 
 
 def _off(current: TracerProvider, *problems: str) -> ResolvedProvider:

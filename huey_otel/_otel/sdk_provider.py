@@ -1,38 +1,28 @@
 """The SDK's tracer provider, built from the environment, and its exporters."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-import requests
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import (
-    ConsoleSpanExporter,
-    SimpleSpanProcessor,
-    SpanExporter,
-)
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
 
-from huey_otel._options.export import CREDENTIALS, EXPORTERS, ID_GENERATORS, Export
+from huey_otel._options.export import EXPORTERS, ID_GENERATORS, Export
 from huey_otel._options.otel_variables import GRPC, HTTP, replaced
-from huey_otel._otel import resource, transports
+from huey_otel._otel import made_exporters, resource
 from huey_otel._otel.entry_points import load_entry_point
-from huey_otel._otel.exporter import CountingExporter, CountingProcessor
-from huey_otel._safety.failures import class_name, message
+from huey_otel._otel.exporter import CountingExporter
+from huey_otel._otel.light import PLAIN
+from huey_otel._otel.made_exporters import maker_of, not_made
+from huey_otel._otel.span_queue import CountingProcessor
 from huey_otel._safety.timeout import or_else
+
+PLAIN.add(CountingProcessor)
 
 
 def load(export: Export) -> None:
     """Import everything that building the provider and the first export need."""
-    for name in export.exporters:
-        load_entry_point(EXPORTERS, name)
-    if GRPC in export.exporters:
-        transports.load_grpc()
+    made_exporters.load(export, EXPORTERS)
     if export.id_generator:
         load_entry_point(ID_GENERATORS, export.id_generator)
-    if export.credentials and HTTP in export.exporters:
-        load_entry_point(CREDENTIALS, export.credentials)
-    if export.detectors:
-        resource.load(export.detectors)
 
 
 class BuiltProvider:
@@ -57,7 +47,7 @@ class BuiltProvider:
                 if unread and export.tls and name in (GRPC, HTTP):
                     continue
                 add = partial(self._add, name, at_once=at_once)
-                if (why := or_else(add, partial(_why, name))) is not None:
+                if (why := or_else(add, partial(not_made, name))) is not None:
                     self.problems.append(why)
             ids = export.id_generator
             self.limits = SpanLimits()
@@ -76,7 +66,9 @@ class BuiltProvider:
         if isinstance(make, type) and issubclass(make, ConsoleSpanExporter):
             processor: SpanProcessor = SimpleSpanProcessor(make())
         else:
-            exporter = CountingExporter(self._maker(name, make), self.resource)
+            exporter = CountingExporter(
+                maker_of(name, make, self._export, self._instead), self.resource
+            )
             if at_once:
                 exporter.start()
             self._exporters[name] = exporter
@@ -84,34 +76,10 @@ class BuiltProvider:
         self.names.append(name)
         self.processors.append(processor)
 
-    def _maker(self, name: str, make: Callable[..., Any]) -> Callable[[], SpanExporter]:
-        """Return what makes the exporter *name* when it first exports."""
-        asked = self._export.asked(name)
-        credentials = self._export.credentials
-        new_session: Callable[[], requests.Session] = requests.Session
-        if name == HTTP and credentials:
-            new_session = load_entry_point(CREDENTIALS, credentials)
-        if name == GRPC:
-            transports.let_grpc_use_gevent()
-
-        def made() -> SpanExporter:
-            with replaced(self._instead):
-                if name == HTTP:
-                    renewed = transports.SessionRenewal(new_session())
-                    asked["session"] = renewed.session
-                exporter: SpanExporter = make(**asked)
-                return transports.BetweenForks(exporter) if name == GRPC else exporter
-
-        return made
-
     def start(self) -> str | None:
         """Make the exporters now; return why one of them cannot be made."""
         for name, exporter in self._exporters.items():
-            made = or_else(exporter.start, partial(_why, name))
+            made = or_else(exporter.start, partial(not_made, name))
             if isinstance(made, str):
                 return made
         return None
-
-
-def _why(name: str, error: Exception) -> str:
-    return f"the exporter {name} cannot be made: {class_name(error)}: {message(error)}"

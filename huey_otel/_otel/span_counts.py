@@ -17,7 +17,6 @@ from huey_otel._safety.losses import LOSSES
 _ENDED, _EXPORTED, _COUNTED = range(3)
 _SIZE: Final = 3 * 8
 _STREAK: Final = "spans of dead workers"
-_MOST_EARLY: Final = 100
 _SET: Final[Callable[[Any, int, int], None]] = setitem
 
 
@@ -26,17 +25,16 @@ class SpanCounts:
 
     `next(ended)` counts a span that ended. That is a single call into C: no
     thread or signal handler interrupts it, a kill leaves a whole number, and there
-    is no lock. `told` is kept by the parent alone: how many lost spans this process
-    has reported to it.
+    is no lock.
     """
 
     def __init__(self, memory: Any = None) -> None:
+        self.shared = memory is not None
         memory = bytearray(_SIZE) if memory is None else memory
         self._cells = memoryview(memory)[:_SIZE].cast("Q")
         self.ended = self._counter(_ENDED)
         self._exported = self._counter(_EXPORTED)
         self._counted = self._counter(_COUNTED)
-        self.told = 0
 
     def _counter(self, cell: int) -> Iterator[None]:
         return map(_SET, repeat(self._cells), repeat(cell), count(1))
@@ -52,21 +50,17 @@ class SpanCounts:
     @property
     def left(self) -> int:
         """How many this process may still export."""
-        return max(0, self._missing - self._cells[_COUNTED])
+        return max(0, self.missing - self._cells[_COUNTED])
 
     @property
-    def lost(self) -> int:
-        """How many a dead process has neither delivered nor reported as lost."""
-        return max(0, self._missing - self.told)
+    def missing(self) -> int:
+        """How many have not arrived, whether or not they are counted as lost."""
+        return self._cells[_ENDED] - self._cells[_EXPORTED]
 
     @property
     def delivers(self) -> bool:
         """Whether any have arrived."""
         return self._cells[_EXPORTED] > 0
-
-    @property
-    def _missing(self) -> int:
-        return self._cells[_ENDED] - self._cells[_EXPORTED]
 
 
 def _advance(counter: Iterator[None], number: int) -> None:
@@ -83,7 +77,7 @@ class _Processes:
     def __init__(self) -> None:
         self.here = SpanCounts()
         self._workers: dict[BaseProcess, SpanCounts] = {}
-        self._early: dict[int, int] = {}
+        self._told: dict[int, int] = {}
         self._inherited = self._workers
         in_child(self._after_fork)
         util.register_after_fork(self, _Processes._adopt)
@@ -93,19 +87,9 @@ class _Processes:
         if worker not in self._workers:
             self._workers[worker] = SpanCounts(mmap.mmap(-1, _SIZE))
 
-    @guarded
     def told(self, pid: int, number: int) -> None:
-        """Note that the process *pid* has reported *number* spans as lost."""
-        if not number:
-            return
-        for worker, counts in list(self._workers.items()):
-            if worker.pid == pid:
-                counts.told += number
-                return
-        # No worker, or a new one whose pid multiprocessing does not know yet.
-        self._early[pid] = self._early.get(pid, 0) + number
-        if len(self._early) > _MOST_EARLY:
-            del self._early[next(iter(self._early))]
+        """Note that the worker *pid* has reported *number* spans as lost."""
+        self._told[pid] = self._told.get(pid, 0) + number
 
     @guarded
     def gone(self, pid: int) -> None:
@@ -113,12 +97,11 @@ class _Processes:
         for worker, counts in list(self._workers.items()):
             if worker.pid == pid:
                 del self._workers[worker]
-                counts.told += self._early.pop(pid, 0)
-                _count(counts)
+                _count(counts, counts.missing - self._told.pop(pid, 0))
 
     def _after_fork(self) -> None:
         self.here = SpanCounts()
-        self._early = {}
+        self._told = {}
         self._inherited, self._workers = self._workers, {}
 
     def _adopt(self) -> None:
@@ -127,13 +110,12 @@ class _Processes:
         self.here = inherited.get(current_process(), self.here)
 
 
-def _count(counts: SpanCounts) -> None:
-    lost = counts.lost
-    if counts.delivers or not lost:
+def _count(counts: SpanCounts, lost: int) -> None:
+    if counts.delivers or lost <= 0:
         # Workers that die again and again and deliver nothing are one streak.
         LOSSES.recovered(_STREAK)
-    if lost:
-        why = f"a worker died before it had delivered {lost} spans"
+    if lost > 0:
+        why = f"a worker died before it had heard that {lost} spans arrived"
         LOSSES.count(n.LOSS_SPANS, lost, streak=_STREAK, why=why)
 
 

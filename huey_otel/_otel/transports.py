@@ -6,11 +6,9 @@ import netrc  # noqa: F401
 import os
 import threading
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import requests
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
 
@@ -55,8 +53,10 @@ _RENEWALS: Final[list[SessionRenewal]] = []
 
 
 def load_grpc() -> None:
-    """Import what gRPC itself imports with its first channel."""
+    """Import what gRPC itself imports with its first channel, and what listens."""
     from grpc import _channel, experimental  # noqa: F401
+
+    from huey_otel._otel import grpc_answers  # noqa: F401
 
 
 def let_grpc_use_gevent() -> None:
@@ -70,15 +70,15 @@ def let_grpc_use_gevent() -> None:
         gevent.init_gevent()
 
 
-class BetweenForks(SpanExporter):
+class BetweenForks:
     """Holds off forks while *exporter* calls, for 0.2 s at most.
 
     gRPC aborts a child that calls if it was forked during a call of its parent
     (grpcio 1.85 skips its own fork handlers then).
     """
 
-    def __init__(self, exporter: SpanExporter) -> None:
-        self._exporter = exporter
+    def __init__(self, exporter: Any) -> None:
+        self.exporter = exporter
         self._renew()
         in_child(self._renew)
         os.register_at_fork(before=self._before, after_in_parent=self._after)
@@ -95,11 +95,11 @@ class BetweenForks(SpanExporter):
         if self._held.pop(threading.get_ident(), False):
             self._calling.release()
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Export *spans* while no fork happens."""
+    def export(self, batch: Sequence[Any]) -> Any:
+        """Export *batch* while no fork happens."""
         with self._calling:
-            return self._exporter.export(spans)
+            return self.exporter.export(batch)
 
     def shutdown(self) -> None:
         """Shut the exporter down."""
-        self._exporter.shutdown()
+        self.exporter.shutdown()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from huey_otel._options.settings import Exposed
 from huey_otel._process.outputs import Outputs
+from huey_otel._process.page_owners import PageOwners
 from huey_otel._prometheus.registry import MetricsPage, RegistryMetrics, is_default
 from huey_otel._relay.relay import Relay, Routes
 from huey_otel._safety.forks import in_child
@@ -26,6 +27,7 @@ class Shared:
         self.routes = Routes()
         self.relay = Relay(self.routes)
         self.page = MetricsPage()
+        self.owners = PageOwners()
         self.consuming = False
         self.numbers = itertools.count(1)
         self._expositions: dict[int, RegistryMetrics] = {}
@@ -70,6 +72,7 @@ class Shared:
     def remove(self, number: int) -> None:
         """Undo `add` and `exposition`; the page closes with its last consumer."""
         self._outputs.pop(number, None)
+        self.owners.remove(number)
         self.routes.remove(number)
         self.page.close(number)
         for key, exposition in list(self._expositions.items()):

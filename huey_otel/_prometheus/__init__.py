@@ -2,5 +2,5 @@
 
 Owns everything on `/metrics` and `/healthz`. May import `_storage`, which queue
 gauges ask, and all below; never the other two outputs. Begin reading in `catalog`;
-a record goes on through `collector`, `counters` and `exposition` to `endpoint`.
+a record goes on through `collector`, `series` and `exposition` to `endpoint`.
 """

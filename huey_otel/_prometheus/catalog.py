@@ -1,12 +1,11 @@
 """The catalog: every metric, its labels, and which records it counts under them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from huey_otel import _names as n
 from huey_otel import mapping
-from huey_otel._wire.record import Record, Source
 from huey_otel.mapping import TABLE, Published
 
 Labels = tuple[str, ...]
@@ -30,24 +29,6 @@ class Kind(NamedTuple):
     final: str | None
     exception: str | None
     origin: str | None
-
-
-kind_of: Final[Callable[[tuple[Any, ...]], Kind]] = partial(tuple.__new__, Kind)
-"""Makes a Kind without a Python call, as each record needs one."""
-
-
-class Change(NamedTuple):
-    """What *number* records of one kind, such as *record*, add to the metrics.
-
-    `reported` and `seconds` are sums; `values` are seconds, with how often each was.
-    """
-
-    record: Record
-    source: Source
-    number: int
-    reported: int
-    seconds: float
-    values: Sequence[tuple[float, int]]
 
 
 class Definition(NamedTuple):
@@ -75,15 +56,11 @@ _info = partial(Definition, type="info")
 
 TASK: Final = ("queue", "task")
 _SAME: Final = "the same on every consumer of a queue: aggregate with max, never sum"
-_FAILED_TASKS: Final = (n.OUTCOME_FAILURE, n.OUTCOME_TIMEOUT, n.OUTCOME_LOST)
+FAILED_TASKS: Final = (n.OUTCOME_FAILURE, n.OUTCOME_TIMEOUT, n.OUTCOME_LOST)
 """Outcomes of a task, for its last failure; those of an attempt are in the mapping."""
 
 # Refused, canceled, interrupted and lost attempts do not show how long a task takes.
-_DURATION_OUTCOME: Final = {
-    n.OUTCOME_SUCCESS: n.OUTCOME_SUCCESS,
-    n.OUTCOME_ERROR: n.OUTCOME_ERROR,
-    n.OUTCOME_TIMEOUT: n.OUTCOME_ERROR,
-}
+_TIMED: Final = (n.OUTCOME_SUCCESS, n.OUTCOME_ERROR, n.OUTCOME_TIMEOUT)
 
 
 def _of_task(kind: Kind) -> Labels:
@@ -94,17 +71,30 @@ def _of_queue(kind: Kind) -> Labels:
     return kind.task[:1]
 
 
-def _with(kind: Kind, value: str | None) -> Labels | None:
-    return None if value is None else (*kind.task, value)
+def _with(
+    kind: Kind, value: str | None, among: tuple[str, ...] | None = None
+) -> Labels | None:
+    """The labels of the task and *value*; None without one, or for one not *among*."""
+    if value is None or (among is not None and value not in among):
+        return None
+    return (*kind.task, value)
 
 
 _DEFINITIONS: Final = (
     _counter(
         n.TASKS_ENQUEUED_TOTAL,
         (*TASK, "origin"),
-        "Messages put on the queue, counted when the storage has taken them.",
-        lambda kind: _with(kind, kind.origin or n.ORIGIN_CALL),
-        zeros=((n.ORIGIN_CALL,),),
+        "New work, put on the queue or the schedule by this process: a web process"
+        " counts its own. What is put back is in huey_task_requeues_total.",
+        lambda kind: _with(kind, kind.origin, n.ORIGINS_OF_NEW_WORK),
+        zeros=tuple((origin,) for origin in n.ORIGINS_OF_NEW_WORK),
+    ),
+    _counter(
+        n.TASK_REQUEUES_TOTAL,
+        (*TASK, "reason"),
+        "The same work put back: a retry on the queue or the schedule, or a ripe task"
+        " that the scheduler moved from there to the queue.",
+        lambda kind: _with(kind, kind.origin, n.REASONS_TO_REQUEUE),
     ),
     _counter(n.TASK_ATTEMPTS_TOTAL, TASK, "Attempts started.", _of_task, zeros=((),)),
     _counter(
@@ -118,7 +108,7 @@ _DEFINITIONS: Final = (
         (*TASK, "outcome"),
         "Tasks at their final end: one per task, however often it was retried.",
         lambda kind: _with(kind, kind.final),
-        zeros=((n.OUTCOME_SUCCESS,), (n.OUTCOME_FAILURE,)),
+        zeros=tuple((final,) for final in (n.OUTCOME_SUCCESS, *FAILED_TASKS)),
     ),
     _counter(n.TASK_RETRIES_TOTAL, TASK, "Retries.", _of_task, zeros=((),)),
     _counter(
@@ -130,9 +120,9 @@ _DEFINITIONS: Final = (
     ),
     _histogram(
         n.TASK_DURATION_SECONDS,
-        (*TASK, "outcome"),
-        "Duration of attempts that ended with success, or with an error or timeout.",
-        lambda kind: _with(kind, _DURATION_OUTCOME.get(kind.outcome or "")),
+        TASK,
+        "Duration of attempts that ended with success, an error or a timeout.",
+        lambda kind: kind.task if kind.outcome in _TIMED else None,
     ),
     _histogram(
         n.TASK_WAIT_SECONDS,
@@ -163,7 +153,7 @@ _DEFINITIONS: Final = (
         n.TASK_LAST_FAILURE,
         TASK,
         "When a task last finally failed, timed out or was lost here.",
-        lambda kind: kind.task if kind.final in _FAILED_TASKS else None,
+        lambda kind: kind.task if kind.final in FAILED_TASKS else None,
     ),
     _gauge(
         n.PERIODIC_INTERVAL,
@@ -194,23 +184,47 @@ _DEFINITIONS: Final = (
         "Results that were not fetched yet, and what huey keeps beside results:"
         f" revocations and locks; {_SAME}.",
     ),
+    _gauge(
+        n.STORAGE_UP,
+        ("queue",),
+        "1 when the storage has answered this scrape, 0 when it has not and the queue's"
+        " gauges are absent.",
+    ),
     _gauge(n.WORKERS, ("queue", "worker_type"), "Workers that the consumer keeps."),
     _gauge(n.WORKERS_BUSY, ("queue", "worker_type"), "Workers that run a task now."),
+    _counter(
+        n.WORKER_BUSY_SECONDS_TOTAL,
+        ("queue", "worker_type"),
+        "Seconds that workers have run tasks, until now for those that run one.",
+    ),
+    _gauge(
+        n.WORKERS_MEMORY,
+        ("queue",),
+        "Resident memory of the worker processes together; absent with threads.",
+    ),
     _counter(
         n.WORKER_RESTARTS_TOTAL,
         ("queue", "reason"),
         "Workers that huey replaced, by why they had ended.",
-        # `RestartCounter` adds the reason, which it knows from several records.
+        # `Restarts` adds the reason, which it knows from several records.
         _of_queue,
         zeros=((n.REASON_DIED,), (n.REASON_MAX_TASKS,)),
+    ),
+    _counter(
+        n.SCHEDULER_RESTARTS_TOTAL,
+        ("queue",),
+        "Schedulers that died, and that huey replaced.",
+        _of_queue,
+        zeros=((),),
     ),
     _info(
         n.CONSUMER_INFO,
         (
-            *("queue", "version", "huey_version"),
-            *("python_version", "worker_type", "periodic"),
+            *("queue", "version", "huey_version", "python_version"),
+            *("service_version", "host", "worker_type", "periodic"),
         ),
-        "The consumer and its versions; the value is always 1.",
+        "The consumer and its versions; service_version is the resource's"
+        " service.version. The value is always 1.",
     ),
     _gauge(n.CONSUMER_START_TIME, ("queue",), "When the consumer started."),
     _gauge(
@@ -218,6 +232,12 @@ _DEFINITIONS: Final = (
         ("queue",),
         "When the scheduler last looked for due periodic tasks.",
         _of_queue,
+    ),
+    _gauge(
+        n.CONSUMER_STUCK,
+        ("queue", "reason"),
+        "1 while a worker hangs in dequeue, a worker does not look for messages any"
+        " more, or the scheduler is silent, each for longer than stuck_after; else 0.",
     ),
     _counter(
         n.CONSUMER_ERRORS_TOTAL,
@@ -242,10 +262,49 @@ _DEFINITIONS: Final = (
         ),
     ),
     _counter(
-        n.EVENTS_DROPPED_TOTAL,
-        ("reason",),
-        "Telemetry that this process could not deliver, for all its queues.",
+        n.TELEMETRY_DROPPED_TOTAL,
+        ("queue", "signal", "reason"),
+        "Telemetry that was lost, and why; queue is empty where it was the process'.",
     ),
 )
 
 CATALOG: Final = {definition.name: definition for definition in _DEFINITIONS}
+
+_OF_THE_EXPORTER: Final = (
+    _gauge(
+        n.EXPORTER_UP,
+        (),
+        "1 when Redis has told this scrape all that it was asked, 0 when a part is"
+        " missing.",
+    ),
+    _gauge(
+        n.EXPORTER_PAGES,
+        ("queue", "state"),
+        "Metrics pages in Redis: live, stale (not renewed for three of its intervals)"
+        " or ended, of which only counters are shown; replaced by a newer one of its"
+        " consumer; or skipped as damaged, newer, too_large or wrong_type.",
+    ),
+    _gauge(
+        n.EXPORTER_PAGE_AGE,
+        ("queue", n.CONSUMER_LABEL),
+        "Time since a consumer has renewed its page.",
+    ),
+    _gauge(
+        n.EXPORTER_SERIES_SKIPPED,
+        ("queue", n.CONSUMER_LABEL),
+        "Series of a consumer's page that this exporter does not know, and skips.",
+    ),
+)
+
+EXPORTER: Final = {definition.name: definition for definition in _OF_THE_EXPORTER}
+"""What `huey-otel exporter` says of itself, beside the consumers' metrics."""
+
+OF_STORAGE: Final = (
+    n.QUEUE_LENGTH,
+    n.QUEUE_OLDEST_AGE,
+    n.SCHEDULE_LENGTH,
+    n.SCHEDULE_OVERDUE_AGE,
+    n.RESULTS,
+    n.STORAGE_UP,
+)
+"""Metrics of a queue's storage, the same on whatever page they are."""

@@ -1,26 +1,33 @@
-"""What runs here: the gauges of consumers, their attempts and periodic tasks."""
+"""What runs here: the gauges of consumers, and of their periodic tasks."""
 
-import importlib.metadata
+import os
 import platform
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import huey
 
 from huey_otel import _names as n
-from huey_otel._prometheus.catalog import Change, Labels, Values
+from huey_otel._prometheus.catalog import Labels, Values
 from huey_otel._prometheus.periodic import Due
-from huey_otel.events import EVENT_STARTED
+from huey_otel._safety.version import version
+from huey_otel._wire.client import CLIENT
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConsumerInfo:
+class Limits(NamedTuple):
+    """For how many seconds a consumer may be silent; `busy` None means any time."""
+
+    after: float
+    busy: float | None = None
+
+
+class ConsumerInfo(NamedTuple):
     """A running consumer. `started` is in Unix seconds.
 
     *tasks* returns the dotted paths of the registered tasks, *due* when the periodic
-    ones are due, where their crontab says it.
+    ones are due, where their crontab says it. *stuck* returns the reasons why it is.
+    *pids* are those of worker processes.
     """
 
     queue: str
@@ -30,89 +37,61 @@ class ConsumerInfo:
     started: float
     tasks: Callable[[], Iterable[str]]
     due: Callable[[], Mapping[str, Due]] = dict
+    stuck: Callable[[], Container[str]] = tuple
+    service_version: Callable[[], str] = str
+    pids: Callable[[], Iterable[int]] = tuple
 
     @property
     def labels(self) -> Labels:
         """Labels of huey_consumer_info."""
         return (
             self.queue,
-            importlib.metadata.version(n.DISTRIBUTION),
+            version(),
             str(huey.__version__),
             platform.python_version(),
+            self.service_version(),
+            CLIENT.host,
             self.worker_type,
             "true" if self.periodic else "false",
         )
 
 
-class Run(NamedTuple):
-    """One attempt that has started and not ended. `task` is queue and task."""
-
-    task: Labels
-    worker_type: str | None
-    worker: tuple[int, int, str | None]
-    started: float
-
-
-class Running:
-    """Follows `started`, `ended` and `lost`. Not thread-safe.
-
-    An attempt whose start was summed up is not shown while it runs, and its end
-    changes nothing, so that no gauge is ever less than 0.
-    """
-
-    def __init__(self) -> None:
-        # By source, process and sequence.
-        self._runs: dict[tuple[int, int, int], Run] = {}
-
-    def update(self, task: Labels, change: Change) -> None:
-        """An attempt at *task* has started or ended."""
-        record = change.record
-        key = (record.source, record.pid, record.key)
-        if record.status != EVENT_STARTED:
-            self._runs.pop(key, None)
-        elif record.key:
-            worker = (record.source, record.pid, record.worker)
-            worker_type = change.source.worker_type
-            self._runs[key] = Run(task, worker_type, worker, record.timestamp)
-
-    def forget(self, number: int) -> None:
-        """Forget the attempts of source *number*."""
-        self._runs = {key: run for key, run in self._runs.items() if key[0] != number}
-
-    def __iter__(self) -> Iterator[Run]:
-        return iter(self._runs.values())
-
-
-def of_runs(runs: Iterable[Run], started: Iterable[Labels]) -> Values:
-    """The gauges of *runs*; 0 in progress for a task that has *started* before."""
-    now = time.time()
-    number: dict[Labels, float] = dict.fromkeys(started, 0)
-    age: dict[Labels, float] = {}
-    for run in runs:
-        number[run.task] = number.get(run.task, 0) + 1
-        age[run.task] = max(age.get(run.task, 0.0), now - run.started)
-    return {n.TASKS_IN_PROGRESS: number, n.TASK_RUNNING_AGE: age}
-
-
-def of_consumers(consumers: Sequence[ConsumerInfo], runs: Iterable[Run]) -> Values:
-    """The gauges of *consumers*, of which some workers are busy with *runs*."""
+def of_consumers(consumers: Sequence[ConsumerInfo], running: Values) -> Values:
+    """What is shown of *consumers*, whose workers are as busy as *running* says."""
     workers: dict[Labels, float] = {}
     started: dict[Labels, float] = {}
+    memory: dict[Labels, float] = {}
+    stuck: dict[Labels, float] = {}
     for consumer in consumers:
         labels = (consumer.queue, consumer.worker_type)
         workers[labels] = workers.get(labels, 0) + consumer.workers
         first = started.get((consumer.queue,), consumer.started)
         started[consumer.queue,] = min(first, consumer.started)
-    busy: dict[Labels, set[object]] = {labels: set() for labels in workers}
-    for run in runs:
-        if run.worker_type is not None and run.worker[-1] not in (None, n.SCHEDULER):
-            busy.setdefault((run.task[0], run.worker_type), set()).add(run.worker)
+        for resident in filter(None, map(_resident_memory, consumer.pids())):
+            memory[consumer.queue,] = memory.get((consumer.queue,), 0) + resident
+        found = consumer.stuck()
+        for reason in n.STUCK_REASONS:
+            labels = (consumer.queue, reason)
+            stuck[labels] = max(stuck.get(labels, 0), float(reason in found))
+    idle: dict[Labels, float] = dict.fromkeys(workers, 0)
+    busy = (n.WORKERS_BUSY, n.WORKER_BUSY_SECONDS_TOTAL)
     return {
         n.WORKERS: workers,
-        n.WORKERS_BUSY: {labels: len(those) for labels, those in busy.items()},
+        **{name: idle | running[name] for name in busy},
+        n.WORKERS_MEMORY: memory,
         n.CONSUMER_INFO: {consumer.labels: 1 for consumer in consumers},
         n.CONSUMER_START_TIME: started,
+        n.CONSUMER_STUCK: stuck,
     }
+
+
+def _resident_memory(pid: int) -> int | None:
+    """Bytes of memory that process *pid* has; None if it is gone, or not on Linux."""
+    try:
+        _, pages, *_ = Path(f"/proc/{pid}/statm").read_bytes().split()
+    except (OSError, ValueError):
+        return None
+    return int(pages) * os.sysconf("SC_PAGESIZE")
 
 
 def of_periodic(

@@ -14,11 +14,11 @@ import threading
 import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from prometheus_client.exposition import gzip_accepted
 
-from huey_otel._prometheus.pages import Pages
+from huey_otel._prometheus.pages import Page
 from huey_otel._safety import encodable
 from huey_otel._safety.forks import EXCLUSION, in_child
 from huey_otel._safety.greenlets import stay_where_forked
@@ -37,6 +37,13 @@ _BACKLOG: Final = 128
 
 _REFUSED: Final = re.compile(r";\s*q=0(\.0*)?\s*$", re.IGNORECASE)
 """Ends a coding that the client refuses; prometheus_client 0.26 does not read it."""
+
+
+class Answering(Protocol):
+    """Answers requests, from several threads."""
+
+    def get(self, target: str, accept: str, /) -> Page:
+        """The page at *target*, a path and perhaps a query."""
 
 
 class _Client:
@@ -61,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
     server_version = "huey-otel"
     sys_version = ""
 
-    def __init__(self, client: _Client, pages: Pages) -> None:
+    def __init__(self, client: _Client, pages: Answering) -> None:
         self._client = client
         self._pages = pages
         # Nothing in it uses a server or an address.
@@ -102,12 +109,12 @@ class Handler(BaseHTTPRequestHandler):
 class Endpoint:
     """Serves *pages* on *host* and *port* from a thread; port 0 picks a free one.
 
-    Where the port is taken, it tries again every *retry* seconds. Forked children
-    close what they inherit of it.
+    Where the port is taken, it tries again every *retry* seconds, or raises OSError
+    where that is None. Forked children close what they inherit of it.
     """
 
     def __init__(
-        self, pages: Pages, *, host: str, port: int, retry: float = 15.0
+        self, pages: Answering, *, host: str, port: int, retry: float | None = 15.0
     ) -> None:
         self._pages = pages
         self._host = host
@@ -125,7 +132,11 @@ class Endpoint:
         in_child(self._after_fork)
         error = self._listen()
         if error is not None:
-            self._log_trouble(error)
+            self._note_trouble(error)
+            if retry is None:
+                waker.close()
+                raise OSError(self.trouble) from error
+            self._log_trouble()
         self._thread.start()
 
     def _begin(self) -> None:
@@ -149,11 +160,13 @@ class Endpoint:
             return None
         return f"http://{_host_and_port(self._host or address[0], address[1])}/metrics"
 
-    def _log_trouble(self, error: Exception) -> None:
+    def _note_trouble(self, error: Exception) -> None:
         taken = getattr(error, "errno", None) == errno.EADDRINUSE
         how = "is taken" if taken else f"cannot be had ({error})"
         where = _host_and_port(self._host, self._port)
         self.trouble = encodable.text(f"port {where} {how}")
+
+    def _log_trouble(self) -> None:
         warn(
             "metrics %s, tried again every %g s; HUEY_OTEL_METRICS_PORT or"
             " metrics_port= sets another port, HUEY_OTEL_METRICS_HOST or"

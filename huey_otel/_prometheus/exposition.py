@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from itertools import accumulate, groupby
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Self
 
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
@@ -33,8 +33,22 @@ _LABELS: Final = "\0"
 _PLAIN: Final = 1e6
 """From here on Prometheus writes numbers in another way than Python."""
 
-_EOF: Final = b"# EOF\n"
+EOF: Final = "# EOF\n"
+"""The end of a page in OpenMetrics."""
+
 _ENQUEUED: Final = CATALOG[n.TASKS_ENQUEUED_TOTAL]
+
+
+def head_of(definition: Definition, *, openmetrics: bool) -> str:
+    """The HELP and TYPE of a metric of ours, as prometheus_client writes them."""
+    name, kind, text = definition.name, definition.type, definition.help
+    text = text.replace("\\", r"\\").replace("\n", r"\n")
+    if openmetrics:
+        name = name.removesuffix(_SUFFIXES.get(kind, ""))
+        text = text.replace('"', r"\"")
+    elif kind == "info":
+        kind = "gauge"
+    return f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
 
 
 class Family(Metric):
@@ -45,6 +59,7 @@ class Family(Metric):
         name = definition.name.removesuffix(suffix)
         super().__init__(name, definition.help, definition.type)
         self.definition = definition
+        self.values: dict[Labels, Any] = {}
         del self.samples
 
     @cached_property
@@ -62,14 +77,21 @@ class Family(Metric):
 
     def text(self, *, openmetrics: bool) -> str:
         """What prometheus_client's encoder writes, without the end of the page."""
-        name, kind, text = self.definition.name, self.type, self.documentation
-        text = text.replace("\\", r"\\").replace("\n", r"\n")
-        if openmetrics:
-            name, text = self.name, text.replace('"', r"\"")
-        elif kind == "info":
-            kind = "gauge"
-        head = f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
+        head = head_of(self.definition, openmetrics=openmetrics)
         return head + "".join(self._series(openmetrics=openmetrics))
+
+    def of_queues(self, belongs: Callable[[str], bool]) -> Self:
+        """The same with only the series of queues that *belongs* says yes to."""
+        own = copy.copy(self)
+        own.values = {
+            labels: value for labels, value in self.values.items() if belongs(labels[0])
+        }
+        return own
+
+    @property
+    def shows_anything(self) -> bool:
+        """Whether it has any series."""
+        return bool(self.values)
 
     def _samples(self) -> Iterator[Sample]:
         raise NotImplementedError
@@ -83,7 +105,7 @@ class NumberFamily(Family):
 
     def __init__(self, definition: Definition, values: dict[Labels, float]) -> None:
         super().__init__(definition)
-        self.values = values
+        self.values: dict[Labels, float] = values
 
     def _samples(self) -> Iterator[Sample]:
         name, labelnames, *_ = self.definition
@@ -93,18 +115,19 @@ class NumberFamily(Family):
     def _series(self, *, openmetrics: bool) -> Iterator[str]:
         name, labelnames, *_ = self.definition
         for labels, value in self.values.items():
-            yield f"{name}{{{_written(labelnames, labels)}}} {_number(value)}\n"
+            written = f"{{{_written(labelnames, labels)}}}" if labels else ""
+            yield f"{name}{written} {_number(value)}\n"
 
 
-class Buckets:
-    """The observations of one series; `counts` are not cumulative."""
+class Buckets(NamedTuple):
+    """One series of a histogram; `counts` are not cumulative.
 
-    __slots__ = ("counts", "exemplars", "seconds")
+    `exemplars` are trace id, span id, value and time, by bucket.
+    """
 
-    def __init__(self, counts: list[int]) -> None:
-        self.counts = counts
-        self.seconds = 0.0
-        self.exemplars: dict[int, Exemplar] = {}
+    counts: list[int]
+    seconds: float
+    exemplars: dict[int, tuple[int, int, float, float]]
 
 
 class HistogramFamily(Family):
@@ -117,17 +140,18 @@ class HistogramFamily(Family):
         values: dict[Labels, Buckets],
     ) -> None:
         super().__init__(definition)
-        self._values = values
+        self.values: dict[Labels, Buckets] = values
         self._bounds = [_number(bound) for bound in (*bounds, math.inf)]
 
     def _samples(self) -> Iterator[Sample]:
         name, labelnames, *_ = self.definition
-        for values, buckets in self._values.items():
+        for values, buckets in self.values.items():
             labels = _labels(labelnames, values)
             count = 0
             for at, count in enumerate(accumulate(buckets.counts)):
                 bound = {**labels, "le": self._bounds[at]}
-                exemplar = buckets.exemplars.get(at)
+                found = buckets.exemplars.get(at)
+                exemplar = None if found is None else _exemplar(*found)
                 yield Sample(f"{name}_bucket", bound, count, None, exemplar)
             yield Sample(f"{name}_count", labels, count)
             yield Sample(f"{name}_sum", labels, buckets.seconds)
@@ -137,12 +161,12 @@ class HistogramFamily(Family):
         lines = [f'{name}_bucket{{le="{le}",{_LABELS}}} %s\n' for le in self._bounds]
         lines += [f"{name}_{end}{{{_LABELS}}} %s\n" for end in ("count", "sum")]
         template = "".join(lines)
-        for labels, buckets in self._values.items():
+        for labels, buckets in self.values.items():
             counts = _counts(list(accumulate(buckets.counts)))
             numbers = [*counts, counts[-1], _number(buckets.seconds)]
             if openmetrics:
                 for at, exemplar in buckets.exemplars.items():
-                    numbers[at] += _exemplar(exemplar)
+                    numbers[at] += _written_exemplar(*exemplar)
             text = template % tuple(numbers)
             yield text.replace(_LABELS, _written(labelnames, labels))
 
@@ -153,11 +177,12 @@ def _labels(names: Iterable[str], values: Iterable[str]) -> dict[str, str]:
 
 def _written(names: Sequence[str], values: Sequence[str]) -> str:
     pairs = sorted(zip(names, values, strict=True))
-    return ",".join([f'{name}="{_escaped(value)}"' for name, value in pairs])
+    return ",".join([f'{name}="{escaped(value)}"' for name, value in pairs])
 
 
 @lru_cache(maxsize=4_096)
-def _escaped(value: str) -> str:
+def escaped(value: str) -> str:
+    """*value* as it stands in the quotes of a label."""
     value = encodable.text(value)
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
@@ -175,10 +200,14 @@ def _counts(increasing: list[int]) -> list[str]:
     return [_number(count) for count in increasing]
 
 
-def _exemplar(exemplar: Exemplar) -> str:
-    labels, value, timestamp = exemplar
-    written = ",".join(f'{name}="{labels[name]}"' for name in sorted(labels))
-    return f" # {{{written}}} {_number(value)} {timestamp}"
+def _exemplar(trace: int, span: int, value: float, timestamp: float) -> Exemplar:
+    ids = {"trace_id": f"{trace:032x}", "span_id": f"{span:016x}"}
+    return Exemplar(ids, value, timestamp)
+
+
+def _written_exemplar(trace: int, span: int, value: float, timestamp: float) -> str:
+    labels = f'span_id="{span:016x}",trace_id="{trace:032x}"'
+    return f" # {{{labels}}} {_number(value)} {timestamp}"
 
 
 def expose(metrics: Sequence[Metric], accept: str) -> tuple[str, bytes]:
@@ -186,16 +215,11 @@ def expose(metrics: Sequence[Metric], accept: str) -> tuple[str, bytes]:
 
     Ours are left out where the application has a metric of their name.
     """
-    try:
-        encode, content_type = choose_encoder(accept)
-    except TypeError:
-        # It compares versions, and a client may name one that is no number.
-        encode, content_type = choose_encoder("")
-    openmetrics = "openmetrics" in content_type
+    encode, content_type, openmetrics = format_of(accept)
     metrics = _each_once(metrics)
     if not _writes_as_we_do(encode, openmetrics=openmetrics):
         return content_type, _encoded(metrics, encode)
-    end = _EOF if openmetrics else b""
+    end = EOF.encode() if openmetrics else b""
     parts = [
         _of_ours(group, openmetrics=openmetrics)
         if ours
@@ -203,6 +227,16 @@ def expose(metrics: Sequence[Metric], accept: str) -> tuple[str, bytes]:
         for ours, group in groupby(metrics, lambda one: isinstance(one, Family))
     ]
     return content_type, b"".join([*parts, end])
+
+
+def format_of(accept: str) -> tuple[Encode, str, bool]:
+    """The encoder and the content type that *accept* names; whether OpenMetrics."""
+    try:
+        encode, content_type = choose_encoder(accept)
+    except TypeError:
+        # It compares versions, and a client may name one that is no number.
+        encode, content_type = choose_encoder("")
+    return encode, content_type, "openmetrics" in content_type
 
 
 def _of_ours(metrics: Iterable[Any], *, openmetrics: bool) -> bytes:
@@ -268,10 +302,7 @@ def _writes_as_we_do(encode: Encode, *, openmetrics: bool) -> bool:
     It does not where a client asks for escaped underscores, or in a later version.
     """
     odd = 'a\\b"c\nd'
-    buckets = Buckets([1, 2_000_000])
-    buckets.seconds = 0.1
-    exemplar = {"trace_id": "0", "span_id": "1"}
-    buckets.exemplars[0] = Exemplar(exemplar, 1e-7, 2e9)
+    buckets = Buckets([1, 2_000_000], 0.1, {0: (1, 2, 1e-7, 2e9)})
     info = CATALOG[n.CONSUMER_INFO]
     probes = [
         NumberFamily(CATALOG[n.TASK_RETRIES_TOTAL], {("q", odd): 1e21, ("r", ""): 7}),
@@ -279,5 +310,5 @@ def _writes_as_we_do(encode: Encode, *, openmetrics: bool) -> bool:
         NumberFamily(info, {("q",) * len(info.labels): 1}),
         HistogramFamily(CATALOG[n.TASK_WAIT_SECONDS], [1e7], {("q", odd): buckets}),
     ]
-    end = _EOF if openmetrics else b""
+    end = EOF.encode() if openmetrics else b""
     return encode(_collected(probes)) == _of_ours(probes, openmetrics=openmetrics) + end

@@ -3,9 +3,10 @@
 import datetime
 import time
 from collections.abc import Collection, Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from huey_otel._prometheus.catalog import Change, Labels
+from huey_otel._prometheus.catalog import Labels
+from huey_otel._wire.record import Record
 
 _MINUTE: Final = 60
 _ONE_DAY: Final = datetime.timedelta(days=1)
@@ -40,9 +41,9 @@ class ObservedRuns:
         self._last: dict[Labels, float] = {}
         self._due: dict[Labels, Due] = {}
 
-    def update(self, task: Labels, change: Change) -> None:
+    def follow(self, task: Labels, _: str | None, record: Record, *__: Any) -> None:
         """The scheduler has enqueued *task*."""
-        minute = change.record.timestamp // _MINUTE * _MINUTE
+        minute = record.timestamp // _MINUTE * _MINUTE
         last = self._last.get(task, minute)
         if minute >= last:
             self._last[task] = minute

@@ -1,6 +1,5 @@
 """The queue gauges: how much a storage holds, asked on a thread of its own."""
 
-import copy
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,9 +16,9 @@ from huey_otel._safety.log import described
 from huey_otel._safety.losses import LOSSES
 from huey_otel._safety.timeout import or_else
 from huey_otel._storage.contents import Contents, Meaning, contents
-from huey_otel._storage.emitter import of_storage
 from huey_otel._storage.failover import Ask, MasterCheck
 from huey_otel._storage.optional_commands import OptionalCommands
+from huey_otel._storage.own import our_own
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -35,6 +34,9 @@ _SHOWN: Final[Mapping[str, Callable[[Contents], float | None]]] = {
 _LONGEST_WAIT: Final = 1.0
 """Seconds that a scrape waits for a storage."""
 
+_SOON: Final = 0.5
+"""Seconds that a check waits for it: less than a probe of Kubernetes waits for us."""
+
 
 class _Asked(threading.local):
     """What the storages have answered the current thread, for its next scrape."""
@@ -45,7 +47,7 @@ class _Asked(threading.local):
 class QueueGauges:
     """A collector of the gauges of all queues; starts nothing before a scrape.
 
-    A queue whose storage hangs or raises is absent until it answers. A scrape
+    Of a queue whose storage hangs or raises only huey_storage_up is shown. A scrape
     calls `ask` before it takes COLLECTING; nothing may collect under EXCLUSION.
     """
 
@@ -67,18 +69,32 @@ class QueueGauges:
         if poller is not None:
             poller.close()
 
+    def held(self, number: int) -> Contents | None:
+        """What the storage of source *number* holds; None if it is slow or raises."""
+        poller = self._pollers.get(number)
+        if poller is None:
+            return None
+        answer = poller.ask()
+        answer.given.wait(_SOON)
+        return answer.contents
+
     def ask(self) -> None:
         """Ask all storages for the next `collect` of this thread."""
         self._asked.answers = self._answers()
 
     def collect(self) -> "Iterator[Metric]":
-        """The gauges of the queues whose storages answer."""
+        """Which storages answer, and the gauges of their queues."""
         # A process that runs no consumer imports no prometheus_client for it.
         from huey_otel._prometheus.exposition import NumberFamily
 
         answers, self._asked.answers = self._asked.answers, None
         if answers is None:
             answers = self._answers()
+        up: dict[Labels, float] = {
+            (poller.queue,): float(poller.queue in answers)
+            for poller in list(self._pollers.values())
+        }
+        yield NumberFamily(CATALOG[n.STORAGE_UP], up)
         for name, told in _SHOWN.items():
             all_told = ((queue, told(held)) for queue, held in answers.items())
             values: dict[Labels, float] = {
@@ -193,7 +209,7 @@ class Poller:
         storage = self._storage()
         if storage is not self._known:
             self._let_go()
-            self._own, self._optional = _of_our_own(storage)
+            self._own, self._optional = our_own(storage)
             self._known = storage
         own = self._own
         if self._optional is not None:
@@ -230,25 +246,5 @@ class Poller:
             n.LOSS_GAUGES,
             streak=self._streak,
             why=f"the storage of {self.queue!r} {how}, its gauges are absent",
+            queue=self.queue,
         )
-
-
-def _of_our_own(storage: Any) -> tuple[Any, OptionalCommands | None]:
-    """A copy of *storage* that shares no connection and no lock with it.
-
-    Of a Redis also which optional commands it answers.
-    """
-    emitter = of_storage(storage)
-    if emitter is not None:
-        own = copy.copy(storage)
-        client = storage.conn if hasattr(storage.conn, "connection_pool") else None
-        own.conn = emitter.connections.to_ask(client)
-        return own, emitter.connections.optional
-    if (
-        isinstance(storage, BaseSqlStorage)
-        and {"lock", "_conn"} <= vars(storage).keys()
-    ):
-        own = copy.copy(storage)
-        vars(own).update(lock=threading.Lock(), _conn=None)
-        return own, None
-    return storage, None

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from huey_otel._options.settings import Exposed
 from huey_otel._options.table import METRICS_HOST, METRICS_PORT
 from huey_otel._prometheus.claims import Unclaimed, register
-from huey_otel._prometheus.consumers import ConsumerInfo
+from huey_otel._prometheus.consumers import ConsumerInfo, Limits
 from huey_otel._prometheus.producer import ProducerCounter
 from huey_otel._prometheus.queue_gauges import QueueGauges
 from huey_otel._safety.forks import in_child
 from huey_otel._safety.log import warn
-from huey_otel._storage.contents import Meaning
+from huey_otel._storage.contents import Contents, Meaning
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricReader
@@ -79,6 +79,7 @@ class RegistryMetrics:
         """Show a consumer's metrics from now on."""
         if self.collector is None:
             # A process that runs no consumer imports no prometheus_client for it.
+            from huey_otel._prometheus import own_page  # noqa: F401 - before any fork
             from huey_otel._prometheus.collector import Collector
 
             collector = Collector(
@@ -102,6 +103,10 @@ class RegistryMetrics:
             self.collector.add_consumer(number, consumer)
             self._queues.add(number, consumer.queue, storage, meaning)
 
+    def held(self, number: int) -> Contents | None:
+        """What the storage of source *number* holds; None if it does not answer."""
+        return self._queues.held(number)
+
     def stop(self, number: int) -> None:
         """Source *number* runs no consumer from now on; its counts stay."""
         self._queues.remove(number)
@@ -122,6 +127,14 @@ class RegistryMetrics:
         self._registered.clear()
         self.collector = None
         return True
+
+    def own_page(self, belongs: Callable[[str], bool], *, gauges: bool) -> str | None:
+        """The text of `own_page`; None while no consumer is shown."""
+        if self.collector is None:
+            return None
+        from huey_otel._prometheus.own_page import own_page
+
+        return own_page(self.collector, belongs, gauges=gauges)
 
     def prepare(self) -> None:
         """Compute before a scrape what would take too long during one."""
@@ -144,7 +157,7 @@ class MetricsPage:
     def __init__(self) -> None:
         self.endpoint: Endpoint | None = None
         self._served: Served | None = None
-        self._checks: dict[int, Callable[[], str | None]] = {}
+        self._checks: dict[int, Callable[..., str | None]] = {}
         in_child(self._after_fork)
 
     def _after_fork(self) -> None:
@@ -158,7 +171,7 @@ class MetricsPage:
         queue: str,
         metrics: RegistryMetrics,
         exposed: Exposed,
-        health: Callable[[], str | None],
+        health: Callable[..., str | None],
     ) -> None:
         """Serve, if a port is wanted and nothing is served yet."""
         self._checks[number] = health
@@ -222,6 +235,6 @@ class MetricsPage:
             self.endpoint.close()
             self.endpoint = self._served = None
 
-    def _health(self) -> str | None:
-        reasons = [check() for check in list(self._checks.values())]
+    def _health(self, *limits: Limits) -> str | None:
+        reasons = [check(*limits) for check in list(self._checks.values())]
         return "; ".join(reason for reason in reasons if reason) or None

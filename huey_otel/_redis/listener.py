@@ -2,10 +2,16 @@
 
 import json
 import threading
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Self, cast
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 from huey_otel._options.values import CHANNEL_NAME
+from huey_otel._redis.channel_reader import ChannelReader
+from huey_otel._redis.heard import Heard
+from huey_otel._redis.position import since_of
+from huey_otel._redis.stream import key_of
+from huey_otel._redis.stream_reader import StreamReader
+from huey_otel._safety import encodable
 from huey_otel._safety.log import warn
 from huey_otel._safety.redaction import said, shown
 from huey_otel._storage.emitter import RedisEventEmitter
@@ -14,12 +20,28 @@ from huey_otel.events import Event
 if TYPE_CHECKING:
     from redis import Redis
 
-    from huey_otel._redis.subscription import Subscription
-
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
-_READ_TIMEOUT = 1.0
-_SUBSCRIBE_TIMEOUT = 2.0
+
+
+class _Reader(Protocol):
+    """Where events are read; `open` and `read` raise RedisError or OSError."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether `read` may be called."""
+
+    def open(self) -> None:
+        """Connect."""
+
+    def read(self) -> Iterable[Any]:
+        """What has come, in JSON or None; waits a second for it."""
+
+    def failed(self, error: Exception) -> None:
+        """Connect again at the next `open`, or go on."""
+
+    def close(self) -> None:
+        """End the connection."""
 
 
 class EventListener:
@@ -28,38 +50,96 @@ class EventListener:
     *url_or_client* is a Redis URL, a `redis.Redis` or a `RedisEventEmitter`, *channel*
     what huey made of the queue's name. It subscribes when it is made. It waits for a
     Redis that is away, follows a name that leads to another master, and subscribes
-    again; events published in between are lost to it, as always with pub/sub. `skipped`
-    counts messages that are not events. Iteration ends with `close`, from any thread.
+    again, which it logs. Events published in between are lost to it, as always with
+    pub/sub, and `missed` counts them. `away` says why no event can be heard now, None
+    while they are. `skipped` counts messages that are not events. Iteration ends with
+    `close`, from any thread.
+
+    With *stream* it reads the channel's stream instead, or the one under that key,
+    which consumers write with `stream=`: from *since* on, a `position` of an earlier
+    listener, an id, a time ago such as "10m" by the clock of Redis, or "beginning".
+    None is what comes from now on. Nothing is lost to it that Redis still has. Raises
+    TypeError or ValueError for a *since* that is none of these, and for an id in the
+    future, as soon as Redis answers.
     """
 
     def __init__(
-        self, url_or_client: "str | Redis | RedisEventEmitter", channel: str
+        self,
+        url_or_client: "str | Redis | RedisEventEmitter",
+        channel: str,
+        *,
+        stream: bool | str | None = None,
+        since: str | None = None,
     ) -> None:
         emitter = _emitter_of(url_or_client)
         self.channel: str = CHANNEL_NAME.checked(channel, f"channel={channel!r}")
+        key = _key_of(stream, channel)
+        if key is None and since is not None:
+            raise ValueError(
+                f"since={shown(since)}: expected stream=True as well, or since=None;"
+                " without a stream Redis keeps no events"
+            )
         self.skipped = 0
-        self._address = emitter.address
-        self._away = False
-        self._connections = emitter.connections
+        self.away: str | None = None
+        self._heard = Heard()
+        self._where = f"{self.channel!r} at {emitter.address}"
         self._closing = threading.Event()
         self._pause = 0.0
-        self._subscription: Subscription | None = None
-        self._subscribe()
+        self._stream: StreamReader | None = None
+        self._reader: _Reader
+        if key is None:
+            self._reader = ChannelReader(emitter.connections, self.channel)
+        else:
+            self._reader = self._stream = StreamReader(
+                emitter.connections, key, since_of(since), self._is_known
+            )
+        self._open()
+
+    @property
+    def missed(self) -> int:
+        """How many events are missing after the first one of each publisher.
+
+        Exact once each publisher was heard again; never too many.
+        """
+        return self._heard.missed
+
+    @property
+    def repeated(self) -> int:
+        """How many events came twice, and were yielded once."""
+        return self._heard.repeated
+
+    @property
+    def position(self) -> str | None:
+        """Behind the last event that was yielded: what `since=` of another one takes.
+
+        None without a stream, and until Redis has answered.
+        """
+        position = None if self._stream is None else self._stream.position
+        return None if position is None else str(position)
+
+    @property
+    def trimmed(self) -> int | None:
+        """How many events behind *since* Redis had dropped before they were read.
+
+        None without a stream, before Redis 7, and where *since* is an id or a time
+        that the stream no longer reaches back to.
+        """
+        return None if self._stream is None else self._stream.trimmed
 
     def __iter__(self) -> Iterator[Event]:
         try:
             while not self._closing.is_set():
-                data = self._next_message()
-                if data is None:
-                    continue
-                event = parse(data)
-                if event is None:
-                    self.skipped += 1
-                else:
-                    yield event
+                for data in self._read():
+                    event = parse(data)
+                    if event is None:
+                        self.skipped += 1
+                    elif self._heard.is_new(event):
+                        yield event
+                    if self._closing.is_set():
+                        break
         finally:
             if self._closing.is_set():
-                self._unsubscribe()
+                self._reader.close()
 
     def close(self) -> None:
         """End the iteration and the connection. Harmless when repeated."""
@@ -70,79 +150,72 @@ class EventListener:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-        self._unsubscribe()
+        self._reader.close()
 
-    def _next_message(self) -> bytes | str | None:
+    def _read(self) -> Iterable[Any]:
         from redis.exceptions import RedisError
 
-        if self._subscription is None and not self._subscribe():
-            self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
-            self._closing.wait(self._pause)
-            return None
+        if not self._reader.is_open and not self._open():
+            self._wait()
+            return ()
         try:
-            message = cast("Subscription", self._subscription).get_message(
-                ignore_subscribe_messages=True, timeout=_READ_TIMEOUT
-            )
+            read = self._reader.read()
         except (RedisError, OSError) as error:
             self._log_away(error)
-            if self._has_subscribed_again(error):
-                self._closing.wait(_FIRST_PAUSE)
-            else:
-                self._unsubscribe()
-            return None
-        except ValueError:
-            # The application's own connection class could not read it.
-            self.skipped += 1
-            return None
-        self._away = False
-        return None if message is None else message["data"]
+            self._reader.failed(error)
+            self._wait()
+            return ()
+        # Only now: a server may take a subscription, and end the connection.
+        self._pause = 0.0
+        self._log_heard()
+        return read
 
-    def _has_subscribed_again(self, error: Exception) -> bool:
-        """Whether redis-py made the connection again before it raised *error*.
+    def _wait(self) -> None:
+        """Let a server that fails again and again have longer and longer pauses."""
+        self._closing.wait(self._pause)
+        self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
 
-        Newer versions do; a second subscription would only lose events.
-        """
-        from redis.exceptions import ConnectionError as BrokenError
-
-        connection = cast("Subscription", self._subscription).connection
-        connected = getattr(connection, "is_connected", False)
-        return isinstance(error, BrokenError) and bool(connected)
-
-    def _subscribe(self) -> bool:
-        """Subscribe, and wait until Redis says so; False when it is away."""
+    def _open(self) -> bool:
+        """Connect; False when Redis is away."""
         from redis.exceptions import RedisError
 
-        from huey_otel._redis.subscription import Subscription
-
-        subscription = None
         try:
-            subscription = Subscription(self._connections, self.channel, impatient=True)
-            if subscription.get_message(timeout=_SUBSCRIBE_TIMEOUT) is None:
-                raise OSError("no answer")
-        except (RedisError, OSError, ValueError) as error:
-            if subscription is not None:
-                subscription.close()
+            self._reader.open()
+        except (RedisError, OSError) as error:
             self._log_away(error)
             return False
-        self._subscription = subscription
-        self._pause = 0.0
-        self._away = False
         return True
+
+    def _is_known(self, data: Any) -> bool:
+        event = parse(data)
+        return event is not None and self._heard.has(event)
 
     def _log_away(self, error: Exception) -> None:
         """Log *error*, unless one was logged since the last success."""
-        if self._away or self._closing.is_set():
+        if self.away is not None or self._closing.is_set():
             return
-        self._away = True
-        warn(
-            "no events can be heard on %r at %s, trying again: %s",
-            *(self.channel, self._address, said(error)),
-        )
+        self.away = said(error)
+        warn("no events can be heard on %s, trying again: %s", self._where, self.away)
 
-    def _unsubscribe(self) -> None:
-        subscription, self._subscription = self._subscription, None
-        if subscription is not None:
-            subscription.close()
+    def _log_heard(self) -> None:
+        if self.away is not None:
+            self.away = None
+            # A warning, as the one before it: both or none are read.
+            warn("events are heard again on %s", self._where)
+
+
+def _key_of(stream: object, channel: str) -> str | None:
+    """The key that *stream* means; TypeError or ValueError if it means none."""
+    if stream is None or stream is False:
+        return None
+    if stream is True:
+        return key_of(channel)
+    wrong = f"stream={shown(stream)}: expected True, the key of a stream, or None"
+    if not isinstance(stream, str):
+        raise TypeError(wrong)
+    if not stream or encodable.text(stream) != stream:
+        raise ValueError(wrong)
+    return stream
 
 
 def _emitter_of(url_or_client: object) -> RedisEventEmitter:
@@ -163,7 +236,7 @@ def parse(data: bytes | str) -> Event | None:
     """Read a message of the channel; None when it is not an event."""
     try:
         value: Any = json.loads(data)
-    except (ValueError, RecursionError):
+    except (TypeError, ValueError, RecursionError):
         return None
     if isinstance(value, dict) and isinstance(value.get("status"), str):
         return cast("Event", value)

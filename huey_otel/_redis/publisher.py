@@ -4,21 +4,24 @@ import os
 import threading
 import time
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from huey_otel import _names as n
+from huey_otel._options.values import Stream
 from huey_otel._redis.connection import PublishingConnection, RefusedError
 from huey_otel._safety.forks import in_child
 from huey_otel._safety.greenlets import stay_where_forked
 from huey_otel._safety.guard import guarded
 from huey_otel._safety.losses import LOSSES
 from huey_otel._safety.redaction import said
-from huey_otel._safety.timeout import is_the_applications
+from huey_otel._safety.threads import start
 from huey_otel._storage.emitter import RedisEventEmitter
 from huey_otel._storage.failover import MasterCheck
-from huey_otel._wire.event import spell
+from huey_otel._wire.numbering import Numbering
 from huey_otel._wire.record import Record, Source
-from huey_otel.mapping import TABLE
+
+if TYPE_CHECKING:
+    from huey_otel._redis.stream import StreamWriter
 
 _LARGEST_OUTBOX: Final = 8 << 20
 """Bytes of events that wait for Redis; then the oldest go."""
@@ -40,12 +43,6 @@ _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 _REFUSED_PAUSE: Final = 60.0
 
-_THREAD_STREAK: Final = "publisher thread"
-
-_UNPUBLISHED: Final = frozenset(
-    status for status, row in TABLE.items() if not row.is_event
-)
-
 
 class Publisher:
     """A sink that publishes each event as JSON on *channel*.
@@ -53,19 +50,34 @@ class Publisher:
     A Redis that is away, hangs, or refuses delays only the publisher's thread. Each
     event is published once or counted as lost: one whose answer did not come
     because the connection broke is counted, and so is one that reached no subscriber
-    because its server had become a replica.
+    because its server had become a replica. With *stream* Redis keeps the last ones.
     """
 
-    def __init__(self, emitter: RedisEventEmitter, channel: str) -> None:
+    def __init__(
+        self,
+        emitter: RedisEventEmitter,
+        channel: str,
+        queue: str,
+        stream: Stream | None = None,
+    ) -> None:
         self._emitter = emitter
         self.channel = channel
+        self._queue = queue
         self.server = emitter.address
+        self.stream = None if stream is None else self._writer_of(stream)
         self._streak = f"{self.server} {channel}"
         self._connection: PublishingConnection | None = None
         self._start_over()
         in_child(self._after_fork)
 
+    def _writer_of(self, stream: Stream) -> "StreamWriter":
+        # Most processes write none.
+        from huey_otel._redis.stream import StreamWriter
+
+        return StreamWriter(stream, self.channel, self.server, self._queue)
+
     def _start_over(self) -> None:
+        self._numbering = Numbering()
         self._outbox = _Outbox()
         self._thread: threading.Thread | None = None
         self._master_check = MasterCheck()
@@ -76,15 +88,15 @@ class Publisher:
 
     def __call__(self, record: Record, source: Source) -> None:
         """Put *record* in the outbox if it is published; never blocks."""
-        # A record that sums others up has no key, as it is about no one message.
-        if record.status in _UNPUBLISHED or (not record.key and record.sums_up):
+        event = self._numbering.event_of(record, source)
+        if event is None:
             return
-        dropped = self._outbox.put(spell(record, source).encode())
+        dropped = self._outbox.put(event.encode())
         if self._thread is None:
             self._start_thread()
         if dropped:
             why = f"{self.server} takes fewer events than there are"
-            LOSSES.count(n.LOSS_FEED_FULL, dropped, why=why)
+            self._count(n.LOSS_FEED_FULL, dropped, why)
 
     def flush(self, timeout: float) -> bool:
         """Wait up to *timeout* seconds until all events are delivered; True if so."""
@@ -96,24 +108,20 @@ class Publisher:
         left = self._outbox.close()
         if left:
             why = f"{self.server} did not take all events before the end"
-            LOSSES.count(n.LOSS_FEED_SHUTDOWN, left, why=why)
+            self._count(n.LOSS_FEED_SHUTDOWN, left, why)
 
     def _start_thread(self) -> None:
         thread = threading.Thread(
             target=self._run, name="huey-otel-publisher", daemon=True
         )
+        started = False
         try:
             self._thread = thread
-            thread.start()
-        except BaseException as error:
-            self._thread = None
-            if not isinstance(error, RuntimeError) or is_the_applications(error):
-                raise
-            # The next event tries again, and this one waits for it.
-            why = f"the publisher's thread cannot be started, events wait: {error}"
-            LOSSES.count(n.LOSS_INTERNAL, 0, streak=_THREAD_STREAK, why=why)
-        else:
-            LOSSES.recovered(_THREAD_STREAK)
+            started = start(thread, "the publisher's thread")
+        finally:
+            if not started:
+                # The next event tries again.
+                self._thread = None
 
     def _run(self) -> None:
         pause = 0.0
@@ -174,10 +182,15 @@ class Publisher:
             silent_since = None
             if isinstance(answer, Exception):
                 refused.append(answer)
-            else:
+                continue
+            try:
+                if self.stream is not None and not connection.unanswered:
+                    # First: a process may end once all events are delivered.
+                    self.stream.renew(connection.ask)
+            finally:
                 self._outbox.answered()
-                if not answer:
-                    self._master_check.unheard += 1
+            if not answer:
+                self._master_check.unheard += 1
         if refused:
             raise RefusedError(str(refused[0]))
         return True
@@ -198,7 +211,9 @@ class Publisher:
                 # Closed while idle, as Redis' own `timeout` does: nothing is lost.
                 pass
             self._disconnect()
-        connection = PublishingConnection(self._emitter.connections, self.channel)
+        connection = PublishingConnection(
+            self._emitter.connections, self.channel, self.stream
+        )
         self._connection = connection
         self._report_role(check.connected(connection.ask))
         return connection
@@ -207,11 +222,11 @@ class Publisher:
         streak = f"{n.LOSS_FEED_REPLICA} {self._streak}"
         if in_vain is not None:
             why = f"{self.server} had become a replica; events follow to the new master"
-            LOSSES.count(n.LOSS_FEED_REPLICA, in_vain, streak=f"{streak} left", why=why)
+            self._count(n.LOSS_FEED_REPLICA, in_vain, why, streak=f"{streak} left")
             LOSSES.recovered(f"{streak} left")
         if self._master_check.master is False:
             why = f"{self.server} is a replica; events that reach it go no further"
-            LOSSES.count(n.LOSS_FEED_REPLICA, 0, streak=streak, why=why)
+            self._count(n.LOSS_FEED_REPLICA, 0, why, streak=streak)
         else:
             LOSSES.recovered(streak)
 
@@ -252,7 +267,12 @@ class Publisher:
         if lost:
             then = "new events wait, and those that it has not confirmed are lost"
         why = f"{self.server} {what}; {then}"
-        LOSSES.count(reason, lost, streak=self._streak, why=why)
+        self._count(reason, lost, why, streak=self._streak)
+
+    def _count(
+        self, reason: str, lost: int, why: str, *, streak: str | None = None
+    ) -> None:
+        LOSSES.count(reason, lost, why=why, queue=self._queue, streak=streak)
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.client import PubSub
-from redis.exceptions import RedisError
+from redis.exceptions import InvalidResponse, RedisError
 
 from huey_otel._storage.connections import Connections
 
@@ -57,6 +57,8 @@ class Subscription(PubSub):
             response = super().parse_response(  # type: ignore[no-untyped-call]
                 block=False, timeout=min(left, _LONGEST_READ)
             )
+            if response is not None and not _is_of_pub_sub(response):
+                raise InvalidResponse(f"{response!r:.100} is no message of pub/sub")
             connection = self.connection
             if response is None and connection and time.monotonic() >= self._due:
                 # Only when all is read: a new connection would lose the rest.
@@ -117,6 +119,13 @@ class Subscription(PubSub):
         finally:
             second.disconnect()
         return False
+
+
+def _is_of_pub_sub(response: Any) -> bool:
+    """Whether a Redis may have sent *response*, which redis-py takes for granted."""
+    if not isinstance(response, list) or not response:
+        return False
+    return len(response) > 2 or response[0] in (b"pong", "pong")
 
 
 def _server_and_role(info: Any) -> tuple[bytes | None, bool]:

@@ -7,7 +7,7 @@ from huey_otel import _names as n
 from huey_otel import events, mapping
 from huey_otel._safety.losses import LOSSES
 from huey_otel._wire.record import Record
-from huey_otel._wire.span import SpanStart
+from huey_otel._wire.span import SpanLeft, SpanStart
 
 
 class InFlight:
@@ -20,14 +20,29 @@ class InFlight:
     def __init__(self) -> None:
         self._held: dict[tuple[int, str | None], dict[int, Record]] = {}
 
-    def apply(self, record: Record) -> Iterable[Record]:
-        """Take *record* in; the ends that it shows, of attempts that send none."""
+    def joined(self, record: Record) -> Record:
+        """*record*, with all that is known of the span if it is the attempt's last."""
+        if record.start is None:
+            return record
+        if record.status != mapping.ENDED and not mapping.closes(record.extra):
+            return record
+        held = self._held.get((record.pid, record.worker), {}).get(record.key)
+        if held is None or held.start is None:
+            return record._replace(start=None)
+        left = SpanLeft(*held.start)._replace(end=record.start or None)
+        return record._replace(start=tuple(left))
+
+    def apply(self, record: Record, queue: str = "") -> Iterable[Record]:
+        """Take *record* in; the ends that it shows, of attempts that send none.
+
+        *queue* is what it is counted for, if one of them was interrupted.
+        """
         worker = record.pid, record.worker
         match record.status:
             case mapping.GONE:
                 return list(self._lose(record))
             case mapping.WORKER_ENDED:
-                return self._close_the_one_before(record)
+                return self._close_the_one_before(record, queue)
             case _ if not record.key:
                 # Of no attempt, or of many that are summed up.
                 return ()
@@ -35,7 +50,9 @@ class InFlight:
                 # Another thread may record it late, after the start.
                 self._held.setdefault(worker, {}).setdefault(record.key, record)
             case events.EVENT_STARTED:
-                before = self._close_the_one_before(record)
+                before = self._close_the_one_before(record, queue)
+                if record.start is not None:
+                    record = record._replace(start=tuple(SpanLeft(record.start)))
                 self._held.setdefault(worker, {})[record.key] = record
                 return before
             case mapping.ENDED:
@@ -56,7 +73,7 @@ class InFlight:
             if not held:
                 del self._held[worker]
 
-    def _close_the_one_before(self, record: Record) -> Iterable[Record]:
+    def _close_the_one_before(self, record: Record, queue: str) -> Iterable[Record]:
         """End the attempt that `after` in *record* names, if it is still held.
 
         It is the one that the same worker ran before, so it is over. Its end did not
@@ -68,7 +85,7 @@ class InFlight:
             return ()
         self._let_go(held)
         why = "the end of an attempt was interrupted before it was sent"
-        LOSSES.count(n.LOSS_INTERRUPTED, why=why)
+        LOSSES.count(n.LOSS_INTERRUPTED, why=why, queue=queue)
         return (_interrupted(held, record.timestamp),)
 
     def _lose(self, gone: Record) -> Iterator[Record]:
@@ -87,12 +104,16 @@ class InFlight:
 def _interrupted(held: Record, now: float) -> Record:
     """The end of an attempt that sent none: as it was recorded, or an error.
 
-    It makes no span: its worker exported that, or it is lost.
+    Its worker has exported the span, unless that crosses.
     """
     if held.status != mapping.ENDED:
         held = _ended(held, n.OUTCOME_ERROR, n.OUTCOME_FAILURE, None)
         held = held._replace(timestamp=now)
-    return held._replace(start=None)
+    if held.start is not None:
+        start = SpanLeft(*held.start).start
+        if len(start) == 1 or not SpanStart(*start).crosses:
+            held = held._replace(start=None)
+    return held
 
 
 def _after(held: Record, record: Record) -> Record:
@@ -102,6 +123,7 @@ def _after(held: Record, record: Record) -> Record:
     can no longer send. A killed retry counts as put back.
     """
     extra = record.extra or {}
+    record = record._replace(start=_left(held, record))
     if record.status == events.EVENT_RETRYING:
         if held.status == mapping.ENDED:
             return held._replace(extra={**(held.extra or {}), "final": None})
@@ -130,12 +152,20 @@ def _ended(
     return record._replace(status=mapping.ENDED, extra=extra)
 
 
+def _left(held: Record, record: Record) -> tuple[Any, ...] | None:
+    """The span that is left to be made after *record*, which may tell of a failure."""
+    if held.start is None or record.start is None:
+        return None
+    extra, left = record.extra or {}, SpanLeft(*held.start)
+    if record.start and left.failure is None:
+        (message,) = record.start
+        name = extra.get("exception") or n.OUTCOME_ERROR
+        left = left._replace(failure=(name, message, extra.get("traceback")))
+    return tuple(left)
+
+
 def _lost(record: Record, now: float) -> Record:
     lost = record._replace(status=events.EVENT_LOST, timestamp=now, extra={})
     if record.status != events.EVENT_STARTED:
         return lost
-    start = SpanStart(*(record.start or ()))
-    return lost._replace(
-        extra={"duration": max(0.0, now - record.timestamp)},
-        start=tuple(start._replace(wait=(record.extra or {}).get("wait"))),
-    )
+    return lost._replace(extra={"duration": max(0.0, now - record.timestamp)})

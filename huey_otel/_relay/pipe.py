@@ -28,7 +28,11 @@ _READ: Final = 1 << 18
 _MARSHAL: Final = 2  # the last version without references; nothing here is shared
 
 LOST: Final = "losses"
-"""Status of the record by which a worker tells what it lost, by reason in `extra`."""
+"""Status of the record by which a process tells what it lost.
+
+In `extra` its `losses` are triples of queue, reason and number. Its `key` is 1 if that
+process is a worker, of which SPANS knows what it has not told.
+"""
 
 _numbers = itertools.count(1)
 

@@ -10,7 +10,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
@@ -24,7 +23,7 @@ from huey_otel._relay.pipe import LOST, Pipe, PipeReader, encode
 from huey_otel._relay.writer import PipeWriter
 from huey_otel._safety.forks import EXCLUSION, in_child
 from huey_otel._safety.greenlets import stay_where_forked
-from huey_otel._safety.guard import guarded
+from huey_otel._safety.guard import guarded, swallow
 from huey_otel._safety.losses import LOSSES
 from huey_otel._safety.timeout import is_the_applications
 from huey_otel._safety.wakeups import Waker
@@ -45,12 +44,12 @@ _PAUSE: Final = 0.2
 _STREAK: Final = "relay thread"
 
 
-@dataclass(slots=True)
 class Route:
     """Where the records of one instrumented huey go."""
 
-    source: Source
-    sinks: Sequence[Sink]
+    def __init__(self, source: Source, sinks: Sequence[Sink]) -> None:
+        self.source = source
+        self.sinks = sinks
 
 
 class Routes:
@@ -70,36 +69,44 @@ class Routes:
 
     def deliver(self, record: Record) -> None:
         """Hand *record*, and the ends that it reveals, to their sinks in order."""
-        self._hand_over(record)
-        for end in self._inflight.apply(record):
+        queue = self._hand_over(self._inflight.joined(record))
+        for end in self._inflight.apply(record, queue):
             self._hand_over(end)
 
     def forget_in_flight(self) -> None:
         """Start with nothing in flight, as a forked child does."""
         self._inflight = InFlight()
 
-    def _hand_over(self, record: Record) -> None:
+    def _hand_over(self, record: Record) -> str:
+        """Give *record* to its sinks; its queue, empty where it has no route."""
         route = self._routes.get(record.source)
-        if route is not None:
-            for sink in route.sinks:
-                _give(sink, record, route.source)
-
-
-@guarded
-def _give(sink: Sink, record: Record, source: Source) -> None:
-    sink(record, source)
+        if route is None:
+            return ""
+        source = route.source
+        for sink in route.sinks:
+            try:
+                sink(record, source)
+            except Exception as error:
+                # A sink that fails costs the other ones nothing.
+                if is_the_applications(error):
+                    raise
+                swallow(error, sink)
+        return source.queue
 
 
 class Relay:
     """Takes records in, and delivers them to *routes* on its own thread.
 
-    Starts nothing before the first record.
+    Starts nothing before the first record. `forked` is True in a worker, whose records
+    go through the pipe to its parent.
     """
 
     def __init__(self, routes: Routes) -> None:
         self._routes = routes
+        self.forked = False
         self._writer: PipeWriter | None = None
         self._pipe: Pipe | None = None
+        self._opened_by = 0
         self._begin()
         in_child(self._after_fork)
 
@@ -117,9 +124,15 @@ class Relay:
         self._gone: deque[Record] = deque()
 
     @property
-    def forked(self) -> bool:
-        """True in a worker, whose records go through the pipe to its parent."""
-        return self._writer is not None
+    def reader(self) -> int | None:
+        """In a worker the process that handles its records, while that is there."""
+        writer = self._writer
+        return None if writer is None or writer.reader_gone else self._opened_by
+
+    @property
+    def behind(self) -> bool:
+        """In a worker: whether the pipe has no room now."""
+        return self._writer is not None and self._writer.behind
 
     def send(self, record: Record, *, must: bool = False) -> bool:
         """Take *record* in; False if there was no room and it was summed up.
@@ -141,7 +154,7 @@ class Relay:
     def open_pipe(self) -> None:
         """Read what workers write that are forked from now on."""
         if self._writer is None and self._pipe is None:
-            self._pipe = Pipe()
+            self._pipe, self._opened_by = Pipe(), os.getpid()
             self._reader = PipeReader(self._pipe.read_end)
             self._wake()
 
@@ -315,10 +328,12 @@ class Relay:
     @guarded
     def _handle(self, record: Record) -> None:
         if record.status == LOST:
-            lost = record.extra or {}
-            for reason, number in lost.items():
-                LOSSES.add(reason, number)
-            SPANS.told(record.pid, sum(lost.get(one, 0) for one in n.LOSSES_OF_SPANS))
+            spans = 0
+            for queue, reason, number in (record.extra or {})["losses"]:
+                LOSSES.add(queue, reason, number)
+                spans += number if reason in n.LOSSES_OF_SPANS else 0
+            if record.key:
+                SPANS.told(record.pid, spans)
             return
         if record.status == mapping.GONE:
             SPANS.gone(record.pid)
@@ -340,6 +355,7 @@ class Relay:
             self._writer = PipeWriter(pipe.write_end)
         elif writer is not None:
             self._writer = PipeWriter(writer.end)
+        self.forked = self._writer is not None
 
 
 def _slices(records: Iterator[Record]) -> Iterator[tuple[Record, ...]]:

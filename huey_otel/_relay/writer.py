@@ -8,8 +8,10 @@ from collections import deque
 from typing import Final
 
 from huey_otel import _names as n
+from huey_otel._otel.span_counts import SPANS
 from huey_otel._relay.overflow import Overflow
 from huey_otel._relay.pipe import LOST, encode
+from huey_otel._safety.greenlets import stay_where_forked
 from huey_otel._safety.guard import guarded
 from huey_otel._safety.losses import LOSSES
 from huey_otel._safety.timeout import is_the_applications
@@ -19,11 +21,14 @@ from huey_otel.mapping import TABLE
 BACKLOG: Final = 1 << 20
 """Bytes that a worker keeps for a reader that is behind, before it sums up."""
 
+TELL_AFTER: Final = 1.0
+"""Seconds from a loss until it is written, if no record takes it along before."""
+
 
 class PipeWriter:
     """Writes records, and keeps the frames that do not fit until there is room.
 
-    A thread that waits for room exists only while something is kept. If a signal
+    A thread exists only while something is kept, or a loss is to be told. If a signal
     handler raises in here, at most the frame that is being written is lost.
     """
 
@@ -37,7 +42,9 @@ class PipeWriter:
         self._overflow = Overflow()
         self._flushing = False
         self._waiter: threading.Thread | None = None
-        self._reader_gone = False
+        self.reader_gone = False
+        # A worker that is idle may have a thread that learns of losses.
+        LOSSES.heard_by(self._flush_later)
 
     @property
     def behind(self) -> bool:
@@ -49,7 +56,7 @@ class PipeWriter:
 
         *must* keeps it in any case: for the end of what was announced.
         """
-        if self._reader_gone:
+        if self.reader_gone:
             return True
         if LOSSES.pending:
             self._keep_losses()
@@ -74,7 +81,7 @@ class PipeWriter:
             if is_the_applications(error):
                 raise
             # The reader is gone (EPIPE), or our end was closed: stop sending.
-            self._reader_gone = True
+            self.reader_gone = True
             self._frames.clear()
             self._overflow = Overflow()
         return True
@@ -90,9 +97,13 @@ class PipeWriter:
             return True
 
     def _keep_losses(self) -> None:
-        taken = LOSSES.take()
-        losses = Record(0, LOST, time.time(), self._pid, 0, None, None, None, taken)
-        self._keep(losses, encode(losses, self._pid), must=True)
+        taken = [(*whose, number) for whose, number in LOSSES.take().items()]
+        if taken:
+            counts_are_shared = int(SPANS.here.shared)
+            now, pid = time.time(), self._pid
+            fields = (now, pid, counts_are_shared, None, None, None, {"losses": taken})
+            losses = Record(0, LOST, *fields)
+            self._keep(losses, encode(losses, pid), must=True)
 
     def flush(self) -> bool:
         """Write what is kept, as far as there is room; True if nothing is left."""
@@ -147,9 +158,10 @@ class PipeWriter:
         poller.poll(timeout * 1000)
 
     def _flush_later(self) -> None:
-        """Start the thread that writes what is kept, if there is none."""
+        """Start the thread that writes what is kept or lost, if there is none."""
         waiter = self._waiter
-        if not self.behind or (waiter is not None and waiter.is_alive()):
+        busy = waiter is not None and waiter.is_alive()
+        if busy or self.reader_gone or not (self.behind or LOSSES.pending):
             return
         self._waiter = waiter = threading.Thread(
             target=self._flush_when_there_is_room, name="huey-otel-backlog", daemon=True
@@ -163,8 +175,19 @@ class PipeWriter:
 
     @guarded
     def _flush_when_there_is_room(self) -> None:
-        while not self.flush():
-            self._wait_for_room(1.0)
+        pid = os.getpid()
+        while self.behind or LOSSES.pending:
+            if LOSSES.pending:
+                # Many losses, as of a queue that is full, are few records.
+                time.sleep(TELL_AFTER)
+            else:
+                self._wait_for_room(1.0)
+            stay_where_forked(pid)
+            if self.reader_gone:
+                return
+            if LOSSES.pending:
+                self._keep_losses()
+            self.flush()
         self._waiter = None
         # Something may have been kept after the last flush found nothing.
         self._flush_later()

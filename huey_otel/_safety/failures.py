@@ -50,13 +50,13 @@ def text(error: BaseException) -> str | None:
     )
 
 
-def shortened(whole: str) -> str:
-    """*whole*, or its two ends around a mark; at most 16 kB in UTF-8."""
+def shortened(whole: str, largest: int = LARGEST) -> str:
+    """*whole*, or its two ends around a mark; at most *largest* bytes in UTF-8."""
     whole = encodable.text(whole)
-    if len(whole) * 4 <= LARGEST or len(whole.encode()) <= LARGEST:
+    if len(whole) * 4 <= largest or len(whole.encode()) <= largest:
         return whole
     # The mark has a number of at most 20 digits.
-    room = (LARGEST - len(_CUT) - 20) // 2
+    room = (largest - len(_CUT) - 20) // 2
     head = whole[:room].encode()[:room].decode(errors="ignore")
     tail = whole[-room:].encode()[-room:].decode(errors="ignore")
     return head + _CUT.format(len(whole) - len(head) - len(tail)) + tail

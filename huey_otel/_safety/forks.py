@@ -4,10 +4,6 @@ Also what must be renewed when gevent replaces threads by greenlets.
 """
 
 import contextlib
-
-# Python imports it at the first look-up of a host, in any thread; a child forked
-# meanwhile would wait for that import for ever (CPython 3.11 to 3.13).
-import encodings.idna  # noqa: F401
 import os
 import threading
 import weakref

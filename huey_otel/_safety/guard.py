@@ -1,5 +1,6 @@
 """The guard: no exception of ours reaches a task, a producer or the consumer."""
 
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
@@ -17,6 +18,7 @@ from huey_otel._safety.timeout import (
 
 P = ParamSpec("P")
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def guarded(function: Callable[P, T]) -> Callable[P, T | None]:
@@ -34,7 +36,7 @@ def guarded(function: Callable[P, T]) -> Callable[P, T | None]:
         except Exception as error:
             if not is_the_applications(error):
                 swallow(error, function)
-            elif not waits(error):
+            elif not waits(error, sys._getframe(1)):  # noqa: SLF001
                 raise
             result = None
         if OVERDUE:
@@ -48,11 +50,26 @@ _entrance: Final[Any] = guarded(class_name)
 GUARDS.add(_entrance.__code__)
 
 
+def guards_itself(function: F) -> F:
+    """Mark *function*, on every task's path, as one that saves the call of a wrapper.
+
+    Its body is in a `try`, whose `except Exception` calls `absorb`; what is overdue
+    is raised behind that, as `guarded` does.
+    """
+    GUARDS.add(function.__code__)
+    return function
+
+
+def absorb(error: Exception, where: Callable[..., Any]) -> None:
+    """Count *error*, raised in *where*, unless it is for the task: then raise it."""
+    if not is_the_applications(error):
+        swallow(error, where)
+    elif not waits(error, sys._getframe(2)):  # noqa: SLF001
+        raise error
+
+
 def swallow(error: Exception, where: Callable[..., Any]) -> None:
     """Count *error*, raised by our own code in *where*, and log it once per streak."""
-    LOSSES.count(
-        n.LOSS_INTERNAL,
-        streak=where.__qualname__,
-        why=f"{class_name(error)} in {where.__qualname__}, telemetry was lost",
-        error=True,
-    )
+    name = getattr(where, "__qualname__", type(where).__qualname__)
+    why = f"{class_name(error)} in {name}, telemetry was lost"
+    LOSSES.count(n.LOSS_INTERNAL, streak=name, why=why, error=True)

@@ -1,6 +1,9 @@
 """How long the end of a process may wait for telemetry: all its limits, in seconds."""
 
+import atexit
+import contextlib
 import mmap
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -22,6 +25,19 @@ and the workers count the spans that they lose to it only then.
 
 LAST_SPANS: Final = 1.0
 """For the spans of a process whose hueys are all uninstrumented by its end."""
+
+
+def before_atexit(call: Callable[[], object]) -> None:
+    """Call *call* when the process ends, before any function that `atexit` calls.
+
+    By `atexit` the SDK ends the providers of an application. This uses a function that
+    is private to CPython (3.9 to 3.14); where it is missing, `atexit` calls *call* too.
+    """
+    register: Callable[[Callable[[], object]], object]
+    register = getattr(threading, "_register_atexit", atexit.register)
+    # Python raises if the process is ending already; our finalizer delivers then.
+    with contextlib.suppress(RuntimeError):
+        register(call)
 
 
 class ShutdownTime:

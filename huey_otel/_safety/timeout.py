@@ -15,16 +15,9 @@ from functools import partial
 from types import CodeType, FrameType
 from typing import Any, Final, TypeVar
 
-import huey.exceptions
-from huey.consumer import GreenletEnvironment
-
 from huey_otel._safety.greenlets import patched
 
 T = TypeVar("T")
-
-# huey 2 has no timeouts.
-_TIMEOUT: Final = getattr(huey.exceptions, "TaskTimeout", None)
-_OF_GREENLETS: Final = getattr(GreenletEnvironment, "timeout", GreenletEnvironment)
 
 
 class TimeLimit:
@@ -63,6 +56,8 @@ class TimeLimit:
     def _where(self, frame: FrameType | None) -> "_Where":
         foreign = importing = False
         while frame is not None and frame is not self._frame:
+            if frame.f_code in UNCUT:
+                return _Where.OURS
             if frame.f_code in GUARDS:
                 # A module of which the import is cut cannot always be imported again.
                 others = foreign and not importing
@@ -87,6 +82,9 @@ class _Where(Enum):
 GUARDS: Final[set[CodeType]] = set()
 """The code by which our code is entered, see `guarded`."""
 
+UNCUT: Final[set[CodeType]] = set()
+"""Code of ours that is not cut in others' code that it calls either: that is short."""
+
 OVERDUE: Final[dict[int, TimeLimit]] = {}
 """The limits that were reached in our code and not raised yet, by thread."""
 
@@ -105,7 +103,12 @@ That may be in the code of others by then, and stay there for long.
 
 def limited(handler: Callable[[float], Any]) -> Callable[[float], Any]:
     """*handler*, huey's `_timeout_handler`, so that it does not cut our code."""
-    if getattr(handler, "__func__", None) is _OF_GREENLETS and patched():
+    from huey import consumer
+
+    # A function up to huey 3.4, a method from 3.5 on.
+    method = getattr(consumer.GreenletEnvironment, "timeout", None)
+    of_greenlets = getattr(consumer, "greenlet_timeout", method)
+    if getattr(handler, "__func__", handler) is of_greenlets and patched():
         return _limit_of_greenlet
     return partial(_limit_by_signal, handler)
 
@@ -149,6 +152,7 @@ def _limit_of_greenlet(seconds: float) -> Iterator[None]:
     # In place of huey's (3.5), which strikes in our code as well, and does not say
     # where it has struck.
     import gevent
+    from huey.exceptions import TaskTimeout
 
     def strike() -> None:
         again.stop()
@@ -162,8 +166,7 @@ def _limit_of_greenlet(seconds: float) -> Iterator[None]:
         elif not again.active:
             again.start(ring)
 
-    assert _TIMEOUT is not None  # noqa: S101 - for the type checker
-    error = _TIMEOUT(f"timeout ({seconds}s)")
+    error = TaskTimeout(f"timeout ({seconds}s)")
     greenlet: Any = gevent.getcurrent()
     loop: Any = gevent.get_hub().loop
     timer, again = loop.timer(seconds), loop.timer(_AGAIN, _AGAIN)
@@ -177,12 +180,12 @@ def _limit_of_greenlet(seconds: float) -> Iterator[None]:
             again.close()
 
 
-def waits(error: Exception) -> bool:
-    """Whether *error* is raised later, as our own code has called the guard."""
-    if _TIMEOUT is None or not isinstance(error, _TIMEOUT):
+def waits(error: Exception, frame: FrameType) -> bool:
+    """Whether *error* is raised later, as *frame*, which called ours, is our own."""
+    if not _is_timeout(error):
         return False
     limit = OVERDUE.get(threading.get_ident())
-    return limit is not None and not limit.strikes(sys._getframe(2))
+    return limit is not None and not limit.strikes(frame)
 
 
 def raise_what_is_overdue() -> None:
@@ -198,7 +201,7 @@ def is_the_applications(error: BaseException) -> bool:
     A task's timeout is, and the exception of a signal handler, such as a TimeoutError
     at SIGALRM, which may be raised at any bytecode.
     """
-    if _TIMEOUT is not None and isinstance(error, _TIMEOUT):
+    if _is_timeout(error):
         return True
     handlers = _handlers()
     trace = error.__traceback__
@@ -207,6 +210,12 @@ def is_the_applications(error: BaseException) -> bool:
             return True
         trace = trace.tb_next
     return False
+
+
+def _is_timeout(error: BaseException) -> bool:
+    # huey 2 has no timeouts, and a reader of events does not import huey.
+    kind: Any = getattr(sys.modules.get("huey.exceptions"), "TaskTimeout", ())
+    return isinstance(error, kind)
 
 
 def or_else(make: Callable[[], T], fallback: Callable[[Exception], T]) -> T:

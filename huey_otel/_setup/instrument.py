@@ -8,26 +8,29 @@ import re
 import textwrap
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
 
 from huey.api import Huey, Task
-from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import TracerProvider
 
-from huey_otel._hooks.consumer import offer_constants
 from huey_otel._options import settings as merged
 from huey_otel._options.settings import Settings
 from huey_otel._options.table import OPTIONS
+from huey_otel._options.values import WithLogs
 from huey_otel._prometheus.registry import is_default
 from huey_otel._safety.redaction import shown
 from huey_otel._setup.instrumentation import Instrumentation, instrumentation_of
-from huey_otel._storage.emitter import RedisEventEmitter
+from huey_otel._storage.emitter import RedisEventEmitter, of_storage
 
 if TYPE_CHECKING:
+    from opentelemetry._logs import LoggerProvider
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
     from prometheus_client import CollectorRegistry
 
-offer_constants()
+
+_FOR_A_STREAM: Final = (
+    "stream=None, or events= with a Redis, on which the stream is kept"
+)
 
 
 class Options(TypedDict, total=False):
@@ -37,7 +40,9 @@ class Options(TypedDict, total=False):
     channel: str | None
     publish_enqueued: bool | str
     tracebacks: bool | str
+    stream: int | str | bool | None
     flush_timeout: float
+    publish_metrics: float | bool | str | None
     tracer_provider: TracerProvider | None
     propagation: str | Callable[[Task], str]
     link_after: float
@@ -45,9 +50,11 @@ class Options(TypedDict, total=False):
     envelope: bool | str
     semconv_metrics: bool | str
     meter_provider: MeterProvider | None
+    logger_provider: LoggerProvider | None
     registry: CollectorRegistry | None
     metrics_host: str
     metrics_port: int | str | None
+    stuck_after: float
     duration_buckets: Iterable[float]
     wait_buckets: Iterable[float]
 
@@ -72,6 +79,8 @@ def instrument(huey: Huey, **options: Unpack[Options]) -> Instrumentation:
     # Workers may call it in their start-up hooks, all at once.
     with _Instrumenting.lock:
         known = instrumentation_of(huey)
+        if known is None or known.automatic:
+            _refuse_no_redis(huey, settings, options)
         if known is not None and (
             known.automatic or known.settings.disabled is not settings.disabled
         ):
@@ -82,6 +91,21 @@ def instrument(huey: Huey, **options: Unpack[Options]) -> Instrumentation:
             return Instrumentation(huey, settings).begin()
         _refuse_others(known, settings, options)
         return known
+
+
+def _refuse_no_redis(huey: Huey, settings: Settings, given: Mapping[str, Any]) -> None:
+    """ValueError if a stream is *given*, and the events of *huey* go nowhere."""
+    if "stream" not in given or not settings.stream or settings.disabled:
+        # The variable is for all queues of the process.
+        return
+    if settings.events is not True or huey.immediate:
+        # In immediate mode, as in tests, its storage is memory; later it is another.
+        return
+    if of_storage(huey.storage) is None:
+        raise ValueError(
+            f"stream={shown(given['stream'])}: the queue has no Redis; expected"
+            f" {_FOR_A_STREAM}"
+        )
 
 
 class _Instrumenting:
@@ -152,6 +176,12 @@ def check(options: Mapping[str, Any]) -> Settings:
         raise TypeError(
             f"events={shown(events)}: expected {OPTIONS['events'].kind.accepted}"
         )
+    if settings.stream and events is False and not settings.disabled:
+        called = f"stream={shown(options['stream'])}" if "stream" in options else ""
+        raise ValueError(
+            f"{called or OPTIONS['stream'].variable}: no events go to Redis; expected"
+            f" {_FOR_A_STREAM}"
+        )
     channel = settings.channel
     own = getattr(events, "channel", None)
     if own is not None:
@@ -161,7 +191,21 @@ def check(options: Mapping[str, Any]) -> Settings:
                 " expected the same, or one of the two"
             )
         channel = own
-    return replace(settings, events=events, channel=channel)
+    if settings.logs_export is not None and not settings.disabled:
+        _refuse_old_sdk(options)
+    return settings._replace(events=events, channel=channel)
+
+
+def _refuse_old_sdk(options: Mapping[str, Any]) -> None:
+    """ValueError if the log records of this OpenTelemetry have no names of events."""
+    from huey_otel._otel import log_records
+
+    too_old = log_records.too_old()
+    if too_old:
+        variable = OPTIONS["events"].variable
+        given = shown(options.get("events", os.environ.get(variable)))
+        name = "events" if "events" in options else variable
+        raise ValueError(f"{name}={given}: {too_old}")
 
 
 def _refuse_others(
@@ -181,6 +225,8 @@ def _refuse_others(
 
 def _in_effect(settings: Settings, name: str) -> object:
     """What option *name* is in *settings*."""
+    if name == "events" and settings.logs_export is not None:
+        return WithLogs(settings.events)
     if name == "registry":
         return None if is_default(settings.registry) else settings.registry
     if hasattr(settings, name):

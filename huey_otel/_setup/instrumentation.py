@@ -16,9 +16,11 @@ from huey_otel._options.values import SECONDS
 from huey_otel._otel.provider import ResolvedProvider
 from huey_otel._process.outputs import Destinations, Outputs
 from huey_otel._process.shared import shared
+from huey_otel._safety import encodable
 from huey_otel._safety.forks import in_child, look_around
 from huey_otel._safety.log import RETICENT, warn_once
 from huey_otel._safety.losses import LOSSES
+from huey_otel._safety.shutdown import before_atexit
 from huey_otel._wire.record import Sink
 
 _LAST: Final = -100
@@ -73,10 +75,12 @@ class Instrumentation:
         try:
             self._shared.add(self._number, self._outputs)
             self._outputs.load()
+            if self.settings.logs_export is not None:
+                _EXIT.deliver_early()
             made = consumers.existing(self._huey)
             hueys.observe(self._huey, self._observation)
             for consumer in made:
-                consumers.adopt(consumer)
+                consumers.adopt(consumer, self._observation)
         except BaseException:
             # A class that cannot be subclassed without arguments of its own.
             self.uninstrument()
@@ -104,10 +108,11 @@ class Instrumentation:
             storages.release(self._huey.storage)
             return
         hueys.release(self._huey, observation)
+        self._outputs.ends()
         self._outputs.flush(self.settings.flush_timeout)
         with self._shared.showing:
             self._shared.remove(self._number)
-        self._outputs.destinations.close()
+        self._outputs.close()
         RETICENT.discard(self)
 
     @property
@@ -119,8 +124,11 @@ class Instrumentation:
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """What telemetry this process and its workers lost so far, by reason."""
-        return LOSSES.counts()
+        """What telemetry was lost so far, by reason.
+
+        Of this queue, and of this process and its workers where no queue is known.
+        """
+        return LOSSES.counts(encodable.name(self._huey.name))
 
     def __repr__(self) -> str:
         queue = f"<Instrumentation of queue {self._huey.name!r}"
@@ -131,7 +139,7 @@ class Instrumentation:
         outputs = self._outputs
         page = self._shared.page.where(outputs.exposition, self.settings.exposed)
         return (
-            f"{queue}: metrics {page}; events {outputs.destinations};"
+            f"{queue}: metrics {page}; events {outputs.where_events_go};"
             f" spans {outputs.tracer}>"
         )
 
@@ -160,6 +168,7 @@ class _Exit:
     """Delivers what is left in the last moment of a process, and of its children."""
 
     def __init__(self) -> None:
+        self._early = False
         self._begin()
         in_child(self._begin)
         # A child of multiprocessing forgets all finalizers once it has been forked.
@@ -167,6 +176,21 @@ class _Exit:
 
     def _begin(self) -> None:
         util.Finalize(None, self._deliver, exitpriority=_LAST)
+
+    def deliver_early(self) -> None:
+        """Deliver log records before the application's logger provider is shut down.
+
+        The SDK does that by `atexit`, and what comes later is lost without a word.
+        """
+        if not self._early:
+            self._early = True
+            before_atexit(self._deliver_logs)
+
+    def _deliver_logs(self) -> None:
+        for known in list(INSTRUMENTATIONS):
+            observation = known._observation  # noqa: SLF001 - likewise
+            if observation is not None and known.settings.logs_export is not None:
+                observation.consumer.process_ends()
 
     def _deliver(self) -> None:
         for known in list(INSTRUMENTATIONS):

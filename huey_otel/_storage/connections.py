@@ -99,9 +99,23 @@ class Connections:
 
         Timeouts of 2 s, no retries: the caller decides what to do after a failure.
         """
+        return self._made(self._tune)
+
+    def to_read(self) -> "AbstractConnection":
+        """The same for what is in a database: a refused SELECT is an error."""
+        return self._made(functools.partial(self._tune, database_matters=True))
+
+    def _made(self, tune: Callable[[Any], None]) -> "AbstractConnection":
         settings = {**self._impatient(), **_FOR_EVENTS}
         # The pool that makes it is gone at once, and the connection stays.
-        made: Any = self._copied(settings, self._tune).make_connection()
+        made: Any = self._copied(settings, tune).make_connection()
+        return cast("AbstractConnection", made)
+
+    def to_write(self) -> "AbstractConnection":
+        """The same for keys, which are in the application's database."""
+        tune = functools.partial(self._tune, database_matters=True)
+        settings = {**self._impatient(), **_FOR_EVENTS}
+        made: Any = self._copied(settings, tune).make_connection()
         return cast("AbstractConnection", made)
 
     def to_ask(self, client: "Redis | None" = None) -> "Redis":

@@ -2,8 +2,8 @@
 
 import datetime
 import sys
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
 
 from huey_otel import _names as n
@@ -35,8 +35,7 @@ def _utcnow() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Meaning:
+class Meaning(NamedTuple):
     """How the huey of a storage reads what it keeps there.
 
     *carrier* reads the carrier of a message, None where it has none; *now* is the
@@ -62,7 +61,7 @@ def contents(queue: str, storage: Any, meaning: Meaning) -> Contents:
                 raise
             why = f"the storage of {queue!r} does not tell its {what}:"
             why = f"{why} {described(error)}"
-            LOSSES.count_streak(n.LOSS_GAUGES, streak=streak, why=why)
+            LOSSES.count_streak(n.LOSS_GAUGES, streak=streak, why=why, queue=queue)
             return None
         LOSSES.recovered(streak)
         return answer
@@ -76,8 +75,8 @@ def contents(queue: str, storage: Any, meaning: Meaning) -> Contents:
         asked("queue length", lambda: int(storage.queue_size()), vital=True),
         asked("schedule length", lambda: int(storage.schedule_size()), vital=True),
         asked("results", results),
-        asked("oldest message", lambda: _oldest(storage, meaning)),
-        asked("schedule", lambda: _overdue(storage, meaning)),
+        asked("oldest message", lambda: oldest(storage, meaning)),
+        asked("schedule", lambda: overdue(storage, meaning)),
     )
 
 
@@ -87,9 +86,15 @@ def _is_refusal(error: Exception) -> bool:
     return isinstance(kind, type) and isinstance(error, kind)
 
 
-def _oldest(storage: Any, meaning: Meaning) -> float | None:
+def oldest(
+    storage: Any, meaning: Meaning, unix_now: float | None = None
+) -> float | None:
+    """For how many seconds the oldest message of the queue has waited.
+
+    By *unix_now*, or by the clock of this machine.
+    """
     ask = layouts.oldest_of(storage)
-    now = datetime.datetime.now(datetime.UTC).timestamp()
+    now = time.time() if unix_now is None else unix_now
 
     def since(message: bytes) -> float | None:
         carrier = meaning.carrier(message)
@@ -103,8 +108,13 @@ def _oldest(storage: Any, meaning: Meaning) -> float | None:
     return None if enqueued is None else max(0.0, now - enqueued)
 
 
-def _overdue(storage: Any, meaning: Meaning) -> float | None:
+def overdue(storage: Any, meaning: Meaning) -> float | None:
+    """For how many seconds the first message of the schedule has been due."""
     ask = layouts.due_of(storage)
-    seconds = None if ask is None else ask(storage, meaning.now())
+    return due_for(None if ask is None else ask(storage, meaning.now()))
+
+
+def due_for(seconds: float | None) -> float | None:
+    """*seconds* since the first message of a schedule was due; None if it is not."""
     # huey writes 1970 for a task that is scheduled without an ETA.
     return seconds if seconds is not None and 0 < seconds < _FIFTY_YEARS else None

@@ -5,8 +5,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from huey.storage import RedisStorage
-
 from huey_otel._options.values import CHANNEL_NAME
 from huey_otel._safety import encodable
 from huey_otel._safety.redaction import shown
@@ -163,6 +161,9 @@ def channel_of(queue: str, storage: Any, given: str | None = None) -> str:
     huey makes that name of the queue's for its keys. If nothing is left of it, or the
     storage is no Redis, the channel is named like the queue.
     """
+    # A reader of events imports no huey.
+    from huey.storage import RedisStorage
+
     name = storage.name if isinstance(storage, RedisStorage) else ""
     return _sendable(given or name or queue)
 

@@ -150,6 +150,11 @@ def _redis_due(storage: Any, now: datetime.datetime) -> float | None:
 _SCRIPTLESS: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
 
 
+def ask_plainly(client: Any) -> None:
+    """Send no script over *client*, whose user may not run any."""
+    _SCRIPTLESS.add(client)
+
+
 def _scripted(
     client: Any, script: str, key: Any, *arguments: int, plainly: Callable[[], Any]
 ) -> Any:

@@ -26,8 +26,10 @@ class Attempt:
     attributes of the class: most attempts need not set them.
     """
 
+    # Unix seconds, and seconds.
     started: float | None = None
     duration: float | None = None
+    stopped = 0.0
     outcome: str | None = None
     final: str | None = None
     raised: BaseException | None = None
@@ -43,15 +45,23 @@ class Attempt:
     # The task is back on queue or schedule.
     moved = False
     retrying = False
-    # The function has returned, and its result is stored.
+    # The function runs; it has returned; and its result is stored.
+    in_body = False
     returned = False
     stored = False
     # It runs inside of an enqueue (immediate mode), or was popped by another thread.
     nested = False
     finished_extra: dict[str, Any] | None = None
     wait: float | None = None
-    span_start: tuple[Any, ...] | None = None
     span: Span | None = None
+    sampled = False
+    # It does not record, or has ended.
+    span_is_over = False
+    # The span, if the main process makes it again, and what that must know of it.
+    held: Any = None
+    owed: tuple[Any, ...] | None = None
+    # A record of it did not fit, and the main process does not know what that said.
+    summed_up = False
     before: Context | None = None
 
     def __init__(
@@ -72,37 +82,39 @@ class Attempt:
         retries = task.retries
         self.retries = retries if type(retries) is int else encodable.number(retries)
         self.hops = 0 if carrier is None else carrier.hops
-        # Outcome and duration. The worker's thread may end the run, and huey's main
+        # What `end` sets. The worker's thread may end the run, and huey's main
         # thread, which interrupts it: the first one to store something here wins.
-        self._end: dict[None, tuple[str | None, float | None]] = {}
+        self._end: dict[None, tuple[str | None, float | None, float]] = {}
         unfinished[self.key] = self
         self._began = 0.0
 
-    def start(self) -> float | None:
-        """Begin the run; seconds it waited since it was due, None if unknown."""
+    def start(self) -> None:
+        """Begin the run; note the seconds it waited since it was due, if known."""
         self._began = time.monotonic()
         self.started = started = time.time()
         if self.task.retries is not self.retries:
             # A hook has changed them.
             self.retries = encodable.number(self.task.retries)
         carrier = self.carrier
-        if carrier is None:
-            return None
-        due = max(carrier.enqueued, carrier.eta or 0.0)
-        return max(0.0, started - due)
+        if carrier is not None:
+            due, eta = carrier.enqueued, carrier.eta
+            if eta is not None and eta > due:
+                due = eta
+            self.wait = started - due if started > due else 0.0
 
-    def within(self, trace_id: str, span_id: str, parent_id: str | None) -> None:
+    def within(self, trace_id: int, span_id: int) -> None:
         """Note the ids of the run's span, which is sampled."""
-        self.facts = self.facts.within(trace_id, span_id, parent_id)
-        self.facts_tuple = tuple(self.facts)
+        self.sampled = True
+        self.facts_tuple = (*self.facts[:6], trace_id, span_id)
 
     def end(self, outcome: str) -> bool:
         """End the run; False if it was over, or never began."""
         if self.started is None:
             return False
-        mine = (outcome, time.monotonic() - self._began)
+        seconds = time.monotonic() - self._began
+        mine = (outcome, seconds, self.started + seconds)
         first = self._end.setdefault(None, mine)
-        self.outcome, self.duration = first
+        self.outcome, self.duration, self.stopped = first
         return first is mine
 
     def close(self) -> bool:
@@ -112,13 +124,8 @@ class Attempt:
     def disown(self) -> None:
         """Report nothing more: the parent process or the relay says how it ended."""
         self.disowned = True
-        self._end.setdefault(None, (self.outcome, self.duration))
+        self._end.setdefault(None, (self.outcome, self.duration, self.stopped))
         unfinished.pop(self.key, None)
-
-    @property
-    def stopped(self) -> float:
-        """When the run was over, Unix seconds."""
-        return (self.started or 0.0) + (self.duration or 0.0)
 
     @property
     def outcome_of_function(self) -> str:

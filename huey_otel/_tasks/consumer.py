@@ -3,7 +3,7 @@
 import textwrap
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from huey.constants import WORKER_PROCESS, WORKER_THREAD
@@ -12,7 +12,7 @@ from huey_otel import _names as n
 from huey_otel._options.settings import Propagation
 from huey_otel._process.outputs import Outputs
 from huey_otel._process.shared import Shared
-from huey_otel._prometheus.consumers import ConsumerInfo
+from huey_otel._prometheus.consumers import ConsumerInfo, Limits
 from huey_otel._safety.encodable import printable
 from huey_otel._safety.forks import look_around
 from huey_otel._safety.greenlets import patched
@@ -22,9 +22,12 @@ from huey_otel._safety.shutdown import LAST_READ, PRODUCER_EXIT
 from huey_otel._safety.version import version
 from huey_otel._storage.carriers import reader_of
 from huey_otel._storage.contents import Meaning
+from huey_otel._tasks.health import Health
 from huey_otel._tasks.recorder import Recorder
 from huey_otel._tasks.schedule import Timetable, registered
-from huey_otel._tasks.workers import Health, Workers, processes
+from huey_otel._tasks.signs import LOOKED, Heart, signs
+from huey_otel._tasks.stuck import Stuck
+from huey_otel._tasks.workers import Workers, pids, processes
 from huey_otel._wire.client import CLIENT
 
 if TYPE_CHECKING:
@@ -53,6 +56,7 @@ class ConsumerLife:
         self._workers = workers
         self._shared = shared
         self._outputs = outputs
+        self._heart = Heart()
         self._health: Health | None = None
         # huey's consumers begin to log once they have imported the application.
         self._unheard = () if logger.hasHandlers() else self._settings.warnings
@@ -75,6 +79,9 @@ class ConsumerLife:
             )
         CLIENT.consumes()
         self._recorder.worker_type = consumer.worker_type
+        self._recorder.scheduler = scheduler = signs(consumer)
+        # It may hang before its first look; a worker's start-up hooks may take hours.
+        scheduler[LOOKED] = time.monotonic()
         # Not only for worker processes: a task may fork as well.
         self._shared.relay.open_pipe()
         for process in processes(consumer):
@@ -89,7 +96,7 @@ class ConsumerLife:
         if consumer.worker_type == WORKER_PROCESS:
             self._shared.shutdown.share()
         route = self._outputs.route
-        route.source = replace(route.source, worker_type=consumer.worker_type)
+        route.source = route.source._replace(worker_type=consumer.worker_type)
         # Before the forks: exporters take longer to import than a worker to start.
         self._outputs.prepare()
         self._shared.consumes()
@@ -105,6 +112,9 @@ class ConsumerLife:
     def _show(self, consumer: "Consumer") -> None:
         huey, settings = self._huey, self._settings
         queue, exposition = self._outputs.route.source.queue, self._outputs.exposition
+        held = partial(exposition.held, self._number)
+        stuck = Stuck(consumer, self._recorder.scheduler, self._heart, held)
+        self._health = health = Health(consumer, stuck)
         shown = ConsumerInfo(
             queue=queue,
             worker_type=consumer.worker_type,
@@ -113,24 +123,33 @@ class ConsumerLife:
             started=time.time(),
             tasks=lambda: registered(huey),
             due=Timetable(huey),
+            stuck=lambda: health.stuck(Limits(settings.stuck_after)),
+            service_version=self._outputs.tracer.service_version,
+            pids=lambda: pids(consumer),
         )
         meaning = Meaning(carrier=reader_of(huey.serializer), now=huey._get_timestamp)
         # The storage may be exchanged later.
         exposition.add(self._number, shown, lambda: huey.storage, meaning)
-        self._health = Health(consumer)
         for warning in self._unheard:
             warn("%s", warning)
         self._unheard = ()
         page = self._shared.page
-        page.open(self._number, queue, exposition, settings.exposed, self._health)
+        page.open(self._number, queue, exposition, settings.exposed, health)
+        pages = self._outputs.publish_page(self._number, self._shared.owners)
         parts = {
             "metrics": page.where(exposition, settings.exposed),
-            "events": str(self._outputs.destinations),
+            **({"metrics pages": pages} if pages else {}),
+            "events": self._outputs.where_events_go,
             "spans": self._outputs.tracer.resolved().where,
             "propagation": _meaning_of(settings.propagation),
             "periodic tasks": "on" if consumer.periodic else "off",
         }
         logger.info("%s", start_line(queue, parts))
+
+    @guarded
+    def goes_on(self) -> None:
+        """Huey's main loop goes round."""
+        self._heart.beat()
 
     @guarded
     def stopping(self) -> None:
@@ -142,8 +161,14 @@ class ConsumerLife:
     @guarded
     def stops(self) -> None:
         """Deliver: huey has reported interrupted tasks, and exits or restarts next."""
+        self._outputs.ends()
         self._deliver()
         self._outputs.exposition.stop(self._number)
+
+    @guarded
+    def process_ends(self) -> None:
+        """Deliver before the application's providers are shut down."""
+        self._deliver()
 
     @guarded
     def process_exits(self) -> None:
@@ -154,14 +179,22 @@ class ConsumerLife:
             self._shared.relay.flush(0.0)
         else:
             self._workers.abandon()
+            self._outputs.ends()
             self._deliver()
-            self._outputs.destinations.close()
+            self._outputs.close()
 
     def _deliver(self) -> None:
         self._shared.shutdown.spend(self._limit, self._outputs.flush)
         if not self._shared.relay.forked:
             self._shared.relay.flush(LAST_READ)
-        self._outputs.tracer.give_up()
+        tracer = self._outputs.tracer
+        if tracer.left:
+            # They ended meanwhile: workers that are threads run on while we wait.
+            self._shared.shutdown.spend(self._limit, self._outputs.flush)
+        tracer.give_up()
+        if not self._shared.relay.forked:
+            # What was lost on the way is on the last page as well.
+            self._shared.shutdown.spend(self._limit, self._outputs.renew_page)
 
 
 def start_line(queue: str, parts: Mapping[str, str]) -> str:

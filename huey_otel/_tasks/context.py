@@ -2,57 +2,69 @@
 
 import sys
 import threading
-import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator, MutableSet
 from typing import Any, Final
 
 from huey.api import Task
 from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
-from huey_otel import _names as n
 from huey_otel._safety.forks import in_child
 from huey_otel._tasks.attempt import Attempt, disown_all, running
+from huey_otel._tasks.signs import NOBODYS
 from huey_otel._wire.carrier import Carrier
 from huey_otel._wire.record import TaskFacts
 
 
-@dataclass(slots=True, kw_only=True)
 class Current:
     """The span of an enqueue, which is current, and the context `before` it.
 
     `span` is None where nothing new is enqueued; `error` is why the enqueue failed.
     """
 
-    span: Span | None = None
-    before: Context | None = None
     error: BaseException | None = None
 
+    def __init__(self, span: Span | None = None, before: Context | None = None) -> None:
+        self.span = span
+        self.before = before
 
-@dataclass(slots=True)
+
 class Outgoing(Current):
-    """A message on its way to queue or schedule. `late` in seconds, if it was ripe."""
+    """A message on its way to queue or schedule.
 
-    task: Task
-    facts: TaskFacts
-    carrier: Carrier
-    origin: str
+    `ripe` is what the scheduler moves, and `late`, in seconds, how late it does.
+    `trailer` is the carrier in bytes. `ran` once it runs inside of
+    its enqueue (immediate mode).
+    """
+
     ripe: Attempt | None = None
     late: float | None = None
-    began: float = field(default_factory=time.monotonic)
+    trailer: bytes | None = None
+    ran = False
+    began = 0.0
+
+    def __init__(
+        self, task: Task, facts: TaskFacts, carrier: Carrier, origin: str
+    ) -> None:
+        # Not by the class above, since every task takes this way.
+        self.span = self.before = None
+        self.task = task
+        self.facts = facts
+        self.carrier = carrier
+        self.origin = origin
 
 
-@dataclass(slots=True)
 class Chord:
     """A chord of which a member is done.
 
-    `members` are the traceparents of the members whose results were read, in order.
-    `done` is the carrier, in bytes, that goes behind the result of this member.
+    `read` are the ends of members' results that huey has read, in order; behind each is
+    a carrier. `done` is that of this member, in bytes.
     """
 
-    size: int
-    done: bytes | None
-    members: list[str] = field(default_factory=list)
+    def __init__(self, size: int, done: bytes | None) -> None:
+        self.size = size
+        self.done = done
+        self.read: list[bytes] = []
 
 
 class Doing:
@@ -66,10 +78,9 @@ class Doing:
         # The name of the worker; its hook sets it once, `reading_schedule` for the
         # scheduler.
         self.worker: str | None = None
-
-        # The origin that an enqueue made now would have. Set by the hooks that call
-        # huey, and by Bodies where the user's own code begins and ends.
-        self.caller: str = n.ORIGIN_CALL
+        # Where a worker or the scheduler shows what it does. Set by the hooks of a
+        # worker's loop and of read_schedule.
+        self.signs = NOBODYS
 
         # The message that was popped last. Set after huey's dequeue, taken by its
         # execute; one that is still there at the next dequeue is given up.
@@ -90,15 +101,18 @@ class Doing:
         # The message that goes out. Set before huey's enqueue and add_schedule, put
         # back by their hooks.
         self.outgoing: Outgoing | None = None
-        # Its carrier, in bytes. Set by the hook of serialize_task, which clears it;
+        # The task that huey puts back for its retry. Set by the hook of _requeue_task.
+        self.requeued: Task | None = None
+        # The carrier in bytes. Set by the hook of serialize_task, which clears it;
         # the serializer clears it once it is written.
         self.trailer: bytes | None = None
         # The chord of which a member is done. Set by the hook of _check_chord, which
         # clears it; taken by the enqueue of the chord's callback.
         self.chord: Chord | None = None
 
-        # The carrier of the message that was decoded last. Set by the serializer.
-        self.incoming: Carrier | None = None
+        # The end of the message that is decoded, which has its carrier. Set by the
+        # serializer and by the hook of deserialize_task.
+        self.incoming: bytes | None = None
         # What is read: a message that cannot be decoded there is lost. Set by the
         # hooks of dequeue and read_schedule, which clear it.
         self.reading: object = None
@@ -161,39 +175,54 @@ class Here:
 HERE: Final = Here()
 
 
-class Bodies(set[Any]):
+class Bodies(MutableSet[Any]):
     """The tasks in flight, a set that huey changes right before and after a body.
 
-    So we know what is the user's code without leaving anything on the Task,
-    where a `copy.copy(task)` would take it along.
+    So we know what is the user's code without leaving anything on the Task, where a
+    `copy.copy(task)` would take it along. They are kept in huey's *own* set: another
+    thread may be about to change that when this one takes its place, or leaves it.
     """
 
+    def __init__(self, own: set[Any]) -> None:
+        self.own = own
+
+    def __contains__(self, task: object) -> bool:
+        return task in self.own
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.own)
+
+    def __len__(self) -> int:
+        return len(self.own)
+
+    def pop(self) -> Any:
+        """Take one out, of which huey says that it was interrupted."""
+        return self.own.pop()
+
     def add(self, task: Task) -> None:
-        """The body begins: what is enqueued now, the user enqueues."""
-        super().add(task)
-        here = HERE.local.doing
-        here.caller = n.ORIGIN_CALL
-        if here.attempts:
-            here.attempts[-1].outer_error = sys.exception()
+        """The body begins."""
+        self.own.add(task)
+        attempts = HERE.local.doing.attempts
+        if attempts:
+            attempts[-1].in_body = True
+            attempts[-1].outer_error = sys.exception()
 
     def discard(self, task: object) -> None:
         """The body is over, huey 3.x."""
-        super().discard(task)
-        self._over()
-
-    def remove(self, task: Task) -> None:
-        """The body is over, huey 2.x; KeyError if an interrupt had taken *task* out."""
-        self._over()
-        super().remove(task)
-
-    def _over(self) -> None:
-        here = HERE.local.doing
-        if here.attempts:
-            attempt = here.attempts[-1]
+        self.own.discard(task)
+        attempts = HERE.local.doing.attempts
+        if attempts:
+            attempt = attempts[-1]
+            attempt.in_body = False
             error = sys.exception()
             if error is None or error is attempt.outer_error:
                 attempt.returned = True
             else:
                 attempt.raised = error
-            attempt.outer_error = None
-            here.caller = n.ORIGIN_PIPELINE
+
+    def remove(self, task: Task) -> None:
+        """The body is over, huey 2.x; KeyError if an interrupt had taken *task* out."""
+        known = task in self
+        self.discard(task)
+        if not known:
+            raise KeyError(task)

@@ -9,12 +9,14 @@ from huey.api import Task
 from huey_otel import _names as n
 from huey_otel import events as e
 from huey_otel import mapping
-from huey_otel._safety.guard import guarded
+from huey_otel._safety.guard import absorb, guarded, guards_itself
 from huey_otel._safety.losses import LOSSES
+from huey_otel._safety.timeout import OVERDUE, raise_what_is_overdue
 from huey_otel._tasks.attempt import Attempt
 from huey_otel._tasks.context import HERE, Doing
 from huey_otel._tasks.recorder import Recorder
-from huey_otel._wire.carrier import Carrier, TrailerError, opened
+from huey_otel._tasks.signs import LOOKED
+from huey_otel._wire.carrier import Carrier, TrailerError, decode, without_trailer
 
 _REPORT_EVERY = 10.0
 """Seconds between two error-dequeueing of one worker in a streak."""
@@ -39,6 +41,8 @@ class Dequeue:
         here = HERE.local.doing
         if here.worker is None and self._recorder.worker_type is not None:
             here.worker = n.SCHEDULER
+        here.signs = self._recorder.scheduler
+        here.signs[LOOKED] = time.monotonic()
         for attempt in here.ripe.values():
             self._abandon(attempt)
         here.ripe = {}
@@ -47,23 +51,20 @@ class Dequeue:
         here.reading = Reading.SCHEDULE
 
     @guarded
-    def opened(self, data: Any) -> tuple[bytes, Carrier] | None:
-        """*data* without its envelope, and the carrier; None if there is no envelope.
+    def unwrapped(self, data: Any) -> bytes | None:
+        """*data* without its envelope; None if there is none.
 
         Always read, so that a fleet can upgrade before `envelope=` is set anywhere.
         """
-        if type(data) is not bytes:
+        if type(data) is not bytes or read_carrier(data) is None:
             return None
-        try:
-            return opened(data)
-        except TrailerError as error:
-            LOSSES.count(n.LOSS_CARRIER, why=f"a message came with a {error}")
-            return None
+        return without_trailer(data)
 
     @guarded
     def ripe(self, task: Task) -> None:
         """*task* was read from the schedule, which removes it there."""
         here = HERE.local.doing
+        here.signs[LOOKED] = time.monotonic()
         here.ripe[id(task)] = self._popped(here, task)
 
     @guarded
@@ -83,26 +84,31 @@ class Dequeue:
         here.dequeue_error = error
         self.report_when_due()
 
-    @guarded
-    def dequeued(self, task: Task) -> None:
+    @guards_itself
+    def dequeued(self, here: Doing, task: Task) -> None:
         """A worker has popped *task*."""
-        here = HERE.local.doing
-        if here.dequeue_reported is not None:
-            if here.dequeue_errors:
-                self._report_rest()
-            here.dequeue_reported = None
-        if here.popped is not None:
-            self._abandon(here.popped)
-        here.popped = self._popped(here, task)
+        try:
+            if here.dequeue_reported is not None:
+                if here.dequeue_errors:
+                    self._report_rest()
+                here.dequeue_reported = None
+            if here.popped is not None:
+                self._abandon(here.popped)
+            here.popped = self._popped(here, task)
+        except Exception as error:  # noqa: BLE001 - as a guard
+            absorb(error, self.dequeued)
+        if OVERDUE:
+            raise_what_is_overdue()
 
     def _popped(self, here: Doing, task: Task) -> Attempt:
-        carrier = here.incoming
-        facts = self._recorder.facts(task, 1 if carrier is None else carrier.attempt)
-        source = self._recorder.source
-        attempt = Attempt(source, task, facts, carrier, here.worker)
-        if self._recorder.announces:
-            # In one statement: `Workers.abandon` may run in another thread.
-            tell = self._recorder.tell
+        recorder, message = self._recorder, here.incoming
+        carrier = None if message is None else read_carrier(message)
+        facts = recorder.facts(task, 1 if carrier is None else carrier.attempt)
+        attempt = Attempt(recorder.source, task, facts, carrier, here.worker)
+        if recorder.relay.forked or recorder.settings.semconv_metrics:
+            # Otherwise `Workers.abandon` knows what a thread of this process holds. In
+            # one statement: it may run in another thread.
+            tell = recorder.tell
             attempt.announced, attempt.dequeued = tell(attempt, mapping.DEQUEUED), True
         return attempt
 
@@ -136,3 +142,12 @@ class Dequeue:
     def due(self, tasks: list[Task]) -> None:
         """Huey's read_periodic returned *tasks*; the scheduler enqueues them next."""
         HERE.local.doing.due = {id(task): task for task in tasks}
+
+
+def read_carrier(message: bytes) -> Carrier | None:
+    """The carrier behind *message*; None without one, or if it cannot be read."""
+    try:
+        return decode(message)
+    except TrailerError as error:
+        LOSSES.count(n.LOSS_CARRIER, why=f"a message came with a {error}")
+        return None

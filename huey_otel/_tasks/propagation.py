@@ -1,18 +1,16 @@
 """Propagation: a message's headers, and the parent and links they give an attempt."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
 from huey.api import Task
 from opentelemetry import baggage, trace
-from opentelemetry import context as contexts
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import (
-    INVALID_SPAN_CONTEXT,
+    DEFAULT_TRACE_STATE,
     Link,
     NonRecordingSpan,
     Span,
@@ -23,33 +21,37 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from huey_otel import _names as n
 from huey_otel._options.settings import Settings
-from huey_otel._otel.propagators import propagate
+from huey_otel._otel.current import current, span_in, with_span
+from huey_otel._otel.propagators import global_textmap, propagate
+from huey_otel._otel.spans import ROOT, new_ids
 from huey_otel._safety import encodable
 from huey_otel._safety.failures import class_name
 from huey_otel._safety.guard import guarded
 from huey_otel._safety.losses import LOSSES
 from huey_otel._safety.timeout import or_else
 from huey_otel._tasks.attempt import Attempt
+from huey_otel._wire import traceparent
 from huey_otel._wire.carrier import Carrier
+from huey_otel._wire.traceparent import Ids
 
 T = TypeVar("T")
 
 _MOST_HOPS: Final = 100
-_ROOT: Final = Context()
 _BAGGAGE: Final = "baggage"
 _LARGEST_BAGGAGE: Final = 4_096
 _LARGEST_HEADERS: Final = 6_144
 """Characters of all headers; the carrier has more to hold."""
 
-
-_TRACEPARENT: Final = "traceparent"
+_NO_HEADERS: Final[dict[str, str]] = {}
 
 _MOST_MEMBERS: Final = 32
 """Members that a chord's callback is linked to: the SDK keeps 128 links of a span."""
 
 _DEFAULT: Final = [TraceContextTextMapPropagator, W3CBaggagePropagator]
 _FLAGS: Final = tuple(map(TraceFlags, range(256)))
-_parted = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})").fullmatch
+
+Propagated = tuple[Ids | None, Mapping[str, str]]
+"""The fields `parent` and `headers` of a carrier."""
 
 
 class Propagation:
@@ -61,29 +63,43 @@ class Propagation:
 
     def prepare(self) -> None:
         """Use the global propagator once: its first use is slow."""
-        or_else(lambda: propagate.extract({}, _ROOT), lambda _: _ROOT)
+        or_else(lambda: propagate.extract({}, ROOT), lambda _: ROOT)
 
-    def parent(self, attempt: Attempt) -> tuple[Context, SpanContext, list[Link]]:
-        """The context that *attempt*'s span starts in, its parent, and its links."""
+    def parent(
+        self, attempt: Attempt
+    ) -> tuple[Context, SpanContext | None, Sequence[Link]]:
+        """The context that *attempt*'s span starts in, its parent, and its links.
+
+        If the context is ROOT, the parent is not in it yet.
+        """
         carrier = attempt.carrier
-        links = _links_of(carrier)
+        links: list[Link] = []
+        if carrier is not None and (carrier.previous or carrier.members):
+            links = _links_of(carrier)
         if attempt.nested:
             # In immediate mode the enqueue is current, and the run is inside it.
-            current = contexts.get_current()
-            return current, trace.get_current_span(current).get_span_context(), links
-        if carrier is None or not carrier.headers:
-            return _ROOT, INVALID_SPAN_CONTEXT, links
-        how = self._how(attempt.task, carrier)
+            context = current()
+            return context, _valid(span_in(context)), links
+        if carrier is None or not (carrier.parent or carrier.headers):
+            return ROOT, None, links
+        how = self._propagation
+        at_once = carrier.eta is None and carrier.hops <= _MOST_HOPS
+        if how == n.PROPAGATE_AUTO and at_once:
+            how = n.PROPAGATE_CHILD
+        elif how != n.PROPAGATE_CHILD:
+            how = self._how(attempt.task, carrier)
         if how == n.PROPAGATE_NONE:
-            return _ROOT, INVALID_SPAN_CONTEXT, links
-        extracted, origin = _extracted(carrier.headers)
+            return ROOT, None, links
+        origin, context = _alone(carrier), ROOT
+        if origin is None:
+            context, origin = _extracted(carrier)
         if how == n.PROPAGATE_CHILD:
-            return extracted, origin, links
-        if origin.is_valid and all(
+            return context, origin, links
+        if origin is not None and all(
             origin.span_id != link.context.span_id for link in links
         ):
             links.insert(0, Link(origin))
-        return _ROOT, INVALID_SPAN_CONTEXT, links
+        return ROOT, None, links
 
     @guarded
     def of_chord(self, member: Attempt) -> Context | None:
@@ -92,46 +108,48 @@ class Propagation:
         None if the attempt itself is in that trace, or should not be.
         """
         carrier = member.carrier
-        if carrier is None or not carrier.headers or member.nested:
+        if carrier is None or member.nested:
             return None
         if carrier.hops > _MOST_HOPS or self._wanted(member.task) == n.PROPAGATE_NONE:
             return None
         origin = _read(carrier.headers.get(n.ORIGIN_HEADER, ""))
         if origin is None:
-            enqueued, wanted = _extracted(carrier.headers)
+            enqueued, origin = _extracted(carrier)
         else:
-            enqueued, wanted = _within(origin), origin
-        here = trace.get_current_span().get_span_context()
-        if not wanted.is_valid or wanted.trace_id == here.trace_id:
+            enqueued = _within(origin)
+        here = span_in(current()).get_span_context()
+        if origin is None or origin.trace_id == here.trace_id:
             return None
         return enqueued
 
-    def headers_of_retry(self, attempt: Attempt, following: Carrier) -> dict[str, str]:
-        """The headers of *following*, the carrier of the attempt after *attempt*.
+    def of_retry(self, attempt: Attempt, following: Carrier) -> Carrier:
+        """*following*, the carrier of the attempt after *attempt*, with its headers.
 
         They change only if *attempt* began a trace in which the next one stays.
         """
-        headers = dict(following.headers)
         span = attempt.span
         if span is None or not span.get_span_context().is_valid:
-            return headers
-        before, origin = _extracted(headers)
-        if not origin.is_valid:
-            return headers_of(trace.set_span_in_context(span, before))
+            return following
+        before, origin = _extracted(following)
+        if origin is None:
+            parent, headers = propagated(with_span(span, before))
+            return following._replace(parent=parent, headers=headers)
         if (
             origin.trace_id == span.get_span_context().trace_id
             or self._how(attempt.task, following) != n.PROPAGATE_CHILD
         ):
-            return headers
-        began = headers_of(trace.set_span_in_context(span, _ROOT))
-        known = headers.get(n.ORIGIN_HEADER)
-        began[n.ORIGIN_HEADER] = known or _traceparent(origin)
-        return began
+            return following
+        parent, headers = propagated(with_span(span, ROOT))
+        began = following._replace(parent=parent, headers=headers)
+        known = following.headers.get(n.ORIGIN_HEADER)
+        return came_from(known or _written(origin), began)
 
     def _how(self, task: Task, carrier: Carrier) -> str:
-        how = self._wanted(task)
+        how = self._propagation
         if how != n.PROPAGATE_AUTO:
-            return how
+            how = self._wanted(task)
+            if how != n.PROPAGATE_AUTO:
+                return how
         put_off = 0.0 if carrier.eta is None else carrier.eta - carrier.enqueued
         if carrier.hops > _MOST_HOPS or put_off > self._link_after:
             return n.PROPAGATE_LINK
@@ -154,37 +172,56 @@ class Propagation:
         return how
 
 
-def _extracted(headers: Mapping[str, str]) -> tuple[Context, SpanContext]:
-    """What the global propagator reads in *headers*, and the span in there."""
-    text = headers.get(_TRACEPARENT)
-    if (
-        text is not None
-        and len(headers) == 1
-        and _is_default(propagate.get_global_textmap())
-    ):
-        ids = _read(text)
-        if ids is not None:
-            return _within(ids), ids
-    context = _ROOT
+def came_from(origin: str, carrier: Carrier) -> Carrier:
+    """*carrier* with the traceparent *origin* of another trace that it belongs to."""
+    headers = {**carrier.texts, n.ORIGIN_HEADER: origin}
+    return carrier._replace(parent=None, headers=headers)
+
+
+def _alone(carrier: Carrier) -> SpanContext | None:
+    """The ids in *carrier*, if the global propagator would find nothing but them."""
+    ids = carrier.parent
+    if ids is None or not (global_textmap() is _Known.default or _is_default()):
+        return None
+    trace_id, span_id, flags = ids
+    return new_ids((trace_id, span_id, True, _FLAGS[flags], DEFAULT_TRACE_STATE, True))
+
+
+def _extracted(carrier: Carrier) -> tuple[Context, SpanContext | None]:
+    """What the global propagator reads in *carrier*, and the span in there, if any."""
+    ids = _alone(carrier)
+    if ids is not None:
+        return _within(ids), ids
+    context, headers = ROOT, carrier.texts
     if headers:
         context = or_else(
-            lambda: propagate.extract(headers, _ROOT), lambda error: _lost(error, _ROOT)
+            lambda: propagate.extract(headers, ROOT), lambda error: _lost(error, ROOT)
         )
-    return context, trace.get_current_span(context).get_span_context()
+    return context, _valid(span_in(context))
+
+
+def _valid(span: Span) -> SpanContext | None:
+    ids = span.get_span_context()
+    return ids if ids.is_valid else None
 
 
 def _within(ids: SpanContext) -> Context:
-    return trace.set_span_in_context(NonRecordingSpan(ids), _ROOT)
+    return with_span(NonRecordingSpan(ids), ROOT)
 
 
-def headers_of(context: Context) -> dict[str, str]:
-    """What the global propagator writes of *context*, within the limits above."""
-    if _is_default(propagate.get_global_textmap()):
-        ids = trace.get_current_span(context).get_span_context()
+def propagated(context: Context, ids: SpanContext | None = None) -> Propagated:
+    """What the global propagator writes of *context*, within the limits above.
+
+    *ids* are those of the span in it, if they are known.
+    """
+    if global_textmap() is _Known.default or _is_default():
+        if ids is None:
+            ids = span_in(context).get_span_context()
         # One value in a context that has a span is that span.
         alone = len(context) == 1 or not baggage.get_all(context)
-        if alone and ids.is_valid and not ids.trace_state:
-            return {_TRACEPARENT: _traceparent(ids)}
+        trace_id, span_id, _, flags, state, is_valid = ids
+        if alone and is_valid and (state is DEFAULT_TRACE_STATE or not state):
+            return (trace_id, span_id, flags), _NO_HEADERS
     headers = or_else(
         lambda: _injected(_with_encodable_baggage(context)),
         lambda error: _lost(error, dict[str, str]()),
@@ -200,7 +237,7 @@ def headers_of(context: Context) -> dict[str, str]:
     while size > _LARGEST_HEADERS:
         longest = max(headers, key=lambda name: len(headers[name]))
         size -= len(longest) + len(headers.pop(longest))
-    return headers
+    return None, headers
 
 
 def _injected(context: Context) -> dict[str, str]:
@@ -231,51 +268,42 @@ def _lost(error: Exception, nothing: T) -> T:
     return nothing
 
 
-def _traceparent(ids: SpanContext) -> str:
-    """*ids* as the header of version 00."""
-    return f"00-{ids.trace_id:032x}-{ids.span_id:016x}-{ids.trace_flags:02x}"
-
-
 def _read(text: str) -> SpanContext | None:
-    """The ids that *text* has, None if it is no valid header of version 00."""
-    parts = _parted(text)
-    if parts is None:
+    """The ids of another process that *text* has, None if it is no traceparent."""
+    ids = traceparent.read(text)
+    if ids is None:
         return None
-    trace_id, span_id, flags = parts.groups()
-    ids = SpanContext(
-        int(trace_id, 16),
-        int(span_id, 16),
-        is_remote=True,
-        trace_flags=_FLAGS[int(flags, 16)],
-    )
-    return ids if ids.is_valid else None
+    trace_id, span_id, flags = ids
+    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))
 
 
-class _Asked:
-    """The propagator of the last call of `_is_default`, and the answer."""
+class _Known:
+    """The global propagator, where it is known to be the default one."""
 
-    textmap: TextMapPropagator | None = None
-    is_default = False
+    default: TextMapPropagator | None = None
 
 
-def _is_default(textmap: TextMapPropagator) -> bool:
-    """Whether *textmap* is opentelemetry's default: trace context, then baggage.
+def _is_default() -> bool:
+    """Whether the global propagator is the default: trace context, then baggage.
 
     A traceparent alone we read and write ourselves, in a third of its time.
     """
-    if textmap is not _Asked.textmap:
-        parts = getattr(textmap, "_propagators", ())
-        _Asked.is_default = (
-            type(textmap) is CompositePropagator and [*map(type, parts)] == _DEFAULT
-        )
-        _Asked.textmap = textmap
-    return _Asked.is_default
+    textmap = global_textmap()
+    parts = getattr(textmap, "_propagators", ())
+    if type(textmap) is not CompositePropagator or [*map(type, parts)] != _DEFAULT:
+        return False
+    _Known.default = textmap
+    return True
 
 
 def named(span: Span | None) -> str | None:
     """The traceparent of *span*, for a link to it; None if it has no id."""
     ids = trace.INVALID_SPAN_CONTEXT if span is None else span.get_span_context()
-    return _traceparent(ids) if ids.is_valid else None
+    return _written(ids) if ids.is_valid else None
+
+
+def _written(ids: SpanContext) -> str:
+    return traceparent.written(ids.trace_id, ids.span_id, ids.trace_flags)
 
 
 def some(members: list[str]) -> tuple[str, ...]:
@@ -286,10 +314,8 @@ def some(members: list[str]) -> tuple[str, ...]:
     return (*members[:half], *members[-half:])
 
 
-def _links_of(carrier: Carrier | None) -> list[Link]:
+def _links_of(carrier: Carrier) -> list[Link]:
     """Links to the attempt before, and to the members of a callback's chord."""
-    if carrier is None:
-        return []
     links = [] if carrier.previous is None else _link(carrier.previous, n.LINK_RETRY)
     for member in carrier.members:
         links += _link(member, n.LINK_MEMBER)

@@ -13,12 +13,13 @@ from huey_otel._options.settings import Settings
 from huey_otel._prometheus.producer import ProducerCounter
 from huey_otel._relay.relay import Relay
 from huey_otel._safety import failures
+from huey_otel._safety.encodable import LONGEST, number
 from huey_otel._safety.encodable import name as sayable_name
-from huey_otel._safety.encodable import number
 from huey_otel._safety.timeout import is_the_applications, or_else
-from huey_otel._tasks.attempt import Attempt
-from huey_otel._tasks.context import HERE, Outgoing
-from huey_otel._wire.record import Record, TaskFacts, record_of
+from huey_otel._tasks.attempt import Attempt, running
+from huey_otel._tasks.context import HERE, Doing, Outgoing
+from huey_otel._tasks.signs import NOBODYS, Signs
+from huey_otel._wire.record import TaskFacts, facts_of, record_of
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 - huey's are naive UTC
 _MOST_NAMES: Final = 10_000
@@ -45,33 +46,26 @@ class Recorder:
         self._queue = sayable_name(huey.name)
         self._producer = producer
         self.worker_type: str | None = None
+        # Both are set when a consumer starts: before its forks.
+        self.scheduler: Signs = NOBODYS
         self._names: dict[type, tuple[str, str]] = {}
-
-    @property
-    def announces(self) -> bool:
-        """Whether a message is recorded as soon as it is popped.
-
-        Without that, `Workers.abandon` knows what a thread of this process holds.
-        """
-        return self.relay.forked or self.settings.semconv_metrics
 
     def facts(self, task: Task, attempt: int) -> TaskFacts:
         short, name = self._names.get(type(task)) or self._name(type(task))
-        delay = task.retry_delay
         try:
-            identity = sayable_name(task.id)
+            identity = task.id
+            plain = type(identity) is str and identity.isascii()
+            if not plain or len(identity) > LONGEST:
+                identity = sayable_name(identity)
         except Exception as error:
             if is_the_applications(error):
                 raise
             identity = n.UNKNOWN_ID
-        return TaskFacts(
-            identity,
-            short,
-            name,
-            delay if type(delay) is int else number(delay),
-            None if task.eta is None else self.eta(task),
-            attempt,
-        )
+        delay, eta = task.retry_delay, task.eta
+        if type(delay) is not int:
+            delay = number(delay)
+        due = None if eta is None else self.eta(task)
+        return facts_of((identity, short, name, delay, due, attempt, None, None))
 
     def _name(self, kind: type) -> tuple[str, str]:
         if len(self._names) >= _MOST_NAMES:
@@ -108,9 +102,15 @@ class Recorder:
     ) -> None:
         """Record a step of no attempt."""
         now, relay, worker = time.time(), self.relay, HERE.local.doing.worker
-        known, left = facts and tuple(facts), number(retries)
+        known = None if facts is None else tuple(facts)
+        left = None if retries is None else number(retries)
         relay.send(
-            Record(self.source, status, now, relay.pid, 0, worker, known, left, extra)
+            record_of(
+                (
+                    *(self.source, status, now, relay.pid, 0),
+                    *(worker, known, left, extra, None),
+                )
+            )
         )
 
     def tell(
@@ -121,79 +121,102 @@ class Recorder:
         retries: float | None = None,
         extra: dict[str, Any] | None = None,
         timestamp: float | None = None,
-        start: tuple[Any, ...] | None = None,
         must: bool = False,
-        last: bool = False,
     ) -> bool:
         """Record a step of *attempt*; *retries* None is what it began with.
 
-        *must*: never sum it up, since an earlier record announced it. *last*: close
-        the attempt; nothing is recorded if it is closed already.
+        *must*: never sum it up, since an earlier record announced it.
         """
-        if attempt.finished_extra is not None and not last:
+        if attempt.finished_extra is not None:
             # Another record comes before `ended`, so they cannot be one.
             kept, attempt.finished_extra = attempt.finished_extra, None
             self.tell(attempt, e.EVENT_FINISHED, extra=kept, timestamp=attempt.stopped)
-        relay = self.relay
         fields = (
             attempt.source,
             status,
             time.time() if timestamp is None else timestamp,
-            relay.pid,
+            self.relay.pid,
             attempt.key,
             attempt.worker,
             attempt.facts_tuple,
             attempt.retries if retries is None else retries,
             extra,
-            start,
+            attempt.owed,
         )
         # Right before: the main thread may end the process at any line.
-        if attempt.disowned or (last and not attempt.close()):
-            return False
-        return relay.send(record_of(fields), must=must)
+        sent = not attempt.disowned and self.relay.send(record_of(fields), must=must)
+        attempt.summed_up |= not sent
+        return sent
 
-    def ended(self, attempt: Attempt) -> None:
-        """Close *attempt*, and record its outcome unless nothing was recorded of it."""
-        final = attempt.final_outcome
-        if not (attempt.announced or attempt.outcome or final):
+    def close(self, attempt: Attempt) -> None:
+        """Nothing further comes of *attempt*: record its outcome.
+
+        Unless nothing was recorded of it, or it was closed before.
+        """
+        if running.get(id(attempt.task)) is attempt:
+            # The end of the process may empty it at any time.
+            running.pop(id(attempt.task), None)
+        outcome, final = attempt.outcome, attempt.final_outcome
+        extra, attempt.finished_extra = attempt.finished_extra, None
+        if extra is not None:
+            # One record for both.
+            status, now = e.EVENT_FINISHED, attempt.stopped
+        elif attempt.announced or outcome or final:
+            status, now, extra = mapping.ENDED, time.time(), {}
+            if attempt.duration is not None:
+                extra["duration"] = attempt.duration
+            if attempt.raised is not None and self.settings.semconv_metrics:
+                extra["exception"] = failures.class_name(attempt.raised)
+        else:
             # The task was put back before it ran.
             attempt.close()
             return
-        extra: dict[str, Any] = {"outcome": attempt.outcome, "final": final}
-        if attempt.duration is not None:
-            extra["duration"] = attempt.duration
-        status, timestamp = mapping.ENDED, None
-        if attempt.finished_extra is not None:
-            # One record for both.
-            status, timestamp = e.EVENT_FINISHED, attempt.stopped
-        elif attempt.raised is not None and self.settings.semconv_metrics:
-            extra["exception"] = failures.class_name(attempt.raised)
-        self.tell(
-            attempt,
+        extra["outcome"], extra["final"] = outcome, final
+        attempt.raised = attempt.outer_error = None
+        fields = (
+            attempt.source,
             status,
-            extra=extra,
-            timestamp=timestamp,
-            must=attempt.announced,
-            last=True,
+            now,
+            self.relay.pid,
+            attempt.key,
+            attempt.worker,
+            attempt.facts_tuple,
+            attempt.retries,
+            extra,
+            attempt.owed,
         )
-        attempt.finished_extra = attempt.raised = None
+        if not attempt.disowned and attempt.close():
+            self.relay.send(record_of(fields), must=attempt.announced)
 
-    def accepted(self, outgoing: Outgoing) -> None:
+    def accepted(self, here: Doing, outgoing: Outgoing) -> None:
         """Record that the storage has taken a message."""
         facts = outgoing.facts
         if not self._producer.over:
-            self._producer.inc(self._queue, facts.name, outgoing.origin)
+            if outgoing.origin in n.ORIGINS_OF_NEW_WORK:
+                self._producer.inc(self._queue, facts.name, outgoing.origin)
             return
         extra: dict[str, Any] = {"origin": outgoing.origin}
         if outgoing.late is not None:
             extra["late"] = outgoing.late
-        self.say(mapping.ACCEPTED, facts=facts, extra=extra)
+        fields = (
+            self.source,
+            mapping.ACCEPTED,
+            time.time(),
+            self.relay.pid,
+            0,
+            here.worker,
+            tuple(facts),
+            None,
+            extra,
+            None,
+        )
+        self.relay.send(record_of(fields))
 
     def sent(self, outgoing: Outgoing) -> None:
         """Record how an enqueue went, for the semantic conventions' metrics."""
         if not self.settings.semconv_metrics or self.huey.immediate:
             return
-        if outgoing.origin in (n.ORIGIN_RETRY, n.ORIGIN_SCHEDULED):
+        if outgoing.origin in n.REASONS_TO_REQUEUE:
             return
         extra: dict[str, Any] = {"duration": time.monotonic() - outgoing.began}
         if outgoing.error is not None:

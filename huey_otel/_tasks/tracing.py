@@ -4,21 +4,24 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from opentelemetry import context as contexts
-from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanKind, TraceFlags
+from opentelemetry.trace import NonRecordingSpan, Span, SpanKind, TraceFlags
 
 from huey_otel import _names as n
 from huey_otel._options.settings import Settings
-from huey_otel._otel.provider import LazyTracer
-from huey_otel._safety import encodable, failures
-from huey_otel._safety.guard import guarded
+from huey_otel._otel.attributes import Operation, conclude, message_of
+from huey_otel._otel.current import current, make_current, span_in, with_span
+from huey_otel._otel.spans import IS_VALID, close, with_parent
+from huey_otel._process.outputs import Outputs
+from huey_otel._relay.relay import Relay
+from huey_otel._safety import failures
+from huey_otel._safety.encodable import number
+from huey_otel._safety.forks import in_child
+from huey_otel._safety.guard import absorb, guarded, guards_itself
 from huey_otel._tasks.attempt import Attempt
-from huey_otel._tasks.attributes import Operation, attributes_of, message_of, record
 from huey_otel._tasks.context import Current, Outgoing
-from huey_otel._tasks.propagation import Propagation, headers_of
-from huey_otel._wire.span import start_of
+from huey_otel._tasks.propagation import Propagation, propagated
+from huey_otel._wire.span import SpanStart, packed, packed_links
 
 _SAMPLED: Final = int(TraceFlags.SAMPLED)
 
@@ -26,153 +29,236 @@ _SAMPLED: Final = int(TraceFlags.SAMPLED)
 class Tracing:
     """Starts and ends the spans of one instrumented huey."""
 
-    def __init__(self, queue: str, settings: Settings, tracer: LazyTracer) -> None:
-        naming = settings.span_naming
+    def __init__(self, settings: Settings, outputs: Outputs, relay: Relay) -> None:
+        queue, naming = outputs.route.source.queue, settings.span_naming
         self._tracebacks = settings.tracebacks
         self.propagation = Propagation(settings)
-        self._tracer = tracer
+        self._tracer = outputs.tracer
+        self._relay = relay
         self._enqueueing = Operation(n.ENQUEUE, n.TYPE_SEND, queue, naming)
-        self._processing = Operation(n.PROCESS, n.TYPE_PROCESS, queue, naming)
+        self._processing = outputs.attempts
         self.ready = False
+        self._forget()
+        in_child(self._forget)
+
+    def _forget(self) -> None:
+        # The resource of this process that the main process knows.
+        self._told: object = None
 
     @guarded
     def prepare(self) -> None:
         """Do what is slow the first time, before a time is taken."""
-        if _is_suppressed(contexts.get_current()):
+        if _is_suppressed(current()):
             return
         self.ready = True
         self._tracer.resolved()
         self.propagation.prepare()
 
-    @guarded
+    @guards_itself
     def enqueue(self, outgoing: Outgoing, within: Context | None = None) -> None:
         """Start the span of an enqueue, make it current, and send it along.
 
         Its parent is the current span, or that of *within*.
         """
-        before = contexts.get_current()
-        if before and _is_suppressed(before):
-            return
-        provider = self._tracer.ready or self._tracer.resolved()
-        if not before and within is None and provider.silent:
-            return
-        facts, task = outgoing.facts, outgoing.task
-        name, known = self._enqueueing.of(facts.name)
-        span = provider.tracer.start_span(
-            name,
-            context=within,
-            kind=SpanKind.PRODUCER,
-            attributes=attributes_of(known, task, facts, task.retries),
-        )
-        outgoing.span = span
-        context = _within(span, within or before)
-        headers = headers_of(context)
-        # Not before: samplers and propagators may be slow.
-        outgoing.carrier = outgoing.carrier.carrying(headers, time.time())
-        outgoing.before = before
-        contexts.attach(context)
+        try:
+            before = current()
+            if before and _is_suppressed(before):
+                return
+            provider = self._tracer.ready or self._tracer.resolved()
+            if (
+                provider.may_be_silent
+                and not before
+                and within is None
+                and provider.silent
+            ):
+                return
+            task, context = outgoing.task, within or before
+            retries, priority = task.retries, task.priority
+            span, ids = provider.spans.start(
+                self._enqueueing.described,
+                (
+                    outgoing.facts,
+                    retries if type(retries) is int else number(retries),
+                    None if priority is None else number(priority),
+                ),
+                SpanKind.PRODUCER,
+                span_in(context).get_span_context() if context else None,
+                within,
+            )
+            outgoing.span = span
+            # Without a provider: that of opentelemetry-api 1.30 hides its parent.
+            if ids[IS_VALID]:
+                context = with_span(span, context)
+            parent, headers = propagated(context, ids)
+            # The time not before: samplers and propagators may be slow.
+            outgoing.carrier = outgoing.carrier.carrying(parent, headers, time.time())
+            outgoing.before = before
+            make_current(context)
+        except Exception as error:  # noqa: BLE001 - as a guard
+            absorb(error, self.enqueue)
 
     @guarded
     def batch(self, kind: str, count: int) -> Current | None:
         """Start a span for all enqueues of a group or chord, if no span is current."""
-        before = contexts.get_current()
-        if (
-            _is_suppressed(before)
-            or trace.get_current_span(before).get_span_context().is_valid
-        ):
+        before = current()
+        if _is_suppressed(before) or span_in(before).get_span_context().is_valid:
             return None
-        span = self._tracer.resolved().tracer.start_span(
-            self._enqueueing.named(encodable.name(kind)),
-            kind=SpanKind.CLIENT,
-            attributes=self._enqueueing.attributes | {n.MESSAGING_BATCH_COUNT: count},
+        span, _ = self._tracer.resolved().spans.start(
+            *(self._enqueueing.batch, (kind, count), SpanKind.CLIENT, None, None)
         )
-        current = Current(span=span, before=before)
-        contexts.attach(trace.set_span_in_context(span))
-        return current
+        make_current(with_span(span, before))
+        return Current(span, before)
 
-    @guarded
+    @guards_itself
     def enqueued(self, current: Current) -> None:
         """End the span of an enqueue, and put back the context before it."""
-        _put_back(current)
-        span, error = current.span, current.error
-        if span is None:
-            return
-        if error is not None and span.is_recording():
+        try:
+            before, current.before = current.before, None
+            if before is not None:
+                make_current(before)
+            span, error = current.span, current.error
+            if span is None or type(span) is NonRecordingSpan:
+                return
+            now = time.time_ns()
+            if error is None:
+                close(span, now)
+                return
             message = text = None
             if self._tracebacks:
                 message, text = message_of(error), failures.text(error)
-            record(span, failures.class_name(error), message, text)
-        span.end()
+            failure = failures.class_name(error), message, text
+            close(span, now, conclude, None, failure, now)
+        except Exception as error:  # noqa: BLE001 - as a guard
+            absorb(error, self.enqueued)
 
-    @guarded
+    @guards_itself
     def start(self, attempt: Attempt, wait: float | None) -> tuple[Any, ...] | None:
         """Start the span of *attempt*, and make it current until `leave`.
 
-        Returns what a lost span needs beside the record, None if it is not sampled.
+        Returns what the relay needs to make it, or to end it, should this worker not.
         """
-        before = contexts.get_current()
-        carrier = attempt.carrier
-        if (before and _is_suppressed(before)) or (
-            not (before or (carrier and carrier.headers))
-            and (self._tracer.ready or self._tracer.resolved()).silent
-        ):
-            attempt.hops = 0
+        try:
+            before = current()
+            carrier = attempt.carrier
+            if (before and _is_suppressed(before)) or (
+                not (before or (carrier and (carrier.parent or carrier.headers)))
+                and (self._tracer.ready or self._tracer.resolved()).silent
+            ):
+                attempt.hops = 0
+                return None
+            span, context, start = self._start(attempt, wait, None)
+            attempt.span = span
+            attempt.span_is_over = type(span) is NonRecordingSpan
+            attempt.before = before
+            make_current(context)
+            if not attempt.sampled:
+                return None
+            reader = self._relay.reader if self._relay.forked else None
+            return (span,) if reader is None else self._packed(attempt, start, reader)
+        except Exception as error:  # noqa: BLE001 - as a guard
+            absorb(error, self.start)
             return None
-        span, context, links = self._start(attempt, n.TASK_WAIT, wait)
-        attempt.span = span
-        attempt.before = before
-        contexts.attach(context)
-        if attempt.facts.span_id is None:
-            return None
-        return start_of(span.get_span_context(), links, attempt.task.priority)
+
+    def _packed(
+        self, attempt: Attempt, start: tuple[Any, ...], reader: int
+    ) -> tuple[Any, ...]:
+        """The start of the span of *attempt*, for the process *reader*."""
+        above, values, links, began = start
+        span: Any = attempt.span
+        light: Any = self._tracer.resolved().spans
+        given = resource = None
+        crosses = light.lets_cross(span, reader)
+        if crosses:
+            attempt.held = span
+            given = span.hold_back()
+            if light.resource is not self._told:
+                own = light.resource
+                resource = dict(own.attributes), own.schema_url
+        return tuple(
+            SpanStart(
+                crosses,
+                packed(span.get_span_context()),
+                None if above is None else packed(above),
+                began,
+                values[1:],
+                packed_links(links),
+                given,
+                resource,
+            )
+        )
+
+    @guarded
+    def hand_over(self, attempt: Attempt) -> tuple[Any, ...] | None:
+        """What the span of *attempt*, which was held back, ends with; it is closed.
+
+        None where it cannot cross: the processors of this process have it then.
+        """
+        span, attempt.held = attempt.held, None
+        from huey_otel._otel.crossing import end_of
+
+        close(span, time.time_ns())
+        light: Any = self._tracer.resolved().spans
+        if attempt.announced and not attempt.summed_up and not self._relay.behind:
+            end = end_of(span)
+            if end is not None and self._relay.reader is not None:
+                self._told = light.resource
+                return end
+        light.deliver(span)
+        return None
 
     @guarded
     def short(self, attempt: Attempt, outcome: str) -> None:
         """Make a short span that says why the task was not run."""
-        if _is_suppressed(contexts.get_current()):
+        if _is_suppressed(current()):
             return
-        attempt.span, _, _ = self._start(attempt, n.TASK_OUTCOME, outcome)
-        attempt.span.end()
+        attempt.span, _, _ = self._start(attempt, None, outcome)
+        close(attempt.span, time.time_ns())
+        attempt.span_is_over = True
 
     def _start(
-        self, attempt: Attempt, key: str, value: float | str | None
-    ) -> tuple[Span, Context, list[Link]]:
-        """A span for *attempt*, the context in which it is current, and its links."""
-        parent, above, links = self.propagation.parent(attempt)
-        facts, carrier, began = attempt.facts, attempt.carrier, attempt.started
-        name, known = self._processing.of(facts.name)
-        attributes = attributes_of(known, attempt.task, facts, attempt.retries)
-        if value is not None:
-            attributes[key] = value
-        if attempt.worker is not None:
-            attributes[n.WORKER_NAME] = attempt.worker
+        self, attempt: Attempt, wait: float | None, outcome: str | None
+    ) -> tuple[Span, Context, tuple[Any, ...]]:
+        """A span for *attempt*, the context in which it is current, and its start."""
+        context, above, links = self.propagation.parent(attempt)
+        carrier, began = attempt.carrier, attempt.started
+        priority = attempt.task.priority
+        facts, chord_size = attempt.facts, None
+        if priority is not None:
+            priority = number(priority)
         if carrier is not None and carrier.chord_size:
-            attributes[n.CHORD_SIZE] = carrier.chord_size
-        provider = self._tracer.ready or self._tracer.resolved()
-        span = provider.tracer.start_span(
-            name,
-            context=parent,
-            kind=SpanKind.CONSUMER,
-            attributes=attributes,
-            links=links,
-            start_time=None if began is None else int(began * 1e9),
+            chord_size = carrier.chord_size
+        values = (
+            facts,
+            attempt.retries,
+            priority,
+            wait,
+            outcome,
+            attempt.worker,
+            chord_size,
         )
-        if not above.is_valid:
+        start = None if began is None else int(began * 1e9)
+        span, ids = (self._tracer.ready or self._tracer.resolved()).spans.start(
+            self._processing.described,
+            values,
+            SpanKind.CONSUMER,
+            above,
+            context,
+            links,
+            start,
+        )
+        parts = above, values, links, start
+        if above is None:
             # The attempt begins a trace, and hops count within one.
             attempt.hops = 0
-        ids = span.get_span_context()
-        if not ids.is_valid:
+        trace_id, span_id, _, flags, _, is_valid = ids
+        if not is_valid:
             # Without a provider: that of opentelemetry-api 1.30 hides its parent.
-            return span, parent, links
-        if ids.trace_flags & _SAMPLED:
-            attempt.within(
-                f"{ids.trace_id:032x}",
-                f"{ids.span_id:016x}",
-                f"{above.span_id:016x}" if above.is_valid else None,
-            )
-        return span, trace.set_span_in_context(span, parent), links
+            return span, with_parent(above, context) or context, parts
+        if flags & _SAMPLED:
+            attempt.within(trace_id, span_id)
+        return span, with_span(span, context), parts
 
-    @guarded
+    @guards_itself
     def end(
         self,
         attempt: Attempt,
@@ -184,29 +270,40 @@ class Tracing:
         """End the span of *attempt* with its outcome; it stays current.
 
         With *open_until_left*, `leave` ends it, so that no span inside it begins after
-        its end.
+        its end. `attempt.owed` is what the relay must know to make it until then.
         """
-        span = attempt.span
-        if span is None:
-            return
-        end = int(attempt.stopped * 1e9)
-        if span.is_recording():
-            span.set_attribute(n.TASK_OUTCOME, attempt.outcome or "")
+        try:
+            span = attempt.span
+            if span is None or attempt.span_is_over:
+                return
+            at, failed, message = int(attempt.stopped * 1e9), None, None
             if failure is not None:
                 name = failure.get("exception") or n.OUTCOME_ERROR
                 message = message_of(error) if self._tracebacks else None
-                record(span, name, message, failure.get("traceback"), end)
-        if not open_until_left:
-            span.end(end)
+                failed = name, message, failure.get("traceback")
+            end = None if open_until_left else at
+            close(span, end, conclude, attempt.outcome or "", failed, at)
+            if attempt.held is not None or (open_until_left and attempt.sampled):
+                attempt.owed = () if failed is None else (message,)
+            attempt.span_is_over = not open_until_left
+        except Exception as raised:  # noqa: BLE001 - as a guard
+            absorb(raised, self.end)
 
-    @guarded
+    @guards_itself
     def leave(self, attempt: Attempt) -> None:
         """Put back the context before `start`; called on the attempt's thread."""
-        _put_back(attempt)
-        span, attempt.span = attempt.span, None
-        if span is not None and span.is_recording():
-            # It was left open, or an interrupt kept it from being ended.
-            span.end()
+        try:
+            before, attempt.before = attempt.before, None
+            if before is not None:
+                make_current(before)
+            span, attempt.span = attempt.span, None
+            if span is None or attempt.span_is_over:
+                return
+            if span.is_recording():
+                # It was left open, or an interrupt kept it from being ended.
+                close(span, time.time_ns())
+        except Exception as error:  # noqa: BLE001 - as a guard
+            absorb(error, self.leave)
 
 
 def _is_suppressed(context: Context) -> bool:
@@ -215,22 +312,3 @@ def _is_suppressed(context: Context) -> bool:
     As opentelemetry-instrumentation 0.66b0 marks it; half the time of `get_value`.
     """
     return bool(context and context.get(n.SUPPRESS_INSTRUMENTATION))
-
-
-def _within(span: Span, context: Context) -> Context:
-    """*context* with *span* as the current one."""
-    if not span.get_span_context().is_valid:
-        # Without a provider: that of opentelemetry-api 1.30 hides its parent.
-        return context
-    return trace.set_span_in_context(span, context)
-
-
-def _put_back(thing: Attempt | Current) -> None:
-    """Put back the context before *thing*'s span.
-
-    Not by `detach`, which a task's timeout may cut; it swallows that, and leaves the
-    context as it is (opentelemetry-api 1.45).
-    """
-    if thing.before is not None:
-        contexts.attach(thing.before)
-        thing.before = None

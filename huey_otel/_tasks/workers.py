@@ -1,4 +1,4 @@
-"""Workers: their names, health and deaths, and what is lost with one."""
+"""Workers: their names and deaths, and what is lost with one."""
 
 import time
 from collections.abc import Iterable
@@ -65,18 +65,21 @@ class Workers:
                 and attempt.worker == n.SCHEDULER
             )
             self._recorder.relay.send(self._gone(self._recorder.relay.pid, n.SCHEDULER))
-        return processes(consumer)[1:]
+        return processes(consumer)
 
     @guarded
     def after_check(self, consumer: "Consumer", before: list[Any] | None) -> None:
-        """Huey has replaced the workers that were dead, of those *before*."""
+        """Huey has replaced those that were dead, of the scheduler and the workers."""
         self.watch(consumer)
-        now = processes(consumer)[1:]
-        for number, (old, new) in enumerate(zip(before or [], now, strict=False), 1):
+        now = processes(consumer)
+        for number, (old, new) in enumerate(zip(before or [], now, strict=False)):
             if old is not new:
                 pid = getattr(old, "pid", None) or self._recorder.relay.pid
-                gone = self._gone(pid, worker_name(number))
-                self._recorder.relay.send(gone._replace(status=mapping.WORKER_REPLACED))
+                name, status = n.SCHEDULER, mapping.SCHEDULER_REPLACED
+                if number:
+                    name, status = worker_name(number), mapping.WORKER_REPLACED
+                gone = self._gone(pid, name)
+                self._recorder.relay.send(gone._replace(status=status))
 
     def abandon(self) -> None:
         """Before the process ends: what threads of a consumer still hold is lost."""
@@ -96,7 +99,7 @@ class Workers:
         """
         for attempt in list(attempts):
             if attempt.finished_extra is not None:
-                self._recorder.ended(attempt)
+                self._recorder.close(attempt)
             elif attempt.close() and not (attempt.dequeued or attempt.nested):
                 self._recorder.tell(attempt, mapping.DEQUEUED)
             attempt.disown()
@@ -108,42 +111,16 @@ class Workers:
         )
 
 
-class Health:
-    """Says why a consumer is not well, or None.
-
-    A recycled or dead worker is replaced at huey's next health check, so one is ill
-    when it has been dead for over twice the interval, or at once where the checks
-    are off. No worker is ill while the consumer is `stopping`.
-    """
-
-    def __init__(self, consumer: "Consumer") -> None:
-        self._consumer = consumer
-        self.stopping = False
-        # By process, not by its id, which a later one may get.
-        self._dead_since: dict[Any, float] = {}
-
-    def __call__(self) -> str | None:
-        if self.stopping:
-            return None
-        consumer = self._consumer
-        patience = 0.0
-        if consumer._health_check:
-            patience = 2 * consumer._health_check_interval
-        now = time.monotonic()
-        before, self._dead_since = self._dead_since, {}
-        ill = []
-        for number, process in enumerate(processes(consumer)):
-            if consumer.environment.is_alive(process):
-                continue
-            since = self._dead_since[process] = before.get(process, now)
-            if now - since >= patience:
-                ill.append(worker_name(number) if number else n.SCHEDULER)
-        return f"dead: {', '.join(ill)}" if ill else None
-
-
 def worker_name(number: int) -> str:
     """How huey calls its worker *number*, from 1 on; greenlets have other names."""
     return f"Worker-{number}"
+
+
+def pids(consumer: "Consumer") -> list[int]:
+    """The ids of the worker processes of *consumer*; none with threads."""
+    if consumer.worker_type != WORKER_PROCESS:
+        return []
+    return [process.pid for _, process in consumer.worker_threads if process.pid]
 
 
 def processes(consumer: "Consumer") -> list[Any]:

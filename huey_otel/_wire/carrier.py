@@ -1,30 +1,46 @@
 """The carrier: what a producer tells the worker about one message, in its trailer.
 
 huey's messages have no headers. pickle stops at its STOP opcode, so bytes
-behind it are invisible to a huey without us; ours are a JSON array, its
-length, a version and a magic.
+behind it are invisible to a huey without us. Ours are JSON, then numbers, the
+length of the JSON, a version and a magic. The usual message has no JSON.
 """
 
 import json
 import math
 import struct
-from collections.abc import Iterable, Mapping
-from json.encoder import encode_basestring
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final, NamedTuple
 
-_MAGIC: Final = b"hotl"
-_VERSION: Final = 1
-_FOOTER: Final = struct.Struct("<I4s")
-"""The length of the JSON in three bytes, the version in the fourth, and the magic."""
+from huey_otel._wire import traceparent
+from huey_otel._wire.traceparent import Ids
 
-_SIZE: Final = _FOOTER.size
+_MAGIC: Final = b"hotl"
+_VERSION: Final = 2
+_END: Final = struct.Struct("<ddIIQQQBI4s")
+"""When it was enqueued and is due (NaN: at once), the attempt and the hops.
+
+Then the trace (its upper half first), the span and the flags of `parent`, zeros if
+there is none; the length of the JSON in three bytes, the version in the fourth, and
+the magic.
+"""
+
+_SIZE: Final = _END.size
 _LENGTH: Final = 0xFFFFFF
 _VERSION_AT: Final = 24
 LARGEST: Final = 8_192
 """Bytes of JSON: more are neither written nor read."""
 
-# `json.loads` guesses the encoding of bytes first, which takes longer than this.
-_scan: Final[Any] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+LONGEST: Final = LARGEST + _SIZE
+"""Bytes of a trailer."""
+
+_TOO_MANY: Final = 2**31
+_LATEST: Final = 253_402_300_800.0
+"""The end of the year 9999, in Unix seconds."""
+_EARLIEST: Final = -_LATEST
+
+_HALF: Final = 64
+_LOWER: Final = 2**64 - 1
 
 
 class TrailerError(ValueError):
@@ -35,7 +51,8 @@ class Carrier(NamedTuple):
     """The context and times that a producer adds to a message of the queue.
 
     `enqueued` and `eta` are Unix seconds, `eta` None for a task that is due
-    at once. `headers` are the propagated ones, never changed by a requeue;
+    at once. `parent` is the span that enqueued it, if nothing else is propagated;
+    otherwise `headers` has all that is. Neither is changed by a requeue.
     `previous` is the traceparent of the attempt before. A chord's callback has
     the traceparents of some `members`; the chord had `chord_size` of them.
     """
@@ -43,18 +60,34 @@ class Carrier(NamedTuple):
     enqueued: float
     eta: float | None = None
     attempt: int = 1
+    parent: Ids | None = None
     headers: Mapping[str, str] = {}
     previous: str | None = None
     hops: int = 0
     members: tuple[str, ...] = ()
     chord_size: int = 0
 
-    def carrying(self, headers: Mapping[str, str], enqueued: float) -> "Carrier":
-        """The same with *headers* at *enqueued*; a third of the time of `_replace`."""
-        _, eta, attempt, _, previous, hops, members, chord_size = self
-        return Carrier(
-            *(enqueued, eta, attempt, headers, previous, hops, members, chord_size)
+    def carrying(
+        self, parent: Ids | None, headers: Mapping[str, str], enqueued: float
+    ) -> "Carrier":
+        """The same with these; a third of the time of `_replace`."""
+        _, eta, attempt, _, _, previous, hops, members, size = self
+        return carrier_of(
+            (enqueued, eta, attempt, parent, headers, previous, hops, members, size)
         )
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """All that is propagated, as headers."""
+        if self.parent is None:
+            return self.headers
+        return {traceparent.HEADER: traceparent.written(*self.parent)}
+
+
+carrier_of: Final[Callable[[tuple[Any, ...]], Carrier]] = partial(
+    tuple.__new__, Carrier
+)
+"""Makes a Carrier of all its fields without a call in Python: every task needs some."""
 
 
 def encode(carrier: Carrier) -> bytes:
@@ -62,43 +95,32 @@ def encode(carrier: Carrier) -> bytes:
 
     Raises ValueError for a time that is no number.
     """
-    body = _body(carrier)
-    if len(body) > LARGEST:
-        body = _body(carrier._replace(members=()))
-    if len(body) > LARGEST:
-        body = _body(carrier._replace(members=(), headers={}))
-    return body + _FOOTER.pack(len(body) | _VERSION << _VERSION_AT, _MAGIC)
-
-
-def _body(carrier: Carrier) -> bytes:
-    """The fields as JSON, put together by hand: this is on a task's path."""
-    enqueued, eta, attempt, headers, previous, hops, members, chord_size = carrier
-    items = ",".join(
-        [f"{_quoted(name)}:{_quoted(value)}" for name, value in headers.items()]
-    )
+    enqueued, eta, attempt, parent, headers, previous, hops, members, size = carrier
+    due = math.nan if eta is None else eta
     if not math.isfinite(enqueued) or (eta is not None and not math.isfinite(eta)):
         raise ValueError(f"a carrier of {enqueued!r} and {eta!r}: expected seconds")
-    text = (
-        f"[{attempt},{enqueued!r},{_NULL if eta is None else repr(eta)},{{{items}}},"
-        f"{_NULL if previous is None else _quoted(previous)},{hops}"
+    body = b""
+    if headers or previous is not None or size:
+        texts = [dict(headers), previous, size, members]
+        text = json.dumps(texts, separators=(",", ":"), ensure_ascii=False)
+        body = text.encode("utf-8", "backslashreplace")
+    length = len(body)
+    if length > LARGEST:
+        less = carrier._replace(members=(), headers=headers if members else {})
+        return encode(less)
+    trace_id, span_id, flags = (0, 0, 0) if parent is None else parent
+    upper, lower = trace_id >> _HALF, trace_id & _LOWER
+    packed = length | _VERSION << _VERSION_AT
+    return body + _END.pack(
+        enqueued, due, attempt, hops, upper, lower, span_id, flags, packed, _MAGIC
     )
-    if chord_size:
-        text = f"{text},[{','.join([str(chord_size), *map(_quoted, members)])}]"
-    return f"{text}]".encode("utf-8", "backslashreplace")
 
 
-_NULL: Final = "null"
-_quoted: Final = encode_basestring
-
-
-def opened(message: bytes) -> tuple[bytes, Carrier] | None:
-    """*message* without its trailer, and the carrier; None when it has none."""
-    carrier = decode(message)
-    if carrier is None:
-        return None
+def without_trailer(message: bytes) -> bytes:
+    """*message*, which has a trailer, without that."""
     end = len(message) - _SIZE
-    packed, _ = _FOOTER.unpack_from(message, end)
-    return message[: end - (packed & _LENGTH)], carrier
+    *_, packed, _ = _END.unpack_from(message, end)
+    return message[: end - (packed & _LENGTH)]
 
 
 def decode(message: bytes) -> Carrier | None:
@@ -107,61 +129,54 @@ def decode(message: bytes) -> Carrier | None:
     Raises TrailerError for one that is damaged, too large, or of a version
     that we do not know.
     """
-    if message[-4:] != _MAGIC or len(message) < _SIZE:
-        return None
     end = len(message) - _SIZE
-    packed, _ = _FOOTER.unpack_from(message, end)
-    begin = end - (packed & _LENGTH)
+    if end < 0 or not message.endswith(_MAGIC):
+        return None
+    enqueued, due, attempt, hops, upper, lower, span_id, flags, packed, _ = (
+        _END.unpack_from(message, end)
+    )
     if packed >> _VERSION_AT != _VERSION:
         version = packed >> _VERSION_AT
         raise TrailerError(f"trailer of version {version}, known is {_VERSION}")
-    if begin < 0 or end - begin > LARGEST:
-        raise TrailerError(
-            f"trailer of {packed & _LENGTH} bytes, at most {LARGEST} are read"
-        )
+    length = packed & _LENGTH
+    if length > LARGEST or length > end:
+        raise TrailerError(f"trailer of {length} bytes, at most {LARGEST} are read")
+    eta = due if due == due else None
+    if (
+        not _EARLIEST <= enqueued <= _LATEST
+        or not 0 < attempt < _TOO_MANY
+        or hops >= _TOO_MANY
+        or (eta is not None and not math.isfinite(eta))
+    ):
+        raise TrailerError("trailer with numbers that no message has")
+    parent = None
+    trace_id = upper << _HALF | lower
+    if trace_id and span_id:
+        parent = trace_id, span_id, flags
+    if not length:
+        return carrier_of((enqueued, eta, attempt, parent, {}, None, hops, (), 0))
+    headers, previous, size, members = _texts(message[end - length : end])
+    return carrier_of(
+        (enqueued, eta, attempt, parent, headers, previous, hops, members, size)
+    )
+
+
+def _texts(body: bytes) -> tuple[dict[str, str], str | None, int, tuple[str, ...]]:
+    """The headers, the attempt before, and the size and the members of a chord."""
     try:
-        text = message[begin:end].decode()
-        values, read = _scan(text, 0)
-        if read == len(text):
-            return _checked(values)
-    except TrailerError:
-        raise
-    except (ValueError, OverflowError, RecursionError, StopIteration) as error:
+        values = json.loads(body.decode())
+    except (ValueError, OverflowError, RecursionError) as error:
         raise TrailerError(f"trailer that cannot be read: {error}") from None
-    raise TrailerError("trailer that cannot be read: more than one value")
-
-
-def _checked(values: Any) -> Carrier:
-    """The carrier of *values*, checked by exact types, as JSON makes no others.
-
-    Raises OverflowError for an integer that is past all floats.
-    """
-    if type(values) is list and len(values) >= _FIELDS:
-        attempt, enqueued, eta, headers, previous, hops, *more = values
-        if (
-            type(attempt) is type(hops) is int
-            and 0 < attempt < _TOO_MANY
-            and 0 <= hops < _TOO_MANY
-            and type(enqueued) in _NUMBERS
-            and -_LATEST <= enqueued <= _LATEST
-            and (eta is None or (type(eta) in _NUMBERS and math.isfinite(eta)))
-            and type(headers) is dict
-            and _are_strings(headers.values())
-            and (previous is None or type(previous) is str)
-        ):
-            size, members = _chord(more[0]) if more else (0, ())
-            due = None if eta is None else float(eta)
-            return Carrier(
-                float(enqueued), due, attempt, headers, previous, hops, members, size
-            )
-    raise TrailerError("trailer whose fields are not those of version 1")
-
-
-_FIELDS: Final = 6
-_TOO_MANY: Final = 2**31
-_NUMBERS: Final = (float, int)
-_LATEST: Final = 253_402_300_800.0
-"""The end of the year 9999, in Unix seconds."""
+    match values:
+        case [
+            dict(headers),
+            str() | None as previous,
+            int(size),
+            [*members],
+            *_,
+        ] if 0 <= size < _TOO_MANY and _are_strings([*headers.values(), *members]):
+            return headers, previous, int(size), tuple(members)
+    raise TrailerError(f"trailer whose JSON is not that of version {_VERSION}")
 
 
 def _are_strings(values: Iterable[object]) -> bool:
@@ -169,10 +184,3 @@ def _are_strings(values: Iterable[object]) -> bool:
         if type(value) is not str:
             return False
     return True
-
-
-def _chord(value: Any) -> tuple[int, tuple[str, ...]]:
-    match value:
-        case [int(size), *members] if 0 < size < _TOO_MANY and _are_strings(members):
-            return int(size), tuple(members)
-    return 0, ()

@@ -6,7 +6,6 @@ import re
 from typing import Any, Final
 
 from huey_otel._wire.record import NOT_IN_EVENTS, Record, Source, TaskFacts
-from huey_otel.events import Event
 from huey_otel.mapping import TABLE
 
 _ERRORS: Final = frozenset(status for status, row in TABLE.items() if row.error)
@@ -20,8 +19,8 @@ _NOT_FURTHER_KEYS: Final = frozenset({"traceback", *NOT_IN_EVENTS})
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
-def spell(record: Record, source: Source) -> str:
-    """Write *record* out as the event that is published.
+def spell(record: Record, source: Source, publisher: str, seq: int) -> str:
+    """Write *record* out as event number *seq* of *publisher*.
 
     The order of keys up to `execute_time` is that of huey 1.10.
     """
@@ -45,20 +44,17 @@ def spell(record: Record, source: Source) -> str:
         "worker_type": None if record.worker is None else source.worker_type,
         "pid": record.pid,
         "host": source.host,
+        "publisher": publisher,
+        "seq": seq,
     }
     for key, value in extra.items():
         if key not in _NOT_FURTHER_KEYS:
             event[key] = _number(value)
-    if task.trace_id is not None:
-        event |= {"trace_id": task.trace_id, "span_id": task.span_id}
+    if task.trace_id and task.span_id:
+        event["trace_id"] = f"{task.trace_id:032x}"
+        event["span_id"] = f"{task.span_id:016x}"
     text = _ENCODER.encode(event)
     return text if text.isascii() else _LONE_SURROGATE.sub(_as_text, text)
-
-
-def to_event(record: Record, source: Source) -> Event:
-    """What a reader makes of *record*."""
-    event: Event = json.loads(spell(record, source))
-    return event
 
 
 _ENCODER: Final = json.JSONEncoder(

@@ -1,7 +1,6 @@
 """The record: one step of a task's life, as it travels from a worker to the sinks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -15,7 +14,7 @@ NOT_IN_EVENTS: Final = ("outcome", "final", "after")
 class TaskFacts(NamedTuple):
     """What all records of one attempt say of its task. Times in Unix seconds.
 
-    The ids are those of the attempt's span, hexadecimal, None unless sampled.
+    The ids are those of the attempt's span as numbers, None unless sampled.
     """
 
     id: str
@@ -24,17 +23,14 @@ class TaskFacts(NamedTuple):
     retry_delay: float | None
     execute_time: float | None
     attempt: int
-    trace_id: str | None = None
-    span_id: str | None = None
-    parent_id: str | None = None
+    trace_id: int | None = None
+    span_id: int | None = None
 
-    def within(self, trace_id: str, span_id: str, parent_id: str | None) -> "TaskFacts":
-        """The same facts with the ids of a span; half the time of `_replace`."""
-        identity, task, name, retry_delay, execute_time, attempt, *_ = self
-        return TaskFacts(
-            *(identity, task, name, retry_delay, execute_time, attempt),
-            *(trace_id, span_id, parent_id),
-        )
+
+facts_of: Final[Callable[[tuple[Any, ...]], TaskFacts]] = partial(
+    tuple.__new__, TaskFacts
+)
+"""Makes TaskFacts of all its fields without a call in Python: every task needs some."""
 
 
 class Record(NamedTuple):
@@ -42,7 +38,7 @@ class Record(NamedTuple):
 
     *source* says which instrumented huey it belongs to, *pid* and *key* which
     message in which process (0: none). *extra* holds the event's further
-    keys, *start* what only a span must know, see SpanStart. A plain tuple of it
+    keys, *start* what only its span must know, see `_wire/span.py`. A plain tuple of it
     is what crosses the pipe, so its fields hold only what `marshal` knows.
     One that `sums_up` stands for many, see `_relay/overflow.py`.
     """
@@ -68,8 +64,7 @@ record_of: Final[Callable[[tuple[Any, ...]], Record]] = partial(tuple.__new__, R
 """Makes a Record of its fields without a call in Python, as every task needs some."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Source(NamedTuple):
     """What is the same for all records of one instrumented huey in one consumer."""
 
     queue: str

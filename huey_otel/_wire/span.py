@@ -1,69 +1,91 @@
-"""The start of an attempt's span: what the span of a dead worker's attempt needs."""
+"""The span of an attempt, as it crosses the pipe from a worker to the main process.
+
+All is in plain tuples. A record's field `start` has, of the same attempt:
+
+- in `started`, a `SpanStart`, if its span is sampled;
+- in later records, () or the message of the failure that the record tells of, while
+  the main process has to make the span should the worker die now, else None;
+- in the last one, a `SpanEnd` if the main process has to make the span, else None.
+
+The in-flight table hands the sinks a `SpanLeft`, made of all these.
+"""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from opentelemetry.trace import Link, SpanContext, TraceFlags, TraceState
 
-from huey_otel._safety import encodable
+Packed = tuple[int, int, bool, int, str]
+"""The ids of a span."""
 
 
 class SpanStart(NamedTuple):
-    """What a span knows beside a record's facts; most spans have nothing of it.
+    """What a span begins with.
 
-    `state` is the span's tracestate as W3C writes it. `links` are plain tuples, see
-    `links_of`. `wait` in seconds is filled in by the reader of the record.
+    `crosses` if the main process makes the span, and not only that of a dead worker.
+    `values` follow the task's facts in what describes the span; `given` are all
+    attributes, where a sampler has made them. `resource` is that of the worker, its
+    attributes and its schema, until the main process knows it.
     """
 
-    priority: Any = None
-    state: str = ""
-    links: tuple[tuple[Any, ...], ...] = ()
-    wait: float | None = None
+    crosses: bool
+    ids: Packed
+    parent: Packed | None
+    began: int
+    values: tuple[Any, ...]
+    links: tuple[tuple[Packed, dict[str, Any] | None], ...]
+    given: dict[str, Any] | None
+    resource: tuple[dict[str, Any], str] | None
 
 
-def start_of(
-    ids: SpanContext, links: Sequence[Link], priority: Any
-) -> tuple[Any, ...] | None:
-    """A SpanStart as a plain tuple, None if there is nothing in it."""
-    if priority is None and not links and not ids.trace_state:
-        return None
+class SpanEnd(NamedTuple):
+    """What a span ends with: the time, and what was said, or all of a touched span.
+
+    `said` is the outcome and when that was known. Times in nanoseconds.
+    """
+
+    at: int
+    said: tuple[str, int] | None
+    whole: tuple[Any, ...] | None
+
+
+class SpanLeft(NamedTuple):
+    """A span to be made: `end` is None if the worker could tell none.
+
+    `failure` is the class, the message and the traceback of an exception.
+    """
+
+    start: tuple[Any, ...]
+    end: tuple[Any, ...] | None = None
+    failure: tuple[str, str | None, str | None] | None = None
+
+
+def packed(ids: SpanContext) -> Packed:
+    """*ids* in plain values."""
+    trace_id, span_id, is_remote, flags, state, _ = ids
+    return trace_id, span_id, is_remote, int(flags), state.to_header() if state else ""
+
+
+def unpacked(ids: Packed) -> SpanContext:
+    """The ids of a span, as they were."""
+    trace_id, span_id, is_remote, flags, header = ids
+    return SpanContext(
+        trace_id,
+        span_id,
+        is_remote=is_remote,
+        trace_flags=TraceFlags(flags),
+        trace_state=TraceState.from_header([header]) if header else None,
+    )
+
+
+def packed_links(links: Sequence[Link]) -> tuple[Any, ...]:
+    """*links* in plain values."""
     return tuple(
-        SpanStart(
-            encodable.number(priority),
-            ids.trace_state.to_header(),
-            tuple(_packed(one) for one in links),
-        )
+        (packed(one.context), dict(one.attributes) if one.attributes else None)
+        for one in links
     )
 
 
-def _packed(link: Link) -> tuple[Any, ...]:
-    ids = link.context
-    return (
-        ids.trace_id,
-        ids.span_id,
-        int(ids.trace_flags),
-        ids.trace_state.to_header(),
-        dict(link.attributes) if link.attributes else None,
-    )
-
-
-def links_of(start: SpanStart) -> list[Link]:
-    """The links of *start*, to spans of other processes."""
-    return [
-        Link(
-            SpanContext(
-                trace_id,
-                span_id,
-                is_remote=True,
-                trace_flags=TraceFlags(flags),
-                trace_state=state_of(state),
-            ),
-            attributes,
-        )
-        for trace_id, span_id, flags, state, attributes in start.links
-    ]
-
-
-def state_of(header: str) -> TraceState | None:
-    """Read a tracestate, None if it is empty."""
-    return TraceState.from_header([header]) if header else None
+def unpacked_links(links: Sequence[Any]) -> list[Link]:
+    """The links, as they were."""
+    return [Link(unpacked(ids), attributes) for ids, attributes in links]

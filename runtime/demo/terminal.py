@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from huey_otel import events as e
+from huey_otel.cli.event_table import colour_of
 from huey_otel.events import Event
 from runtime.demo.metrics import (
     COUNTED,
@@ -34,21 +35,6 @@ WIDEST_EVENT = 86
 MIN_EVENTS = 4
 MAX_EVENTS = 12
 """Lines of events in the live view, depending on the terminal's height."""
-
-COLOURS: Mapping[str, str] = {
-    e.EVENT_FINISHED: "green",
-    e.EVENT_STARTED: "cyan",
-    e.EVENT_SCHEDULED: "blue",
-    e.EVENT_CHECKING_PERIODIC: "blue",
-    e.EVENT_SCHEDULING_PERIODIC: "blue",
-    e.EVENT_RETRYING: "yellow",
-    e.EVENT_LOCKED: "magenta",
-    e.EVENT_RATE_LIMITED: "magenta",
-    e.EVENT_REVOKED: "magenta",
-    e.EVENT_CANCELED: "magenta",
-    e.EVENT_EXPIRED: "magenta",
-}
-"""Colours by status. Every other status is a failure, and red."""
 
 COLUMNS: Mapping[str, str] = {
     e.EVENT_STARTED: "started",
@@ -198,7 +184,7 @@ def _event_lines(event: Event, gap: str) -> Iterator[Text]:
         "" if duration is None else f"{duration:.3f}",
         event["worker"] or "",
     )
-    yield Text(row, style=COLOURS.get(event["status"], "red"))
+    yield Text(row, style=colour_of(event["status"]))
     traceback = event.get("traceback")
     if traceback:
         last = traceback.rstrip().rpartition("\n")[2]
@@ -218,7 +204,7 @@ def _summary_table(
     """Count the events by task and status; add the ledger's column if it is known."""
     table = _table("What the listener saw", "task")
     for status, column in COLUMNS.items():
-        style = COLOURS.get(status, "red")
+        style = colour_of(status)
         table.add_column(column, justify="right", style=style, no_wrap=True)
     table.add_column("and")
     if differences is not None:
@@ -237,7 +223,7 @@ def _summary_table(
 
 def _other_counts(seen: Counter[str]) -> Text:
     parts = [
-        Text(f"{seen[status]} {name}", style=COLOURS.get(status, "red"))
+        Text(f"{seen[status]} {name}", style=colour_of(status))
         for status, name in OTHERS.items()
         if seen[status]
     ]
@@ -250,7 +236,7 @@ def _metrics_table(
     """Show the *page* of *url*; add the ledger's column if *differences* is given."""
     table = _table(f"What {url} says", "task")
     for column, status in METRICS_COLUMNS.items():
-        style = COLOURS.get(status, "red")
+        style = colour_of(status)
         table.add_column(column, justify="right", style=style, no_wrap=True)
     for column in ("wait p95", "duration p95"):
         table.add_column(column, justify="right", no_wrap=True)

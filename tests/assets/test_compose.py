@@ -1,5 +1,6 @@
 """The compose file, as Compose itself reads it: paths, ports, tags, who schedules."""
 
+import argparse
 import importlib.util
 import json
 import os
@@ -11,12 +12,14 @@ from typing import Any
 import pytest
 import yaml
 
+from huey_otel.cli.exporter import command as exporter
 from runtime.__main__ import COMMANDS
-from tests.support.image import command, environment, final
+from tests.support.image import command, environment, final, stages
 from tests.support.programs import ROOT
 
 PINNED = re.compile(r"[a-z/]+:v?\d+\.\d+\.\d+(-[a-z]+)?")
 OURS = "huey-otel-shop:dev"
+EXPORTER = "huey-otel-exporter:dev"
 PROMETHEUS = yaml.safe_load((ROOT / "runtime/prometheus/prometheus.yml").read_text())
 DATASOURCES = {
     source["uid"]: source
@@ -42,7 +45,7 @@ def compose(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
-    done = compose("config", "--format", "json")
+    done = compose("--profile", "exporter", "config", "--format", "json")
     # Compose says on standard error what it finds doubtful.
     assert (done.returncode, done.stderr) == (0, "")
     found: dict[str, Any] = json.loads(done.stdout)["services"]
@@ -56,8 +59,15 @@ def ports(service: dict[str, Any]) -> set[int]:
 def test_all_promised_services_are_there(services: dict[str, Any]) -> None:
     assert set(services) == {
         *("valkey", "web", "consumer", "consumer-threads", "load"),
-        *("prometheus", "jaeger", "grafana"),
+        *("prometheus", "jaeger", "grafana", "exporter"),
     }
+
+
+def test_the_exporter_is_there_if_it_is_asked_for(services: dict[str, Any]) -> None:
+    done = compose("config", "--format", "json")
+
+    assert services.keys() - json.loads(done.stdout)["services"] == {"exporter"}
+    assert services["exporter"]["profiles"] == ["exporter"]
 
 
 def test_wrong_file_is_refused(tmp_path: Path) -> None:
@@ -67,14 +77,15 @@ def test_wrong_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_each_image_has_one_version(services: dict[str, Any]) -> None:
-    images = {service["image"] for service in services.values()} - {OURS}
+    images = {service["image"] for service in services.values()} - {OURS, EXPORTER}
 
     assert {image for image in images if not PINNED.fullmatch(image)} == set()
     assert {
         (service["build"]["context"], service["build"]["dockerfile"])
         for service in services.values()
-        if service["image"] == OURS
+        if service["image"] in (OURS, EXPORTER)
     } == {(str(ROOT), "runtime/image/Dockerfile")}
+    assert services["exporter"]["build"]["target"] == "exporter"
 
 
 def test_ports_are_on_this_host_alone_and_none_twice(services: dict[str, Any]) -> None:
@@ -86,7 +97,7 @@ def test_ports_are_on_this_host_alone_and_none_twice(services: dict[str, Any]) -
 
     assert {address for address, _ in published} == {"127.0.0.1"}
     assert sorted(port for _, port in published) == sorted(
-        {"8000", "9464", "9465", "9090", "16686", "3000"}
+        {"8000", "9464", "9465", "9466", "9090", "16686", "3000"}
     )
 
 
@@ -106,9 +117,9 @@ def test_what_is_mounted_exists_and_cannot_be_written(services: dict[str, Any]) 
 def test_our_containers_can_write_nothing_and_gain_nothing(
     services: dict[str, Any],
 ) -> None:
-    ours = [each for each in services.values() if each["image"] == OURS]
+    ours = [each for each in services.values() if each["image"] in (OURS, EXPORTER)]
 
-    assert len(ours) == 4
+    assert len(ours) == 5
     for service in ours:
         assert service["read_only"] is True
         assert service["init"] is True
@@ -131,6 +142,23 @@ def test_one_consumer_of_the_queue_schedules(services: dict[str, Any]) -> None:
         (name, line[line.index("--worker-type") + 1], "--no-periodic" in line)
         for name, line in consumers.items()
     } == {("consumer", "process", False), ("consumer-threads", "thread", True)}
+
+
+def test_exporter_asks_for_the_queue_and_consumers_leave_it_their_pages(
+    services: dict[str, Any],
+) -> None:
+    parser = argparse.ArgumentParser()
+    exporter.add_arguments(parser)
+    begins = next(step.rest for step in stages()[2] if step.word == "ENTRYPOINT")
+    options = parser.parse_args(
+        [*command(begins)[2:], *services["exporter"]["command"]]
+    )
+    told = services["consumer"]["environment"]
+
+    assert options.redis == told["SHOP_REDIS_URL"]
+    assert options.queue == ["shop"]
+    assert ports(services["exporter"]) == {options.port}
+    assert told["HUEY_OTEL_PUBLISH_METRICS"] == "on"
 
 
 def test_all_consumers_of_the_queue_have_the_same_settings(

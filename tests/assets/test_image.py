@@ -1,20 +1,23 @@
 """The Dockerfile: what it is made from, and what it leaves to chance."""
 
+import argparse
 import re
 
 import pytest
 
+from huey_otel.cli.exporter import command as exporter_command
 from tests.support.image import command, environment, final, stages
 from tests.support.programs import ROOT
 
 
-def test_there_are_two_stages_of_one_pinned_slim_image() -> None:
-    (arg,), build, last = stages()
+def test_there_are_three_stages_of_one_pinned_slim_image() -> None:
+    (arg,), build, exporter, last = stages()
 
     assert arg.word == "ARG"
     assert re.fullmatch(r"PYTHON=3\.\d+\.\d+-slim-\w+", arg.rest)
-    assert [build[0].rest, last[0].rest] == [
+    assert [build[0].rest, exporter[0].rest, last[0].rest] == [
         "python:${PYTHON} AS build",
+        "python:${PYTHON} AS exporter",
         "python:${PYTHON}",
     ]
 
@@ -35,6 +38,25 @@ def test_last_stage_runs_nothing_and_takes_what_was_built_where_it_was() -> None
         ["--from=build", "/opt/venv", "/opt/venv"],
         ["--from=build", "/app", "/app"],
     ]
+
+
+def test_exporters_image_has_the_wheel_alone_and_runs_the_command() -> None:
+    exporter = stages()[2]
+    steps = {step.word: step.rest for step in exporter}
+    begins = command(steps["ENTRYPOINT"])
+
+    assert [step.rest.split() for step in exporter if step.word == "COPY"] == [
+        ["--from=build", "/opt/exporter", "/opt/exporter"]
+    ]
+    assert "RUN" not in steps
+    assert steps["USER"] == final("USER")
+    assert begins == ["huey-otel", "exporter", "--host", "0.0.0.0"]
+    assert int(steps["EXPOSE"]) == exporter_command.PORT
+    assert command(steps["HEALTHCHECK"])[:2] == ["python", "-c"]
+    parser = argparse.ArgumentParser()
+    exporter_command.add_arguments(parser)
+    options = parser.parse_args([*begins[2:], "--redis", "redis://r", "--queue", "a"])
+    assert (options.host, options.queue) == ("0.0.0.0", ["a"])
 
 
 def test_metrics_are_within_reach_of_another_container() -> None:

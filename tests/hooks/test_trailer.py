@@ -106,9 +106,9 @@ def test_only_messages_have_a_trailer(huey):
 @pytest.mark.parametrize(
     "trailer",
     [
-        b"nonsense\x08\x00\x00\x01hotl",
-        b"[]\x02\x00\x00\x63hotl",
-        b"x" * 1_000_000 + b"\xff\xff\xff\x01hotl",
+        b"nonsense" + b"\x00" * 24 + b"\x08\x00\x00\x02hotl",
+        b"[]" + b"\x00" * 24 + b"\x02\x00\x00\x63hotl",
+        b"x" * 1_000_000 + b"\xff\xff\xff\x02hotl",
     ],
     ids=["garbage", "a newer version", "megabytes"],
 )

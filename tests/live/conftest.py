@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import redis
 
 from tests.live.processes import Consumer, Program
 from tests.live.received_events import ReceivedEvents
@@ -129,3 +130,28 @@ def receive_events(redis_url: str) -> Iterator[Callable[..., ReceivedEvents]]:
 def received(receive_events: Callable[..., ReceivedEvents]) -> ReceivedEvents:
     """The events that a listener of the queue `live` receives from now on."""
     return receive_events()
+
+
+@pytest.fixture
+def conn(redis_url: str) -> Iterator[redis.Redis]:
+    # Longer than any test waits.
+    with redis.Redis.from_url(redis_url, socket_timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def produce(
+    keep: Callable[[Program], Program], redis_url: str, tmp_path: Path
+) -> Callable[..., None]:
+    """Runs the application `traced_web` as a producer, to its end."""
+
+    def produce(*arguments: str, **environ: str) -> None:
+        program = Program(
+            *("-m", "tests.live.apps.traced_web", *arguments),
+            log=tmp_path / "producer.log",
+            environ={"LIVE_QUEUE_URL": redis_url} | environ,
+        )
+        keep(program)
+        assert program.wait() == 0
+
+    return produce

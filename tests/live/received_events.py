@@ -19,7 +19,7 @@ ALWAYS = frozenset(
     {
         *("status", "error", "id", "task", "retries", "retry_delay", "execute_time"),
         *("timestamp", "queue", "name", "attempt", "worker", "worker_type"),
-        *("pid", "host"),
+        *("pid", "host", "publisher", "seq"),
     }
 )
 FAILED = ("traceback", "exception")

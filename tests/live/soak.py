@@ -40,6 +40,10 @@ class EventCounter:
         self._listener = EventListener(url, "live")
         threading.Thread(target=self._listen, daemon=True).start()
 
+    @property
+    def missed(self) -> int:
+        return self._listener.missed
+
     def _listen(self) -> None:
         for event in self._listener:
             self.received[event["status"]] += 1
@@ -171,7 +175,7 @@ def watch(soak: Soak) -> list[tuple[int, int]]:
         seen.append((main, fds))
         workers = sum(memory(pid) for pid in soak.consumer.children())
         recycled = summed(page, n.WORKER_RESTARTS_TOTAL, "reason")
-        dropped = summed(page, n.EVENTS_DROPPED_TOTAL, "reason")
+        dropped = summed(page, n.TELEMETRY_DROPPED_TOTAL, "reason")
         say(
             f"{time.monotonic() - began:7.0f} {soak.ran():6d} {main / 2**20:8.1f}"
             f" {workers / 2**20:11.1f} {fds:4d} {dict(recycled)} {dict(dropped)}",
@@ -210,6 +214,7 @@ def compare(soak: Soak, seen: list[tuple[int, int]]) -> bool:
     say(f"tasks ended, counted       {dict(ends)}")
     say(f"events told                {dict(events)}")
     say(f"events received            {dict(soak.event_counter.received)}")
+    say(f"events missed              {soak.event_counter.missed}")
     say(f"losses of the consumer     {losses}")
     say(f"spans of attempts received {processed.total()}, {len(processed)} different")
     say(f"memory of the main process {quarter / 2**20:.1f} MB after a quarter,")
@@ -222,6 +227,9 @@ def compare(soak: Soak, seen: list[tuple[int, int]]) -> bool:
         # Some tasks were popped but not run, because Redis went away.
         "tasks ended": soak.tasks - refused <= ends.total() <= soak.tasks,
         "starts told": events["started"] == len(ran),
+        "events received or missed": soak.event_counter.received.total()
+        + soak.event_counter.missed
+        == events.total(),
         "spans received or counted as lost": len(processed) + lost_spans
         >= len(ran)
         >= len(processed),

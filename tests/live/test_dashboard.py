@@ -61,9 +61,9 @@ def check_waits(ask: Ask, counts: LedgerCounts) -> None:
 def check_runs(ask: Ask, counts: LedgerCounts) -> None:
     p95s = ask.quantiles("Run p95", DURATION_BUCKETS, counts.times(*TIMED))
 
-    # It sleeps for 0.2 s, which is in the bucket from 0.1 to 0.25 or, on a machine
+    # It sleeps for 0.2 s, which is in the bucket from 0.185 to 0.23 or, on a machine
     # that is busy, in a later one.
-    assert p95s["resize_photo",] > 0.1
+    assert p95s["resize_photo",] > 0.185
 
 
 def check_retries(ask: Ask, counts: LedgerCounts) -> None:
@@ -86,8 +86,12 @@ def check_progress(ask: Ask, counts: LedgerCounts) -> None:
     ask.agrees("In progress", "task", ledger=running)
     # All six workers of both consumers.
     assert running.total() == 6
-    ask.agrees("Saturation", ledger={"": 1})
-    ask.agrees("Busy workers", "queue", ledger={"shop": 1})
+    for panel in ("Saturation", "Busy workers"):
+        query = ask.text(panel)
+        (seen,) = ask(query).values()
+        ask.report(panel, "A", query, {"": f"{seen:.2f}"}, {"": "1"})
+        assert seen == pytest.approx(1, abs=0.05)
+    ask.agrees("Lost telemetry", ledger={})
 
 
 def check_ages(ask: Ask, counts: LedgerCounts) -> None:
@@ -261,6 +265,8 @@ def keep_busy(
             prometheus.values("sum(huey_tasks_in_progress)") == {(): 6}
             and prometheus.values("min(huey_queue_length)") == {(): 3}
             and prometheus.values("count(huey_queue_length)") == {(): 2}
+            # All workers are busy for longer than a rate looks back.
+            and prometheus.values("min(huey_task_running_age_seconds)")[()] > 2
         ),
         seconds=8,
     )

@@ -105,14 +105,16 @@ def test_timeouts_of_greenlets_are_honoured_while_their_tasks_enqueue(
 
 
 def test_collector_that_never_answers_stops_no_greenlet(
-    app: ModuleType, start: Start, received: ReceivedEvents
+    app: ModuleType, start: Start, received: ReceivedEvents, tmp_path: Path
 ) -> None:
+    dropped = tmp_path / "dropped"
     with otlp.black_hole(otlp.GRPC) as silent:
         running = start(
             # Longer than any wait of this test.
             OTEL_EXPORTER_OTLP_TIMEOUT="100",
             OTEL_BSP_SCHEDULE_DELAY="10",
             HUEY_OTEL_FLUSH_TIMEOUT="1",
+            LIVE_DROPPED=str(dropped),
             **silent.environ,
         )
         for number in range(20):
@@ -120,6 +122,8 @@ def test_collector_that_never_answers_stops_no_greenlet(
             assert len(received.wait_for(task.id, 3)) == 3
         running.wait_until_started()
         assert running.stop() == 0
+
+    assert losses(dropped) == {"spans": 20}
 
 
 def test_greenlets_that_live_on_in_a_child_are_quiet_there(

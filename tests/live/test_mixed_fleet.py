@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import json
+import math
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -92,22 +94,25 @@ def footer(length: int, version: int) -> bytes:
     return length.to_bytes(3, "little") + bytes([version]) + b"hotl"
 
 
-def trailer(body: bytes, *, version: int = 1) -> bytes:
-    return body + footer(len(body), version)
+def trailer(
+    body: bytes = b"", *, enqueued: float = 2.0, attempt: int = 1, version: int = 2
+) -> bytes:
+    numbers = struct.pack("<ddII25x", enqueued, math.nan, attempt, 0)
+    return body + numbers + footer(len(body), version)
 
 
-GOOD = encode(Carrier(enqueued=1.0))
+GOOD = encode(Carrier(enqueued=1.0, headers={"a": "b"}))
 HOSTILE = {
     "garbage": trailer(b"\xff\x00garbage"),
-    "newer version": trailer(b"[1,2.0,null,{},null,0]", version=2),
+    "newer version": trailer(version=3),
     "five megabytes": trailer(b'["' + b"x" * 5_000_000 + b'"]'),
     "deep": trailer(b"[" * 8_000),
-    "longer than the message": b"{}" + footer(2**24 - 1, 1),
+    "longer than the message": b"{}" + footer(2**24 - 1, 2),
     "other fields": trailer(b'{"enqueued":1}'),
-    "not a number": trailer(b"[1,NaN,null,{},null,0]"),
-    "endless number": trailer(b"[1," + b"9" * 5_000 + b",null,{},null,0]"),
-    "code in headers": trailer(b'[1,2.0,null,{"a":{"b":1}},null,0]'),
-    "no attempt": trailer(b"[0,2.0,null,{},null,0]"),
+    "not a number": trailer(enqueued=math.nan),
+    "endless number": trailer(b"[{},null," + b"9" * 5_000 + b",[]]"),
+    "code in headers": trailer(b'{"a":{"b":1}}'),
+    "no attempt": trailer(attempt=0),
     "cut": GOOD[1:],
 }
 

@@ -51,6 +51,8 @@ def test_orphans_of_a_killed_consumer_go_on_with_spans_and_do_not_spin(
         # The scheduler and the workers.
         orphans = running.children()
         assert len(orphans) == 3
+        # The main process exports it, and would take it along.
+        wait_until(lambda: of_kind(receiver.spans, "CONSUMER").keys() == {first.id})
 
         running.kill()
         # More events than a pipe holds, if a process kept it open.

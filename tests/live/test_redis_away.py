@@ -156,6 +156,7 @@ def test_redis_that_hangs_under_load(
     received.catch_up()
     missing = 2 * work.enqueued - heard(received)
     assert sum(place.dropped().values()) == missing > 0
+    assert (received.listener.missed, received.listener.repeated) == (missing, 0)
 
 
 @pytest.mark.timeout(90)
@@ -198,6 +199,7 @@ def test_redis_that_dies_under_load(
     received.catch_up()
     missing = 2 * work.enqueued - heard(received)
     assert sum(place.dropped().values()) == missing > 0
+    assert (received.listener.missed, received.listener.repeated) == (missing, 0)
 
 
 def heard_all(received: ReceivedEvents, work: int) -> None:

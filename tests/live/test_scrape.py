@@ -3,12 +3,13 @@
 import datetime
 import os
 import random
+import re
 import runpy
 import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -53,6 +54,7 @@ HANG = {"queue": "live", "task": f"{PATH}hang"}
 # The columns of the ledger, the metric that each is about, and its labels.
 COLUMNS = {
     "enqueued": ("huey_tasks_enqueued_total", "task", "origin"),
+    "requeued": ("huey_task_requeues_total", "task", "reason"),
     "attempts": ("huey_task_attempts_total", "task"),
     "attempts_finished": ("huey_task_attempts_finished_total", "task", "outcome"),
     "finished": ("huey_tasks_finished_total", "task", "outcome"),
@@ -109,12 +111,6 @@ def app(
         LIVE_LEDGER=str(tmp_path / "ledger"),
         LIVE_GATE=str(tmp_path / "gate"),
     )
-
-
-@pytest.fixture
-def conn(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as client:
-        yield client
 
 
 @pytest.fixture
@@ -218,12 +214,11 @@ def enqueue_a_mix(app: ModuleType, ledger: Ledger, number: int, leave: int = 1) 
 
 
 def durations_of(expected: dict[str, Values]) -> Values:
-    """How many attempts have a duration, by task and what is shown as outcome."""
-    shown = {"success": "success", "error": "error", "timeout": "error"}
+    """How many attempts have a duration, by task."""
     counts: Counter[tuple[str, ...]] = Counter()
     for (task, outcome), number in expected["attempts_finished"].items():
-        if outcome in shown:
-            counts[task, shown[outcome]] += int(number)
+        if outcome in ("success", "error", "timeout"):
+            counts[task,] += int(number)
     return above_zero(counts)
 
 
@@ -233,7 +228,7 @@ def events_of(expected: dict[str, Values]) -> Values:
     for counts, column in (
         (attempts, "attempts_finished"),
         (finals, "finished"),
-        (ways, "enqueued"),
+        (ways, "requeued"),
     ):
         for (_, label), number in expected[column].items():
             counts[label] += int(number)
@@ -306,12 +301,12 @@ def test_prometheus_counts_the_same_as_the_tasks_ledger(
     assert prometheus.values("huey_workers", "queue", "worker_type") == {
         ("live", kind): workers
     }
-    assert prometheus.values("huey_events_dropped_total") == {}
-    durations = prometheus.values("huey_task_duration_seconds_count", "task", "outcome")
+    assert prometheus.values("huey_telemetry_dropped_total") == {}
+    durations = prometheus.values("huey_task_duration_seconds_count", "task")
     assert durations == durations_of(expected)
     waits = prometheus.values("huey_task_wait_seconds_count", "task")
     assert waits == expected["attempts"]
-    moved = [n for (_, way), n in expected["enqueued"].items() if way == "scheduled"]
+    moved = [n for (_, way), n in expected["requeued"].items() if way == "scheduled"]
     delays = prometheus.values("huey_task_schedule_delay_seconds_count")
     assert delays == {(): sum(moved)}
     events = prometheus.values(
@@ -397,6 +392,42 @@ def test_killed_worker_is_a_restart_and_its_task_is_lost(
     for metric in ("huey_task_attempts_finished_total", "huey_tasks_finished_total"):
         assert prometheus.values(metric, "task", "outcome") == lost
     assert prometheus.values("huey_tasks_in_progress") == {}
+
+
+def test_killed_scheduler_is_a_restart_and_the_workers_have_a_memory(
+    app: ModuleType, start: Start, port: int
+) -> None:
+    running = start("process", "-w", "2", "-c", "0.2")
+
+    def shown(name: str) -> float | None:
+        return value(metrics(port), name, queue="live")
+
+    before = shown("huey_scheduler_restarts_total")
+    # The scheduler is forked first, and again behind the workers.
+    scheduler, *workers = running.children()
+    os.kill(scheduler, signal.SIGKILL)
+
+    wait_until(lambda: shown("huey_scheduler_restarts_total") == 1)
+    assert before == 0
+    assert value(metrics(port), "huey_worker_restarts_total", reason="died") == 0
+    memory = sum(map(resident, workers))
+    seen = shown("huey_workers_resident_memory_bytes")
+    assert seen == pytest.approx(memory, rel=0.2)
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory of a process."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (kilobytes,) = re.findall(r"VmRSS:\s+(\d+) kB", status)
+    return 1024 * int(kilobytes)
+
+
+def test_threads_have_no_memory_of_their_own(
+    app: ModuleType, start: Start, port: int
+) -> None:
+    start("thread", "-w", "2")
+
+    assert value(metrics(port), "huey_workers_resident_memory_bytes") is None
 
 
 def popped(conn: redis.Redis) -> int:
@@ -496,8 +527,11 @@ def counted(page: str) -> float:
 def of_ours(page: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float | None]:
     """Our samples; those that are times without their values."""
     exact = ("_total", "_count", "huey_workers", "_length", "_info", "_progress")
+    times = "_seconds_total"
     return {
-        (name, labels): number if name.endswith(exact) else None
+        (name, labels): (
+            number if name.endswith(exact) and not name.endswith(times) else None
+        )
         for (name, labels), number in samples(page).items()
         # Buckets of a wait, and what the scheduler happened to do, differ.
         if name.startswith("huey_") and "checking-periodic" not in str(labels)

@@ -1,7 +1,6 @@
 """Options: argument beats environment beats default, and a wrong value says so."""
 
 import atexit
-import dataclasses
 import inspect
 import pydoc
 
@@ -18,7 +17,7 @@ from huey_otel._options.buckets import DURATION_BUCKETS, WAIT_BUCKETS
 from huey_otel._options.export import read_export
 from huey_otel._options.settings import Exposed, Settings
 from huey_otel._options.table import DISABLED, OPTIONS, VARIABLES
-from huey_otel._options.values import OFF, ON
+from huey_otel._options.values import OFF, ON, Stream
 from huey_otel._setup.instrument import Options
 
 DEFAULTS = Settings(
@@ -27,7 +26,9 @@ DEFAULTS = Settings(
     channel=None,
     publish_enqueued=False,
     tracebacks=True,
+    stream=None,
     flush_timeout=5.0,
+    publish_metrics=None,
     tracer_provider=None,
     propagation="auto",
     link_after=600.0,
@@ -35,17 +36,20 @@ DEFAULTS = Settings(
     envelope=False,
     semconv_metrics=False,
     meter_provider=None,
+    logger_provider=None,
     registry=None,
     export=read_export({}),
     metrics_export=read_export({}, "metrics"),
+    logs_export=None,
     exposed=Exposed(
         host="localhost",
         port=9464,
         duration_buckets=DURATION_BUCKETS,
         wait_buckets=WAIT_BUCKETS,
     ),
+    stuck_after=600.0,
 )
-NO_PAGE = {"exposed": dataclasses.replace(DEFAULTS.exposed, port=None)}
+NO_PAGE = {"exposed": DEFAULTS.exposed._replace(port=None)}
 FLAGS = ("publish_enqueued", "tracebacks", "envelope", "semconv_metrics")
 
 
@@ -54,11 +58,11 @@ def read(env=None, **given):
 
 
 def changed(**changes):
-    return dataclasses.replace(DEFAULTS, **changes)
+    return DEFAULTS._replace(**changes)
 
 
 def exposed(**changes):
-    return changed(exposed=dataclasses.replace(DEFAULTS.exposed, **changes))
+    return changed(exposed=DEFAULTS.exposed._replace(**changes))
 
 
 def refused(error, env=None, **given):
@@ -73,6 +77,7 @@ def test_without_arguments_and_variables_the_defaults_hold():
 
 
 EMITTER = object()
+TO_LOGS = read_export({}, "logs")
 
 
 def spoken(value):
@@ -94,13 +99,40 @@ def spoken(value):
         ({"events": True}, {}),
         ({"events": "redis://r:1/0"}, {"events": "redis://r:1/0"}),
         ({"events": EMITTER}, {"events": EMITTER}),
+        ({"events": "otlp"}, {"events": False, "logs_export": TO_LOGS}),
+        ({"events": " OTLP "}, {"events": False, "logs_export": TO_LOGS}),
+        ({"events": "redis,otlp"}, {"logs_export": TO_LOGS}),
+        ({"events": "otlp, redis"}, {"logs_export": TO_LOGS}),
+        (
+            {"events": "REDIS://r:1/0,otlp"},
+            {"events": "redis://r:1/0", "logs_export": TO_LOGS},
+        ),
         ({"channel": "ch"}, {"channel": "ch"}),
         ({"channel": None}, {}),
         ({"publish_enqueued": True}, {"publish_enqueued": True}),
         ({"publish_enqueued": "yes"}, {"publish_enqueued": True}),
         ({"tracebacks": "Off"}, {"tracebacks": False}),
+        ({"stream": None}, {}),
+        ({"stream": False}, {}),
+        ({"stream": "off"}, {}),
+        ({"stream": "0"}, {}),
+        ({"stream": True}, {"stream": Stream(10_000, None)}),
+        ({"stream": "On"}, {"stream": Stream(10_000, None)}),
+        ({"stream": "1"}, {"stream": Stream(10_000, None)}),
+        ({"stream": 100}, {"stream": Stream(100, None)}),
+        ({"stream": " 50000 "}, {"stream": Stream(50_000, None)}),
+        ({"stream": "app:events"}, {"stream": Stream(10_000, "app:events")}),
         ({"flush_timeout": 0}, {"flush_timeout": 0.0}),
         ({"flush_timeout": 1.5}, {"flush_timeout": 1.5}),
+        ({"publish_metrics": True}, {"publish_metrics": 5.0}),
+        ({"publish_metrics": "on"}, {"publish_metrics": 5.0}),
+        ({"publish_metrics": 1}, {"publish_metrics": 1.0}),
+        ({"publish_metrics": "1"}, {"publish_metrics": 1.0}),
+        ({"publish_metrics": "2.5"}, {"publish_metrics": 2.5}),
+        ({"publish_metrics": 200}, {"publish_metrics": 200.0}),
+        ({"publish_metrics": "0"}, {}),
+        ({"publish_metrics": False}, {}),
+        ({"publish_metrics": None}, {}),
         ({"propagation": "link"}, {"propagation": "link"}),
         ({"propagation": read}, {"propagation": read}),
         ({"metrics_port": None}, NO_PAGE),
@@ -128,6 +160,10 @@ def test_arguments_become_settings(given, expected):
         ({"HUEY_OTEL_EVENTS": ""}, {}),
         ({"HUEY_OTEL_EVENTS": "redis://r:1/0"}, {"events": "redis://r:1/0"}),
         ({"HUEY_OTEL_CHANNEL": "ch"}, {"channel": "ch"}),
+        ({"HUEY_OTEL_STREAM": "1"}, {"stream": Stream(10_000, None)}),
+        ({"HUEY_OTEL_STREAM": "no"}, {}),
+        ({"HUEY_OTEL_STREAM": "250"}, {"stream": Stream(250, None)}),
+        ({"HUEY_OTEL_STREAM": " a b "}, {"stream": Stream(10_000, "a b")}),
         ({"HUEY_OTEL_CHANNEL": ""}, {}),
         ({"HUEY_OTEL_FLUSH_TIMEOUT": "0.5"}, {"flush_timeout": 0.5}),
         ({"HUEY_OTEL_PROPAGATION": " child "}, {"propagation": "child"}),
@@ -199,7 +235,7 @@ def test_arguments_beat_the_environment():
         events=False,
         channel="given",
         flush_timeout=1.0,
-        exposed=dataclasses.replace(DEFAULTS.exposed, port=0),
+        exposed=DEFAULTS.exposed._replace(port=0),
     )
 
 
@@ -219,8 +255,18 @@ CHANNEL = (
     " or None for the name of the queue"
 )
 HOST = "expected a host name or an address to listen on, without a port"
+STREAM = (
+    "expected off (None), on (10,000 entries), a number of entries from 100 to"
+    " 1,000,000,000, or a key of Redis that does not begin with a digit"
+)
+EVENTS = (
+    "expected off (None), on (the Redis of the queue), a Redis URL such as"
+    " redis://localhost:6379/0, otlp (as log records), redis,otlp or a URL,otlp (both),"
+    " or a RedisEventEmitter"
+)
 BUCKETS = "expected increasing numbers of seconds above 0, at most 100"
 PROVIDER = "expected an opentelemetry.trace.TracerProvider, or None"
+PAGES = "expected off (None), on (each 5 s), or a number of seconds from 1 to 200"
 REGISTRY = "expected a prometheus_client.CollectorRegistry, or None"
 
 
@@ -233,8 +279,11 @@ REGISTRY = "expected a prometheus_client.CollectorRegistry, or None"
             f"publish_enqueued=1: expected True or False, or {WORDS}",
         ),
         ({"tracebacks": None}, f"tracebacks=None: expected True or False, or {WORDS}"),
+        ({"stream": 1e4}, f"stream=10000.0: {STREAM}"),
+        ({"stream": b"k"}, f"stream=<bytes>: {STREAM}"),
         ({"flush_timeout": True}, f"flush_timeout=True: {SECONDS}"),
         ({"flush_timeout": None}, f"flush_timeout=None: {SECONDS}"),
+        ({"publish_metrics": [5]}, f"publish_metrics=<list>: {PAGES}"),
         ({"metrics_host": None}, f"metrics_host=None: {HOST}"),
         ({"metrics_port": 1.0}, f"metrics_port=1.0: {PORT}"),
         ({"duration_buckets": None}, f"duration_buckets=None: {BUCKETS}"),
@@ -261,6 +310,11 @@ REGISTRY = "expected a prometheus_client.CollectorRegistry, or None"
             " this is the class, not an instance",
         ),
         (
+            {"logger_provider": "otlp"},
+            "logger_provider='otlp': expected an"
+            " opentelemetry._logs.LoggerProvider, or None",
+        ),
+        (
             {"registry": CollectorRegistry},
             f"registry={CollectorRegistry!r}: expected a"
             " prometheus_client.CollectorRegistry, or None;"
@@ -281,9 +335,21 @@ def test_an_argument_of_a_wrong_type_is_refused(given, message):
             {"tracebacks": "maybe"},
             f"tracebacks='maybe': expected True or False, or {WORDS}",
         ),
+        ({"stream": 1}, f"stream=1: {STREAM}"),
+        ({"stream": 99}, f"stream=99: {STREAM}"),
+        ({"stream": "99"}, f"stream='99': {STREAM}"),
+        ({"stream": 10**10}, f"stream={10**10}: {STREAM}"),
+        ({"stream": "-200"}, f"stream='-200': {STREAM}"),
+        ({"stream": "10k"}, f"stream='10k': {STREAM}"),
+        ({"stream": "1e4"}, f"stream='1e4': {STREAM}"),
+        ({"stream": ""}, f"stream='': {STREAM}"),
         ({"flush_timeout": -1}, f"flush_timeout=-1: {SECONDS}"),
         ({"flush_timeout": float("inf")}, f"flush_timeout=inf: {SECONDS}"),
         ({"flush_timeout": float("nan")}, f"flush_timeout=nan: {SECONDS}"),
+        *(
+            ({"publish_metrics": value}, f"publish_metrics={value!r}: {PAGES}")
+            for value in (0, 0.5, 201, float("nan"), "often", "0.5")
+        ),
         ({"metrics_host": ""}, f"metrics_host='': {HOST}"),
         ({"metrics_port": -1}, f"metrics_port=-1: {PORT}"),
         ({"metrics_port": 99999}, f"metrics_port=99999: {PORT}"),
@@ -310,11 +376,11 @@ def test_an_argument_of_a_wrong_type_is_refused(given, message):
             "propagation='never': expected one of auto, child, link, none,"
             " or a callable that returns one of these for a task",
         ),
-        (
-            {"events": "localhost"},
-            "events='localhost': expected off (None), on (the Redis of the queue),"
-            " a Redis URL such as redis://localhost:6379/0, or a RedisEventEmitter",
-        ),
+        ({"events": "localhost"}, f"events='localhost': {EVENTS}"),
+        ({"events": "kafka,otlp"}, f"events='kafka,otlp': {EVENTS}"),
+        ({"events": "on,otlp"}, f"events='on,otlp': {EVENTS}"),
+        ({"events": "redis,redis,otlp"}, f"events='redis,redis,otlp': {EVENTS}"),
+        ({"events": "redis"}, f"events='redis': {EVENTS}"),
     ],
     ids=str,
 )
@@ -327,12 +393,7 @@ def test_a_wrong_argument_is_refused(given, message):
     [
         ("HUEY_OTEL_DISABLED", "maybe", f"expected True or False, or {WORDS}"),
         ("HUEY_OTEL_TRACEBACKS", "2", f"expected True or False, or {WORDS}"),
-        (
-            "HUEY_OTEL_EVENTS",
-            "localhost",
-            "expected off (None), on (the Redis of the queue), a Redis URL such as"
-            " redis://localhost:6379/0, or a RedisEventEmitter",
-        ),
+        ("HUEY_OTEL_EVENTS", "localhost", EVENTS),
         ("HUEY_OTEL_FLUSH_TIMEOUT", "soon", SECONDS),
         ("HUEY_OTEL_FLUSH_TIMEOUT", "-1", SECONDS),
         ("HUEY_OTEL_LINK_AFTER", "inf", SECONDS),
@@ -386,7 +447,7 @@ def test_a_variable_without_effect_is_a_warning(env, warning):
 
 
 def test_a_variable_without_effect_is_logged_once(monkeypatch, caplog):
-    monkeypatch.setenv("HUEY_OTEL_CHANEL", "ch")
+    monkeypatch.setenv("HUEY_OTEL_CHANNLE", "ch")
 
     for _ in range(2):
         instrument(MemoryHuey("my-app")).uninstrument()
@@ -394,7 +455,7 @@ def test_a_variable_without_effect_is_logged_once(monkeypatch, caplog):
     assert [(entry.name, entry.getMessage()) for entry in caplog.records] == [
         (
             "huey.otel",
-            "HUEY_OTEL_CHANEL is no setting of huey-otel and has no effect"
+            "HUEY_OTEL_CHANNLE is no setting of huey-otel and has no effect"
             " (did you mean HUEY_OTEL_CHANNEL?)",
         )
     ]

@@ -398,7 +398,7 @@ def test_a_missing_propagator_is_ignored_and_named(given, kept):
         trace.set_tracer_provider(TracerProvider())
         from huey_otel._wire.carrier import decode
         tasks[0]()
-        print(next(iter(decode(hueys[0].storage.dequeue()).headers), None))
+        print(next(iter(decode(hueys[0].storage.dequeue()).texts), None))
         """,
         OTEL_PROPAGATORS=given,
     )

@@ -13,9 +13,10 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanContext
 
-from huey_otel._otel.exporter import CountingExporter, CountingProcessor, give_up
+from huey_otel._otel.exporter import CountingExporter, give_up
 from huey_otel._otel.flusher import Flusher
 from huey_otel._otel.span_counts import SPANS, SpanCounts
+from huey_otel._otel.span_queue import CountingProcessor
 from huey_otel._safety import forks
 from huey_otel._safety.losses import Losses
 from tests.support.forks import fork
@@ -44,20 +45,38 @@ class Failing(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
+@pytest.fixture(autouse=True)
+def counts(monkeypatch) -> SpanCounts:
+    """The counts of a process that has ended no span yet."""
+    fresh = SpanCounts()
+    monkeypatch.setattr(SPANS, "here", fresh)
+    return fresh
+
+
+def export(counting: CountingExporter, number: int) -> SpanExportResult:
+    """End *number* spans, and export them."""
+    for _ in range(number):
+        next(SPANS.here.ended)
+    return counting.export([SPAN] * number)
+
+
 def test_failing_exports_are_logged_once_a_streak_and_counted(caplog, losses: Losses):
     caplog.set_level(logging.INFO)
     exporter = Failing()
     counting = CountingExporter(lambda: exporter, RESOURCE)
 
-    counting.export([SPAN] * 3)
-    counting.export([SPAN] * 2)
+    export(counting, 3)
+    export(counting, 2)
     exporter.fails = False
-    counting.export([SPAN])
+    export(counting, 1)
     exporter.fails = True
-    counting.export([SPAN])
+    export(counting, 1)
 
     assert losses.counts() == {"spans": 6}
-    told = "spans could not be delivered: Failed to export: refused (counted as spans)"
+    told = (
+        "spans could not be delivered: Failed to export: refused;"
+        " before that: Transient error 2 (counted as spans)"
+    )
     assert caplog.messages == [
         told,
         "delivered",
@@ -74,7 +93,7 @@ def test_what_other_threads_and_exporters_log_is_not_held_back(caplog, losses: L
             other.join()
             return super().export(spans)
 
-    CountingExporter(Slow, RESOURCE).export([SPAN])
+    export(CountingExporter(Slow, RESOURCE), 1)
     LOGGER.error("the application's own exporter")
 
     assert [m for m in caplog.messages if "counted" not in m] == [
@@ -87,18 +106,10 @@ def test_the_spans_of_an_exporter_that_raises_are_counted(losses: Losses):
     exporter = Failing()
     exporter.fails = "raises"
 
-    result = CountingExporter(lambda: exporter, RESOURCE).export([SPAN] * 2)
+    result = export(CountingExporter(lambda: exporter, RESOURCE), 2)
 
     assert result is SpanExportResult.FAILURE
     assert losses.counts() == {"spans": 2}
-
-
-@pytest.fixture
-def counts(monkeypatch) -> SpanCounts:
-    """The counts of a process that has ended no span yet."""
-    fresh = SpanCounts()
-    monkeypatch.setattr(SPANS, "here", fresh)
-    return fresh
 
 
 @pytest.fixture
@@ -156,7 +167,7 @@ def test_exported_and_failed_spans_are_not_left(counts, losses: Losses):
 
     assert (failed, left, waiting, counts.left) == ({"spans": 4}, 0, 2, 0)
     # A parent that was not told of the failures would miss these.
-    assert counts.lost == 4
+    assert counts.missing == 4
 
 
 class _TwoOfThree(Sampler):
@@ -193,7 +204,7 @@ def test_a_child_makes_its_own_exporter_while_its_parent_still_makes_one(monkeyp
     assert begun.wait(5)
 
     def deliver() -> None:
-        counting.export([])
+        export(counting, 1)
         if made != [os.getpid()]:
             os._exit(9)
 
@@ -217,7 +228,7 @@ def test_an_exporter_that_could_not_be_made_is_made_at_the_next_export(
 
     counting = CountingExporter(make, RESOURCE)
 
-    results = [counting.export([SPAN] * 2), counting.export([SPAN])]
+    results = [export(counting, 2), export(counting, 1)]
 
     assert results == [SpanExportResult.FAILURE, SpanExportResult.SUCCESS]
     assert losses.counts() == {"spans": 2}

@@ -4,6 +4,8 @@ import functools
 
 import pytest
 from huey import MemoryHuey
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
 
 from huey_otel import instrument
 from tests.support.programs import run_program
@@ -47,6 +49,23 @@ def test_the_argument_wins_over_the_environment(monkeypatch):
         instrumentation._outputs.tracer.resolved().where
         == "to the tracer_provider= given"
     )
+
+
+@pytest.mark.parametrize(
+    ("attributes", "version"),
+    [({"service.version": "3.1"}, "3.1"), ({"service.name": "shop"}, "")],
+)
+def test_version_of_the_service_is_that_of_the_resource(attributes, version):
+    provider = TracerProvider(resource=Resource(attributes))
+    instrumentation = instrument(MemoryHuey("my-app"), tracer_provider=provider)
+
+    assert instrumentation._outputs.tracer.service_version() == version
+
+
+def test_version_of_the_service_is_empty_without_a_provider():
+    instrumentation = instrument(MemoryHuey("my-app"))
+
+    assert instrumentation._outputs.tracer.service_version() == ""
 
 
 def test_an_argument_that_is_no_provider_is_refused():

@@ -178,12 +178,16 @@ def test_a_producer_without_collector_ends_in_a_second_and_logs_it(protocol, awa
             from multiprocessing import util
             add()
             began = time.monotonic()
-            def tell(): print(time.monotonic() - began)
+            def tell():
+                print(time.monotonic() - began, dict(instrumentation.dropped))
             util.Finalize(None, tell, exitpriority=-200)
             """,
             **receiver.environ,
         )
 
-    assert float(done.stdout) < 1.5
+    seconds, _, lost = done.stdout.partition(" ")
+    assert float(seconds) < 1.5
+    # The enqueue's.
+    assert lost == "{'spans': 1}\n"
     assert done.stderr.count("(counted as spans)") == 1
     assert done.stderr.count("opentelemetry.exporter") == 0

@@ -69,7 +69,7 @@ def test_counts_are_exact_with_many_threads():
     finally:
         sys.setswitchinterval(interval)
 
-    assert (counts.left, counts.lost) == (8 * 14_000, 8 * 15_000)
+    assert (counts.left, counts.missing) == (8 * 14_000, 8 * 15_000)
 
 
 def test_what_a_killed_worker_ended_and_did_not_export_is_lost(
@@ -86,7 +86,7 @@ def test_what_a_killed_worker_ended_and_did_not_export_is_lost(
 
     assert losses.counts() == {"spans": 5}
     assert caplog.messages == [
-        "a worker died before it had delivered 5 spans (counted as spans)"
+        "a worker died before it had heard that 5 spans arrived (counted as spans)"
     ]
 
 

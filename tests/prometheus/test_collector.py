@@ -1,9 +1,15 @@
 """What the collector shows of its counts."""
 
+import os
+import re
 import shutil
+import signal
+import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from prometheus_client import generate_latest
@@ -12,6 +18,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from huey_otel import _names as n
 from huey_otel._prometheus.catalog import CATALOG
+from huey_otel._prometheus.periodic import Due
 from huey_otel._safety.forks import EXCLUSION
 from huey_otel._safety.losses import Losses
 from tests.support.metrics import (
@@ -120,7 +127,9 @@ def test_two_hueys_of_one_name_share_their_series(collector, registry):
 
 
 def test_consumer_names_its_versions(collector, registry):
-    collector.add_consumer(1, consumer(periodic=False))
+    collector.add_consumer(
+        1, consumer(periodic=False, service_version=lambda: "3.1-rc")
+    )
 
     (labels,) = [
         sample.labels
@@ -129,41 +138,109 @@ def test_consumer_names_its_versions(collector, registry):
         if sample.name == n.CONSUMER_INFO
     ]
     versions = {label for label in labels if label.endswith("version")}
-    assert versions == {"version", "huey_version", "python_version"}
+    assert versions == {"version", "huey_version", "python_version", "service_version"}
+    assert labels["service_version"] == "3.1-rc"
     assert all(labels[label][0].isdigit() for label in versions)
     assert {label: labels[label] for label in labels.keys() - versions} == {
         "queue": "shop",
+        "host": socket.gethostname(),
         "worker_type": "thread",
         "periodic": "false",
     }
 
 
-def test_losses_of_the_process_are_shown_by_reason(registry, losses: Losses):
-    losses.count(n.LOSS_RELAY, 3, why="a test")
+def test_memory_of_the_workers_is_that_of_all_which_live(collector, registry):
+    alive, dead = forked(lambda: time.sleep(60)), forked(lambda: None)
+    os.waitpid(dead, 0)
+    try:
+        collector.add_consumer(1, consumer(pids=lambda: [alive, dead]))
+        collector.add_consumer(2, consumer(queue="mail", pids=lambda: [dead]))
+        collector.add_consumer(3, consumer(queue="chat"))
 
-    shown = page(registry, n.EVENTS_DROPPED_TOTAL)
+        shown = page(registry, n.WORKERS_MEMORY)
+        status = Path(f"/proc/{alive}/status").read_text()
+    finally:
+        os.kill(alive, signal.SIGKILL)
+        os.waitpid(alive, 0)
 
+    resident = int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1)) * 1024
     assert shown == {
-        f'huey_events_dropped_total{{reason="{reason}"}}': 3.0 * (reason == "relay")
-        for reason in n.LOSS_REASONS
+        'huey_workers_resident_memory_bytes{queue="shop"}': pytest.approx(
+            resident, rel=0.1
+        )
     }
 
 
-def test_registered_task_that_never_ran_has_at_most_ten_series(collector, registry):
+def forked(do: Callable[[], object]) -> int:
+    pid = os.fork()
+    if not pid:
+        do()
+        os._exit(0)
+    return pid
+
+
+def test_losses_are_shown_by_queue_and_signal_from_0_on(
+    collector, registry, losses: Losses
+):
+    collector.add_consumer(1, consumer())
+    losses.count(n.LOSS_RELAY, 3, why="a test")
+    losses.count(n.LOSS_FEED_FULL, 4, why="a test", queue="shop")
+
+    shown = page(registry, n.TELEMETRY_DROPPED_TOTAL)
+
+    name = n.TELEMETRY_DROPPED_TOTAL
+    assert {key: value for key, value in shown.items() if value} == {
+        f'{name}{{queue="",reason="relay",signal="event"}}': 3,
+        f'{name}{{queue="shop",reason="feed_full",signal="event"}}': 4,
+    }
+    assert {key for key, value in shown.items() if not value} == {
+        f'{name}{{queue="{queue}",{labels}}}'
+        for queue, labels in [
+            ("", 'reason="carrier",signal="span"'),
+            ("", 'reason="internal",signal="event"'),
+            ("", 'reason="rejected",signal="span"'),
+            ("", 'reason="spans",signal="span"'),
+            ("", 'reason="spans_queue_full",signal="span"'),
+            ("", 'reason="spans_unencodable",signal="span"'),
+            ("shop", 'reason="feed_refused",signal="event"'),
+            ("shop", 'reason="feed_replica",signal="event"'),
+            ("shop", 'reason="feed_shutdown",signal="event"'),
+            ("shop", 'reason="feed_unconfirmed",signal="event"'),
+            ("shop", 'reason="gauges",signal="metric"'),
+            ("shop", 'reason="interrupted",signal="event"'),
+            ("shop", 'reason="logs",signal="event"'),
+            ("shop", 'reason="logs_full",signal="event"'),
+            ("shop", 'reason="logs_rejected",signal="event"'),
+            ("shop", 'reason="logs_shutdown",signal="event"'),
+            ("shop", 'reason="page_refused",signal="metric"'),
+            ("shop", 'reason="page_shutdown",signal="metric"'),
+            ("shop", 'reason="stream_refused",signal="event"'),
+        ]
+    }
+
+
+def test_registered_task_that_never_ran_has_at_most_twelve_series(collector, registry):
     collector.add_consumer(1, consumer(TASK))
 
-    assert {key: value for key, value in page(registry).items() if TASK in key} == {
+    shown = {key: value for key, value in page(registry).items() if TASK in key}
+    assert shown == {
         f'huey_tasks_enqueued_total{{origin="call",{OF_TASK}}}': 0,
+        f'huey_tasks_enqueued_total{{origin="periodic",{OF_TASK}}}': 0,
+        f'huey_tasks_enqueued_total{{origin="pipeline",{OF_TASK}}}': 0,
         f"huey_task_attempts_total{{{OF_TASK}}}": 0,
         f'huey_tasks_finished_total{{outcome="failure",{OF_TASK}}}': 0,
+        f'huey_tasks_finished_total{{outcome="lost",{OF_TASK}}}': 0,
         f'huey_tasks_finished_total{{outcome="success",{OF_TASK}}}': 0,
+        f'huey_tasks_finished_total{{outcome="timeout",{OF_TASK}}}': 0,
         f"huey_task_retries_total{{{OF_TASK}}}": 0,
     }
+    assert len(shown) <= 12
 
 
-def test_task_that_succeeded_and_failed_has_at_most_eighty_series(collector, registry):
-    collector.add_consumer(1, consumer(TASK))
-    for origin in ("call", "retry"):
+def test_task_that_succeeded_and_failed_has_at_most_85_series(collector, registry):
+    due = {TASK: Due(60.0, 2000.0)}
+    collector.add_consumer(1, consumer(TASK, due=lambda: due))
+    for origin in ("call", "retry", "scheduled"):
         collector(record("accepted", origin=origin), SOURCE)
     run(collector, outcome="error", final=None)
     feed(collector, record("error-task", exception="app.Oops"), record("retrying"))
@@ -173,7 +250,7 @@ def test_task_that_succeeded_and_failed_has_at_most_eighty_series(collector, reg
 
     shown = page(registry)
 
-    assert sum(TASK in key for key in shown) <= 80
+    assert sum(TASK in key for key in shown) <= 85
     assert not [key for key in shown if "_created" in key]
 
 
@@ -187,7 +264,7 @@ def test_page_of_a_hundred_tasks_of_which_twenty_ran_is_as_documented(
     of_tasks = sum("task=" in key for key in page(registry))
 
     document = (ROOT / "docs" / "metrics.md").read_text()
-    assert of_tasks == 80 * 5 + 20 * 74
+    assert of_tasks == 80 * 9 + 20 * 81
     assert f"| 20 of 100 | {series:,} | {len(body) / 1000:,.0f} kB |" in document
 
 
@@ -198,8 +275,11 @@ def test_counters_of_a_consumer_begin_at_zero_and_times_are_absent(collector, re
 
     assert {key.partition("{")[0] for key, value in shown.items() if not value} == {
         n.CONSUMER_ERRORS_TOTAL,
+        n.CONSUMER_STUCK,
         n.EVENTS_TOTAL,
-        n.EVENTS_DROPPED_TOTAL,
+        n.SCHEDULER_RESTARTS_TOTAL,
+        n.TELEMETRY_DROPPED_TOTAL,
+        n.WORKER_BUSY_SECONDS_TOTAL,
         n.WORKER_RESTARTS_TOTAL,
         n.WORKERS_BUSY,
     }

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Metric
 
+from huey_otel._prometheus.consumers import Limits
 from huey_otel._prometheus.endpoint import Endpoint
 from huey_otel._prometheus.pages import Pages
 from huey_otel._safety.forks import COLLECTING
@@ -163,6 +164,51 @@ def test_health_page_gives_the_reason(serve, reason, status, body):
     answer = ask(serve(health=lambda: reason), "/healthz")
 
     assert (answer[0], answer[2]) == (status, body)
+
+
+@pytest.mark.parametrize(
+    ("query", "limits"),
+    [
+        ("", ()),
+        ("?verbose=1", ()),
+        ("?stuck=60", (Limits(60.0, None),)),
+        ("?stuck=0.5&busy=1e3&verbose", (Limits(0.5, 1000.0),)),
+    ],
+)
+def test_health_page_takes_limits(serve, query, limits):
+    asked = []
+    endpoint = serve(health=lambda *given: asked.append(given))
+
+    status, _, body = ask(endpoint, f"/healthz{query}")
+
+    assert (status, body, asked) == (200, b"ok\n", [limits])
+
+
+SECONDS = "expected a number of seconds from 0 to 1,000,000,000"
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("stuck", f"stuck='': {SECONDS}"),
+        ("stuck=ten", f"stuck='ten': {SECONDS}"),
+        ("stuck=-1", f"stuck='-1': {SECONDS}"),
+        ("stuck=nan", f"stuck='nan': {SECONDS}"),
+        ("stuck=inf", f"stuck='inf': {SECONDS}"),
+        ("stuck=1&stuck=2", f"stuck='1,2': {SECONDS}"),
+        ("stuck=%0A%1B[31m%FF", f"stuck='\\n\\x1b[31m\ufffd': {SECONDS}"),
+        ("stuck=1&busy=", f"busy='': {SECONDS}"),
+        ("busy=1", "busy= counts beside stuck= only"),
+    ],
+)
+def test_wrong_limit_of_the_health_page_is_a_bad_request(serve, losses, query, why):
+    asked = []
+    endpoint = serve(health=lambda *given: asked.append(given))
+
+    status, _, body = ask(endpoint, f"/healthz?{query}")
+
+    assert (status, body.decode(), asked) == (400, f"{why}\n", [])
+    assert losses.counts() == {}
 
 
 def test_other_paths_are_not_found(serve):
@@ -572,6 +618,7 @@ def test_killed_consumer_leaves_its_port_free(tmp_path):
     program = """
 import os, signal, sys
 from prometheus_client import CollectorRegistry
+from huey_otel._prometheus.consumers import Limits
 from huey_otel._prometheus.endpoint import Endpoint
 from huey_otel._prometheus.pages import Pages
 pages = Pages(CollectorRegistry(), lambda: None, lambda: None)

@@ -59,7 +59,7 @@ class Named:
 def metrics() -> Collector:
     made = Collector()
     made.add_consumer(1, consumer(TASK, "app.never", *ODD))
-    trace = {"trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b716920"}
+    trace = {"trace_id": 0x0AF7651916CD43DD8448EB211C80319C, "span_id": 0xB7AD6B716920}
     for number, name in enumerate((TASK, *ODD)):
         seconds = number**4 / 7
         for key, outcome in enumerate(("success", "error"), start=1):

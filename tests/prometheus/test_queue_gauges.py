@@ -24,6 +24,8 @@ FIVE_AND_TWO = {
     'huey_schedule_length{queue="shop"}': 2,
 }
 LENGTHS = (n.QUEUE_LENGTH, n.SCHEDULE_LENGTH)
+UP = {**FIVE_AND_TWO, 'huey_storage_up{queue="shop"}': 1}
+AWAY = {'huey_storage_up{queue="shop"}': 0}
 
 
 @pytest.fixture
@@ -137,7 +139,7 @@ def test_lock_of_the_storage_is_not_taken(queues, registry, tmp_path, request):
     with huey.storage.lock:
         shown = page(registry)
 
-    assert len(shown) == 3
+    assert len(shown) == 4
 
 
 def test_nothing_starts_before_a_scrape(queues, registry, slow):
@@ -150,7 +152,7 @@ def test_nothing_starts_before_a_scrape(queues, registry, slow):
     assert (added - before, threads() - before, slow.asked) == (0, 1, 1)
 
 
-def test_queue_is_absent_while_its_storage_hangs_and_others_are_not(
+def test_gauges_of_a_queue_are_absent_while_its_storage_hangs_and_others_are_not(
     queues, registry, slow, losses: Losses
 ):
     quick = Slow()
@@ -167,6 +169,8 @@ def test_queue_is_absent_while_its_storage_hangs_and_others_are_not(
     others = {
         'huey_queue_length{queue="other"}': 5,
         'huey_schedule_length{queue="other"}': 2,
+        'huey_storage_up{queue="other"}': 1,
+        **AWAY,
     }
     assert [first, *later] == [others] * 6
     assert waited - began < 5
@@ -177,10 +181,10 @@ def test_queue_is_absent_while_its_storage_hangs_and_others_are_not(
 
 def test_queue_is_back_once_its_storage_answers(queues, registry, slow, losses, caplog):
     queues.add(1, "shop", lambda: slow, Meaning())
-    assert page(registry) == {}
+    assert page(registry) == AWAY
 
     slow.may_answer.set()
-    wait_until(lambda: page(registry) == FIVE_AND_TWO)
+    wait_until(lambda: page(registry) == UP)
 
     assert caplog.messages == [
         "the storage of 'shop' did not answer in time, its gauges are absent"
@@ -199,8 +203,8 @@ def test_storage_that_raises_is_one_error_per_streak(queues, registry, slow, los
     slow.error = OSError("away again")
     raised.append(page(registry))
 
-    assert (raised, answered) == ([{}] * 4, FIVE_AND_TWO)
-    assert losses.counts() == {n.LOSS_GAUGES: 2}
+    assert (raised, answered) == ([AWAY] * 4, UP)
+    assert losses.by_queue() == {("shop", n.LOSS_GAUGES): 2}
 
 
 class FatalError(BaseException):
@@ -216,7 +220,7 @@ def test_queue_is_back_after_its_storage_has_ended_the_thread(queues, registry, 
     slow.error = None
 
     wait_until(lambda: threads() == 0)
-    assert (raised, page(registry)) == ({}, FIVE_AND_TWO)
+    assert (raised, page(registry)) == (AWAY, UP)
 
 
 def test_hanging_redis_delays_one_scrape_and_is_asked_again(
@@ -228,7 +232,7 @@ def test_hanging_redis_delays_one_scrape_and_is_asked_again(
 
     redis_server.pause()
     try:
-        assert page(registry) == {}
+        assert page(registry) == AWAY
     finally:
         redis_server.resume()
     wait_until(lambda: len(page(registry, *LENGTHS)) == 2)
@@ -254,7 +258,7 @@ def test_two_hueys_of_one_name_have_one_gauge(queues, registry, slow):
     queues.add(1, "shop", lambda: slow, Meaning())
     queues.add(2, "shop", lambda: slow, Meaning())
 
-    assert page(registry) == FIVE_AND_TWO
+    assert page(registry) == UP
 
 
 def test_queue_that_is_removed_is_gone_with_its_thread(queues, registry, slow):
@@ -277,7 +281,7 @@ def test_scrape_uses_the_answers_that_were_asked_for_before_it(queues, registry,
     asked = slow.asked
     page(registry)
 
-    assert (prepared, asked, slow.asked) == (FIVE_AND_TWO, 1, 2)
+    assert (prepared, asked, slow.asked) == (UP, 1, 2)
 
 
 def test_fork_need_not_wait_for_a_storage_that_hangs(
@@ -303,12 +307,14 @@ def test_forked_child_asks_the_storage_itself(queues, registry, slow):
     queues.add(1, "shop", lambda: slow, Meaning())
     page(registry)
 
-    assert said_in_child(lambda: page(registry)) == FIVE_AND_TWO
-    assert page(registry) == FIVE_AND_TWO
+    assert said_in_child(lambda: page(registry)) == UP
+    assert page(registry) == UP
 
 
 def test_help_says_how_to_aggregate(queues):
     helps = {metric.name: metric.documentation for metric in queues.collect()}
+    # What one consumer sees, and another may not.
+    del helps[n.STORAGE_UP]
 
     assert set(helps) == {
         *LENGTHS,

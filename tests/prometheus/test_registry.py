@@ -15,7 +15,9 @@ from huey_otel import _names as n
 from huey_otel._options.settings import Exposed
 from huey_otel._prometheus.registry import MetricsPage, RegistryMetrics
 from huey_otel._safety.losses import Losses
+from tests.support import metrics
 from tests.support.forks import fork
+from tests.support.recorded import LATER, Drain
 from tests.support.waiting import wait_until
 
 ENQUEUED = "huey_tasks_enqueued_total"
@@ -63,6 +65,91 @@ def test_default_registry_may_be_named(losses: Losses) -> None:
 
     assert of_enqueued(REGISTRY) == 2
     assert losses.counts() == {}
+
+
+def test_producer_counts_no_work_that_is_put_back() -> None:
+    registry = CollectorRegistry()
+    huey = MemoryHuey("b", immediate=True)
+    instrument(huey, registry=registry)
+
+    @huey.task(retries=2)
+    def fail() -> None:
+        raise ValueError
+
+    fail()
+
+    assert metrics.page(registry) == {
+        f'{ENQUEUED}{{origin="call",queue="b",task="{__name__}.fail"}}': 1
+    }
+
+
+def test_new_work_on_queue_or_schedule_is_told_from_what_is_put_back(
+    consuming: Consuming,
+) -> None:
+    registry = CollectorRegistry()
+    huey = MemoryHuey("b")
+    instrumentation = consuming(huey, registry=registry)
+
+    @huey.task()
+    def add() -> None: ...
+
+    @huey.task(retries=1)
+    def fail() -> None:
+        raise ValueError
+
+    @huey.task(retries=1, retry_delay=60)
+    def fail_slowly() -> None:
+        raise ValueError
+
+    # Two of these are put off: by a worker, and by the application itself.
+    add.schedule(delay=60)
+    huey.add_schedule(add.s(eta=LATER))
+    huey.enqueue(add.s().then(add))
+    fail()
+    fail_slowly()
+    drain = Drain(huey)
+    drain()
+    drain.ripe()
+    instrumentation.flush()
+
+    def of(name: str, label: str) -> str:
+        return f'{{{label},queue="b",task="{__name__}.{name}"}}'
+
+    def put_back(name: str, reason: str) -> str:
+        return f'{{queue="b",reason="{reason}",task="{__name__}.{name}"}}'
+
+    shown = metrics.page(registry, n.TASKS_ENQUEUED_TOTAL, n.TASK_REQUEUES_TOTAL)
+    assert {key: value for key, value in shown.items() if value} == {
+        ENQUEUED + of("add", 'origin="call"'): 3,
+        ENQUEUED + of("add", 'origin="pipeline"'): 1,
+        ENQUEUED + of("fail", 'origin="call"'): 1,
+        ENQUEUED + of("fail_slowly", 'origin="call"'): 1,
+        n.TASK_REQUEUES_TOTAL + put_back("add", "scheduled"): 2,
+        n.TASK_REQUEUES_TOTAL + put_back("fail", "retry"): 1,
+        n.TASK_REQUEUES_TOTAL + put_back("fail_slowly", "retry"): 1,
+        n.TASK_REQUEUES_TOTAL + put_back("fail_slowly", "scheduled"): 1,
+    }
+
+
+def test_dead_scheduler_that_huey_replaces_is_counted(consuming: Consuming) -> None:
+    registry = CollectorRegistry()
+    huey = MemoryHuey("b")
+    instrumentation = consuming(huey, registry=registry)
+    # Neither its scheduler nor its worker was started.
+    consumer: Consumer = huey.create_consumer(workers=1)
+
+    consumer.check_worker_health()
+    consumer.check_worker_health()
+    instrumentation.flush()
+
+    consumer.stop_flag.set()
+    for thread in (consumer.scheduler, consumer.worker_threads[0][1]):
+        thread.join()
+    shown = metrics.page(registry, n.SCHEDULER_RESTARTS_TOTAL, n.WORKER_RESTARTS_TOTAL)
+    assert {key: value for key, value in shown.items() if value} == {
+        'huey_scheduler_restarts_total{queue="b"}': 1,
+        'huey_worker_restarts_total{queue="b",reason="died"}': 1,
+    }
 
 
 def test_a_task_that_enqueues_for_another_registry_is_counted_there(

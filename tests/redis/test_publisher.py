@@ -42,7 +42,7 @@ def admin(server):
 
 @pytest.fixture
 def publisher(server):
-    made = Publisher(RedisEventEmitter(url=server.url), "q")
+    made = Publisher(RedisEventEmitter(url=server.url), "q", "shop")
     yield made
     made.close(0.1)
     if made._thread is not None:
@@ -128,7 +128,7 @@ def test_a_connection_without_answers_for_long_is_replaced(
     admin.execute_command("CLIENT", "PAUSE", 20_000, "WRITE")
     publisher(record(1), SOURCE)
 
-    wait_until(lambda: losses.counts() == {"feed_unconfirmed": 1})
+    wait_until(lambda: losses.by_queue() == {("shop", "feed_unconfirmed"): 1})
     wait_until(lambda: len(messages(caplog)) == 2)
     assert messages(caplog)[1] == (
         f"{publisher.server} is away: the connection is dead, its answers never came;"
@@ -180,4 +180,4 @@ def test_closing_while_redis_hangs_does_not_log_a_recovery(
     publisher._thread.join(10)
 
     assert not any("again" in line for line in messages(caplog))
-    assert losses.counts() == {"feed_shutdown": 1}
+    assert losses.by_queue() == {("shop", "feed_shutdown"): 1}

@@ -4,8 +4,10 @@ import pytest
 
 from huey_otel._relay.inflight import InFlight
 from huey_otel._wire.record import Record, TaskFacts
+from huey_otel._wire.span import SpanLeft, SpanStart
 
 NOW = 100.0
+IDS = (1, 2, False, 1, "")
 
 
 def record(status, key, *, pid=7, at=1.0, worker="Worker-1", name="app.send"):
@@ -31,7 +33,6 @@ def test_what_a_dead_worker_had_started_is_lost():
             status="lost",
             timestamp=NOW,
             extra={"duration": 1.5},
-            start=(None, "", (), 0.5),
         )
     ]
     assert left == 0
@@ -46,13 +47,67 @@ def test_what_a_dead_worker_had_just_popped_is_lost_without_a_duration():
     assert left == 0
 
 
-def test_what_is_lost_keeps_what_its_span_began_with():
-    links = ((1, 2, 1, "", {"huey.link": "retry"}),)
-    started = record("started", 1)._replace(start=(7, "v=1", links, None))
+BEGAN = tuple(SpanStart(*(True, IDS, None, 1), (0, None), *((), None, None)))
 
-    (lost,), _ = applied(record("dequeued", 1), started, gone())
 
-    assert lost.start == (7, "v=1", links, 0.5)
+def known(failure=None):
+    return tuple(SpanLeft(BEGAN, None, failure))
+
+
+def failed(*, start):
+    extra = {"duration": 1.0, "exception": "ValueError", "traceback": "text"}
+    return record("error-task", 1)._replace(start=start, extra=extra)
+
+
+@pytest.mark.parametrize(
+    ("told", "status", "left"),
+    [
+        pytest.param([], "lost", known(), id="started"),
+        pytest.param(
+            [record("finished", 1)._replace(start=())], "ended", known(), id="finished"
+        ),
+        pytest.param(
+            [record("finished", 1)], "ended", None, id="finished, and exported"
+        ),
+        pytest.param(
+            [failed(start=("why",))],
+            *("ended", known(("ValueError", "why", "text"))),
+            id="failed",
+        ),
+        pytest.param(
+            [failed(start=("why",)), record("retrying", 1)._replace(start=("why",))],
+            *("ended", known(("ValueError", "why", "text"))),
+            id="failed, and retried",
+        ),
+        pytest.param(
+            [record("retrying", 1)._replace(start=())], "ended", known(), id="retrying"
+        ),
+    ],
+)
+def test_what_a_dead_worker_leaves_says_what_is_known_of_its_span(told, status, left):
+    started = record("started", 1)._replace(start=BEGAN)
+
+    (found,), _ = applied(record("dequeued", 1), started, *told, gone())
+
+    assert (found.status, found.start) == (status, left)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        pytest.param((5, None, None), id="crosses"),
+        pytest.param(None, id="exported by the worker"),
+    ],
+)
+def test_the_last_record_gets_what_was_told_of_the_span_before(start):
+    table = InFlight()
+    for one in (record("started", 1)._replace(start=BEGAN), failed(start=("why",))):
+        assert list(table.apply(one)) == []
+
+    joined = table.joined(record("ended", 1)._replace(start=start))
+
+    failure = ("ValueError", "why", "text")
+    assert joined.start == (start and (BEGAN, start, failure))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from huey_otel._relay.relay import Relay, Route, Routes
 from huey_otel._safety.losses import LOSSES
 from huey_otel._tasks.context import HERE
 from huey_otel._wire.record import Record
+from huey_otel._wire.span import SpanLeft, SpanStart
 from tests.support.forks import fork
 from tests.support.metrics import FORKING, TASK, page, record
 from tests.support.recorded import Recorded
@@ -81,13 +82,19 @@ def test_an_end_that_was_told_before_is_not_called_an_error(losses):
     assert losses.counts() == {"interrupted": 1}
 
 
-def test_no_span_is_made_of_an_attempt_that_its_worker_may_have_exported(losses):
+@pytest.mark.parametrize("crosses", [True, False])
+def test_the_span_of_an_interrupted_attempt_is_made_if_its_worker_makes_none(
+    crosses, losses
+):
+    ids = (1, 2, False, 1, "")
+    start = tuple(SpanStart(*(crosses, ids, None, 1), (), *((), None, None)))
     table = InFlight()
-    table.apply(record("started", key=1)._replace(start=(7, "", (), 0.5)))
+    table.apply(record("started", key=1)._replace(start=start))
 
     (found,) = table.apply(record("started", key=2, timestamp=NOW, after=1))
 
-    assert (found.start, found.timestamp) == (None, NOW)
+    left = tuple(SpanLeft(start)) if crosses else None
+    assert (found.start, found.timestamp) == (left, NOW)
 
 
 @pytest.mark.parametrize(

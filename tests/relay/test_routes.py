@@ -80,6 +80,18 @@ def test_a_lost_task_goes_to_the_sinks_of_its_own_huey():
     assert second.got == [("started", "q2"), ("lost", "q2")]
 
 
+def test_an_end_that_was_interrupted_is_a_loss_of_its_queue(losses):
+    sink = Sink()
+    routes = routed(second=(sink,))
+    following = record("started", source=2, key=2)._replace(extra={"after": 1})
+
+    routes.deliver(record("started", source=2))
+    routes.deliver(following)
+
+    assert sink.got == [("started", "q2"), ("started", "q2"), ("ended", "q2")]
+    assert losses.by_queue() == {("q2", "interrupted"): 1}
+
+
 def test_a_child_has_nothing_in_flight():
     sink = Sink()
     routes = routed(first=(sink,))

@@ -151,7 +151,8 @@ def test_a_full_pipe_loses_no_count(writer, reader, losses, monkeypatch):
 
     records = [r for r in received if r.key and not r.sums_up]
     sums = [(r.status, r.extra) for r in received if r.sums_up]
-    lost = [r.extra for r in received if r.status == "losses"]
+    told = [r.extra["losses"] for r in received if r.status == "losses"]
+    lost = [number for some in told for _, reason, number in some if reason == "relay"]
     assert accepted == [key % 2 == 0 for key in range(1, more + 1)]
     assert threads == 1
     assert [r.key for r in records if r.status == "started"] == taken
@@ -169,9 +170,7 @@ def test_a_full_pipe_loses_no_count(writer, reader, losses, monkeypatch):
         ("ended", {**keyed, **numbers(half), **success}),
     ]
     # Only the narrative is lost, so `ended` is not.
-    assert sum(one.get("relay", 0) for one in lost) + LOSSES.counts().get(
-        "relay", 0
-    ) == len(summed)
+    assert sum(lost) + LOSSES.counts().get("relay", 0) == len(summed)
 
 
 def test_a_thread_exists_only_while_something_is_kept(
@@ -235,20 +234,73 @@ def test_what_a_writer_lost_reaches_the_reader(writer, reader, losses):
 
     losses_told, sent = read_all(reader)
     assert (losses_told.status, losses_told.pid) == ("losses", os.getpid())
-    assert losses_told.extra == {"carrier": 3}
+    assert losses_told.extra == {"losses": [("", "carrier", 3)]}
     assert sent == record("started", 1)
     assert losses.counts() == {}
 
 
 def test_what_a_writer_lost_last_is_drained(writer, reader, losses):
-    losses.count("carrier", 3, why="w")
+    losses.count("carrier", 3, why="w", queue="shop")
 
     drained = writer.drain(1.0)
 
     assert drained is True
     assert [(r.status, r.extra) for r in read_all(reader)] == [
-        ("losses", {"carrier": 3})
+        ("losses", {"losses": [("shop", "carrier", 3)]})
     ]
+
+
+def test_a_loss_reaches_the_reader_without_any_record(
+    writer, reader, losses, monkeypatch
+):
+    monkeypatch.setattr(_writer, "TELL_AFTER", 0.05)
+    before = backlog_threads()
+    for _ in range(3):
+        losses.count("carrier", 2, why="w")
+
+    received = []
+    wait_until(lambda: received.extend(read_all(reader)) or received)
+    wait_until(lambda: backlog_threads() == [])
+
+    # One record for all of them, and no thread before and after it.
+    assert before == []
+    assert [(r.status, r.extra) for r in received] == [
+        ("losses", {"losses": [("", "carrier", 6)]})
+    ]
+    assert losses.counts() == {}
+
+
+def test_a_loss_that_a_full_pipe_does_not_take_is_told_later(
+    writer, reader, losses, monkeypatch
+):
+    monkeypatch.setattr(_writer, "TELL_AFTER", 0.0)
+    taken, _ = filled(writer)
+    losses.count("carrier", 2, why="w")
+    wait_until(lambda: losses.counts() == {})
+
+    received = []
+    wait_until(lambda: received.extend(read_all(reader)) or not writer.behind)
+
+    told = [r.extra["losses"] for r in received if r.status == "losses"]
+    assert [one for some in told for one in some if "carrier" in one] == [
+        ("", "carrier", 2)
+    ]
+    assert len(received) > len(taken)
+
+
+def test_the_thread_of_a_writer_whose_reader_is_gone_ends(losses, monkeypatch):
+    monkeypatch.setattr(_writer, "TELL_AFTER", 0.0)
+    pipe = Pipe()
+    writer = PipeWriter(pipe.write_end)
+    pipe.close_read_end()
+
+    losses.count("carrier", why="w")
+    wait_until(lambda: backlog_threads() == [])
+    losses.count("carrier", why="w")
+
+    assert backlog_threads() == []
+    assert writer.behind is False
+    os.close(pipe.write_end)
 
 
 def test_without_a_reader_nothing_is_kept_and_nothing_raised(losses, monkeypatch):
@@ -275,7 +327,7 @@ def test_a_writer_in_an_orphan_stops_at_once(pipe):
     def orphan():
         pipe.close_read_end()
         writer = PipeWriter(pipe.write_end)
-        wait_until(lambda: writer.send(record("started", 1)) and writer._reader_gone)
+        wait_until(lambda: writer.send(record("started", 1)) and writer.reader_gone)
 
     child_may_go, go = os.pipe()
 

@@ -6,7 +6,8 @@ import threading
 import huey.exceptions
 import pytest
 
-from huey_otel._safety.losses import Losses
+from huey_otel import _names as n
+from huey_otel._safety.losses import REASONS, Losses
 
 
 @pytest.fixture
@@ -61,6 +62,29 @@ def test_streaks_of_one_reason_are_told_apart(counted, caplog):
     ]
 
 
+def test_losses_of_a_queue_are_told_from_those_of_others(counted):
+    counted.count("feed_full", 3, why="w", queue="shop")
+    counted.count("feed_full", 4, why="w", queue="mail")
+    counted.count("relay", 5, why="w")
+
+    assert counted.by_queue() == {
+        ("shop", "feed_full"): 3,
+        ("mail", "feed_full"): 4,
+        ("", "relay"): 5,
+    }
+    assert counted.counts() == {"feed_full": 7, "relay": 5}
+    assert counted.counts("shop") == {"feed_full": 3, "relay": 5}
+
+
+def test_each_reason_says_of_which_signal_it_is():
+    reasons = {value for name, value in vars(n).items() if name.startswith("LOSS_")}
+    signals = {value for name, value in vars(n).items() if name.startswith("SIGNAL_")}
+
+    assert set(REASONS) == reasons
+    assert {loss.signal for loss in REASONS.values()} <= signals
+    assert {REASONS[reason].signal for reason in n.LOSSES_OF_SPANS} == {"span"}
+
+
 def test_the_exception_is_logged_on_demand(counted, caplog):
     try:
         raise ValueError("no")
@@ -80,15 +104,15 @@ def test_losses_are_taken_once(counted):
     taken = counted.take()
 
     assert before is True
-    assert taken == {"relay": 3}
+    assert taken == {("", "relay"): 3}
     assert counted.pending is False
     assert counted.take() == {}
 
 
 def test_losses_of_a_child_are_added_without_a_log_line(counted, caplog):
-    counted.add("relay", 7)
+    counted.add("shop", "relay", 7)
 
-    assert counted.counts() == {"relay": 7}
+    assert counted.by_queue() == {("shop", "relay"): 7}
     assert counted.pending is False
     assert messages(caplog) == []
 

@@ -411,7 +411,7 @@ def test_odd_baggage_costs_itself_alone(strict):
     finally:
         contexts.detach(token)
 
-    headers = decode(strict.huey.storage.dequeue()).headers
+    headers = decode(strict.huey.storage.dequeue()).texts
     read = baggage.get_all(propagate.extract(dict(headers)))
     assert dict(read) == {"user": "ann", "mood": SAID, "number": "5"}
     assert "traceparent" in headers

@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
@@ -14,23 +13,47 @@ from huey_otel._safety.shutdown import ShutdownTime
 from tests.support.forks import fork, said_in_child
 
 
+class Clock:
+    """A clock that goes on only while a test waits."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 @pytest.fixture
-def shutdown() -> ShutdownTime:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("huey_otel._safety.shutdown.time", clock)
+    return clock
+
+
+@pytest.fixture
+def shutdown(clock: Clock) -> ShutdownTime:
     shutdown = ShutdownTime()
     shutdown.share()
     shutdown.begin()
     return shutdown
 
 
-def slowly(seconds: float, told: list[float]) -> Callable[[float], None]:
-    def wait(left: float) -> None:
-        told.append(left)
-        time.sleep(min(left, seconds))
+@pytest.fixture
+def slowly(clock: Clock) -> Callable[[float, list[float]], Callable[[float], None]]:
+    def slowly(seconds: float, told: list[float]) -> Callable[[float], None]:
+        def wait(left: float) -> None:
+            told.append(left)
+            clock.sleep(min(left, seconds))
 
-    return wait
+        return wait
+
+    return slowly
 
 
-def test_what_was_spent_is_not_spent_again(shutdown):
+def test_what_was_spent_is_not_spent_again(shutdown, slowly):
     told: list[float] = []
 
     shutdown.spend(0.5, slowly(0.1, told))
@@ -38,13 +61,13 @@ def test_what_was_spent_is_not_spent_again(shutdown):
     shutdown.spend(0.15, slowly(0.1, told))
 
     assert told == [
-        pytest.approx(0.5, abs=0.02),
-        pytest.approx(0.4, abs=0.05),
-        pytest.approx(0.0, abs=0.05),
+        0.5,
+        pytest.approx(0.4),
+        pytest.approx(0.0, abs=1e-9),
     ]
 
 
-def test_a_new_end_begins_with_all_of_the_time(shutdown):
+def test_a_new_end_begins_with_all_of_the_time(shutdown, slowly):
     told: list[float] = []
 
     shutdown.spend(0.05, slowly(1, told))
@@ -54,17 +77,17 @@ def test_a_new_end_begins_with_all_of_the_time(shutdown):
     assert told == [0.05, 0.05]
 
 
-def test_what_a_worker_waited_counts(shutdown):
+def test_what_a_worker_waited_counts(shutdown, slowly, clock):
     told: list[float] = []
 
     assert fork(lambda: shutdown.spend(0.5, slowly(0.2, []))).join() == 0
-    time.sleep(0.1)
+    clock.sleep(0.1)
     shutdown.spend(0.5, slowly(0.0, told))
 
-    assert told == [pytest.approx(0.3, abs=0.05)]
+    assert told == [pytest.approx(0.3)]
 
 
-def test_a_worker_has_the_whole_time_for_itself(shutdown):
+def test_a_worker_has_the_whole_time_for_itself(shutdown, slowly):
     shutdown.spend(0.1, slowly(0.1, []))
     told: list[float] = []
 
@@ -75,7 +98,7 @@ def test_a_worker_has_the_whole_time_for_itself(shutdown):
     assert said_in_child(spend) == [0.5]
 
 
-def test_what_was_before_the_end_does_not_count(shutdown):
+def test_what_was_before_the_end_does_not_count(shutdown, slowly):
     told: list[float] = []
 
     assert fork(lambda: shutdown.spend(0.5, slowly(0.1, []))).join() == 0
@@ -85,18 +108,18 @@ def test_what_was_before_the_end_does_not_count(shutdown):
     assert told == [0.5]
 
 
-def test_a_wait_that_raises_counts(shutdown):
+def test_a_wait_that_raises_counts(shutdown, slowly, clock):
     told: list[float] = []
 
     def broken(_left: float) -> None:
-        time.sleep(0.1)
+        clock.sleep(0.1)
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
         shutdown.spend(0.5, broken)
     shutdown.spend(0.5, slowly(0.0, told))
 
-    assert told == [pytest.approx(0.4, abs=0.05)]
+    assert told == [pytest.approx(0.4)]
 
 
 def test_what_workers_wrote_last_is_read_though_no_time_is_left(huey, losses):

@@ -9,6 +9,8 @@ from huey_otel import (
     RedisEventEmitter,
     instrument,
 )
+from huey_otel._otel import log_records
+from tests.support.event_logs import needs_event_names
 
 ADDRESS = "redis://127.0.0.1:1/0"
 
@@ -176,6 +178,76 @@ def test_the_channel_is_the_argument_then_the_variable_then_the_storages_name(
     instrument(huey, **options)
 
     assert huey.storage._huey_otel_events[1] == channel
+
+
+TOO_OLD = (
+    "expected opentelemetry-sdk 1.37 or newer, whose log records have the names of"
+    " events; {} is installed"
+)
+
+
+@pytest.mark.parametrize("way", ["events", "HUEY_OTEL_EVENTS"])
+@pytest.mark.parametrize("events", ["otlp", "redis,otlp"])
+def test_log_records_are_refused_where_opentelemetry_is_too_old_for_them(
+    huey, monkeypatch, way, events
+):
+    version = log_records.__version__ if log_records.too_old() else "1.36.0"
+    monkeypatch.setattr(log_records, "__version__", version)
+    options = {"events": events}
+    if way != "events":
+        monkeypatch.setenv(way, events)
+        options = {}
+
+    with pytest.raises(ValueError, match="opentelemetry-sdk") as refusal:
+        instrument(huey, **options)
+
+    assert str(refusal.value) == f"{way}={events!r}: {TOO_OLD.format(version)}"
+    assert type(huey) is MemoryHuey
+
+
+def test_disabled_no_version_is_too_old(huey, monkeypatch):
+    monkeypatch.setattr(log_records, "__version__", "1.36.0")
+    monkeypatch.setenv("HUEY_OTEL_DISABLED", "1")
+
+    instrument(huey, events="otlp")
+
+    assert type(huey) is MemoryHuey
+
+
+@needs_event_names
+def test_events_as_log_records_alone_leave_none_on_redis():
+    huey = RedisHuey("my-app", url=ADDRESS)
+
+    instrumentation = instrument(huey, events="otlp")
+
+    assert huey.storage._huey_otel_events == (None, "myapp")
+    assert "events as log records, not asked for yet;" in repr(instrumentation)
+
+
+@needs_event_names
+@pytest.mark.parametrize(
+    ("first", "second", "shown"),
+    [
+        ("otlp", "redis,otlp", "'otlp'"),
+        ("redis,otlp", True, "'redis,otlp'"),
+        ("redis,otlp", "otlp", "'redis,otlp'"),
+        (f"{ADDRESS},otlp", "otlp", "<WithLogs>"),
+        (None, "otlp", "False"),
+        ("otlp", None, "'otlp'"),
+    ],
+)
+def test_a_second_call_with_other_outputs_of_events_is_refused(first, second, shown):
+    huey = RedisHuey("my-app", url=ADDRESS)
+    known = instrument(huey, events=first)
+
+    assert instrument(huey, events=first) is known
+    with pytest.raises(ValueError, match="events=") as refusal:
+        instrument(huey, events=second)
+
+    assert str(refusal.value) == (
+        f"events={second!r}: this huey is instrumented already, with events={shown};"
+        " expected the same, or uninstrument(huey) first"
+    )
 
 
 def test_a_channel_that_is_not_the_emitters_is_refused(huey):

@@ -118,6 +118,16 @@ def test_uninstrument_leaves_any_huey_as_it_was(any_huey):
     ] == [1, 1, 1]
 
 
+def test_losses_are_those_of_the_queue_and_of_the_process(huey, losses):
+    instrumentation = instrument(huey)
+
+    losses.count("feed_full", 3, why="a test", queue=huey.name)
+    losses.count("feed_full", 4, why="a test", queue="another")
+    losses.count("relay", 5, why="a test")
+
+    assert instrumentation.dropped == {"feed_full": 3, "relay": 5}
+
+
 def test_the_new_class_has_the_names_of_the_old_one(huey):
     before = type(huey)
 

@@ -10,8 +10,8 @@ from huey.consumer import Consumer
 from prometheus_client import CollectorRegistry
 
 from huey_otel import instrument
+from huey_otel._hooks import huey as hueys
 from huey_otel._hooks.consumer import ObservedConsumer, ObservedWorker, existing
-from huey_otel._hooks.huey import ObservedHuey
 from huey_otel._otel.span_counts import SPANS
 from huey_otel._process.shared import shared
 from tests.support.recorded import Recorded
@@ -68,7 +68,7 @@ def test_a_consumer_made_without_create_consumer_is_found_at_the_first_dequeue(
     huey: Huey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As with huey 2, whose consumer sets nothing on it.
-    monkeypatch.delattr(ObservedHuey, "__setattr__")
+    monkeypatch.setattr(hueys, "_SET_BY_A_CONSUMER", "")
     instrument(huey)
     consumer = Consumer(huey, workers=1, **QUICK)
     start(consumer)

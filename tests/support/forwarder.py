@@ -1,4 +1,4 @@
-"""A TCP forwarder: one name for servers that change behind it."""
+"""TCP forwarders: one name for servers that change behind it, or do not answer."""
 
 import contextlib
 import socket
@@ -77,6 +77,23 @@ class Forwarder:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class Mute(Forwarder):
+    """A way to a Redis that swallows the commands with `word`, once that is set."""
+
+    word: bytes | None = None
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port, self._let_through)
+
+    def _let_through(self, data: bytes) -> bool | None:
+        return None if self.word is not None and self.word in data else True
+
+    @property
+    def patient_url(self) -> str:
+        """One without redis-py 8's own timeout of 5 s."""
+        return f"{self.url}?socket_timeout=3600"
 
 
 def _end(each: socket.socket) -> None:

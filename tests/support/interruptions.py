@@ -8,7 +8,7 @@ import huey_otel
 
 _WHERE_NO_SIGNAL_IS_HANDLED = (
     *("with ", "try:", "self._flushing ="),
-    "here.caller, here.outgoing, here.depth =",
+    *("here.outgoing, here.depth =", "mine, here.outgoing ="),
 )
 """Lines where a trace function can raise, but no signal handler of Python."""
 

@@ -41,7 +41,8 @@ def feed(collector: Collector, *records: Record, source: Source = SOURCE) -> Non
 
 def sampled(one: Record, span_id: str) -> Record:
     """The same record, of an attempt whose span is sampled."""
-    facts = TaskFacts(*(one.facts or ()))._replace(trace_id=TRACE_ID, span_id=span_id)
+    ids = {"trace_id": int(TRACE_ID, 16), "span_id": int(span_id, 16)}
+    facts = TaskFacts(*(one.facts or ()))._replace(**ids)
     return one._replace(facts=tuple(facts))
 
 

@@ -9,9 +9,14 @@ import textwrap
 from pathlib import Path
 from typing import NoReturn
 
+import huey
 import pytest
 
 ROOT = Path(__file__).parents[2]
+
+needs_huey_3 = pytest.mark.skipif(
+    huey.__version__.startswith("2."), reason="this huey is no newer than the other one"
+)
 
 
 def bare_environment() -> dict[str, str]:

@@ -9,8 +9,8 @@ from huey.api import Huey
 
 from huey_otel import Instrumentation, instrument, mapping
 from huey_otel._tasks.attempt import unfinished
-from huey_otel._wire.event import to_event
 from huey_otel._wire.record import Record, Source
+from tests.support.strict_readers import event_of
 
 LATER = datetime.datetime(2100, 1, 1)  # noqa: DTZ001 - huey's times are naive
 """A time at which everything on a schedule is due."""
@@ -40,7 +40,7 @@ class Recorded:
     def events(self) -> list[dict[str, Any]]:
         """All records until now as event dicts, also those that Redis never gets."""
         assert self.instrumentation._shared.relay.flush(5.0)
-        return [dict(to_event(record, source)) for record, source in self._records]
+        return [event_of(record, source) for record, source in self._records]
 
     @property
     def published(self) -> list[dict[str, Any]]:

@@ -1,26 +1,20 @@
 """The spans that a test makes, kept in memory."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import (
     ReadableSpan,
-    SpanLimits,
     SpanProcessor,
     TracerProvider,
 )
 from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.trace import SpanContext
 
-from huey_otel._otel.provider import ResolvedProvider
-from huey_otel._otel.resource import ProcessResource
-
 Tree = dict[str, Any]
 
 
-class _Kept(SpanProcessor):
+class Kept(SpanProcessor):
     """The SDK's SimpleSpanProcessor would swallow a task's timeout."""
 
     def __init__(self) -> None:
@@ -34,7 +28,7 @@ class Spans:
     """A tracer provider and the spans that ended with it, found by name."""
 
     def __init__(self, sampler: Sampler | None = None) -> None:
-        self._kept = _Kept()
+        self._kept = Kept()
         self.provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
         self.provider.add_span_processor(self._kept)
         self.tracer = self.provider.get_tracer("tests")
@@ -108,19 +102,3 @@ def plain(context: SpanContext) -> SpanContext:
 
 def traces(spans: Sequence[ReadableSpan]) -> set[int]:
     return {span.context.trace_id for span in spans}
-
-
-@dataclass
-class Built:
-    """The parts of a built provider that make the spans of lost attempts."""
-
-    processors: tuple[SpanProcessor, ...]
-    resource: ProcessResource
-    limits: SpanLimits = field(default_factory=SpanLimits)
-
-
-def resolved_to(spans: Spans, *, ours: bool) -> ResolvedProvider:
-    processors = spans.provider._active_span_processor._span_processors
-    resource = ProcessResource(lambda: Resource({"service.name": "web"}), frozenset())
-    built: Any = Built(processors, resource) if ours else None
-    return ResolvedProvider(spans.provider, "to a test", built)

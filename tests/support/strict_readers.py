@@ -14,8 +14,11 @@ from huey_otel._wire.record import Record, Source
 
 
 def event_of(record: Record, source: Source) -> dict[str, Any]:
-    """The event that is published, as another language's reader gets it."""
-    return read_json(spell(record, source).encode())
+    """The event that *record* is, as another language's reader gets it.
+
+    It is number 7 of a publisher `h1:42:1`.
+    """
+    return read_json(spell(record, source, "h1:42:1", 7).encode())
 
 
 def read_json(body: bytes) -> dict[str, Any]:

@@ -7,14 +7,9 @@ from huey import CancelExecution, MemoryHuey, RetryTask, api, signals
 from huey.api import Huey
 from opentelemetry.sdk.trace import ReadableSpan
 
-from huey_otel import events as e
-from huey_otel import mapping
-from huey_otel._otel.lost_spans import LostSpans
-from huey_otel._relay.inflight import InFlight
 from huey_otel._safety.losses import Losses
-from huey_otel._wire.record import Record, Source
 from tests.support.recorded import Drain, Recorded
-from tests.support.spans import Spans, resolved_to
+from tests.support.spans import Spans
 
 Scene = Callable[[Huey], None]
 
@@ -246,71 +241,6 @@ def test_a_success_that_nothing_follows_ends_with_its_run(spans):
         for span in spans.all
         if span.name.startswith("process")
     } == ends
-
-
-def killed_after(records: list[Record], status: str) -> tuple[InFlight, int]:
-    """What is held of the records up to that of *status*, the last its worker wrote."""
-    held = InFlight()
-    statuses = [record.status for record in records]
-    last = statuses.index(status)
-    for record in records[: last + 1]:
-        assert list(held.apply(record)) == []
-    return held, records[last].pid
-
-
-def spans_of_dead(held: InFlight, pid: int, *, ours: bool = True) -> Spans:
-    """What is exported when the worker *pid* is found dead."""
-    spans = Spans()
-    resolved = resolved_to(spans, ours=ours)
-    sink = LostSpans(lambda: resolved, "task")
-    gone = Record(1, mapping.GONE, 2e9, pid, 0, None, None, None, None)
-    for record in held.apply(gone):
-        sink(record, Source(queue="my-app", host="here"))
-    return spans
-
-
-CUT = [
-    pytest.param(_pipeline, e.EVENT_FINISHED, id="finished"),
-    pytest.param(_error_handler, e.EVENT_ERROR_TASK, id="error-task"),
-    pytest.param(_receiver_of_retries, e.EVENT_RETRYING, id="retrying"),
-]
-
-
-@pytest.mark.parametrize("ours", [True, False], ids=["our provider", "another's"])
-@pytest.mark.parametrize(("scene", "status"), CUT)
-def test_a_worker_that_dies_after_a_run_leaves_the_span_of_the_run(
-    scene: Scene,
-    status: str,
-    ours,
-    monkeypatch,
-):
-    monkeypatch.setenv("OTEL_SPAN_LINK_COUNT_LIMIT", "8")
-    huey, spans = MemoryHuey("my-app"), Spans()
-    seen = Recorded(huey, tracer_provider=spans.provider, semconv_metrics=True)
-    scene(huey)
-    huey.execute(huey.dequeue())
-    process = next(span for span in spans.all if span.name.startswith("process"))
-
-    left = spans_of_dead(*killed_after(seen.records, status), ours=ours)
-
-    (span,) = left.all
-    assert (span.name, span.start_time) == (process.name, process.start_time)
-    assert span.end_time <= process.end_time
-    assert span.status.status_code is process.status.status_code
-    assert span.context.trace_id == process.context.trace_id
-    assert (span.context.span_id == process.context.span_id) is ours
-    assert dict(span.attributes) == dict(process.attributes)
-
-
-def test_a_worker_that_dies_after_its_span_has_ended_leaves_no_second_one():
-    huey, spans = MemoryHuey("my-app"), Spans()
-    seen = Recorded(huey, tracer_provider=spans.provider, semconv_metrics=True)
-    huey.task(name="add")(lambda: None)()
-    huey.execute(huey.dequeue())
-
-    left = spans_of_dead(*killed_after(seen.records, e.EVENT_FINISHED))
-
-    assert left.all == []
 
 
 def test_a_next_task_that_cannot_be_enqueued_leaves_no_span_open(spans, losses: Losses):

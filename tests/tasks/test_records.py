@@ -10,7 +10,6 @@ from huey.api import Huey
 from huey.constants import WORKER_THREAD
 from huey.signals import SIGNAL_COMPLETE, SIGNAL_EXECUTING
 
-from huey_otel import _names as n
 from huey_otel._tasks.attempt import running, unfinished
 from huey_otel._tasks.context import HERE
 from tests.support.interruptions import Interruption
@@ -158,8 +157,8 @@ EXECUTING = (
 
 def assert_nothing_is_left():
     here = HERE.local.doing
-    left = here.attempts, here.depth, here.outgoing, here.caller, running
-    assert left == ([], 0, None, n.ORIGIN_CALL, {})
+    left = here.attempts, here.depth, here.outgoing, here.requeued, running
+    assert left == ([], 0, None, None, {})
     assert {*unfinished.values()} <= {here.popped}
 
 

@@ -40,6 +40,17 @@ def test_each_part_has_a_line(started):
     ]
 
 
+def test_metrics_pages_have_a_line_where_they_are_wanted(started, caplog):
+    lines = started(events=None, publish_metrics=True)
+
+    where = "off, neither the queue nor its events have a Redis in reach"
+    assert lines[3:5] == [
+        "  metrics pages: off, neither the queue nor its events have a Redis in reach",
+        "  events: off, events=None",
+    ]
+    assert f"queue my-app: metrics pages are {where}" in caplog.messages
+
+
 def test_periodic_tasks_are_off_where_the_consumer_has_none(started):
     assert started(periodic=False)[-1] == "  periodic tasks: off"
 

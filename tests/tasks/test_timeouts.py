@@ -6,7 +6,6 @@ import time
 import huey.exceptions
 import pytest
 
-from huey_otel import _names as n
 from huey_otel._tasks.context import HERE
 from tests.support.timeouts import alarm, untraced
 
@@ -45,4 +44,4 @@ def test_each_timeout_is_honoured_while_the_task_enqueues(huey, seen):
     assert spun == []
     assert ends == ["started", "timeout", "ended"] * TIMES
     here = HERE.local.doing
-    assert (here.caller, here.attempts, here.outgoing) == (n.ORIGIN_CALL, [], None)
+    assert (here.requeued, here.attempts, here.outgoing) == (None, [], None)

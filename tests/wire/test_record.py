@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from huey_otel._wire.event import spell, to_event
+from huey_otel._wire.event import spell
 from huey_otel._wire.record import Record, Source, TaskFacts
 from huey_otel.mapping import TABLE
+from tests.support.strict_readers import event_of
 
 SOURCE = Source(queue="my-app", host="h1", worker_type="process")
 FACTS = tuple(TaskFacts("id-1", "send", "app.send", 60, 1700000000.0, 2))
@@ -18,7 +19,7 @@ def test_what_a_span_began_with_is_in_no_event():
     record = Record(1, "started", 1.5, 42, 7, "Worker-1", FACTS, 3, {"wait": 0.5})
     start = (7, "v=1", ((1, 2, 1, "", None),), None)
 
-    assert to_event(record._replace(start=start), SOURCE) == to_event(record, SOURCE)
+    assert event_of(record._replace(start=start), SOURCE) == event_of(record, SOURCE)
 
 
 def test_a_started_task():
@@ -26,7 +27,7 @@ def test_a_started_task():
         1, "started", 1700000001.5, 42, 7, "Worker-1", FACTS, 3, {"wait": 1.5}
     )
 
-    event = to_event(record, SOURCE)
+    event = event_of(record, SOURCE)
 
     # The order of the keys counts.
     assert list(event.items()) == [
@@ -45,6 +46,8 @@ def test_a_started_task():
         ("worker_type", "process"),
         ("pid", 42),
         ("host", "h1"),
+        ("publisher", "h1:42:1"),
+        ("seq", 7),
         ("wait", 1.5),
     ]
 
@@ -53,7 +56,7 @@ def test_an_error():
     extra = {"duration": 0.5, "traceback": "Traceback", "exception": "ValueError"}
     record = Record(1, "error-task", 1.5, 42, 7, "Worker-1", FACTS, 3, extra)
 
-    event = to_event(record, SOURCE)
+    event = event_of(record, SOURCE)
 
     assert list(event.items()) == [
         ("status", "error-task"),
@@ -72,6 +75,8 @@ def test_an_error():
         ("worker_type", "process"),
         ("pid", 42),
         ("host", "h1"),
+        ("publisher", "h1:42:1"),
+        ("seq", 7),
         ("duration", 0.5),
         ("exception", "ValueError"),
     ]
@@ -80,7 +85,7 @@ def test_an_error():
 def test_a_step_without_a_task():
     record = Record(1, "checking-periodic", 1.5, 42, 0, "Scheduler", None, None, None)
 
-    event = to_event(record, SOURCE)
+    event = event_of(record, SOURCE)
 
     assert list(event.items()) == [
         ("status", "checking-periodic"),
@@ -98,13 +103,15 @@ def test_a_step_without_a_task():
         ("worker_type", "process"),
         ("pid", 42),
         ("host", "h1"),
+        ("publisher", "h1:42:1"),
+        ("seq", 7),
     ]
 
 
 def test_outside_a_consumer_there_is_no_worker():
     record = Record(1, "enqueued", 1.5, 42, 0, None, FACTS, 3, {"origin": "call"})
 
-    event = to_event(record, SOURCE)
+    event = event_of(record, SOURCE)
 
     assert (event["worker"], event["worker_type"]) == (None, None)
 
@@ -112,7 +119,7 @@ def test_outside_a_consumer_there_is_no_worker():
 def test_an_error_of_unknown_cause_has_a_traceback_of_none():
     record = Record(1, "lost", 1.5, 42, 7, "Worker-1", FACTS, 3, {})
 
-    event = to_event(record, SOURCE)
+    event = event_of(record, SOURCE)
 
     assert (event["error"], event["traceback"]) == (True, None)
 
@@ -134,17 +141,18 @@ def test_an_event_is_spelled_as_the_encoder_of_the_standard_library_does(odd):
     as_text = json.JSONEncoder(
         ensure_ascii=False, separators=(",", ":"), default=str
     ).encode
-    facts = TaskFacts(f"{odd}", f"{odd}", f"{odd}", odd, odd, 1, "0a", "0b")
+    facts = TaskFacts(f"{odd}", f"{odd}", f"{odd}", odd, odd, 1, 10, 11)
     for status in TABLE:
         extra = {"exception": f"{odd}", "duration": odd, "traceback": f"{odd}"}
         record = Record(1, status, 1.5, 2, 3, f"{odd}", tuple(facts), 4, extra)
 
-        spelled = spell(record, Source(queue=f"{odd}", host=f"{odd}"))
+        spelled = spell(record, Source(queue=f"{odd}", host=f"{odd}"), f"{odd}", 1)
 
         event = json.loads(spelled)
         assert as_text(event) == spelled
         assert event["duration"] == json.loads(as_text(odd))
         assert event["queue"] == event["host"] == event["worker"] == f"{odd}"
+        assert event["publisher"] == f"{odd}"
 
 
 def test_a_lone_surrogate_is_spelled_as_text():
@@ -153,7 +161,7 @@ def test_a_lone_surrogate_is_spelled_as_text():
     extra = {"exception": odd, "traceback": odd}
     record = Record(1, "error-task", 1.5, 2, 3, odd, tuple(facts), 4, extra)
 
-    event = json.loads(spell(record, Source(queue=odd, host=odd)).encode())
+    event = event_of(record, Source(queue=odd, host=odd))
 
     texts = {name: event[name] for name in event if event[name] == said}
     assert sorted(texts) == [
@@ -166,7 +174,7 @@ def test_a_number_that_json_does_not_know_is_null(odd):
     facts = TaskFacts("id", "add", "app.add", odd, odd, 1)
     record = Record(1, "started", 1.5, 2, 3, None, tuple(facts), 4, {"wait": odd})
 
-    event = to_event(record, SOURCE)
+    event = event_of(record, SOURCE)
 
     assert [event[name] for name in ("retry_delay", "execute_time", "wait")] == [
         None,

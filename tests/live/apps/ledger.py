@@ -14,8 +14,9 @@ huey = RedisHuey("live", url=os.environ["LIVE_QUEUE_URL"])
 instrumentation = instrument(huey)
 
 # Each way that a retry takes to the queue.
-AT_ONCE = "enqueued {} retry"
-LATER = "enqueued {} scheduled"
+AT_ONCE = ("requeued {} retry",)
+MOVED = "requeued {} scheduled"
+LATER = (*AT_ONCE, MOVED)
 
 
 def note(task, *lines):
@@ -45,7 +46,7 @@ def done(task, outcome, final, *more):
 def tried_again(task, way, outcome="error", *more):
     if outcome == "error":
         more = (raised(task),)
-    attempted(task, outcome, "retries {}", way, *more)
+    attempted(task, outcome, "retries {}", *way, *more)
 
 
 def is_first(key):
@@ -114,7 +115,7 @@ def end_pipeline(_result):
 
 @huey.task()
 def be_put_off():
-    done("be_put_off", "success", "success", LATER)
+    done("be_put_off", "success", "success", MOVED)
 
 
 @huey.task()

@@ -8,6 +8,7 @@ from huey.signals import SIGNAL_COMPLETE
 from opentelemetry import trace
 
 from huey_otel import instrument
+from tests.live.apps.losses import report_at_exit
 
 huey = RedisHuey("live", url=os.environ["LIVE_QUEUE_URL"])
 
@@ -25,6 +26,7 @@ def foreign_provider():
 
 foreign = foreign_provider() if "LIVE_FOREIGN" in os.environ else None
 instrumentation = instrument(huey, tracer_provider=foreign)
+report_at_exit(instrumentation)
 tracer = trace.get_tracer("application")
 
 
@@ -47,6 +49,22 @@ def work():
 
 @huey.task()
 def after(_result):
+    huey.storage.conn.incr("done")
+
+
+@huey.task()
+def flood(number):
+    for _ in range(number):
+        tracer.start_span("inside").end()
+    huey.storage.conn.incr("done")
+
+
+@huey.task()
+def outlast():
+    """End a span when the spans of the consumer's end are being sent."""
+    huey.storage.conn.incr("outlasting")
+    huey.storage.conn.blpop("sent", 60)
+    tracer.start_span("after the end").end()
     huey.storage.conn.incr("done")
 
 

@@ -119,7 +119,7 @@ def _headers(messages: bytes | list[bytes]) -> dict[str, str]:
         (messages,) = messages
     carrier = decode(messages)
     assert carrier is not None
-    return dict(carrier.headers)
+    return dict(carrier.texts)
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,13 @@
 
 from typing import Any, Final
 
-from huey.api import Task
 from opentelemetry.trace import Span, Status, StatusCode
 
 from huey_otel import _names as n
-from huey_otel._safety import failures
+from huey_otel._safety import encodable, failures
 from huey_otel._safety.encodable import number
 from huey_otel._safety.forks import in_child
 from huey_otel._wire.client import CLIENT
-from huey_otel._wire.record import TaskFacts
 
 _MOST_TASKS: Final = 10_000
 _LONGEST_DESCRIPTION: Final = 1_024
@@ -43,8 +41,18 @@ class Operation:
         """The name of a span that is about *what*."""
         return f"{self._name} {self._queue or what}"
 
-    def of(self, task: str) -> tuple[str, dict[str, Any]]:
-        """The name and the attributes, to be copied, of spans about *task*."""
+    def described(
+        self,
+        facts: tuple[Any, ...],
+        retries: float | None,
+        priority: float | None,
+        wait: float | None = None,
+        outcome: str | None = None,
+        worker: str | None = None,
+        chord_size: int | None = None,
+    ) -> tuple[str, dict[str, Any]]:
+        """The name and the attributes of a span about a task; None is left out."""
+        identity, _, task, _, execute_time, attempt, *_ = facts
         known = self._of.get(task)
         if known is None:
             if len(self._of) >= _MOST_TASKS:
@@ -52,32 +60,43 @@ class Operation:
                 self._of.clear()
             known = self.named(task), {**self.attributes, n.TASK_NAME: task}
             self._of[task] = known
-        return known
+        name, attributes = known[0], known[1].copy()
+        attributes[n.MESSAGING_MESSAGE_ID] = identity
+        attributes[n.TASK_ATTEMPT] = attempt
+        for key, value in (
+            (n.TASK_RETRIES_LEFT, None if retries is None else number(retries)),
+            (n.TASK_PRIORITY, priority),
+            (n.TASK_ETA, execute_time),
+            (n.TASK_WAIT, wait),
+            (n.TASK_OUTCOME, outcome),
+            (n.WORKER_NAME, worker),
+            (n.CHORD_SIZE, chord_size),
+        ):
+            if value is not None:
+                attributes[key] = value
+        return name, attributes
+
+    def batch(self, kind: str, count: int) -> tuple[str, dict[str, Any]]:
+        """The name and the attributes of the span about a group or chord."""
+        name = self.named(encodable.name(kind))
+        return name, self.attributes | {n.MESSAGING_BATCH_COUNT: count}
 
 
-def attributes_of(
-    known: dict[str, Any], task: Task, facts: TaskFacts, retries: object
-) -> dict[str, Any]:
-    """What the spans of an enqueue and of an attempt say of *task*, in one dict."""
-    attributes = known.copy()
-    attributes[n.MESSAGING_MESSAGE_ID] = facts.id
-    attributes[n.TASK_ATTEMPT] = facts.attempt
-    left = number(retries)
-    if left is not None:
-        attributes[n.TASK_RETRIES_LEFT] = left
-    if task.priority is not None:
-        priority = number(task.priority)
-        if priority is not None:
-            attributes[n.TASK_PRIORITY] = priority
-    if facts.execute_time is not None:
-        attributes[n.TASK_ETA] = facts.execute_time
-    return attributes
-
-
-def record(
-    span: Span, name: str, message: str | None, text: str | None, end: int | None = None
+def conclude(
+    span: Span,
+    outcome: str | None,
+    failure: tuple[str, str | None, str | None] | None,
+    at: int | None,
 ) -> None:
-    """Record an exception on *span*; *text* is its traceback."""
+    """Set on *span* how its operation went.
+
+    *failure* is the class, the message and the traceback of an exception.
+    """
+    if outcome is not None:
+        span.set_attribute(n.TASK_OUTCOME, outcome)
+    if failure is None:
+        return
+    name, message, text = failure
     span.set_attribute(n.ERROR_TYPE, name)
     span.set_status(Status(StatusCode.ERROR, message))
     attributes = {n.EXCEPTION_TYPE: name}
@@ -85,7 +104,7 @@ def record(
         attributes[n.EXCEPTION_MESSAGE] = message
     if text is not None:
         attributes[n.EXCEPTION_STACKTRACE] = text
-    span.add_event(n.EXCEPTION, attributes, end)
+    span.add_event(n.EXCEPTION, attributes, at)
 
 
 def message_of(error: BaseException | None) -> str | None:
