@@ -1,0 +1,207 @@
+"""The screen: a snapshot as lines of a terminal, as many and as wide as it has."""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from huey_otel.cli.limits import OVERDUE
+from huey_otel.cli.output import cell, painted, width
+from huey_otel.cli.top.durations import UNKNOWN, age
+from huey_otel.cli.top.snapshot import Backlog, Fleet, Snapshot
+from huey_otel.cli.top.tables import (
+    GAP,
+    Table,
+    errors,
+    failing,
+    failures_in,
+    nothing,
+    periodic,
+    rates,
+    running,
+)
+from huey_otel.cli.top.view import Shown, View
+
+NO_PAGES: Final = "no consumer leaves its metrics: HUEY_OTEL_PUBLISH_METRICS=on"
+
+_NARROWEST: Final = 20
+_NARROWEST_HALF: Final = 32
+_FRAME: Final = 6
+"""Lines above and below the body."""
+
+_KEYS: Final = "q quit  / filter  e errors  t traceback"
+_KEYS_OF_ERRORS: Final = "q back  / filter  j k choose  t traceback"
+_KEYS_OF_TRACEBACK: Final = "q back  j k scroll"
+
+
+def lines_of(shown: Snapshot, view: View, columns: int, lines: int) -> list[str]:
+    """*shown* as *view* has it, in *lines* lines of *columns* columns at most."""
+    columns = max(columns, _NARROWEST)
+    room = max(0, lines - _FRAME)
+    body, keys = _BODIES[view.shown]
+    middle = body(shown, view, columns, room)[:room] if room else []
+    framed = [
+        *_heads(shown, view, columns),
+        _rule(columns),
+        *middle,
+        *[""] * (room - len(middle)),
+        _rule(columns),
+        _foot(shown, view, keys, columns),
+    ]
+    return framed[:lines]
+
+
+def connecting(queue: str, server: str, columns: int, lines: int) -> list[str]:
+    """The frame before anything is known."""
+    nothing_yet = Snapshot(queue=queue, server=server, at=time.time())
+    return lines_of(nothing_yet, View(), columns, lines)
+
+
+def _number(value: int | None) -> str:
+    return UNKNOWN if value is None else f"{value:,}"
+
+
+def _rule(columns: int) -> str:
+    return painted("─" * columns, "dim")
+
+
+def _heads(shown: Snapshot, view: View, columns: int) -> Iterator[str]:
+    clock = time.strftime("%H:%M:%S", time.localtime(shown.at))
+    marks = [
+        _mark("events", on=shown.failing is not None),
+        _mark("pages", on=shown.fleet is not None),
+    ]
+    tail = GAP.join([clock, *marks])
+    room = columns - len(tail) - len(GAP)
+    name = f"{shown.queue}{GAP}{shown.server}"
+    if view.queues > 1:
+        name = f"{name}{GAP}({view.queue + 1} of {view.queues}, Tab)"
+    if room >= 12:
+        yield painted(cell(name, room), "bold") + GAP + tail
+    else:
+        yield painted(cell(name, columns), "bold")
+    if shown.away is not None:
+        yield painted(cell(f"NO ANSWER: {shown.away}", columns), "red")
+    elif shown.backlog is None:
+        yield painted(cell("connecting", columns), "dim")
+    else:
+        yield _flowing(_backlog(shown.backlog), columns)
+    if shown.fleet is None:
+        yield painted(cell("" if shown.backlog is None else NO_PAGES, columns), "dim")
+    else:
+        yield _flowing(_fleet(shown.fleet), columns)
+
+
+def _mark(what: str, *, on: bool) -> str:
+    return f"{'●' if on else '○'} {what}"
+
+
+_Piece = tuple[str, str]
+"""A text and its colour, which may be empty."""
+
+
+def _backlog(backlog: Backlog) -> Iterator[_Piece]:
+    oldest = "" if backlog.oldest is None else f"{GAP}oldest {age(backlog.oldest)}"
+    if backlog.grows:
+        oldest += " ↑"
+    yield f"waiting {_number(backlog.waiting)}{oldest}", "yellow" * backlog.grows
+    if backlog.overdue is not None and backlog.overdue >= OVERDUE:
+        yield f"OVERDUE {age(backlog.overdue)}", "red"
+    yield f"scheduled {_number(backlog.scheduled)}", ""
+    if backlog.results is not None:
+        yield f"results {_number(backlog.results)}", ""
+
+
+def _fleet(fleet: Fleet) -> Iterator[_Piece]:
+    yield f"consumers {fleet.consumers}", "" if fleet.consumers else "red"
+    full = fleet.workers and fleet.busy >= fleet.workers
+    yield f"workers {fleet.busy}/{fleet.workers} busy", "yellow" if full else ""
+    for consumer, reason in fleet.stuck:
+        yield f"{consumer} STUCK in {reason}", "red"
+    for consumer, seconds in fleet.silent:
+        yield f"{consumer} silent {age(seconds)}", "yellow"
+
+
+def _flowing(pieces: Iterable[_Piece], columns: int) -> str:
+    """*pieces* beside each other, as many as there is room for."""
+    line, left = "", columns
+    for text, colour in pieces:
+        gap = GAP + " " if line else ""
+        shown = cell(text, max(0, left - len(gap))).rstrip() if left > 8 else ""
+        if not shown:
+            break
+        left -= len(gap) + width(shown)
+        line += gap + (painted(shown, colour) if colour else shown)
+    return line
+
+
+def _overview(shown: Snapshot, view: View, columns: int, height: int) -> list[str]:
+    # A rule stands between what is wrong and what is usual.
+    upper = max(2, (height - 1) * 2 // 5)
+    lower = height - 1 - upper
+    return [
+        *_beside(running(shown, view), failing(shown, view), columns, upper),
+        _rule(columns),
+        *_beside(rates(shown, view), periodic(shown, view), columns, lower),
+    ]
+
+
+def _beside(left: Table, right: Table, columns: int, height: int) -> list[str]:
+    if height <= 0:
+        return []
+    half = (columns - len(GAP)) // 2
+    if half < _NARROWEST_HALF:
+        # Below each other, each with its head and a row at least.
+        above = (height + 1) // 2
+        below = height - above
+        if below < 2:
+            return left.lines(columns, height)
+        return [*left.lines(columns, above), *right.lines(columns, below)]
+    other = columns - len(GAP) - half
+    return [
+        one + GAP + two
+        for one, two in zip(
+            left.lines(half, height), right.lines(other, height), strict=True
+        )
+    ]
+
+
+def _errors(shown: Snapshot, view: View, columns: int, height: int) -> list[str]:
+    return errors(shown, view, height).lines(columns, height)
+
+
+def _traceback(shown: Snapshot, view: View, columns: int, height: int) -> list[str]:
+    failures = failures_in(shown, view)
+    if not failures:
+        return [painted(cell(nothing("nothing fails", view), columns), "dim")]
+    one = failures[min(view.chosen, len(failures) - 1)]
+    when = time.strftime("%H:%M:%S", time.localtime(one.at))
+    head = f"{one.task}{GAP}{one.id}{GAP}{when}{GAP}{one.worker}"
+    raised = f"{one.exception}: {one.message}" if one.message else one.exception
+    lines = (one.traceback or "no traceback").splitlines()
+    room = max(0, height - 2)
+    first = min(view.scrolled, max(0, len(lines) - room))
+    return [
+        painted(cell(head, columns), "bold"),
+        painted(cell(raised, columns), "red"),
+        *(cell(line, columns) for line in lines[first : first + room]),
+    ]
+
+
+def _foot(shown: Snapshot, view: View, keys: str, columns: int) -> str:
+    if view.typing:
+        return cell(f"/{view.filter}", columns)
+    said = f"filter /{view.filter}{GAP}" if view.filter else ""
+    if shown.failing is not None:
+        trimmed = UNKNOWN if shown.trimmed is None else f"{shown.trimmed:,}"
+        said += f"missed {shown.missed:,}{GAP}trimmed {trimmed}"
+    room = columns - len(said) - len(GAP)
+    if room < 10:
+        return painted(cell(said or keys, columns), "dim")
+    return painted(cell(keys, room) + GAP + said, "dim")
+
+
+_BODIES: Final = {
+    Shown.OVERVIEW: (_overview, _KEYS),
+    Shown.ERRORS: (_errors, _KEYS_OF_ERRORS),
+    Shown.TRACEBACK: (_traceback, _KEYS_OF_TRACEBACK),
+}

@@ -1,0 +1,250 @@
+"""The screen of `huey-otel top`: as large as the terminal, whatever there is."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from huey_otel.cli.output import width
+from huey_otel.cli.top.screen import connecting, lines_of
+from huey_otel.cli.top.snapshot import (
+    Backlog,
+    Failing,
+    Failure,
+    Fleet,
+    Periodic,
+    Rate,
+    Running,
+    Snapshot,
+)
+from huey_otel.cli.top.view import Shown, View
+
+NOW = 1_764_000_000.0
+FAILURE = Failure(
+    at=NOW - 3,
+    task="app.mail",
+    id="5f3c",
+    exception="smtplib.SMTPException",
+    message="too busy",
+    worker="web-1:41",
+    traceback="Traceback (most recent call last):\n"
+    + "".join(f'  File "{line}"\n' for line in range(40))
+    + "smtplib.SMTPException: too busy\n",
+)
+BUSY = Snapshot(
+    queue="my-app",
+    server="redis://cache:6379",
+    at=NOW,
+    backlog=Backlog(
+        waiting=1_204, scheduled=31, results=412, oldest=250, overdue=120, grows=True
+    ),
+    fleet=Fleet(consumers=3, workers=12, busy=11, silent=[("web-2:7", 40)]),
+    running=[
+        Running(task="app.export", consumer="web-1:41", age=3_120),
+        Running(task="app.sync", consumer="web-3:77", age=545),
+    ],
+    rates=[
+        Rate(task="app.mail", done=120, failed=0.42, p95=1.2),
+        Rate(task="app.add", done=3_310, failed=0, p95=0.012),
+    ],
+    window=60,
+    periodic=[
+        Periodic(task="app.report", succeeded=NOW - 93_600, due=NOW + 3_000, late=True),
+        Periodic(task="app.cleanup", succeeded=None, due=NOW + 60, late=False),
+    ],
+    failing=[
+        Failing(task="app.mail", count=88, exception="smtplib.SMTPException", ago=3),
+        Failing(task="app.pay", count=4, exception="TimeoutError", ago=60),
+    ],
+    failures=[FAILURE],
+    missed=1,
+    trimmed=None,
+)
+NOTHING = Snapshot(
+    queue="my-app",
+    server="redis://cache:6379",
+    at=NOW,
+    backlog=Backlog(waiting=0, scheduled=0, results=None, oldest=None, overdue=None),
+)
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def drawn(
+    shown: Snapshot, view: View | None = None, columns: int = 80, lines: int = 24
+) -> list[str]:
+    return [line.rstrip() for line in lines_of(shown, view or View(), columns, lines)]
+
+
+BUSY_SCREEN = """\
+my-app  redis://cache:6379                           16:00:00  ● events  ● pages
+waiting 1,204  oldest 4m10s ↑   OVERDUE 2m00s   scheduled 31   results 412
+consumers 3   workers 11/12 busy   web-2:7 silent 40s
+────────────────────────────────────────────────────────────────────────────────
+RUNNING LONGEST     consumer        age  NOW FAILING     5m  last            ago
+app.export          web-1:41        52m  app.mail        88  SMTPExcepti…     3s
+app.sync            web-3:77      9m05s  app.pay          4  TimeoutError  1m00s
+
+────────────────────────────────────────────────────────────────────────────────
+task              done/m  fail%     p95  periodic              last ok  due
+app.mail             120   42 %    1.2s  app.report            26h ago  16:50 !
+app.add            3,310    0 %    12ms  app.cleanup          not seen  16:01
+
+
+
+
+────────────────────────────────────────────────────────────────────────────────
+q quit  / filter  e errors  t traceback                      missed 1  trimmed ?"""
+
+SCREEN_OF_NOTHING = """\
+my-app  redis://cache:6379                           16:00:00  ○ events  ○ pages
+waiting 0   scheduled 0
+no consumer leaves its metrics: HUEY_OTEL_PUBLISH_METRICS=on
+────────────────────────────────────────────────────────────────────────────────
+RUNNING LONGEST     consumer        age  NOW FAILING     5m  last            ago
+                                         not known without HUEY_OTEL_STREAM=on
+────────────────────────────────────────────────────────────────────────────────
+task so far       done/m  fail%     p95  periodic              last ok  due
+
+
+
+────────────────────────────────────────────────────────────────────────────────
+q quit  / filter  e errors  t traceback"""
+
+
+def test_it_shows_first_what_waits_hangs_and_fails():
+    assert "\n".join(drawn(BUSY, lines=18)) == BUSY_SCREEN
+
+
+def test_what_is_missing_says_which_setting_turns_it_on():
+    assert "\n".join(drawn(NOTHING, lines=13)) == SCREEN_OF_NOTHING
+
+
+def test_first_frame_has_heads_and_says_that_it_connects():
+    lines = [line.rstrip() for line in connecting("my-app", "redis://cache", 80, 24)]
+
+    assert lines[0].startswith("my-app  redis://cache ")
+    assert lines[1] == "connecting"
+    assert len(lines) == 24
+
+
+def test_redis_that_is_away_is_said_and_what_was_known_stays():
+    away = replace(BUSY, away="refused")
+
+    assert drawn(away)[1] == "NO ANSWER: refused"
+    assert drawn(away)[5] == drawn(BUSY)[5]
+
+
+def test_errors_are_listed_one_by_one_and_the_chosen_one_is_on_the_screen():
+    more = [
+        replace(FAILURE, id=str(number), message=f"number {number}")
+        for number in range(50)
+    ]
+    shown = replace(BUSY, failures=more)
+
+    top = drawn(shown, View(shown=Shown.ERRORS), lines=9)
+    below = drawn(shown, View(shown=Shown.ERRORS, chosen=40), lines=9)
+
+    assert top[4:7] == [
+        "when      LAST FAILURES         exception           message         worker",
+        "15:59:57  app.mail              SMTPException       number 0        web-1:41",
+        "15:59:57  app.mail              SMTPException       number 1        web-1:41",
+    ]
+    assert "number 40" in below[6]
+
+
+def test_traceback_can_be_scrolled_to_its_end_and_no_further():
+    first = drawn(BUSY, View(shown=Shown.TRACEBACK), lines=10)
+    last = drawn(BUSY, View(shown=Shown.TRACEBACK, scrolled=1_000), lines=10)
+
+    assert first[4:8] == [
+        "app.mail  5f3c  15:59:57  web-1:41",
+        "smtplib.SMTPException: too busy",
+        "Traceback (most recent call last):",
+        '  File "0"',
+    ]
+    assert last[6:8] == ['  File "39"', "smtplib.SMTPException: too busy"]
+
+
+def test_filter_holds_for_all_tables_and_is_shown():
+    lines = drawn(BUSY, View(filter="MAIL"))
+
+    text = "\n".join(lines[4:])
+    assert "app.mail" in text
+    assert {"app.export", "app.add", "app.pay", "app.report"} & set(
+        text.split()
+    ) == set()
+    assert "none with 'MAIL'" in text
+    assert lines[-1].endswith("filter /MAIL  missed 1  trimmed ?")
+
+
+def test_filter_that_is_typed_is_shown_as_it_is_typed():
+    assert drawn(BUSY, View(filter="ma", typing=True))[-1] == "/ma"
+
+
+@pytest.mark.parametrize("columns", [20, 33, 65, 80, 200])
+@pytest.mark.parametrize("lines", [1, 3, 6, 7, 8, 12, 24, 60])
+@pytest.mark.parametrize("screen", Shown)
+@pytest.mark.parametrize("shown", [BUSY, NOTHING])
+def test_it_is_as_large_as_the_terminal(shown, screen, lines, columns):
+    got = lines_of(shown, View(shown=screen), columns, lines)
+
+    assert len(got) == lines
+    assert max(map(width, got)) <= columns
+
+
+HOSTILE = "\x1b[2Jevil\n\u202eabc界" * 20
+
+
+@pytest.mark.parametrize("screen", Shown)
+def test_texts_are_shown_and_never_obeyed(screen):
+    bad = Snapshot(
+        queue=HOSTILE,
+        server=HOSTILE,
+        at=NOW,
+        backlog=NOTHING.backlog,
+        fleet=Fleet(
+            consumers=1,
+            workers=1,
+            busy=1,
+            silent=[(HOSTILE, 1)],
+            stuck=[("x", HOSTILE)],
+        ),
+        running=[Running(task=HOSTILE, consumer=HOSTILE, age=1)],
+        rates=[Rate(task=HOSTILE, done=1, failed=1, p95=1)],
+        periodic=[Periodic(task=HOSTILE, succeeded=1, due=1, late=True)],
+        failing=[Failing(task=HOSTILE, count=1, exception=HOSTILE, ago=1)],
+        failures=[
+            Failure(
+                at=NOW,
+                task=HOSTILE,
+                id=HOSTILE,
+                exception=HOSTILE,
+                message=HOSTILE,
+                worker=HOSTILE,
+                traceback=HOSTILE,
+            )
+        ],
+    )
+
+    for line in lines_of(bad, View(shown=screen, filter="evil"), 120, 24):
+        assert line.isprintable()
+        assert width(line) <= 120
+
+
+def test_it_is_coloured_on_a_terminal_alone(monkeypatch):
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+
+    lines = lines_of(BUSY, View(), 80, 24)
+
+    assert "\x1b[31mOVERDUE 2m00s\x1b[0m" in lines[1]
+    assert "\x1b[33mweb-2:7 silent 40s\x1b[0m" in lines[2]

@@ -1,0 +1,302 @@
+"""`huey-otel top` on a real terminal, with real consumers."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
+
+import pytest
+import redis
+
+from tests.live.processes import Consumer
+from tests.support.programs import ROOT, bare_environment
+from tests.support.redis_server import RedisServer
+from tests.support.terminal import Terminal
+from tests.support.waiting import wait_until
+
+COMMAND = (sys.executable, "-m", "huey_otel", "top")
+ON = {
+    "HUEY_OTEL_PUBLISH_METRICS": "1",
+    "HUEY_OTEL_STREAM": "on",
+    "HUEY_OTEL_METRICS_PORT": "0",
+}
+
+
+@pytest.fixture
+def top(redis_url: str) -> Iterator[Callable[..., Terminal]]:
+    """Starts top, by default of the queue `live` on the test's Redis."""
+    made: list[Terminal] = []
+
+    def start(*arguments: str, columns: int = 80, lines: int = 24) -> Terminal:
+        environ = bare_environment() | {"LIVE_QUEUE_URL": redis_url, "NO_COLOR": "1"}
+        target = arguments or (redis_url, "--queue", "live")
+        made.append(
+            Terminal((*COMMAND, *target), environ, columns=columns, lines=lines)
+        )
+        return made[-1]
+
+    yield start
+    for terminal in made:
+        terminal.close()
+
+
+@pytest.fixture
+def start(consumer: Callable[..., Consumer]) -> Callable[..., Consumer]:
+    """Starts a consumer that leaves pages and a stream."""
+
+    def start(kind: str = "thread", *options: str, **environ: str) -> Consumer:
+        return consumer(kind, *options, application="checked", **{**ON, **environ})
+
+    return start
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_it_shows_what_waits_runs_and_fails(
+    kind: str,
+    start: Callable[..., Consumer],
+    application: Callable[..., ModuleType],
+    top: Callable[..., Terminal],
+) -> None:
+    app = application("checked")
+    start(kind, "-w", "2", LIVE_PERIODIC="yes")
+    app.fail()
+    app.add(1, 2)
+    app.sleep(300)
+    app.sleep(300)
+    app.add(3, 4)
+    app.add.schedule((5, 6), delay=600)
+
+    terminal = top()
+
+    terminal.shows(
+        *("● events  ● pages", "waiting 2  oldest", "scheduled 1"),
+        *("consumers 1   workers 2/2 busy", "RUNNING LONGEST", "NOW FAILING"),
+        *("…fail", "ValueError", "…checked.sleep"),
+        *("…checked.nightly", "not seen", "03:00"),
+    )
+    terminal.press("e")
+    terminal.shows("LAST FAILURES", "ValueError", "no")
+    terminal.press("t")
+    terminal.shows("ValueError: no", "Traceback (most recent call last):", "j k scroll")
+    terminal.press("q", "q", "/", *"sleep", "\r")
+    terminal.shows("none with 'sleep'", "filter /sleep")
+    terminal.press("q")
+    assert terminal.end() == 0
+
+
+def test_both_targets_are_shown_and_what_is_off_says_which_setting_turns_it_on(
+    consumer: Callable[..., Consumer],
+    application: Callable[..., ModuleType],
+    top: Callable[..., Terminal],
+) -> None:
+    app = application("checked")
+    app.add(1, 2)
+
+    for target in ((), ("tests.live.apps.checked.huey",)):
+        terminal = top(*target)
+        terminal.shows(
+            *("○ events  ○ pages", "waiting 1  oldest", "scheduled 0"),
+            "no consumer leaves its metrics: HUEY_OTEL_PUBLISH_METRICS=on",
+            "not known without HUEY_OTEL_STREAM=on",
+        )
+        terminal.press("q")
+        assert terminal.end() == 0
+
+
+def test_a_redis_that_goes_away_is_said_and_comes_back(
+    start: Callable[..., Consumer],
+    redis_server: RedisServer,
+    top: Callable[..., Terminal],
+) -> None:
+    start("thread", "-w", "3")
+    terminal = top()
+    terminal.shows("consumers 1   workers 0/3 busy")
+
+    redis_server.pause()
+    terminal.shows("NO ANSWER: ", "workers 0/3 busy")
+    redis_server.resume()
+    terminal.shows("waiting 0", "workers 0/3 busy")
+
+    assert "NO ANSWER" not in terminal.text
+
+
+def test_a_redis_that_is_not_there_is_said(
+    top: Callable[..., Terminal],
+) -> None:
+    server = RedisServer()
+    with server:
+        url = server.url
+    terminal = top(url, "--queue", "live")
+
+    terminal.shows("NO ANSWER: ", "refused")
+    terminal.press("q")
+    assert terminal.end() == 0
+
+
+def test_a_consumer_that_is_killed_is_silent_and_one_that_ends_is_gone(
+    start: Callable[..., Consumer], top: Callable[..., Terminal]
+) -> None:
+    killed, stopped = start("thread"), start("thread")
+    terminal = top()
+    terminal.shows("consumers 2")
+
+    killed.kill()
+    stopped.stop()
+
+    terminal.shows("consumers 0", f":{killed.pid} silent")
+    assert f":{stopped.pid}" not in terminal.text
+
+
+def test_it_uses_the_terminal_as_it_is_and_leaves_it_as_it_was(
+    redis_url: str, top: Callable[..., Terminal]
+) -> None:
+    terminal = top(columns=80, lines=24)
+    before = terminal.modes
+    terminal.shows("waiting 0")
+    terminal.resize(120, 40)
+
+    wait_until(lambda: terminal.lines[39].startswith("q quit"))
+    terminal.press("\x03")
+
+    assert terminal.end() == 130
+    assert terminal.modes == before
+    assert terminal.raw.count(b"\x1b[?1049h") == terminal.raw.count(b"\x1b[?1049l") == 1
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_it_leaves_the_terminal_as_it_was_however_it_ends(
+    signum: signal.Signals, top: Callable[..., Terminal]
+) -> None:
+    terminal = top()
+    before = terminal.modes
+    terminal.shows("waiting 0")
+
+    assert terminal.end(signum) == 130
+    assert terminal.modes == before
+
+
+def test_it_stops_and_goes_on_as_the_shell_says(top: Callable[..., Terminal]) -> None:
+    terminal = top()
+    terminal.shows("waiting 0")
+
+    terminal.process.send_signal(signal.SIGTSTP)
+    wait_until(lambda: terminal.raw.count(b"\x1b[?1049l") == 1)
+    terminal.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: terminal.raw.count(b"\x1b[?1049h") == 2)
+    terminal.press("e")
+
+    terminal.shows("LAST FAILURES")
+
+
+def test_an_application_that_cannot_be_imported_shows_its_traceback(
+    top: Callable[..., Terminal],
+) -> None:
+    terminal = top("tests.live.apps.no_such.huey")
+
+    assert terminal.end() == 2
+    assert b"no_such" in terminal.raw.partition(b"\x1b[?1049l")[2]
+
+
+def printed(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        (*COMMAND, *arguments),
+        cwd=ROOT,
+        env=bare_environment() | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_without_a_terminal_it_is_one_line_of_json(
+    start: Callable[..., Consumer],
+    application: Callable[..., ModuleType],
+    conn: redis.Redis,
+    redis_url: str,
+) -> None:
+    app = application("checked")
+    start("thread", "-w", "2", LIVE_PERIODIC="yes")
+    app.fail()
+    app.add(1, 2)
+    app.sleep(300)
+
+    def shown() -> dict[str, object]:
+        done = printed(redis_url, "--queue", "live")
+        assert (done.returncode, done.stderr) == (0, "")
+        (line,) = done.stdout.splitlines()
+        return dict(json.loads(line))
+
+    wait_until(lambda: len(shown()["failures"]) == 1 and bool(shown()["running"]))
+
+    found = shown()
+    (rate,) = [one for one in found["rates"] if one["task"].endswith("add")]
+    (periodic,) = found["periodic"]
+    assert found.keys() == {
+        *("queue", "server", "at", "backlog", "fleet", "running", "rates", "window"),
+        *("periodic", "failing", "failures", "missed", "trimmed", "away"),
+    }
+    assert found["backlog"] == {
+        "waiting": 0,
+        "scheduled": 1,
+        "results": 2,
+        "oldest": None,
+        "overdue": None,
+        "grows": False,
+    }
+    assert found["fleet"] == {
+        "consumers": 1,
+        "workers": 2,
+        "busy": 1,
+        "silent": [],
+        "stuck": [],
+    }
+    assert (rate["failed"], found["away"], found["missed"]) == (0.0, None, 0)
+    assert periodic["task"] == "tests.live.apps.checked.nightly"
+    assert [one["task"] for one in found["failing"]] == ["tests.live.apps.checked.fail"]
+    assert found["failures"][0]["message"] == "no"
+
+
+def test_what_cannot_be_looked_at_has_exit_code_2(redis_url: str) -> None:
+    with RedisServer() as server:
+        url = server.url
+
+    away = printed(url, "--queue", "live")
+    address = printed("localhost:9464")
+
+    assert (away.returncode, away.stdout) == (2, "")
+    assert "refused" in away.stderr
+    assert address.returncode == 2
+    assert "'localhost:9464': a consumer's address shows one consumer" in address.stderr
+
+
+def test_the_first_frame_is_drawn_before_redis_is_imported(redis_url: str) -> None:
+    load = (
+        "import sys\n"
+        "from huey_otel.cli.top import command, terminal\n"
+        "class Shown(Exception): pass\n"
+        "def show(self, lines):\n"
+        "    raise Shown(lines[0], lines[1], 'redis' in sys.modules)\n"
+        "terminal.Terminal.show = show\n"
+        "from huey_otel.cli.main import main\n"
+        "from huey_otel.cli.output import is_terminal\n"
+        "command.is_terminal = lambda: True\n"
+        "try:\n"
+        f"    main(['top', {redis_url!r}, '--queue', 'live'])\n"
+        "except Shown as shown:\n"
+        "    print(shown.args)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", load],
+        cwd=ROOT,
+        env=bare_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert "connecting" in done.stdout, done.stderr
+    assert "False)" in done.stdout
