@@ -15,17 +15,19 @@ from pathlib import Path
 
 from benchmarks import (
     at_rest,
+    cost,
     document,
-    in_memory,
     memory,
     on_redis,
-    relay,
+    replay,
     scrape,
     setting,
-    throughput,
 )
-from benchmarks.promises import Measured
-from benchmarks.stage import stage
+from benchmarks.document import Promise
+from benchmarks.stage import Stage, stage
+
+Part = tuple[list[str], list[Promise]]
+"""What a part says: its sections, and its promises."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,75 +35,51 @@ class Sizes:
     """How many rounds, tasks and seconds each part takes."""
 
     rounds: int
-    on_redis: int
-    throughput: int
     share: float
-    relay: int
+    replay: int
     memory: int
     idle: float
     imports: int
 
 
-FULL = Sizes(
-    rounds=30,
-    on_redis=15,
-    throughput=7,
-    share=1.0,
-    relay=8,
-    memory=20_000,
-    idle=20.0,
-    imports=10,
-)
-SHORT = Sizes(
-    rounds=3,
-    on_redis=2,
-    throughput=2,
-    share=0.05,
-    relay=2,
-    memory=500,
-    idle=2.0,
-    imports=2,
-)
+FULL = Sizes(rounds=7, share=1.0, replay=50_000, memory=20_000, idle=30.0, imports=15)
+SHORT = Sizes(rounds=2, share=0.05, replay=10_000, memory=500, idle=2.0, imports=2)
 
 
-def parts(place: Path, sizes: Sizes, told: Measured) -> dict[str, Callable[[], str]]:
-    """Functions that measure a part and return its text, in the document's order."""
+def parts(sizes: Sizes) -> dict[str, Callable[[Stage], Part]]:
+    """Functions that measure a part, in the document's order."""
 
-    def of_tasks() -> str:
-        told.tasks = in_memory.measure(sizes.rounds, place)
-        return in_memory.section(told.tasks, sizes.rounds)
+    def of_redis(on: Stage) -> Part:
+        found = on_redis.measure(on, sizes.rounds, share=sizes.share)
+        return [on_redis.loss(found), on_redis.section(found)], on_redis.promises(found)
 
-    def of_redis() -> str:
-        with stage(place) as on:
-            told.queued = on_redis.measure(on, sizes.on_redis)
-        return on_redis.section(told.queued)
+    def of_replay(on: Stage) -> Part:
+        found = replay.measure(on, sizes.replay)
+        return [replay.section(found)], replay.promises(found)
 
-    def of_throughput() -> str:
-        with stage(place) as on:
-            told.rates = throughput.measure(on, sizes.throughput, share=sizes.share)
-        return throughput.section(told.rates, share=sizes.share)
+    def of_rest(on: Stage) -> Part:
+        idle, imports = at_rest.idle(on, sizes.idle), at_rest.imports(sizes.imports)
+        text = at_rest.section(idle, imports, sizes.idle)
+        return [text], at_rest.promises(idle, imports)
 
-    def of_relay() -> str:
-        told.events = relay.measure(sizes.relay)
-        return relay.section(told.events)
+    def of_scrape(_: Stage) -> Part:
+        found = scrape.rows()
+        return [scrape.section(found)], scrape.promises(found)
 
-    def of_rest() -> str:
-        with stage(place) as on:
-            told.idle = at_rest.idle(on, sizes.idle)
-        return at_rest.section(told.idle, at_rest.imports(sizes.imports), sizes.idle)
+    def of_memory(on: Stage) -> Part:
+        found = memory.measure(on, memory.MEASURED, sizes.memory)
+        return [memory.section(found)], memory.promises(found)
 
-    def of_memory() -> str:
-        with stage(place) as on:
-            told.grown = memory.measure(on, memory.MEASURED, sizes.memory)
-        return memory.section(told.grown)
+    def of_cost(_: Stage) -> Part:
+        found = cost.measure()
+        return [cost.section(found)], cost.promises(found)
 
     return {
-        "tasks": of_tasks,
         "redis": of_redis,
-        "throughput": of_throughput,
-        "relay": of_relay,
-        "scrape": lambda: scrape.section(scrape.rows()),
+        "cost": of_cost,
+        "replay": of_replay,
         "rest": of_rest,
+        "scrape": of_scrape,
         "memory": of_memory,
     }
 
@@ -112,25 +90,25 @@ def main() -> None:
     parser.add_argument("--short", action="store_true")
     parser.add_argument("part", nargs="*")
     given = parser.parse_args()
-    said, told = setting.described(), Measured()
-    with tempfile.TemporaryDirectory() as directory:
-        place = Path(directory)
-        known = parts(place, SHORT if given.short else FULL, told)
-        unknown = set(given.part) - known.keys()
-        if unknown:
-            parser.error(f"no part {', '.join(unknown)}; there are {', '.join(known)}")
-        sections = []
-        # The relay forks, which a consumer does before it has threads: so it is first.
-        for name in sorted(given.part or known, key=lambda name: name != "relay"):
-            began = time.monotonic()
-            sections.append((list(known).index(name), known[name]()))
-            sys.stderr.write(f"{name}: {time.monotonic() - began:.0f} s\n")
-    texts = [text for _, text in sorted(sections)]
+    known = parts(SHORT if given.short else FULL)
+    if unknown := set(given.part) - known.keys():
+        parser.error(f"no part {', '.join(unknown)}; there are {', '.join(known)}")
+    said = setting.described()
+    sections, promises = [], []
+    for name, part in known.items():
+        if name not in (given.part or known):
+            continue
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory() as directory, stage(Path(directory)) as on:
+            told, held = part(on)
+        sections += told
+        promises += held
+        sys.stderr.write(f"{name}: {time.monotonic() - began:.0f} s\n")
+    text = document.text(said, promises, sections)
     if given.part or given.short:
-        promised = document.promised(told.promises())
-        sys.stdout.write("\n\n".join((said, *texts, promised)) + "\n")
+        sys.stdout.write(f"{text}\n")
     else:
-        document.write(said, told.promises(), texts)
+        document.write(text)
 
 
 if __name__ == "__main__":

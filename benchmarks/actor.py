@@ -10,11 +10,13 @@ from benchmarks import app
 from benchmarks.children import Answer, answer
 
 
-def enqueue(task: str, number: int) -> None:
-    """Enqueue *task* *number* times."""
-    called = app.TASKS[task]
+def enqueue(workers: int, milliseconds: float, number: int) -> None:
+    """Enqueue a round: a gate for each worker, *number* tasks, and the mark."""
+    for _ in range(workers):
+        app.gate()
     for _ in range(number):
-        called()
+        app.work(milliseconds)
+    app.mark()
 
 
 def settle() -> Answer:

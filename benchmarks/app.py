@@ -32,28 +32,7 @@ def mark() -> None:
 
 
 @huey.task()
-def nothing() -> None:
-    """Do nothing."""
-
-
-@huey.task()
-def sleep() -> None:
-    """Wait for 1 ms."""
-    time.sleep(0.001)
-
-
-@huey.task()
-def compute() -> None:
-    """Use 1 ms of CPU."""
-    enough = time.thread_time() + 0.001
-    while time.thread_time() < enough:
-        pass
-
-
-TASKS = {
-    "gate": gate,
-    "mark": mark,
-    "nothing": nothing,
-    "sleep": sleep,
-    "compute": compute,
-}
+def work(milliseconds: float) -> None:
+    """Wait, as a task does for a database or another service."""
+    if milliseconds:
+        time.sleep(milliseconds / 1000)

@@ -14,6 +14,18 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 _PATIENCE: Final = 60.0
 
+REST: Final = 0
+"""The processor of Redis, producers and receivers, of those that there are."""
+
+WORKER: Final = 1
+"""The processor of what is measured."""
+
+_PROCESSORS: Final = os.environ.setdefault(
+    # Children have it from here, as they see only their own.
+    "BENCH_PROCESSORS",
+    " ".join(map(str, sorted(os.sched_getaffinity(0)))),
+).split()
+
 Answer = dict[str, Any]
 
 
@@ -89,6 +101,18 @@ def answer(**to: Callable[..., Answer | None]) -> None:
             found = to[given.pop("question")](**given)
             sys.stdout.write(json.dumps(found or {}) + "\n")
             sys.stdout.flush()
+
+
+def pin(pid: int, processor: int | None) -> None:
+    """Keep all threads of process *pid* on *processor*; None leaves it all of them.
+
+    Processes and threads that it makes later stay there as well. With only one
+    processor, nothing is done.
+    """
+    if len(_PROCESSORS) > 1:
+        kept = _PROCESSORS if processor is None else [_PROCESSORS[processor]]
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), map(int, kept))
 
 
 def cpu(pid: int) -> float:

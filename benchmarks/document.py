@@ -1,6 +1,5 @@
 """Writes docs/benchmarks.md."""
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,50 +10,69 @@ PATH: Final = ROOT / "docs" / "benchmarks.md"
 _BEGIN: Final = "<!-- long run -->\n"
 _END: Final = "\n<!-- end of the long run -->"
 _NONE: Final = "Not run yet."
+_LONG_RUN: Final = (
+    "## A long run\n\n`make bench-memory` has written this, apart from the run "
+    "above: a consumer with four worker processes, everything on at 100 %."
+)
 
 Promise = tuple[str, str, bool]
 """The promise, the measured value, and whether the promise holds."""
 
 _HOW: Final = (
-    "`make bench` has written this page, text and figures, in one run. All that is "
-    "compared runs in short rounds, in turns, and each round begins with another: a "
-    "machine that others use hits all alike. *Least* is the fastest round, what a "
-    "thing costs undisturbed, and what ratios are made of where nothing else is "
-    "said; *median* and *middle half*, from the 25th to the 75th percentile, show "
-    "how much the rounds were disturbed. CPU is counted by the kernel, for a thread "
-    "or for a process with all its threads."
+    "## How it was measured\n\n"
+    "`make bench` has written this page, text and figures, in one run; `make cost` "
+    "counts a task's instructions, which are the same on a busy machine. What is "
+    "compared runs in turns, and each round begins with another, so that a machine "
+    "that others use hits all alike. A round ends when everything is written and "
+    "delivered, by whichever thread, and all its CPU counts; given are medians of "
+    "rounds, and the middle half, from the 25th to the 75th percentile. With two "
+    "processors or more the consumer has one of them, and Redis, the producers and "
+    "the receivers have another. Everything goes where users send it: events to "
+    "Redis, spans over OTLP/HTTP to another process, huey.contrib.stats to SQLite "
+    "(WAL), sentry-sdk with its default integrations and all traces to another "
+    "process, with a transport queue that is long enough for all of them. No program "
+    "subscribes to the events."
 )
 
 
-_WHY: Final = (
-    "Counted in Python's own instructions, which `tests/test_cost.py` bounds and no "
-    "noise moves, a sampled task costs at most 1.6 times the bare SDK where it is "
-    "enqueued and 2.15 times where it is worked off. What is left is the mixins that "
-    "huey's calls pass, two records for each task, three from a worker process, and "
-    "the carrier; no single one of them stands out in a profile. The clock says more "
-    "than the instructions do: the bare SDK's loop has the processor's caches to "
-    "itself, and a task's path has not. What is not sampled stays far from its budget "
-    "because metrics and events alone are: each signal, call and record of a task is "
-    "Python that runs on its thread, and less of it would say less, or say it wrongly "
-    "when a worker is killed or interrupted."
-)
+def text(setting: str, promises: Sequence[Promise], sections: Sequence[str]) -> str:
+    """The document but for its long run; the first of *sections* is its answer."""
+    return "\n\n".join(
+        (
+            "# What it costs",
+            f"Measured {setting}",
+            *sections[:1],
+            "## Our budgets",
+            promised(promises),
+            *sections[1:],
+            _HOW,
+        )
+    )
 
 
-def write(setting: str, promises: Sequence[Promise], sections: Sequence[str]) -> None:
+def write(text: str) -> None:
     """Replace the document, but keep the long run of `make bench-memory`."""
-    kept = _long_run(PATH.read_text()) if PATH.exists() else _NONE
-    parts = [
-        "# What it costs",
-        _HOW,
-        f"Measured {setting}",
-        promised(promises),
-        _WHY,
-        *sections,
-        "### A long run\n\n`make bench-memory` has written this, apart from the run "
-        "above: a consumer with four worker processes, everything on at 100 %.",
-        f"{_BEGIN}{kept}{_END}",
-    ]
-    PATH.write_text("\n\n".join(parts) + "\n")
+    _, kept = _parts(PATH.read_text()) if PATH.exists() else ("", _NONE)
+    _write(text, kept)
+
+
+def keep_long_run(told: str) -> None:
+    """Replace the text of the last long run by *told*."""
+    text, _ = _parts(PATH.read_text())
+    _write(text, told)
+
+
+def _write(text: str, long_run: str) -> None:
+    PATH.write_text(f"{text}\n\n{_LONG_RUN}\n\n{_BEGIN}{long_run}{_END}\n")
+
+
+def _parts(document: str) -> tuple[str, str]:
+    """All of *document* but the section on the long run, and that run's text."""
+    text, heading, section = document.partition(f"\n\n{_LONG_RUN}")
+    if not heading:
+        return document.rstrip(), _NONE
+    long_run = section.partition(_BEGIN)[2].partition(_END)[0]
+    return text, long_run
 
 
 def promised(promises: Sequence[Promise]) -> str:
@@ -64,16 +82,3 @@ def promised(promises: Sequence[Promise]) -> str:
         for what, measured, held in promises
     ]
     return table(["what must hold", "measured", "holds"], rows)
-
-
-def keep_long_run(told: str) -> None:
-    """Replace the text of the last long run by *told*."""
-    text = PATH.read_text()
-    PATH.write_text(text.replace(_long_run(text), told))
-
-
-def _long_run(text: str) -> str:
-    found = re.search(f"{re.escape(_BEGIN)}(.*?){re.escape(_END)}", text, re.DOTALL)
-    if found is None:
-        raise SystemExit(f"{PATH.name} has no place for the long run")
-    return found[1]

@@ -15,7 +15,10 @@ from typing import Final
 from runtime import otlp_receiver as otlp
 
 _ROUNDS: Final = 11
-_STEPS: Final = ("import huey_otel", "instrument()", "first enqueue", "second enqueue")
+_STEPS: Final = (
+    *("from huey_otel import instrument", "instrument()"),
+    *("first enqueue", "second enqueue"),
+)
 
 _PROCESS: Final = """
 import time

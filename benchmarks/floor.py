@@ -1,22 +1,13 @@
-"""The floor: what the bare SDK takes for the same spans and headers, without huey."""
+"""The floor: the bare SDK makes the same spans and headers, without huey."""
 
-import time
 from collections.abc import Sequence
 from typing import Final
 
 from opentelemetry import context as contexts
 from opentelemetry import propagate, trace
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import (
-    BatchSpanProcessor,
-    SpanExporter,
-    SpanExportResult,
-)
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanKind, Tracer
-
-SAMPLED: Final = "bare SDK, sampled"
-UNSAMPLED: Final = "bare SDK, not sampled"
 
 ATTRIBUTES: Final[dict[str, str | int]] = {
     "messaging.system": "huey",
@@ -37,16 +28,6 @@ class Dropping(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Report success."""
         return SpanExportResult.SUCCESS
-
-
-def provider() -> TracerProvider:
-    """A provider like an application's, except that its exporter drops all spans.
-
-    The environment chooses the sampler.
-    """
-    made = TracerProvider(resource=Resource({}))
-    made.add_span_processor(BatchSpanProcessor(Dropping()))
-    return made
 
 
 class Spans:
@@ -76,33 +57,3 @@ class Spans:
         token = contexts.attach(trace.set_span_in_context(span, parent))
         contexts.detach(token)
         span.end()
-
-
-class Floor:
-    """Times `Spans`."""
-
-    def __init__(self) -> None:
-        self._provider = provider()
-        self._spans = Spans(self._provider)
-
-    def produce(self, tasks: int) -> tuple[float, float]:
-        """CPU and wall seconds for the spans of *tasks* enqueues."""
-        produce, cpu, wall = (
-            self._spans.produce,
-            time.thread_time(),
-            time.perf_counter(),
-        )
-        for _ in range(tasks):
-            produce({})
-        return time.thread_time() - cpu, time.perf_counter() - wall
-
-    def work(self, tasks: int) -> tuple[float, float]:
-        """CPU and wall seconds for the spans of *tasks* attempts."""
-        work, cpu, wall = self._spans.work, time.thread_time(), time.perf_counter()
-        for _ in range(tasks):
-            work()
-        return time.thread_time() - cpu, time.perf_counter() - wall
-
-    def settle(self) -> None:
-        """Hand all spans to the exporter."""
-        self._provider.force_flush()

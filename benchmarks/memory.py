@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks import variants
+from benchmarks import document, variants
 from benchmarks.children import resident
+from benchmarks.document import Promise
 from benchmarks.stage import Stage, pairs, stage
 from benchmarks.turns import table
 
@@ -25,6 +26,9 @@ LONG_BATCH: Final = 20_000
 LONG_WORKERS: Final = 4
 TASKS: Final = 1_000_000
 MINUTES: Final = 20.0
+_GROWTH: Final = 8.0
+"""By so much one sample differs from the next."""
+
 MEASURED: Final = (variants.BARE, variants.FULL)
 
 
@@ -59,9 +63,7 @@ def measure(
         began = time.monotonic()
         done, ended = 0, False
         while not ended:
-            last = {
-                name: pair.run("nothing", batch).worker for name, pair in made.items()
-            }
+            last = {name: pair.run(batch).worker for name, pair in made.items()}
             done += batch
             spent = (time.monotonic() - began) / (60 * minutes)
             progress = max(done / tasks, spent)
@@ -78,6 +80,14 @@ def growth(samples: Sequence[Sample]) -> tuple[float, float]:
     """MB by which main process and worker grew, from a fifth of the run to its end."""
     first, last = samples[len(samples) // 5], samples[-1]
     return last.main - first.main, last.worker - first.worker
+
+
+def promises(figures: Figures) -> list[Promise]:
+    """What these figures must keep."""
+    main, worker = growth(figures[variants.FULL])
+    what = f"memory flat: at most {_GROWTH:.0f} MB more at the end"
+    told = f"main {main:+.1f} MB, worker {worker:+.1f} MB"
+    return [(what, told, max(main, worker) <= _GROWTH)]
 
 
 def figures_table(figures: Figures) -> str:
@@ -137,9 +147,10 @@ def long_run(tasks: int, minutes: float) -> str:
 
 
 if __name__ == "__main__":
-    from benchmarks import document, setting
+    from benchmarks import setting
 
     how_many = int(sys.argv[1]) if len(sys.argv) > 1 else TASKS
     how_long = float(sys.argv[2]) if len(sys.argv) > 2 else MINUTES
-    told = long_run(how_many, how_long)
-    document.keep_long_run(f"{setting.described()}\n\n{told}")
+    told = f"{setting.described()}\n\n{long_run(how_many, how_long)}"
+    sys.stdout.write(f"{told}\n")
+    document.keep_long_run(told)

@@ -1,81 +1,145 @@
-"""The CPU of all processes for one empty task, on a real Redis."""
+"""What a task loses on a real Redis: throughput of its worker, and CPU.
 
+Each variant has a consumer with one worker thread, which is huey's default.
+"""
+
+import statistics
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 from benchmarks import variants
+from benchmarks.document import Promise
 from benchmarks.stage import Round, Stage, pairs
 from benchmarks.turns import Spread, in_turns, paired, table
 
-TASKS: Final = 500
+TASKS: Final = {0: 2000, 1: 500, 10: 150, 100: 30}
+"""How many tasks a round has, by the milliseconds that one waits."""
+
 MEASURED: Final = (
     *(variants.BARE, variants.METRICS, variants.ONE_PERCENT, variants.FULL),
     *(variants.STATS, variants.SENTRY),
 )
-Figures = dict[str, list[Round]]
+_WATCHED: Final = MEASURED[1:]
+
+_MOST: Final = (
+    (variants.METRICS, variants.STATS, 0.6),
+    (variants.FULL, variants.STATS, 1.2),
+    (variants.FULL, variants.SENTRY, 0.4),
+)
+"""What a variant may add to the consumer's CPU, as a multiple of what another adds."""
+
+Figures = dict[int, dict[str, list[Round]]]
+"""The rounds by milliseconds and variant."""
 
 
-def measure(stage: Stage, rounds: int) -> Figures:
-    """Measure all variants in turns, with one worker thread."""
+def measure(stage: Stage, rounds: int, *, share: float = 1.0) -> Figures:
+    """Measure all variants in turns; *share* below 1 makes shorter rounds."""
+    figures: Figures = {}
     with pairs(stage, MEASURED, "thread", 1) as made:
-        asked = {
-            name: partial(pair.run, "nothing", TASKS) for name, pair in made.items()
-        }
-        in_turns(asked, 1)
-        return in_turns(asked, rounds)
+        # Not counted: these fill caches and start threads.
+        in_turns({name: partial(pair.run, 200) for name, pair in made.items()}, 1)
+        empty = {name: partial(pair.run, 0) for name, pair in made.items()}
+        without = in_turns(empty, rounds)
+        for milliseconds, number in TASKS.items():
+            fewer = max(3, int(number * share))
+            asked = {
+                name: partial(pair.run, fewer, milliseconds)
+                for name, pair in made.items()
+            }
+            figures[milliseconds] = {
+                name: list(map(Round.less, all_, without[name]))
+                for name, all_ in in_turns(asked, rounds).items()
+            }
+    return figures
 
 
-def cpu(figures: Figures) -> dict[str, list[float]]:
-    """Microseconds of CPU of all processes for a task, by variant and round."""
-    return {
-        name: [one.cpu / TASKS * 1e6 for one in rounds]
-        for name, rounds in figures.items()
-    }
+def lost(of: dict[str, list[Round]], variant: str) -> float:
+    """The part of a worker's throughput that *variant* takes, median of all rounds."""
+    walls = {name: [one.wall for one in rounds] for name, rounds in of.items()}
+    return 1 - paired(walls[variants.BARE], walls[variant])
 
 
-def overhead(figures: Figures, variant: str) -> float:
-    """Microseconds of CPU over bare huey; by the fastest rounds."""
-    of = cpu(figures)
-    return min(of[variant]) - min(of[variants.BARE])
+def added(
+    of: dict[str, list[Round]],
+    variant: str,
+    cpu: Callable[[Round], float] = lambda one: one.consumer,
+) -> float:
+    """Microseconds of CPU for a task over bare huey, of the medians of all rounds."""
+    return _median(of[variant], cpu) - _median(of[variants.BARE], cpu)
 
 
-def section(figures: Figures) -> str:
-    """The document's section about these figures."""
-    of = cpu(figures)
-    rows = []
-    for name, rounds in figures.items():
-        parts = [
-            min(getattr(one, part) for one in rounds) / TASKS * 1e6
-            for part in ("producer", "consumer", "redis", "wall")
-        ]
-        ratio = paired(of[name], of[variants.BARE])
-        rows.append(
-            [
-                name,
-                *Spread.of(of[name]).cells(0),
-                f"{overhead(figures, name):+.0f}",
-                f"{ratio:.2f}",
-                *(f"{part:.0f}" for part in parts),
-            ]
+def _median(rounds: list[Round], cpu: Callable[[Round], float]) -> float:
+    return statistics.median(cpu(one) / one.tasks * 1e6 for one in rounds)
+
+
+def loss(figures: Figures) -> str:
+    """The document's section on what a task loses."""
+    throughput, cpu = [], []
+    for milliseconds, of in figures.items():
+        waits = f"{milliseconds} ms" if milliseconds else "nothing"
+        bare = of[variants.BARE]
+        rate = statistics.median(one.tasks / one.wall for one in bare)
+        throughput.append(
+            [waits, f"{rate:,.1f}", *(f"{lost(of, name):.1%}" for name in _WATCHED)]
+        )
+        base = _median(bare, lambda one: one.consumer)
+        cpu.append(
+            [waits, f"{base:,.0f}", *(f"{added(of, name):+,.0f}" for name in _WATCHED)]
         )
     return "\n\n".join(
         (
-            "## A task that does nothing, on Redis, all processes",
-            f"µs of CPU for each of {TASKS} tasks a round, "
-            f"{len(figures[variants.BARE])} rounds: producer, consumer with one "
-            "worker thread, and Redis. All threads count, relay, feed and exporters, "
-            "and a round ends when everything is delivered. Spans go over OTLP/HTTP "
-            "to a process that is not counted; that all of them arrive is checked, "
-            f"and that every task is told of. `{variants.SENTRY}` has its huey "
-            "integration only, traces everything, and drops envelopes before they are "
-            f"encoded; `{variants.STATS}` writes to SQLite (WAL). No logging.",
-            table(
-                [
-                    *("all processes", "CPU least", "median", "middle half"),
-                    *("over bare", "x bare (median of rounds)"),
-                    *("producer", "consumer", "Redis", "wall of the worker"),
-                ],
-                rows,
-            ),
+            "## What your task loses",
+            "Throughput of a consumer with one worker thread, whose queue is full, by "
+            "what a task waits for: tasks a second without any telemetry, and how "
+            "much less with it.",
+            table(["a task waits", "bare huey, tasks/s", *_WATCHED], throughput),
+            "CPU of that consumer, all its threads, in µs a task: without any "
+            "telemetry, and how much more with it. A task that computes, instead of "
+            "waiting, loses this much of its processor.",
+            table(["a task waits", "bare huey, µs", *_WATCHED], cpu),
         )
     )
+
+
+def section(figures: Figures) -> str:
+    """The document's section about a task that does nothing."""
+    of = figures[0]
+    of_stats = added(of, variants.STATS)
+    rows = []
+    for name, rounds in of.items():
+        consumer = Spread.of([one.consumer / one.tasks * 1e6 for one in rounds])
+        extra = ["", "", "", ""]
+        if name != variants.BARE:
+            extra = [
+                f"{added(of, name):+.0f}",
+                f"{added(of, name) / of_stats:.2f}",
+                f"{added(of, name, lambda one: one.producer):+.0f}",
+                f"{added(of, name, lambda one: one.redis):+.0f}",
+            ]
+        rows.append([name, *consumer.cells(0)[1:], *extra])
+    head = (
+        *("median", "middle half", "over bare", f"x {variants.STATS}"),
+        *("producer, over bare", "Redis, over bare"),
+    )
+    return "\n\n".join(
+        (
+            "## A task that does nothing",
+            f"µs of CPU for each of {of[variants.BARE][0].tasks:,} tasks a round, "
+            f"{len(of[variants.BARE])} rounds: the consumer with one worker thread and "
+            "all threads of telemetry, then what the producer and Redis have more. All "
+            "that is told has arrived, or the run would have failed.",
+            table(["CPU of the consumer", *head], rows),
+        )
+    )
+
+
+def promises(figures: Figures) -> list[Promise]:
+    """What these figures must keep."""
+    of, made = figures[0], []
+    for ours, other, most in _MOST:
+        mine, theirs = added(of, ours), added(of, other)
+        what = f"a consumer's CPU over bare huey, {ours}: at most {most} x {other}"
+        told = f"{mine / theirs:.2f} x ({mine:+.0f} µs to {theirs:+.0f})"
+        made.append((what, told, mine <= most * theirs))
+    return made

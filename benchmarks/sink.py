@@ -1,5 +1,9 @@
-"""The sink for spans: receives OTLP/HTTP, and counts spans by queue."""
+"""What telemetry is sent to: it counts OTLP's spans and Sentry's transactions.
 
+It only counts, so that the measured programs never wait for it.
+"""
+
+import gzip
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,33 +14,43 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from benchmarks.children import answer
 
-_SPANS: Counter[str] = Counter()
+_ARRIVED: Counter[str] = Counter()
 _LOCK = threading.Lock()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Counts the spans of each request; its path begins with the queue."""
+    """Counts what each request has; its path begins with the queue."""
 
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        """Count the spans of one request."""
+        """Count the spans or transactions of one request."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        request = ExportTraceServiceRequest.FromString(body)
-        number = sum(
-            len(scope.spans)
-            for resource in request.resource_spans
-            for scope in resource.scope_spans
-        )
+        if self.headers["Content-Encoding"] == "gzip":
+            body = gzip.decompress(body)
+        count = _transactions if self.path.endswith("/envelope/") else _spans
         with _LOCK:
-            _SPANS[self.path.split("/")[1]] += number
+            _ARRIVED[self.path.split("/")[1]] += count(body)
         self.send_response(200)
-        self.send_header("Content-Type", "application/x-protobuf")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def log_message(self, *_arguments: object) -> None:
         """Print nothing."""
+
+
+def _spans(body: bytes) -> int:
+    request = ExportTraceServiceRequest.FromString(body)
+    return sum(
+        len(scope.spans)
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+    )
+
+
+def _transactions(body: bytes) -> int:
+    # An envelope has one at most, whose item begins with a line that says so.
+    return int(b'\n{"type":"transaction"' in body)
 
 
 class Server(ThreadingHTTPServer):
@@ -50,5 +64,5 @@ if __name__ == "__main__":
     with Server(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         port = server.server_address[1]
-        answer(port=lambda: {"port": port}, spans=lambda: dict(_SPANS))
+        answer(port=lambda: {"port": port}, arrived=lambda: dict(_ARRIVED))
         server.shutdown()

@@ -1,42 +1,50 @@
-"""The stage: a real Redis, a sink for spans, and producers and consumers on them."""
+"""The stage: a real Redis, a sink for telemetry, and producers and consumers on them.
+
+Where there are two processors, all that is measured with one worker runs on one of
+them, and everything else on the other: which of both a process runs on would else
+move its figures by half.
+"""
 
 import itertools
+import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import redis
 
 from benchmarks import variants
-from benchmarks.children import Child, cpu
+from benchmarks.children import REST, WORKER, Child, cpu, pin
 from benchmarks.gates import DONE, GO, READY
 from tests.support.redis_server import RedisServer
 
-_PATIENCE: Final = 60
+_PATIENCE: Final = 120
 """Seconds for one round, at most."""
 
 _NUMBERS: Final = itertools.count(1)
 
 
 class Stage:
-    """Redis and the sink for spans, which all variants share."""
+    """Redis and the sink for telemetry, which all variants share."""
 
     def __init__(self, place: Path, stack: ExitStack) -> None:
         self.place = place
         self.log = place / "stage.log"
+        pin(os.getpid(), REST)
         self.redis = stack.enter_context(RedisServer())
+        pin(self.redis.pid, REST)
         self.client = redis.Redis.from_url(self.redis.url, socket_timeout=None)
         stack.callback(self.client.close)
         self.sink = Child("benchmarks.sink", log=self.log)
         stack.callback(self.sink.end)
         self.port = self.sink.ask("port")["port"]
 
-    def spans(self, queue: str) -> int:
-        """How many spans of *queue* have arrived."""
-        return int(self.sink.ask("spans").get(queue, 0))
+    def arrived(self, queue: str) -> int:
+        """How many spans or transactions of *queue* have arrived."""
+        return int(self.sink.ask("arrived").get(queue, 0))
 
 
 @contextmanager
@@ -48,39 +56,45 @@ def stage(place: Path) -> Iterator[Stage]:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What a round took: wall seconds, and CPU seconds by process."""
+    """What a round took: wall seconds, and CPU seconds by process.
 
+    From one moment at which everything was delivered to the next one.
+    """
+
+    tasks: int
     wall: float
+    """Of the workers, from the first task to the last."""
     producer: float
     consumer: float
     redis: float
-    family: float
-    """CPU seconds of the consumer and its worker processes."""
     worker: int
     """The process id of the worker that did the last task."""
 
-    @property
-    def cpu(self) -> float:
-        """CPU seconds of all processes except the sink."""
-        return self.producer + self.consumer + self.redis
+    def less(self, empty: "Round") -> "Round":
+        """The same without the CPU of a round that has only its gates and mark."""
+        return replace(
+            self,
+            producer=self.producer - empty.producer,
+            consumer=self.consumer - empty.consumer,
+            redis=self.redis - empty.redis,
+        )
 
 
 class Pair:
     """A producer and a consumer of one variant, with a queue of their own."""
 
-    def __init__(
-        self, stage: Stage, variant: str, kind: str, workers: int, **environ: str
-    ) -> None:
+    def __init__(self, stage: Stage, variant: str, kind: str, workers: int) -> None:
         self.variant = variant
         self.queue = f"bench_{next(_NUMBERS)}"
         self.tasks = 0
         self._stage = stage
         self._workers = workers
-        environ |= variants.SAMPLERS.get(variant, {}) | {
+        environ = variants.SAMPLERS.get(variant, {}) | {
             "BENCH_VARIANT": variant,
             "BENCH_QUEUE": self.queue,
             "BENCH_URL": stage.redis.url,
             "BENCH_PLACE": str(stage.place),
+            "BENCH_SENTRY": f"http://key@127.0.0.1:{stage.port}/{self.queue}/1",
             "HUEY_OTEL_METRICS_PORT": "0",
         }
         if variant in variants.SAMPLERS:
@@ -89,54 +103,62 @@ class Pair:
         of_consumer = ("consumer", kind, str(workers))
         actor = "benchmarks.actor"
         self.consumer = Child(actor, *of_consumer, log=stage.log, **environ)
+        pin(self.consumer.pid, WORKER if workers == 1 else None)
         self.producer = Child(actor, "producer", log=stage.log, **environ)
 
-    def run(self, task: str, number: int) -> Round:
-        """Enqueue *task* *number* times, then let the workers execute them."""
+    def run(self, number: int, milliseconds: float = 0) -> Round:
+        """Enqueue *number* tasks that wait *milliseconds*, then let them be worked off.
+
+        The workers wait meanwhile, and until the producer has delivered, too.
+        """
         client = self._stage.client
         producer, consumer = self._settled()
         of_redis = cpu(self._stage.redis.pid)
-        self._enqueue("gate", self._workers)
+        self.producer.ask(
+            "enqueue", workers=self._workers, milliseconds=milliseconds, number=number
+        )
+        self.tasks += self._workers + number + 1
+        producer_now = self.producer.ask("settle")["cpu"]
         for _ in range(self._workers):
             self._popped(READY)
-        self._enqueue(task, number)
-        self._enqueue("mark", 1)
-        of_family = self._family()
         began = time.perf_counter()
         client.rpush(GO, *range(self._workers))
         worker = int(self._popped(DONE))
         wall = time.perf_counter() - began
-        producer_now, consumer_now = self._settled()
+        consumer_now = self.consumer.ask("settle")["cpu"]
         return Round(
+            tasks=number,
             wall=wall,
             producer=producer_now - producer,
             consumer=consumer_now - consumer,
             redis=cpu(self._stage.redis.pid) - of_redis,
-            family=self._family() - of_family,
             worker=worker,
         )
 
     def check(self) -> None:
-        """Raise unless telemetry has reported all tasks, and all spans have arrived."""
-        expected = {
+        """Raise unless telemetry has reported all tasks, and all of it has arrived."""
+        all_told = {
             variants.BARE: 0,
+            # What arrives says it.
+            variants.SENTRY: 0,
             # Both sides count all rows, which are three for a task.
             variants.STATS: 6 * self.tasks,
         }.get(self.variant, self.tasks)
-        told, lost = self._told()
+        all_arrived = {variants.FULL: 2 * self.tasks, variants.SENTRY: self.tasks}
         deadline = time.monotonic() + _PATIENCE
+        told, lost = self._told()
         # The last task reports its end slightly before it ends.
-        while told != expected and time.monotonic() < deadline:
+        while told != all_told and time.monotonic() < deadline:
             self._settled()
             time.sleep(0.1)
             told, lost = self._told()
         self.end()
-        spans = self._stage.spans(self.queue)
-        wanted = 2 * self.tasks if self.variant == variants.FULL else spans
-        if (told, spans, lost) != (expected, wanted, {}):
+        arrived = self._stage.arrived(self.queue)
+        wanted = all_arrived.get(self.variant, arrived)
+        if (told, arrived, lost) != (all_told, wanted, {}):
             raise AssertionError(
-                f"{self.variant}: {told} told of {expected}, {spans} spans of {wanted},"
-                f" lost {lost}"
+                f"{self.variant}: {told} told of {all_told}, {arrived} arrived of "
+                f"{wanted}, lost {lost}"
             )
 
     def _told(self) -> tuple[int, dict[str, int]]:
@@ -153,15 +175,8 @@ class Pair:
         self.producer.end()
         self.consumer.end()
 
-    def _family(self) -> float:
-        return sum(map(cpu, self.consumer.family))
-
     def _settled(self) -> tuple[float, float]:
         return self.producer.ask("settle")["cpu"], self.consumer.ask("settle")["cpu"]
-
-    def _enqueue(self, task: str, number: int) -> None:
-        self.producer.ask("enqueue", task=task, number=number)
-        self.tasks += number
 
     def _popped(self, name: str) -> bytes | str:
         found = self._stage.client.blpop([name], timeout=_PATIENCE)
@@ -173,13 +188,13 @@ class Pair:
 
 @contextmanager
 def pairs(
-    stage: Stage, measured: Iterable[str], kind: str, workers: int, **environ: str
+    stage: Stage, measured: Iterable[str], kind: str, workers: int
 ) -> Iterator[dict[str, Pair]]:
     """Make a Pair for each of *measured*, and check them after the block."""
     with ExitStack() as stack:
         made = {}
         for variant in measured:
-            made[variant] = Pair(stage, variant, kind, workers, **environ)
+            made[variant] = Pair(stage, variant, kind, workers)
             stack.callback(made[variant].end)
         yield made
         for pair in made.values():
