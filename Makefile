@@ -6,7 +6,7 @@ OTHER_HUEYS := 2.6.0 2.5.3
 PAIRS := $(addprefix 3.11-,2.5.3 2.6.0 3.0.3 3.2.1 3.4.0 3.5.4) \
   $(foreach python,3.12 3.13,$(addprefix $(python)-,2.5.3 3.5.4))
 # Most tests wait for processes; nothing is measured against the clock.
-SIDE_BY_SIDE := --numprocesses 3 --dist worksteal
+SIDE_BY_SIDE := --numprocesses 4 --dist worksteal
 
 BIN := .venv/bin
 SOURCES := $(shell find huey_otel -name '*.py' -o -name py.typed)
@@ -14,23 +14,24 @@ SOURCES := $(shell find huey_otel -name '*.py' -o -name py.typed)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help check quick-tests test lint types layers test-latest test-oldest wheel proof format demo
-.PHONY: versions matrix soak bench bench-memory scrape calls dashboards panels tables trees clean
+.PHONY: coverage collector versions matrix soak stuck bench bench-memory scrape cost dashboards panels screens tables trees clean
 
 help:
 	@echo "make check   style, types, layers and unit tests: under two minutes"
 	@echo "make test    every check: these, live tests, both ends of each dependency,"
 	@echo "             the wheel; about 17 minutes on two cores"
 	@echo "make proof   the longer checks, their output kept in docs/proof:"
-	@echo "             make matrix, make versions and make soak"
+	@echo "             make coverage, collector, matrix, versions, soak and stuck"
 	@echo "make demo    a consumer and its load: events, metrics and a trace"
-	@echo "make bench   what telemetry costs, into docs/benchmarks.md (8 minutes);"
+	@echo "make bench   what telemetry costs, into docs/benchmarks.md (12 minutes);"
 	@echo "             make bench-memory adds a long run (20 minutes)"
 	@echo "make scrape  what a scrape costs, by the number of tasks"
-	@echo "make calls   the Python calls of one task, and the size of the package"
+	@echo "make cost    the instructions and Python calls of one task, and their budgets"
 	@echo "make dashboards  write the dashboard, by grafana/build.py"
 	@echo "make panels  every query of the dashboard, beside the load's ledger"
 	@echo "make tables  the tables of README and docs that are made of the code"
 	@echo "make trees   every shape of work as a trace, into docs/traces.md"
+	@echo "make screens what a terminal shows of huey-otel, into docs/command.md; needs tmux"
 	@echo "make format  rewrite the sources in the house style"
 	@echo "make clean   remove everything that make has built"
 
@@ -61,13 +62,7 @@ layers: .venv/.stamp
 	$(BIN)/lint-imports
 
 test-latest: .venv/.stamp $(OTHER_HUEYS:%=.hueys/%/.stamp)
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(SIDE_BY_SIDE) -m 'not proof and not without_coverage' \
-	  --ignore tests/live --ignore tests/assets
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
-	$(BIN)/pytest -m without_coverage --ignore tests/live --ignore tests/assets
-	$(BIN)/pytest $(SIDE_BY_SIDE) tests/live tests/assets
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m 'not proof' --durations 15
 
 # redis-py 5.0 leaves sockets that did not connect to the garbage collector.
 test-oldest: .venv-oldest/.stamp
@@ -77,15 +72,32 @@ test-oldest: .venv-oldest/.stamp
 wheel: .venv-wheel/.stamp
 	.venv-wheel/bin/python -I tests/wheel_smoke.py
 
+# Of the unit tests alone: the live ones run the rest, in processes of their own.
+coverage: .venv/.stamp
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q $(SIDE_BY_SIDE) -m 'not proof and not without_coverage' \
+	  --ignore tests/live --ignore tests/assets
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
 # Checks that take too long for CI; their output is kept in docs/proof.
 proof:
-	$(MAKE) --no-print-directory --jobs 1 matrix versions soak
+	$(MAKE) --no-print-directory --jobs 1 coverage collector matrix versions soak stuck
+
+# A Collector and a Kafka server, for the proof of events in Kafka. The first build
+# takes some seven minutes.
+collector:
+	if command -v go > /dev/null; then $(MAKE) --no-print-directory .collector/collector; \
+	else echo "no Go: what is to be seen in Kafka is skipped"; fi
+
+.collector/collector: $(wildcard tests/live/collector/*)
+	cd tests/live/collector && go build -o $(CURDIR)/$@ .
 
 PROOFS := docs/proof
 
-matrix versions soak: SHELL := /bin/bash
-matrix versions soak: .SHELLFLAGS := -o pipefail -c
-matrix versions soak: .venv/.stamp
+matrix versions soak stuck: SHELL := /bin/bash
+matrix versions soak stuck: .SHELLFLAGS := -o pipefail -c
+matrix versions soak stuck: .venv/.stamp
 matrix: $(OTHER_HUEYS:%=.hueys/%/.stamp)
 
 SETTING = date -u +%F; uname -srm; nproc; redis-server --version; \
@@ -104,11 +116,12 @@ matrix:
 	  test -z "$$failed"; } 2>&1 | tee $(PROOFS)/matrix.txt
 
 SLICE := tests/test_mapping.py tests/setup tests/hooks tests/safety/test_forks.py \
+  tests/safety/test_timeout.py \
   tests/relay tests/tasks tests/prometheus/test_collector.py \
-  tests/prometheus/test_counters.py tests/live/test_greenlets.py \
+  tests/prometheus/test_series.py tests/live/test_greenlets.py \
   tests/live/test_restarts.py tests/live/test_timeouts.py \
   tests/live/test_proof_matrix.py tests/live/test_several_hueys.py \
-  tests/live/test_forking_tasks.py
+  tests/live/test_forking_tasks.py tests/cli tests/live/check
 
 versions: $(PAIRS:%=.venvs/%/.stamp)
 	{ date -u +%F; uname -srm; failed=; for pair in $(PAIRS); do \
@@ -119,6 +132,10 @@ versions: $(PAIRS:%=.venvs/%/.stamp)
 soak:
 	{ $(SETTING); $(BIN)/python -m tests.live.soak 200000; } 2>&1 \
 	  | tee $(PROOFS)/soak.txt
+
+stuck:
+	{ $(SETTING); $(BIN)/python -W ignore -m tests.live.stuck; } 2>&1 \
+	  | tee $(PROOFS)/stuck.txt
 
 format: .venv/.stamp
 	$(BIN)/ruff check --fix .
@@ -136,8 +153,8 @@ bench-memory: .venv/.stamp
 scrape: .venv/.stamp
 	$(BIN)/python -m benchmarks.scrape
 
-calls: .venv/.stamp
-	$(BIN)/python -m benchmarks.calls
+cost: .venv/.stamp
+	$(BIN)/python -m benchmarks.cost
 
 dashboards: .venv/.stamp
 	$(BIN)/python grafana/build.py
@@ -150,6 +167,9 @@ tables: .venv/.stamp
 
 trees: .venv/.stamp
 	$(BIN)/python -m docs.trees
+
+screens: .venv/.stamp
+	$(BIN)/python -m docs.screens
 
 clean:
 	rm -rf .venv .venv-oldest .venv-demo .venv-wheel .venvs .hueys dist

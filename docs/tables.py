@@ -4,14 +4,18 @@
 that nothing would change.
 """
 
+import ast
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from huey_otel import _names as n
 from huey_otel import mapping
 from huey_otel._options.table import DISABLED, OPTIONS
-from huey_otel._prometheus.catalog import CATALOG
+from huey_otel._prometheus.catalog import CATALOG, EXPORTER
+from huey_otel._safety.losses import REASONS
+from huey_otel.cli.check.codes import CODES
 from huey_otel.events import CONSTANTS
 from huey_otel.mapping import Published, Row, Span
 
@@ -20,7 +24,8 @@ _CONSTANT_OF = {status: name for name, status in CONSTANTS.items()}
 
 
 QUERIES = {
-    n.TASKS_ENQUEUED_TOTAL: 'sum by (task) (rate(huey_tasks_enqueued_total{origin="call"}[5m]))',
+    n.TASKS_ENQUEUED_TOTAL: "sum by (task) (rate(huey_tasks_enqueued_total[5m]))",
+    n.TASK_REQUEUES_TOTAL: "sum by (task, reason) (rate(huey_task_requeues_total[5m]))",
     n.TASK_ATTEMPTS_TOTAL: "sum by (task) (rate(huey_task_attempts_total[5m]))",
     n.TASK_ATTEMPTS_FINISHED_TOTAL: "sum by (outcome) (rate(huey_task_attempts_finished_total[5m]))",
     n.TASKS_FINISHED_TOTAL: 'topk(10, sum by (task) (increase(huey_tasks_finished_total{outcome="failure"}[1h])))',
@@ -41,17 +46,31 @@ QUERIES = {
     n.SCHEDULE_LENGTH: "max by (queue) (huey_schedule_length)",
     n.SCHEDULE_OVERDUE_AGE: "max by (queue) (huey_schedule_overdue_age_seconds) > 120",
     n.RESULTS: "deriv(queue:huey_results:max[1h]) > 0",
-    n.WORKERS: "sum by (queue) (huey_workers_busy) / sum by (queue) (huey_workers)",
+    n.STORAGE_UP: "max by (queue) (huey_storage_up) == 0",
+    n.WORKERS: "sum by (queue) (huey_workers)",
     n.WORKERS_BUSY: "sum by (queue) (huey_workers) - sum by (queue) (huey_workers_busy)",
+    n.WORKER_BUSY_SECONDS_TOTAL: "sum by (queue) (rate(huey_worker_busy_seconds_total[5m])) / sum by (queue) (huey_workers)",
+    n.WORKERS_MEMORY: "sum by (queue) (huey_workers_resident_memory_bytes)",
     n.WORKER_RESTARTS_TOTAL: 'sum by (queue) (increase(huey_worker_restarts_total{reason="died"}[1h])) > 0',
+    n.SCHEDULER_RESTARTS_TOTAL: "sum by (queue) (increase(huey_scheduler_restarts_total[1h])) > 0",
     n.CONSUMER_INFO: 'count by (queue) (huey_consumer_info{periodic="true"})',
     n.CONSUMER_START_TIME: "changes(huey_consumer_start_time_seconds[1h]) > 2",
     n.SCHEDULER_LAST_CHECK: "time() - max by (queue) (huey_scheduler_last_check_timestamp_seconds) > 180",
+    n.CONSUMER_STUCK: "max by (queue, reason) (huey_consumer_stuck) == 1",
     n.CONSUMER_ERRORS_TOTAL: "sum by (queue, kind) (increase(huey_consumer_errors_total[1h])) > 0",
     n.EVENTS_TOTAL: "sum by (status) (rate(huey_events_total[5m]))",
-    n.EVENTS_DROPPED_TOTAL: "sum by (reason) (increase(huey_events_dropped_total[1h])) > 0",
+    n.TELEMETRY_DROPPED_TOTAL: "sum by (queue, signal, reason) (increase(huey_telemetry_dropped_total[1h])) > 0",
 }
 """A question to ask of each metric, in PromQL."""
+
+
+QUERIES_OF_THE_EXPORTER = {
+    n.EXPORTER_UP: "huey_exporter_up == 0",
+    n.EXPORTER_PAGES: 'sum by (queue, state) (huey_exporter_pages{state!~"live|ended"}) > 0',
+    n.EXPORTER_PAGE_AGE: "max by (queue, consumer) (huey_exporter_page_age_seconds) > 60",
+    n.EXPORTER_SERIES_SKIPPED: "huey_exporter_series_skipped > 0",
+}
+"""Likewise of what the exporter says of itself."""
 
 
 def _line(row: Row) -> str:
@@ -147,11 +166,80 @@ def metrics() -> str:
     )
 
 
+def exporter() -> str:
+    """Every metric of the exporter's own."""
+    head = "| name | type | labels | meaning | ask |\n|---|---|---|---|---|\n"
+    return head + "\n".join(
+        f"| `{one.name}` | {one.type} | {', '.join(one.labels)} | {one.help} |"
+        f" `{_in_cell(QUERIES_OF_THE_EXPORTER[one.name])}` |"
+        for one in EXPORTER.values()
+    )
+
+
+def losses() -> str:
+    """Every reason why telemetry is lost."""
+    head = "| reason | signal | what was lost |\n|---|---|---|\n"
+    return head + "\n".join(
+        f"| `{reason}` | {loss.signal}{'' if loss.of_queue else ', no queue'} "
+        f"| {loss.what} |"
+        for reason, loss in REASONS.items()
+    )
+
+
+def findings() -> str:
+    """What `huey-otel check` can find."""
+    head = "| code | level | what it means | what to do |\n|---|---|---|---|\n"
+    return head + "\n".join(
+        f"| `{code}` | {', '.join(row.levels)} | {row.what} | {row.advice} |"
+        for code, row in CODES.items()
+    )
+
+
+def provoked() -> str:
+    """How the tests provoke each finding, in the words of their names."""
+    ways: dict[str, list[str]] = {code: [] for code in CODES}
+    for name in ("cli/check/test_*.py", "live/check/test_consumers.py"):
+        for path in sorted((ROOT / "tests").glob(name)):
+            for known in ast.parse(path.read_text()).body:
+                if isinstance(known, ast.ClassDef):
+                    words = re.findall("[A-Z][a-z]*", known.name)[1:]
+                    ways["-".join(words).lower()] += _said_by(known.body)
+    head = "| code | tried |\n|---|---|\n"
+    return head + "\n".join(f"| `{code}` | {'; '.join(ways[code])} |" for code in ways)
+
+
+def healthy() -> str:
+    """The set-ups in which the tests hold that nothing is found."""
+    body = ast.parse((ROOT / "tests/live/check/test_healthy.py").read_text()).body
+    (kinds,) = [
+        known.value.keys
+        for known in body
+        if isinstance(known, ast.AnnAssign) and isinstance(known.value, ast.Dict)
+    ]
+    works, *others = _said_by(body)
+    works = f"{works}: {', '.join(ast.literal_eval(key) for key in kinds if key)}"
+    return "\n".join(f"* {said}" for said in (works, *others))
+
+
+def _said_by(body: list[ast.stmt]) -> Iterator[str]:
+    """What tests are about: their docstrings, or the sentences that name them."""
+    for test in body:
+        if isinstance(test, ast.FunctionDef) and test.name.startswith("test_"):
+            told = ast.get_docstring(test)
+            said = told or test.name.removeprefix("test_").replace("_", " ")
+            yield said.rstrip(".")
+
+
 TABLES = {
+    "findings": findings,
+    "provoked": provoked,
+    "healthy": healthy,
+    "losses": losses,
     "events": events,
     "endings": endings,
     "mapping": mappings,
     "metrics": metrics,
+    "exporter": exporter,
     "options": options,
     "settings": settings,
 }
