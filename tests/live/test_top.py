@@ -14,7 +14,7 @@ from tests.live.processes import Consumer
 from tests.support.programs import ROOT, bare_environment
 from tests.support.redis_server import RedisServer
 from tests.support.terminal import Terminal
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_to_read, wait_until
 
 COMMAND = (sys.executable, "-m", "huey_otel", "top")
 ON = {
@@ -227,36 +227,57 @@ def test_without_a_terminal_it_is_one_line_of_json(
         done = printed(redis_url, "--queue", "live")
         assert (done.returncode, done.stderr) == (0, "")
         (line,) = done.stdout.splitlines()
-        return dict(json.loads(line))
+        found = json.loads(line)
 
-    wait_until(lambda: len(shown()["failures"]) == 1 and bool(shown()["running"]))
+        def each(part: str, key: str) -> list[object]:
+            # A part is None until the first page, or the stream, is there.
+            return [one[key] for one in found[part] or ()]
 
-    found = shown()
-    (rate,) = [one for one in found["rates"] if one["task"].endswith("add")]
-    (periodic,) = found["periodic"]
-    assert found.keys() == {
-        *("queue", "server", "at", "backlog", "fleet", "running", "rates", "window"),
-        *("periodic", "failing", "failures", "missed", "trimmed", "away"),
-    }
-    assert found["backlog"] == {
-        "waiting": 0,
-        "scheduled": 1,
-        "results": 2,
-        "oldest": None,
-        "overdue": None,
-        "grows": False,
-    }
-    assert found["fleet"] == {
-        "consumers": 1,
-        "workers": 2,
-        "busy": 1,
-        "silent": [],
-        "stuck": [],
-    }
-    assert (rate["failed"], found["away"], found["missed"]) == (0.0, None, 0)
-    assert periodic["task"] == "tests.live.apps.checked.nightly"
-    assert [one["task"] for one in found["failing"]] == ["tests.live.apps.checked.fail"]
-    assert found["failures"][0]["message"] == "no"
+        rates = dict(zip(each("rates", "task"), each("rates", "failed"), strict=True))
+        return {
+            **found,
+            "at": type(found["at"]),
+            "window": type(found["window"]),
+            # Of the tasks of this test alone.
+            "rates": rates.get("tests.live.apps.checked.add"),
+            "running": each("running", "task"),
+            "periodic": each("periodic", "task"),
+            "failing": each("failing", "task"),
+            "failures": each("failures", "message"),
+        }
+
+    wait_to_read(
+        shown,
+        {
+            "queue": "live",
+            "server": redis_url.removesuffix("/0"),
+            "at": float,
+            "window": float,
+            "backlog": {
+                "waiting": 0,
+                "scheduled": 1,
+                "results": 2,
+                "oldest": None,
+                "overdue": None,
+                "grows": False,
+            },
+            "fleet": {
+                "consumers": 1,
+                "workers": 2,
+                "busy": 1,
+                "silent": [],
+                "stuck": [],
+            },
+            "running": ["tests.live.apps.checked.sleep"],
+            "periodic": ["tests.live.apps.checked.nightly"],
+            "failing": ["tests.live.apps.checked.fail"],
+            "failures": ["no"],
+            "missed": 0,
+            "trimmed": 0,
+            "away": None,
+            "rates": 0.0,
+        },
+    )
 
 
 def test_what_cannot_be_looked_at_has_exit_code_2(redis_url: str) -> None:
