@@ -1,7 +1,6 @@
-"""The alerts, by promtool: each fires and each keeps silent, and has a runbook."""
+"""The alerts, by promtool: each fires and is silent, in each shape of a fleet."""
 
 import re
-import subprocess
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -9,46 +8,105 @@ from typing import Any
 import pytest
 import yaml
 
-from huey_otel._prometheus.catalog import CATALOG
+from huey_otel._prometheus.catalog import CATALOG, EXPORTER
+from runtime.prometheus.rules.files import OBJECTIVES, RULES, SLOTH, files
+from runtime.prometheus.rules.settings import read, settings_of
 from tests.live.scraping import installed
+from tests.support.alert_cases import (
+    CASES,
+    SHAPES,
+    Case,
+    cases,
+    in_shape,
+    promtool,
+    promtool_file,
+)
 from tests.support.programs import ROOT
 
 PROMETHEUS = ROOT / "runtime" / "prometheus"
-RULES = [
-    rule
-    for group in yaml.safe_load((PROMETHEUS / "rules.yml").read_text())["groups"]
-    for rule in group["rules"]
-]
-ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
+MADE = files(read(PROMETHEUS / "shop.toml"))
+OBJECTIVE_RULES = files(read(CASES / "objectives.toml"))[OBJECTIVES]
+PROMTOOL_3 = ROOT / ".prometheus3" / "promtool"
+
 METRIC = re.compile(r"(?<![\w:])huey_\w+")
-QUEUE_LENGTH = "queue:huey_queue_length:max"
-LOST = 'huey_tasks_finished_total{outcome="lost"}'
-STARTED = "0 * huey_consumer_start_time_seconds"
 SUFFIX = re.compile(r"_(bucket|sum|count)$")
+LOST = 'huey_tasks_finished_total{outcome="lost"}'
+LENGTH = "queue:huey_queue_length:max"
+I = "job, namespace, instance, consumer, queue"  # noqa: E741
+QT = "job, namespace, queue, task"
+ON_TASK = f"and on ({QT})"
 
 
-def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [installed("promtool"), *arguments],
-        cwd=PROMETHEUS,
-        capture_output=True,
-        text=True,
-    )
+def rules_in(text: str) -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+
+
+def alerts_in(text: str) -> dict[str, dict[str, Any]]:
+    return {rule["alert"]: rule for rule in rules_in(text) if "alert" in rule}
+
+
+ALL_RULES = [*rules_in(MADE[RULES]), *rules_in(OBJECTIVE_RULES)]
+ALERTS = {**alerts_in(MADE[RULES]), **alerts_in(OBJECTIVE_RULES)}
+
+
+@pytest.fixture(
+    params=["Debian's", pytest.param("Prometheus 3", marks=pytest.mark.proof)]
+)
+def tool(request: pytest.FixtureRequest) -> str:
+    """promtool, also of Prometheus 3, which `make prometheus3` builds."""
+    if request.param == "Debian's":
+        return installed("promtool")
+    return str(PROMTOOL_3)
+
+
+def outcome(
+    tool: str, directory: Path, rules: str, found: list[Case], told: str = ""
+) -> str:
+    """What promtool has against *rules* in the cases *found*; empty if nothing.
+
+    The texts of alerts are those of the rules *told*, by default the same.
+    """
+    path = directory / "rules.yml"
+    path.write_text(rules)
+    (directory / "cases.yml").write_text(promtool_file(found, path, told or rules))
+    done = promtool(tool, "test", "rules", str(directory / "cases.yml"))
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def test_rules_are_what_the_defaults_make() -> None:
+    assert files(settings_of("")) == {RULES: MADE[RULES]}
+
+
+@pytest.mark.parametrize("name", [RULES, OBJECTIVES, SLOTH])
+def test_file_is_what_its_settings_make(name: str) -> None:
+    assert (PROMETHEUS / name).read_text() == MADE[name]
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
         ("check", "config", "--lint-fatal", "prometheus.yml"),
-        ("check", "rules", "--lint-fatal", "rules.yml"),
-        ("test", "rules", "rules.test.yml"),
+        ("check", "rules", "--lint-fatal", RULES),
+        ("check", "rules", "--lint-fatal", OBJECTIVES),
     ],
-    ids=["config", "rules", "tests"],
+    ids=["config", "rules", "objectives"],
 )
-def test_promtool_accepts_the_rules(arguments: tuple[str, ...]) -> None:
-    done = promtool(*arguments)
+def test_promtool_accepts_the_files(tool: str, arguments: tuple[str, ...]) -> None:
+    done = promtool(tool, *arguments, cwd=PROMETHEUS)
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_alerts_fire_and_keep_silent(tool: str, shape: str, tmp_path: Path) -> None:
+    assert outcome(tool, tmp_path, MADE[RULES], in_shape(shape, cases())) == ""
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_objectives_fire_and_keep_silent(tool: str, shape: str, tmp_path: Path) -> None:
+    found = in_shape(shape, cases("objectives"))
+
+    assert outcome(tool, tmp_path, OBJECTIVE_RULES, found) == ""
 
 
 # Tests of tests: promtool runs all cases for each.
@@ -57,80 +115,131 @@ def test_promtool_accepts_the_rules(arguments: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "limit",
     [
-        *("> 100\n", ">= 5\n", "> 0.1\n", "> 1\n", "> 180\n", "> 0\n", "== 0 "),
-        *("> 900\n", "> 3600\n", "> 0.5\n", ">= 50\n", "> 120\n"),
-        *("> 2\n", "< 130)", "- 300)"),
+        *("> 100\n", ">= 5\n", "> 0.1\n", "> 1\n", "> 180\n", "> 0\n", "== 0\n"),
+        *("> 900\n", "> 3600\n", "> 0.5\n", ">= 50\n", "> 120\n", "> 20\n"),
+        *(">= 1 / 3\n", "> 2\n", "< 130\n", "- 300)"),
     ],
 )
 def test_limit_that_is_wrong_fails_the_tests_of_the_alerts(
     limit: str, other: str, tmp_path: Path
 ) -> None:
-    text = (PROMETHEUS / "rules.yml").read_text()
-    wrong = text.replace(limit, re.sub(r"[\d.]+", other, limit))
-    (tmp_path / "rules.yml").write_text(wrong)
-    (tmp_path / "rules.test.yml").symlink_to(PROMETHEUS / "rules.test.yml")
+    wrong = MADE[RULES].replace(limit, re.sub(r"[\d./ ]*\d", f" {other}", limit))
 
-    assert wrong != text
-    assert promtool("test", "rules", str(tmp_path / "rules.test.yml")).returncode == 1
+    assert wrong != MADE[RULES]
+    assert fails(wrong, tmp_path)
+
+
+def fails(wrong: str, directory: Path) -> bool:
+    """Whether a case in any shape finds the rules *wrong*."""
+    tool = installed("promtool")
+    return any(
+        outcome(tool, directory, wrong, in_shape(shape, cases()), MADE[RULES])
+        for shape in SHAPES
+    )
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize(
     ("part", "other"),
     [
-        ("max by (queue) (huey_queue_length)", "sum by (queue) (huey_queue_length)"),
-        ("max by (queue) (huey_results)", "sum by (queue) (huey_results)"),
         (
-            "max by (queue) (huey_schedule_length)",
-            "sum by (queue) (huey_schedule_length)",
+            "max by (job, namespace, queue) (huey_queue_length)",
+            "sum by (job, namespace, queue) (huey_queue_length)",
         ),
-        ("or last_over_time(", "or 0 * last_over_time("),
+        (
+            "max by (job, namespace, queue) (huey_results)",
+            "sum by (job, namespace, queue) (huey_results)",
+        ),
+        (
+            "max by (job, namespace, queue) (huey_schedule_length)",
+            "sum by (job, namespace, queue) (huey_schedule_length)",
+        ),
+        ("or\n          last_over_time(", "or\n          0 * last_over_time("),
         ("due_timestamp_seconds:max offset 5m", "due_timestamp_seconds:max"),
-        ("and on (queue, task) huey_periodic_task_interval_seconds)", ")"),
+        (
+            f"{ON_TASK} huey_periodic_task_interval_seconds\n          )\n        l",
+            ")\n        l",
+        ),
         (
             "next_run_timestamp_seconds:max[2h] offset 1m)",
             "next_run_timestamp_seconds:max[2h])",
         ),
         ("<= time()", ""),
-        ("+ on (instance, queue) 1e11 *", "+ on (instance, queue) 0 *"),
+        (f"+ on ({I}) 1e11 *", f"+ on ({I}) 0 *"),
         (
-            "huey_consumer_start_time_seconds\n          + on",
-            "vector(1)\n          + on",
+            "huey_consumer_start_time_seconds\n            + on",
+            "vector(1)\n            + on",
         ),
         (
             "changes(queue_task:huey_periodic_task_interval_seconds:max[1h]) > 0",
             "changes(queue_task:huey_periodic_task_interval_seconds:max[1h]) > 9",
         ),
-        ("> min by (queue, task)", "> 9 + 1e9 * min by (queue, task)"),
+        (
+            f"            >\n            min by ({QT})",
+            f"            > 9 + 1e9 *\n            min by ({QT})",
+        ),
         ('{origin="periodic"}', ""),
         (f"and timestamp({LOST})", f"and 1e12 + {LOST}"),
         ('increase10m{task="_unknown"}', "increase10m"),
         ('lost:increase10m{task!="_unknown"}', "lost:increase10m"),
         ('failed:increase10m{task!="_unknown"}', "failed:increase10m"),
-        ("last_over_time(queue:huey_queue_length:max[5m])", QUEUE_LENGTH),
-        (
-            "last_over_time(queue:huey_queue_length:max[5m])",
-            f"max_over_time({QUEUE_LENGTH}[5m])",
-        ),
-        ("and on (instance, queue) huey_consumer_start_time_seconds offset 5m", ""),
+        (f"last_over_time({LENGTH}[5m])", LENGTH),
+        (f"last_over_time({LENGTH}[5m])", f"max_over_time({LENGTH}[5m])"),
+        (f"and on ({I}) huey_consumer_start_time_seconds offset 5m", ""),
         (f"unless {LOST} offset 5m", ""),
+        # What tells consumers behind one exporter apart.
+        ("instance, consumer, queue", "instance, queue"),
+        # What tells environments apart.
+        ("namespace, ", ""),
+        ("job, ", ""),
+        ('{consumer=""}', ""),
+        ("unless on (job, namespace, instance) instance:huey_exporter_up:seen", ""),
+        ('state="stale"', 'state=~"stale|ended"'),
+        ("up == 0 and on", "up == 2 and on"),
+        ("deriv(", "abs("),
     ],
 )
 def test_rule_that_is_wrong_fails_the_tests_of_the_alerts(
     part: str, other: str, tmp_path: Path
 ) -> None:
-    text = (PROMETHEUS / "rules.yml").read_text()
-    (tmp_path / "rules.yml").write_text(text.replace(part, other))
-    (tmp_path / "rules.test.yml").symlink_to(PROMETHEUS / "rules.test.yml")
+    assert part in MADE[RULES]
+    assert fails(MADE[RULES].replace(part, other), tmp_path)
 
-    assert part in text
-    assert promtool("test", "rules", str(tmp_path / "rules.test.yml")).returncode == 1
+
+@pytest.mark.proof
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [
+        (">= 30\n", ">= 1e9\n"),
+        (">= 20\n", ">= 1\n"),
+        ("> 0.144\n", "> 0.9\n"),
+        ("> 0.005\n", "> 0.01\n"),
+        ("> 0.03\n", "> 0.003\n"),
+        ('le=~"30([.]0)?"', 'le="30.0"'),
+        ("ratio5m{", "ratio1h{"),
+        ("lost", "locked"),
+        ("job, namespace, queue, task", "job, namespace, queue"),
+        ("namespace, ", ""),
+    ],
+)
+def test_objective_that_is_wrong_fails_the_tests_of_objectives(
+    part: str, other: str, tmp_path: Path
+) -> None:
+    tool = installed("promtool")
+    wrong = OBJECTIVE_RULES.replace(part, other)
+
+    assert part in OBJECTIVE_RULES
+    assert any(
+        outcome(
+            tool, tmp_path, wrong, in_shape(shape, cases("objectives")), OBJECTIVE_RULES
+        )
+        for shape in SHAPES
+    )
 
 
 def test_each_alert_is_seen_firing_and_silent() -> None:
-    tests: dict[str, Any] = yaml.safe_load((PROMETHEUS / "rules.test.yml").read_text())
     seen = defaultdict(set)
-    for case in tests["tests"]:
+    for case in [*cases(), *cases("objectives")]:
         for one in case.get("alert_rule_test", ()):
             seen[one["alertname"]].add(bool(one["exp_alerts"]))
 
@@ -139,16 +248,37 @@ def test_each_alert_is_seen_firing_and_silent() -> None:
 
 @pytest.mark.parametrize("name", ALERTS)
 def test_each_alert_says_what_to_do(name: str) -> None:
-    document, _, heading = ALERTS[name]["annotations"]["runbook"].partition("#")
+    told = ALERTS[name]["annotations"]
 
+    address, _, heading = told["runbook_url"].partition("#")
+    assert address.startswith("https://")
     assert heading == name.lower()
-    assert f"### {name}\n" in (ROOT / document).read_text()
+    page = "/".join(address.split("/")[-2:])
+    assert f"\n## {name}\n" in (ROOT / page).read_text()
+    assert set(told) == {"summary", "description", "runbook_url", "dashboard_url"}
+    assert told["description"].endswith(".")
+    assert "<" not in told["description"]
 
 
 @pytest.mark.parametrize(
-    "rule", RULES, ids=lambda rule: rule.get("alert") or rule["record"]
+    "rule", ALL_RULES, ids=lambda rule: rule.get("alert") or rule["record"]
 )
 def test_rules_use_known_metrics(rule: dict[str, Any]) -> None:
     used = {SUFFIX.sub("", name) for name in METRIC.findall(rule["expr"])}
 
-    assert used <= set(CATALOG)
+    assert used <= {*CATALOG, *EXPORTER}
+
+
+@pytest.mark.parametrize(
+    "rule", ALL_RULES, ids=lambda rule: rule.get("alert") or rule["record"]
+)
+def test_rules_aggregate_and_join_by_what_tells_environments_apart(
+    rule: dict[str, Any],
+) -> None:
+    for labels in re.findall(r"\b(?:by|on) \(([^)]*)\)", rule["expr"]):
+        assert "namespace" in labels.split(", ")
+        assert ("consumer" in labels) <= ("instance" in labels)
+        # A target has no consumer of its own; what is of a consumer behind one has.
+        assert labels in ("job, namespace, instance",) or (
+            ("instance" in labels) == ("consumer" in labels)
+        )

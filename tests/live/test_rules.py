@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime.prometheus.rules.files import files
+from runtime.prometheus.rules.settings import settings_of
 from tests.live.panels import QUERIES
 from tests.live.processes import Program
 from tests.live.scraping import Prometheus, serves
@@ -103,10 +105,8 @@ def test_three_consumers_of_a_queue_of_five_all_show_five(
         keep(program)
     for port in ports:
         wait_until(partial(serves, port))
-    text = RULES.read_text()
-    eager = text.replace("> 100\n        for: 10m\n", "> 4\n")
-    assert eager != text
-    (tmp_path / "rules.yml").write_text(eager)
+    eager = settings_of('[alerts.HueyBacklog]\ntasks = 4\nfor = "0s"\n')
+    (tmp_path / "rules.yml").write_text(files(eager)["rules.yml"])
     prometheus = Prometheus(
         *(tmp_path / "prometheus", *ports),
         interval="200ms",
@@ -134,7 +134,9 @@ def test_three_consumers_of_a_queue_of_five_all_show_five(
         for alert in prometheus.alerts()
         if alert["labels"]["alertname"] == "HueyBacklog"
     )
-    assert backlog["annotations"]["summary"] == "5 tasks wait on the queue shop"
+    told = backlog["annotations"]
+    assert told["summary"] == "5 tasks wait on the queue shop"
+    assert told["dashboard_url"].endswith("&var-job=huey&var-queue=shop")
     assert (backlog["state"], float(backlog["value"])) == ("firing", 5)
 
 

@@ -1,0 +1,1 @@
+"""What Prometheus reads: its configuration, and rules made by `rules/`."""
