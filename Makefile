@@ -14,14 +14,15 @@ SOURCES := $(shell find huey_otel -name '*.py' -o -name py.typed)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help check quick-tests test lint types layers test-latest test-oldest wheel proof format demo
-.PHONY: coverage collector versions matrix soak stuck bench bench-memory scrape cost dashboards rules panels screens tables trees clean
+.PHONY: coverage collector prometheus3 lint-rules versions matrix soak stuck bench bench-memory scrape cost dashboards rules panels screens tables trees clean
 
 help:
 	@echo "make check   style, types, layers and unit tests: under two minutes"
 	@echo "make test    every check: these, live tests, both ends of each dependency,"
 	@echo "             the wheel; about 17 minutes on two cores"
 	@echo "make proof   the longer checks, their output kept in docs/proof:"
-	@echo "             make coverage, collector, matrix, versions, soak and stuck"
+	@echo "             make coverage, collector, prometheus3, matrix, versions, soak,"
+	@echo "             stuck and lint-rules"
 	@echo "make demo    a consumer and its load: events, metrics and a trace"
 	@echo "make bench   what telemetry costs, into docs/benchmarks.md (12 minutes);"
 	@echo "             make bench-memory adds a long run (20 minutes)"
@@ -83,7 +84,8 @@ coverage: .venv/.stamp
 
 # Checks that take too long for CI; their output is kept in docs/proof.
 proof:
-	$(MAKE) --no-print-directory --jobs 1 coverage collector matrix versions soak stuck
+	$(MAKE) --no-print-directory --jobs 1 coverage collector prometheus3 matrix versions \
+	  soak stuck lint-rules
 
 # A Collector and a Kafka server, for the proof of events in Kafka. The first build
 # takes some seven minutes.
@@ -93,6 +95,39 @@ collector:
 
 .collector/collector: $(wildcard tests/live/collector/*)
 	cd tests/live/collector && go build -o $(CURDIR)/$@ .
+
+# Debian has Prometheus 2.42: the rules and their cases are to hold in 3 as well. The
+# first build takes some ten minutes.
+prometheus3:
+	if command -v go > /dev/null; then $(MAKE) --no-print-directory .prometheus3/promtool; \
+	else echo "no Go: what Prometheus 3 makes of the rules is skipped"; fi
+
+PROMETHEUS_3 := github.com/prometheus/prometheus/cmd
+PROMETHEUS_3_VERSION := v0.305.0
+
+.prometheus3/promtool:
+	mkdir -p .prometheus3/src
+	cd .prometheus3/src && { test -f go.mod || go mod init tools; } && \
+	  go get -tool $(PROMETHEUS_3)/prometheus@$(PROMETHEUS_3_VERSION) \
+	    $(PROMETHEUS_3)/promtool@$(PROMETHEUS_3_VERSION) && \
+	  go build -o .. $(PROMETHEUS_3)/prometheus $(PROMETHEUS_3)/promtool
+
+# Linters of others, from the PATH or built by Go; without one of them this fails.
+LINTERS := .linters
+PINT := github.com/cloudflare/pint/cmd/pint@v0.78.0
+DASHBOARD_LINTER := github.com/grafana/dashboard-linter@latest
+SLOTH := github.com/slok/sloth/cmd/sloth@v0.16.0
+
+lint-rules: export PATH := $(PATH):$(CURDIR)/$(LINTERS)
+lint-rules:
+	command -v pint || GOBIN=$(CURDIR)/$(LINTERS) go install $(PINT)
+	command -v dashboard-linter || GOBIN=$(CURDIR)/$(LINTERS) go install $(DASHBOARD_LINTER)
+	command -v sloth || GOBIN=$(CURDIR)/$(LINTERS) go install $(SLOTH)
+	pint --offline --config runtime/prometheus/pint.hcl lint --min-severity warning \
+	  runtime/prometheus/rules.yml runtime/prometheus/slo.yml
+	sloth validate --input runtime/prometheus/sloth.yml
+	for dashboard in grafana/dashboards/*.json; do \
+	  dashboard-linter lint --strict $$dashboard || exit 1; done
 
 PROOFS := docs/proof
 
@@ -177,6 +212,7 @@ screens: .venv/.stamp
 
 clean:
 	rm -rf .venv .venv-oldest .venv-demo .venv-wheel .venvs .hueys dist
+	rm -rf .prometheus3 .linters
 	rm -rf .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -56,6 +56,8 @@ def tool(request: pytest.FixtureRequest) -> str:
     """promtool, also of Prometheus 3, which `make prometheus3` builds."""
     if request.param == "Debian's":
         return installed("promtool")
+    if not PROMTOOL_3.exists():
+        pytest.skip("no Prometheus 3 (`make prometheus3`)")
     return str(PROMTOOL_3)
 
 

@@ -27,6 +27,7 @@ global:
 rule_files: {rules}
 scrape_configs:
 - job_name: {job}
+  {scraping}
   static_configs: [{{targets: {targets}}}]
 """
 _SAMPLE = re.compile(r"^(\w+)(?:{(.*)})? (\S+)(?: # .*)?$")
@@ -41,7 +42,8 @@ def installed(program: str) -> str:
 class Prometheus(Program):
     """Scrapes the pages at *ports* of this host, each second, and keeps exemplars.
 
-    It follows the rules in the files *rules*.
+    It follows the rules in the files *rules*, is the program *executable*, and may have
+    more to say of *scraping*.
     """
 
     def __init__(
@@ -51,6 +53,9 @@ class Prometheus(Program):
         interval: str = "1s",
         job: str = "live",
         rules: Sequence[Path] = (),
+        executable: str = "",
+        scraping: str = "",
+        features: str = "exemplar-storage",
     ) -> None:
         directory.mkdir()
         self._targets = len(ports)
@@ -62,6 +67,7 @@ class Prometheus(Program):
                 job=job,
                 rules=json.dumps([str(path) for path in rules]),
                 targets=targets,
+                scraping=scraping,
             )
         )
         self._address = f"127.0.0.1:{free_port()}"
@@ -69,10 +75,10 @@ class Prometheus(Program):
             f"--config.file={configuration}",
             f"--storage.tsdb.path={directory / 'data'}",
             f"--web.listen-address={self._address}",
-            "--enable-feature=exemplar-storage",
+            f"--enable-feature={features}",
             log=directory / "log",
             environ={},
-            executable=installed("prometheus"),
+            executable=executable or installed("prometheus"),
         )
 
     def wait_until_ready(self) -> None:
@@ -108,6 +114,15 @@ class Prometheus(Program):
         """All firing and pending alerts, with `labels` and `annotations`."""
         found: list[dict[str, Any]] = self._ask("alerts")["alerts"]
         return found
+
+    def faults(self) -> dict[str, str]:
+        """What is wrong with the rules, by name; those not evaluated yet as well."""
+        return {
+            rule["name"]: rule.get("lastError") or rule["health"]
+            for group in self._ask("rules")["groups"]
+            for rule in group["rules"]
+            if rule["health"] != "ok"
+        }
 
     def exemplars(self, metric: str) -> list[dict[str, str]]:
         """The labels of all exemplars of *metric*."""

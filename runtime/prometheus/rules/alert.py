@@ -18,23 +18,30 @@ WHO = "{{ with $labels.consumer }}{{ . }}{{ else }}{{ $labels.instance }}{{ end 
 QUEUE = "{{ $labels.queue }}"
 TASK_NAME = "{{ $labels.task }}"
 
-_VARIABLES = {
-    OVERVIEW: ("job", "namespace", "queue"),
-    TASK: ("job", "namespace", "queue", "task"),
-    CONSUMERS: ("job", "namespace", "queue", "instance"),
-}
-"""The variables of each dashboard that a label of an alert may set."""
+OF_QUEUE = ("queue",)
+OF_TASK = ("queue", "task")
+OF_CONSUMER = ("queue", "instance")
+"""The labels of alerts, beside those of the grouping, that a dashboard has."""
+
+_OF_ENVIRONMENT = ("job", "namespace")
+"""Labels of the grouping that a dashboard has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """An alert before the settings are known. `expr` makes it of terms and limits."""
+    """An alert before the settings are known. `expr` makes it of terms and limits.
+
+    `about` are the labels that its dashboard is to show, beside those of the grouping;
+    only an alert about who enqueues has no job.
+    """
 
     name: str
     expr: Callable[[Terms, Any], str]
     summary: str
     description: str
     dashboard: str
+    about: tuple[str, ...]
+    has_job: bool = True
     why: str = ""
 
     def rule(self, settings: Settings) -> Rule:
@@ -58,6 +65,8 @@ class Alert:
                 summary=self.summary,
                 description=limits.filled(self.description),
                 dashboard=self.dashboard,
+                about=self.about,
+                has_job=self.has_job,
             ),
         )
 
@@ -83,12 +92,21 @@ def _text(value: Any) -> str:
 
 
 def annotations(
-    settings: Settings, alert: str, *, summary: str, description: str, dashboard: str
+    settings: Settings,
+    alert: str,
+    *,
+    summary: str,
+    description: str,
+    dashboard: str,
+    about: tuple[str, ...],
+    has_job: bool = True,
 ) -> dict[str, str]:
     """The annotations of the alert named *alert*."""
+    grouping = [name for name in _OF_ENVIRONMENT if name in settings.grouping]
+    shown = [name for name in grouping if has_job or name != "job"]
     query = "".join(
         f"{{{{ with $labels.{name} }}}}&var-{name}={{{{ . | urlquery }}}}{{{{ end }}}}"
-        for name in _VARIABLES[dashboard]
+        for name in (*shown, *about)
     )
     return {
         "summary": summary,

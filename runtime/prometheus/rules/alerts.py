@@ -3,7 +3,15 @@
 from typing import Any
 
 from runtime.prometheus.rules import recorded as r
-from runtime.prometheus.rules.alert import OVERVIEW, QUEUE, TASK, TASK_NAME, Alert
+from runtime.prometheus.rules.alert import (
+    OF_QUEUE,
+    OF_TASK,
+    OVERVIEW,
+    QUEUE,
+    TASK,
+    TASK_NAME,
+    Alert,
+)
 from runtime.prometheus.rules.terms import Terms
 
 _LENGTH = "queue:huey_queue_length:max"
@@ -101,6 +109,7 @@ ALERTS = (
         <for>. More work arrives than the consumers finish, or they have stopped
         taking it.""",
         dashboard=OVERVIEW,
+        about=OF_QUEUE,
     ),
     Alert(
         name="HueyNotDraining",
@@ -117,6 +126,8 @@ ALERTS = (
         says where to look: call (the application), periodic (the crontab), or
         pipeline (tasks that enqueue tasks).""",
         dashboard=OVERVIEW,
+        about=OF_QUEUE,
+        has_job=False,
     ),
     Alert(
         name="HueyTaskWaits",
@@ -125,6 +136,7 @@ ALERTS = (
         description=f"""The oldest message of the queue {QUEUE} waits for longer
         than <seconds> seconds, however short the queue is.""",
         dashboard=OVERVIEW,
+        about=OF_QUEUE,
     ),
     Alert(
         name="HueyTaskHangs",
@@ -135,6 +147,7 @@ ALERTS = (
         description=f"""An attempt of {TASK_NAME} on the queue {QUEUE} has been
         running for longer than <seconds> seconds, and takes up a worker.""",
         dashboard=TASK,
+        about=OF_TASK,
     ),
     Alert(
         name="HueyRetryStorm",
@@ -147,6 +160,7 @@ ALERTS = (
         retried at least <retries> times, which is a share of its attempts above
         <ratio>. What it calls is probably down.""",
         dashboard=TASK,
+        about=OF_TASK,
     ),
     Alert(
         name="HueyTaskFails",
@@ -158,6 +172,7 @@ ALERTS = (
         {TASK_NAME} on the queue {QUEUE} failed for good, which is a share of its
         runs above <ratio>.""",
         dashboard=TASK,
+        about=OF_TASK,
     ),
     Alert(
         name="HueyTasksLost",
@@ -166,6 +181,7 @@ ALERTS = (
         description=f"""In the last ten minutes a worker of the queue {QUEUE} was
         killed while it held {TASK_NAME}. The task is not run again.""",
         dashboard=TASK,
+        about=OF_TASK,
     ),
     Alert(
         name="HueyUnknownTasks",
@@ -179,6 +195,7 @@ ALERTS = (
         messages whose task it does not have, or that it cannot decode. They are
         gone. Most often new producers were deployed before new consumers.""",
         dashboard=OVERVIEW,
+        about=OF_QUEUE,
     ),
     Alert(
         name="HueyScheduleOverdue",
@@ -191,6 +208,7 @@ ALERTS = (
         delay, has been due for longer than <seconds> seconds, and no consumer has
         moved it to the queue.""",
         dashboard=OVERVIEW,
+        about=OF_QUEUE,
     ),
     Alert(
         name="HueyPeriodicRunMissed",
@@ -205,5 +223,6 @@ ALERTS = (
         longer than <after> ago, and no attempt of it has begun since. huey does not
         make up for a run that no scheduler saw.""",
         dashboard=TASK,
+        about=OF_TASK,
     ),
 )

@@ -5,7 +5,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from runtime.prometheus.rules import recorded as r
-from runtime.prometheus.rules.alert import CONSUMERS, OVERVIEW, QUEUE, WHO, Alert
+from runtime.prometheus.rules.alert import (
+    CONSUMERS,
+    OF_CONSUMER,
+    OF_QUEUE,
+    OVERVIEW,
+    QUEUE,
+    WHO,
+    Alert,
+)
 from runtime.prometheus.rules.settings import Matcher
 from runtime.prometheus.rules.terms import Terms
 
@@ -113,6 +121,7 @@ def consumer_alerts(
             not renewed their pages for the exporter. While they are down their
             tasks wait; what they were running when they were killed is gone.""",
             dashboard=CONSUMERS,
+            about=OF_CONSUMER,
         ),
         Alert(
             name="HueyExporterDown",
@@ -123,6 +132,7 @@ def consumer_alerts(
             known of the consumers behind it, so the other alerts about them are
             silent.""",
             dashboard=CONSUMERS,
+            about=("instance",),
         ),
         Alert(
             name="HueyConsumerRestarts",
@@ -138,6 +148,7 @@ def consumer_alerts(
             than <restarts> times in 15 minutes. It probably crashes in a loop, and
             loses each time what it was running.""",
             dashboard=CONSUMERS,
+            about=OF_CONSUMER,
         ),
         Alert(
             name="HueyConsumerStuck",
@@ -151,6 +162,7 @@ def consumer_alerts(
             part of it ({{{{ $labels.reason }}}}) has hung for longer than its
             stuck_after.""",
             dashboard=CONSUMERS,
+            about=OF_CONSUMER,
         ),
         Alert(
             name="HueyStorageAway",
@@ -165,6 +177,7 @@ def consumer_alerts(
             nothing of the storage of the queue {QUEUE}. No task is taken meanwhile,
             and the alerts about backlog and schedule are silent.""",
             dashboard=CONSUMERS,
+            about=OF_QUEUE,
         ),
         Alert(
             name="HueyNoScheduler",
@@ -177,6 +190,7 @@ def consumer_alerts(
             for due periodic tasks within <seconds> seconds. Runs that are due now
             are missed.""",
             dashboard=CONSUMERS,
+            about=OF_QUEUE,
         ),
         Alert(
             name="HueySeveralSchedulers",
@@ -188,6 +202,7 @@ def consumer_alerts(
             description=f"""For <for> more than one consumer of the queue {QUEUE}
             has enqueued its periodic tasks, so each run happens more than once.""",
             dashboard=CONSUMERS,
+            about=OF_QUEUE,
         ),
         Alert(
             name="HueySchedulerDied",
@@ -197,6 +212,7 @@ def consumer_alerts(
             {WHO} of the queue {QUEUE} died. What it had taken from the schedule is
             lost.""",
             dashboard=CONSUMERS,
+            about=OF_CONSUMER,
         ),
         Alert(
             name="HueyTelemetryLost",
@@ -209,5 +225,6 @@ def consumer_alerts(
             description="""In the last ten minutes huey-otel could not deliver {{
             $labels.signal }}s. Tasks ran as ever, and their counts are exact.""",
             dashboard=OVERVIEW,
+            about=OF_QUEUE,
         ),
     )

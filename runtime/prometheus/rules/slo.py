@@ -9,7 +9,15 @@ end: the multi-window, multi-burn-rate alerts of the Site Reliability Workbook.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from runtime.prometheus.rules.alert import OVERVIEW, QUEUE, TASK, TASK_NAME, annotations
+from runtime.prometheus.rules.alert import (
+    OF_QUEUE,
+    OF_TASK,
+    OVERVIEW,
+    QUEUE,
+    TASK,
+    TASK_NAME,
+    annotations,
+)
 from runtime.prometheus.rules.objectives import Objective
 from runtime.prometheus.rules.rule import Group, Rule, quoted
 from runtime.prometheus.rules.settings import Settings
@@ -173,5 +181,6 @@ def _alerts(settings: Settings, objective: Objective) -> Iterator[Rule]:
                 the {goal}. Over {burn.long}, and over {burn.short} still, the rest
                 was used up {burn.rate:g} times as fast as it may be.""",
                 dashboard=OVERVIEW if objective.task is None else TASK,
+                about=OF_QUEUE if objective.task is None else OF_TASK,
             ),
         )
