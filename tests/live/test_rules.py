@@ -21,6 +21,7 @@ pytestmark = pytest.mark.once
 Alert = tuple[str, ...]
 
 ENQUEUE = "from runtime.shop.tasks import resize_photo; resize_photo('photo', 320, 60)"
+EXPORTERS = "instance:huey_exporter_up:seen"
 RULES = ROOT / "runtime" / "prometheus" / "rules.yml"
 
 # Three tasks for as many workers, and five that wait.
@@ -191,3 +192,63 @@ def worker_of(consumer: Program) -> int:
     """The process that runs the one task; the scheduler started before it did."""
     _scheduler, worker = consumer.children()
     return worker
+
+
+@pytest.mark.timeout(120)
+def test_alerts_tell_of_a_killed_consumer_behind_an_exporter(
+    keep: Callable[[Program], Program], redis_url: str, tmp_path: Path
+) -> None:
+    def start(name: str, *options: str) -> Program:
+        program = Program(
+            *("-m", "runtime", "consumer", "runtime.shop.huey", "-w", "1", *options),
+            log=tmp_path / f"{name}.log",
+            environ={
+                "SHOP_REDIS_URL": redis_url,
+                "HUEY_OTEL_METRICS_PORT": "off",
+                "HUEY_OTEL_PUBLISH_METRICS": "1",
+            },
+        )
+        keep(program)
+        return program
+
+    start("scheduling")
+    other = start("other", "--no-periodic")
+    port = free_port()
+    exporter = Program(
+        *("-m", "huey_otel", "exporter", "--redis", redis_url, "--queue", "shop"),
+        *("--port", str(port)),
+        log=tmp_path / "exporter.log",
+        environ={},
+    )
+    keep(exporter)
+    wait_until(lambda: serves(port))
+    # The job has a name of its own.
+    prometheus = Prometheus(
+        *(tmp_path / "prometheus", port), interval="300ms", job="pages", rules=[RULES]
+    )
+    keep(prometheus)
+    prometheus.wait_until_ready()
+
+    def alerts() -> set[Alert]:
+        found = prometheus.values("ALERTS", "alertname", "instance", "queue")
+        return set(found)
+
+    target = f"127.0.0.1:{port}"
+    known = {("pages", target): 1.0}
+    wait_until(
+        lambda: (
+            prometheus.values(EXPORTERS, "job", "instance") == known
+            and prometheus.values("count(huey_consumer_info)") == {(): 2}
+        )
+    )
+    wait_until(lambda: alerts() == set())
+    assert prometheus.values("instance:huey_consumer_info:max") == {}
+
+    other.kill()
+
+    wait_until(lambda: alerts() == {("HueyConsumerDown", "", "shop")})
+
+    exporter.kill()
+
+    wait_until(lambda: ("HueyExporterDown", target, "") in alerts())
+    wait_until(lambda: prometheus.faults() == {})

@@ -1,7 +1,5 @@
 """The alerts about consumers: their processes, schedulers, storage and telemetry."""
 
-import textwrap
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from runtime.prometheus.rules import recorded as r
@@ -14,28 +12,21 @@ from runtime.prometheus.rules.alert import (
     WHO,
     Alert,
 )
-from runtime.prometheus.rules.settings import Matcher
 from runtime.prometheus.rules.terms import Terms
 
 
-def _down(
-    targets: Sequence[Matcher], expected: Sequence[Sequence[Matcher]]
-) -> Callable[[Terms, Any], str]:
-    def expr(t: Terms, _: Any) -> str:
-        stale = t.m("huey_exporter_pages", 'state="stale"')
-        down = f"""
-            max by ({t.target}) (
-              {t.up(*targets)} == 0
-              or
-              up == 0 and on ({t.target}) {t.m(r.CONSUMERS)}
-            )
-            unless on ({t.target}) {t.m(r.EXPORTERS)}
-            or
-            sum by ({t.q}) ({stale}) > 0"""
-        missing = [f"or\nabsent({t.up(*some)})" for some in expected]
-        return "\n".join([textwrap.dedent(down), *missing])
-
-    return expr
+def _down(t: Terms, _: Any) -> str:
+    stale = t.m("huey_exporter_pages", 'state="stale"')
+    missing = "".join(f"\n        or\n        absent({up})" for up in t.expected())
+    return f"""
+        max by ({t.target}) (
+          {t.up()} == 0
+          or
+          up == 0 and on ({t.target}) {t.m(r.CONSUMERS)}
+        )
+        unless on ({t.target}) {t.m(r.EXPORTERS)}
+        or
+        sum by ({t.q}) ({stale}) > 0{missing}"""
 
 
 def _exporter_down(t: Terms, _: Any) -> str:
@@ -100,131 +91,123 @@ def _scheduler_died(t: Terms, _: Any) -> str:
     return f"max by ({t.i}) (increase({restarts}[15m])) > 0"
 
 
-def consumer_alerts(
-    targets: Sequence[Matcher], expected: Sequence[Sequence[Matcher]]
-) -> tuple[Alert, ...]:
-    """The alerts, where *targets* should be consumers, and *expected* ones exist."""
-    return (
-        Alert(
-            name="HueyConsumerDown",
-            why="""A target that should be a consumer, or that was one. Behind an
-            exporter a consumer has no target: one that was killed leaves a page
-            that is renewed no more, for ten minutes.""",
-            expr=_down(targets, expected),
-            summary=(
-                "{{ with $labels.instance }}no answer from the consumer {{ . }}"
-                "{{ else }}{{ with $labels.queue }}{{ $value }} consumers of {{ . }}"
-                " have ended without a word{{ else }}Prometheus knows of no consumer:"
-                " {{ $labels.job }} has no target{{ end }}{{ end }}"
-            ),
-            description="""For <for> consumers have not answered Prometheus, or have
-            not renewed their pages for the exporter. While they are down their
-            tasks wait; what they were running when they were killed is gone.""",
-            dashboard=CONSUMERS,
-            about=OF_CONSUMER,
+CONSUMER_ALERTS = (
+    Alert(
+        name="HueyConsumerDown",
+        why="""A target that should be a consumer, or that was one. Behind an
+        exporter a consumer has no target: one that was killed leaves a page that is
+        renewed no more, for ten minutes.""",
+        expr=_down,
+        summary=(
+            "{{ with $labels.instance }}no answer from the consumer {{ . }}"
+            "{{ else }}{{ with $labels.queue }}{{ $value }} consumers of {{ . }}"
+            " have ended without a word{{ else }}Prometheus knows of no consumer:"
+            " {{ $labels.job }} has no target{{ end }}{{ end }}"
         ),
-        Alert(
-            name="HueyExporterDown",
-            expr=_exporter_down,
-            summary="huey-otel exporter {{ $labels.instance }} does not tell all",
-            description="""For <for> the exporter at {{ $labels.instance }} has not
-            answered Prometheus, or Redis has not answered the exporter. Nothing is
-            known of the consumers behind it, so the other alerts about them are
-            silent.""",
-            dashboard=CONSUMERS,
-            about=("instance",),
+        description="""For <for> consumers have not answered Prometheus, or have not
+        renewed their pages for the exporter. While they are down their tasks wait;
+        what they were running when they were killed is gone.""",
+        dashboard=CONSUMERS,
+        about=OF_CONSUMER,
+    ),
+    Alert(
+        name="HueyExporterDown",
+        expr=_exporter_down,
+        summary="huey-otel exporter {{ $labels.instance }} does not tell all",
+        description="""For <for> the exporter at {{ $labels.instance }} has not
+        answered Prometheus, or Redis has not answered the exporter. Nothing is
+        known of the consumers behind it, so the other alerts about them are silent.""",
+        dashboard=CONSUMERS,
+        about=("instance",),
+    ),
+    Alert(
+        name="HueyConsumerRestarts",
+        why="""A consumer that is up again within a minute is not down for long
+        enough for HueyConsumerDown. If the start time goes back, several consumers
+        share an address.""",
+        expr=_restarts,
+        summary=(
+            f"the consumer {WHO} of {QUEUE} has restarted {{{{ $value }}}} times in"
+            " a quarter of an hour"
         ),
-        Alert(
-            name="HueyConsumerRestarts",
-            why="""A consumer that is up again within a minute is not down for long
-            enough for HueyConsumerDown. If the start time goes back, several
-            consumers share an address.""",
-            expr=_restarts,
-            summary=(
-                f"the consumer {WHO} of {QUEUE} has restarted {{{{ $value }}}} times in"
-                " a quarter of an hour"
-            ),
-            description=f"""The consumer {WHO} of the queue {QUEUE} has started more
-            than <restarts> times in 15 minutes. It probably crashes in a loop, and
-            loses each time what it was running.""",
-            dashboard=CONSUMERS,
-            about=OF_CONSUMER,
+        description=f"""The consumer {WHO} of the queue {QUEUE} has started more
+        than <restarts> times in 15 minutes. It probably crashes in a loop, and
+        loses each time what it was running.""",
+        dashboard=CONSUMERS,
+        about=OF_CONSUMER,
+    ),
+    Alert(
+        name="HueyConsumerStuck",
+        why="How long is too long the consumer knows, by stuck_after.",
+        expr=_stuck,
+        summary=(
+            f"the consumer {WHO} of {QUEUE} lives and is stuck:"
+            " {{ $labels.reason }}"
         ),
-        Alert(
-            name="HueyConsumerStuck",
-            why="How long is too long the consumer knows, by stuck_after.",
-            expr=_stuck,
-            summary=(
-                f"the consumer {WHO} of {QUEUE} lives and is stuck:"
-                " {{ $labels.reason }}"
-            ),
-            description=f"""The consumer {WHO} of the queue {QUEUE} answers, but a
-            part of it ({{{{ $labels.reason }}}}) has hung for longer than its
-            stuck_after.""",
-            dashboard=CONSUMERS,
-            about=OF_CONSUMER,
+        description=f"""The consumer {WHO} of the queue {QUEUE} answers, but a part
+        of it ({{{{ $labels.reason }}}}) has hung for longer than its stuck_after.""",
+        dashboard=CONSUMERS,
+        about=OF_CONSUMER,
+    ),
+    Alert(
+        name="HueyStorageAway",
+        why="""Gauges are absent while the storage does not answer, so their alerts
+        are silent.""",
+        expr=_storage,
+        summary=(
+            f"the storage of {QUEUE} does not answer: {{{{ $value }}}} consumers or"
+            " exporters say so"
         ),
-        Alert(
-            name="HueyStorageAway",
-            why="""Gauges are absent while the storage does not answer, so their
-            alerts are silent.""",
-            expr=_storage,
-            summary=(
-                f"the storage of {QUEUE} does not answer: {{{{ $value }}}} consumers or"
-                " exporters say so"
-            ),
-            description=f"""For <for> consumers, or the exporter, have learned
-            nothing of the storage of the queue {QUEUE}. No task is taken meanwhile,
-            and the alerts about backlog and schedule are silent.""",
-            dashboard=CONSUMERS,
-            about=OF_QUEUE,
+        description=f"""For <for> consumers, or the exporter, have learned nothing
+        of the storage of the queue {QUEUE}. No task is taken meanwhile, and the
+        alerts about backlog and schedule are silent.""",
+        dashboard=CONSUMERS,
+        about=OF_QUEUE,
+    ),
+    Alert(
+        name="HueyNoScheduler",
+        why="""All consumers run with --no-periodic, or the scheduler has stopped,
+        or it has not checked since its start, because Redis already hung.""",
+        expr=_no_scheduler,
+        summary=f"no consumer enqueues the periodic tasks of {QUEUE}",
+        description=f"""For <for> no consumer of the queue {QUEUE} has looked for
+        due periodic tasks within <seconds> seconds. Runs that are due now are
+        missed.""",
+        dashboard=CONSUMERS,
+        about=OF_QUEUE,
+    ),
+    Alert(
+        name="HueySeveralSchedulers",
+        why="""Longer than a rolling restart has two schedulers. A consumer that
+        lets its last tasks finish still reports periodic="true", perhaps for hours,
+        but its scheduler has stopped: a running one checks each minute.""",
+        expr=_several,
+        summary=f"{{{{ $value }}}} consumers enqueue the periodic tasks of {QUEUE}",
+        description=f"""For <for> more than one consumer of the queue {QUEUE} has
+        enqueued its periodic tasks, so each run happens more than once.""",
+        dashboard=CONSUMERS,
+        about=OF_QUEUE,
+    ),
+    Alert(
+        name="HueySchedulerDied",
+        expr=_scheduler_died,
+        summary=f"the scheduler of {WHO} on {QUEUE} died, and huey has replaced it",
+        description=f"""In the last 15 minutes the scheduler of the consumer {WHO}
+        of the queue {QUEUE} died. What it had taken from the schedule is lost.""",
+        dashboard=CONSUMERS,
+        about=OF_CONSUMER,
+    ),
+    Alert(
+        name="HueyTelemetryLost",
+        why="The queue is empty where the loss is the process'.",
+        expr=_telemetry,
+        summary=(
+            "huey-otel has lost {{ $labels.signal }}s"
+            "{{ with $labels.queue }} of {{ . }}{{ end }}: {{ $labels.reason }}"
         ),
-        Alert(
-            name="HueyNoScheduler",
-            why="""All consumers run with --no-periodic, or the scheduler has
-            stopped, or it has not checked since its start, because Redis already
-            hung.""",
-            expr=_no_scheduler,
-            summary=f"no consumer enqueues the periodic tasks of {QUEUE}",
-            description=f"""For <for> no consumer of the queue {QUEUE} has looked
-            for due periodic tasks within <seconds> seconds. Runs that are due now
-            are missed.""",
-            dashboard=CONSUMERS,
-            about=OF_QUEUE,
-        ),
-        Alert(
-            name="HueySeveralSchedulers",
-            why="""Longer than a rolling restart has two schedulers. A consumer that
-            lets its last tasks finish still reports periodic="true", perhaps for
-            hours, but its scheduler has stopped: a running one checks each minute.""",
-            expr=_several,
-            summary=f"{{{{ $value }}}} consumers enqueue the periodic tasks of {QUEUE}",
-            description=f"""For <for> more than one consumer of the queue {QUEUE}
-            has enqueued its periodic tasks, so each run happens more than once.""",
-            dashboard=CONSUMERS,
-            about=OF_QUEUE,
-        ),
-        Alert(
-            name="HueySchedulerDied",
-            expr=_scheduler_died,
-            summary=f"the scheduler of {WHO} on {QUEUE} died, and huey has replaced it",
-            description=f"""In the last 15 minutes the scheduler of the consumer
-            {WHO} of the queue {QUEUE} died. What it had taken from the schedule is
-            lost.""",
-            dashboard=CONSUMERS,
-            about=OF_CONSUMER,
-        ),
-        Alert(
-            name="HueyTelemetryLost",
-            why="The queue is empty where the loss is the process'.",
-            expr=_telemetry,
-            summary=(
-                "huey-otel has lost {{ $labels.signal }}s"
-                "{{ with $labels.queue }} of {{ . }}{{ end }}: {{ $labels.reason }}"
-            ),
-            description="""In the last ten minutes huey-otel could not deliver {{
-            $labels.signal }}s. Tasks ran as ever, and their counts are exact.""",
-            dashboard=OVERVIEW,
-            about=OF_QUEUE,
-        ),
-    )
+        description="""In the last ten minutes huey-otel could not deliver {{
+        $labels.signal }}s. Tasks ran as ever, and their counts are exact.""",
+        dashboard=OVERVIEW,
+        about=OF_QUEUE,
+    ),
+)

@@ -1,9 +1,8 @@
 """The files that are made of the settings, by name."""
 
 from runtime.prometheus.rules import slo, sloth
-from runtime.prometheus.rules.alert import Alert
 from runtime.prometheus.rules.alerts import ALERTS
-from runtime.prometheus.rules.consumer_alerts import consumer_alerts
+from runtime.prometheus.rules.consumer_alerts import CONSUMER_ALERTS
 from runtime.prometheus.rules.recorded import recorded
 from runtime.prometheus.rules.rule import Group, file_of
 from runtime.prometheus.rules.settings import Settings
@@ -17,16 +16,11 @@ _HEAD = (
 )
 
 
-def alerts(settings: Settings) -> tuple[Alert, ...]:
-    """All alerts but those of objectives, also those that are turned off."""
-    return (*ALERTS, *consumer_alerts(settings.targets, settings.expected))
-
-
 def files(settings: Settings) -> dict[str, str]:
     """The text of each file. Without objectives there is only RULES."""
     # One group, whose rules follow one another: an alert sees what was just recorded.
     rules = recorded(settings)
-    for alert in alerts(settings):
+    for alert in (*ALERTS, *CONSUMER_ALERTS):
         if settings.alerts[alert.name].enabled:
             rules.append(alert.rule(settings))
     made = {RULES: file_of([Group(name="huey", rules=rules)], _HEAD)}

@@ -60,11 +60,17 @@ class Terms:
         producers = [one.text for one in self._settings.producers]
         return _series(name, producers, self._ignored, matchers)
 
-    def up(self, *matchers: Matcher) -> str:
-        """The `up` of selected targets that match *matchers*."""
-        return _series(
-            "up", [one.text for one in (*self._settings.selector, *matchers)]
-        )
+    def up(self) -> str:
+        """The `up` of targets that should be consumers."""
+        return self._up(self._settings.targets)
+
+    def expected(self) -> list[str]:
+        """The `up` of each set of targets of which there must be at least one."""
+        return [self._up(some) for some in self._settings.expected]
+
+    def _up(self, matchers: Sequence[Matcher]) -> str:
+        chosen = (*self._settings.selector, *matchers)
+        return _series("up", [one.text for one in chosen])
 
 
 def _series(name: str, *matchers: Iterable[str]) -> str:
