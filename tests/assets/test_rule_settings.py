@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -319,3 +320,14 @@ def test_settings_of_the_documents_are_accepted() -> None:
 
     assert "HueyNoScheduler" not in rules
     assert "> 5000" in rules["HueyBacklog"]["expr"]
+
+
+def test_runbook_is_where_the_project_is() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    homes = {
+        url.rstrip("/")
+        for name, url in project.get("urls", {}).items()
+        if name.lower() in ("homepage", "repository", "source")
+    }
+
+    assert all(settings_of("").runbook_url.startswith(home) for home in homes)
