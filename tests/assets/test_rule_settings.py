@@ -66,6 +66,8 @@ def test_wait_buckets_are_the_consumers_own_by_default() -> None:
         ('selector = "job"', ("selector", "matchers")),
         ("selector = '{job=\"a\"}'", ("selector", "matchers")),
         ('selector = \'job="a" b="c"\'', ("selector", "commas")),
+        ('selector = \'job="a", queue="b"\'', ("selector", "queue", "ignore_queues")),
+        ('[labels]\nseverity = "page"', ("labels.severity", "of their own")),
         ("selector = 1", ("selector", "a string")),
         ('targets = "huey"', ("targets", "matchers")),
         ('expected = ["huey"]', ("expected", "matchers")),

@@ -20,7 +20,8 @@ _MATCHER: Final = re.compile(
 )
 _SELECTOR: Final = re.compile(rf"\s*({_MATCHER.pattern}(,{_MATCHER.pattern})*,?\s*)?")
 _DURATION: Final = re.compile(r"0s|([1-9]\d*[wdhms])+")
-_OURS: Final = ("queue", "task", "instance", "consumer", "le")
+_OF_SERIES: Final = ("queue", "task", "consumer", "le")
+_OF_RULES: Final = ("alertname", "severity", "slo", "window")
 
 
 class SettingsError(ValueError):
@@ -191,18 +192,25 @@ def _matchers(name: str, text: str) -> tuple[Matcher, ...]:
             f"{name} = {text!r}: expected matchers with commas between them, such as"
             ' \'job=~"huey.*", namespace="prod"\''
         )
+    found = _MATCHER.findall(text)
+    for label, _, _ in found:
+        if label in _OF_SERIES:
+            raise SettingsError(
+                f"{name} = {text!r}: targets have no label {label}; expected labels"
+                " such as job and namespace (for queues and tasks see ignore_queues and"
+                " ignore_tasks)"
+            )
     return tuple(
-        Matcher(label, f"{label}{sign}{value}")
-        for label, sign, value in _MATCHER.findall(text)
+        Matcher(label, f"{label}{sign}{value}") for label, sign, value in found
     )
 
 
 def _grouping(labels: list[str]) -> tuple[str, ...]:
     for label in labels:
-        if not re.fullmatch(_LABEL, label) or label in _OURS:
+        if not re.fullmatch(_LABEL, label) or label in (*_OF_SERIES, "instance"):
             raise SettingsError(
-                f"grouping = {labels!r}: {label!r} is no label of a target; expected"
-                f" names of labels other than {', '.join(_OURS)}"
+                f"grouping = {labels!r}: {label!r} tells no environments apart;"
+                " expected labels of targets, such as job and namespace"
             )
     if len(set(labels)) < len(labels):
         raise SettingsError(f"grouping = {labels!r}: a label is there twice")
@@ -233,5 +241,10 @@ def _labels(given: Any) -> dict[str, str]:
         if not re.fullmatch(_LABEL, name) or not isinstance(value, str):
             raise SettingsError(
                 f"labels.{name} = {value!r}: expected the name of a label and a string"
+            )
+        if name in _OF_RULES:
+            raise SettingsError(
+                f"labels.{name} = {value!r}: alerts have this label of their own;"
+                f" expected any but {', '.join(_OF_RULES)}"
             )
     return given
