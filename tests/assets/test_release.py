@@ -116,16 +116,20 @@ def test_every_entry_of_the_next_changelog_is_well_formed() -> None:
 
 
 def wrong_entries(folder: Path) -> list[str]:
-    """The files of *folder* that towncrier would leave out, or print oddly."""
+    """What towncrier would leave out of the changelog, or print oddly there."""
     name = re.compile(rf"\+[a-z0-9]+(-[a-z0-9]+)*\.({'|'.join(sorted(TYPES))})\.md")
-    entries = [path for path in folder.iterdir() if path.name != "README.md"]
-    return sorted(
-        path.name
-        for path in entries
-        if not name.fullmatch(path.name)
-        or not re.fullmatch(r"[^\s#*-].*[.:`)]\n", path.read_text(), re.S)
-        or max(map(len, path.read_text().splitlines())) > 88
-    )
+    wrong = []
+    for path in sorted(folder.iterdir()):
+        if path.name == "README.md":
+            continue
+        text = path.read_text()
+        if not name.fullmatch(path.name):
+            wrong.append(f"{path.name} is not called +NAME.TYPE.md")
+        elif not re.fullmatch(r"[^\s#*-].*[.:`)]\n", text, re.S):
+            wrong.append(f"{path.name} is not of whole sentences")
+        elif max(map(len, text.splitlines())) > 88:
+            wrong.append(f"{path.name} has a line of over 88 characters")
+    return wrong
 
 
 @pytest.mark.parametrize(
@@ -147,7 +151,7 @@ def test_a_malformed_entry_is_found(name: str, text: str, tmp_path: Path) -> Non
     (tmp_path / "+good.added.md").write_text("The metric `huey_new`\nis new.\n")
     (tmp_path / name).write_text(text)
 
-    assert wrong_entries(tmp_path) == [name]
+    assert [line.split()[0] for line in wrong_entries(tmp_path)] == [name]
 
 
 def test_what_explains_the_entries_has_every_type() -> None:
