@@ -5,6 +5,7 @@ import signal
 import socket
 import urllib.request
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,9 +21,13 @@ from tests.support.waiting import wait_to_read, wait_until
 
 pytestmark = pytest.mark.once
 
-MANIFESTS = built(KUBERNETES)
 ENQUEUE = "from runtime.shop.tasks import send_receipt; send_receipt(1, 9.5)"
 BEGINS = command(next(step.rest for step in stages()[2] if step.word == "ENTRYPOINT"))
+
+
+@cache
+def manifests(directory: Path = KUBERNETES) -> list[Manifest]:
+    return built(directory)
 
 
 class Running:
@@ -32,7 +37,7 @@ class Running:
     """
 
     def __init__(self, name: str, redis_url: str, log: Path, **environ: str) -> None:
-        self.pod = Pod(MANIFESTS, name)
+        self.pod = Pod(manifests(), name)
         self.ports = {name: free_port() for name in self.pod.ports}
         for_here = {
             self.pod.environment()["SHOP_REDIS_URL"]: redis_url,
@@ -123,38 +128,42 @@ def test_one_pod_schedules_and_all_have_their_version(
     assert told == {"shop-consumer": [None, 1], "shop-scheduler": [1, None]}
 
 
-EXPORTERS = built(KUBERNETES / "exporter-monitor")
+EXPORTERS = KUBERNETES / "exporter-monitor"
 
 
 @pytest.mark.parametrize(
-    ("name", "endpoints", "metric"),
+    ("name", "directory", "monitor", "metric"),
     [
         (
             "shop-consumer",
-            one(MANIFESTS, "PodMonitor", "shop-consumers")["spec"][
-                "podMetricsEndpoints"
-            ],
+            KUBERNETES,
+            ("PodMonitor", "shop-consumers"),
             "huey_workers gauge",
         ),
         (
             "shop-web",
-            one(MANIFESTS, "PodMonitor", "shop-web")["spec"]["podMetricsEndpoints"],
+            KUBERNETES,
+            ("PodMonitor", "shop-web"),
             "huey_tasks_enqueued_total counter",
         ),
         (
             "huey-exporter",
-            one(EXPORTERS, "ServiceMonitor", "huey-exporter")["spec"]["endpoints"],
+            EXPORTERS,
+            ("ServiceMonitor", "huey-exporter"),
             "huey_exporter_up gauge",
         ),
     ],
+    ids=["consumer", "web", "exporter"],
 )
 def test_monitor_finds_metrics_at_its_path(
     name: str,
-    endpoints: list[Manifest],
+    directory: Path,
+    monitor: tuple[str, str],
     metric: str,
     start: Callable[..., Running],
 ) -> None:
-    (endpoint,) = endpoints
+    spec = one(manifests(directory), *monitor)["spec"]
+    (endpoint,) = spec.get("podMetricsEndpoints") or spec["endpoints"]
     running = start(name)
     if name == "shop-web":
         # It shows what it has enqueued, so nothing before that.
@@ -174,7 +183,7 @@ def test_keda_sees_work_without_a_consumer_and_none_once_it_is_done(
     redis_url: str,
     tmp_path: Path,
 ) -> None:
-    scaled = one(MANIFESTS, "ScaledObject", "shop-consumer")["spec"]
+    scaled = one(manifests(), "ScaledObject", "shop-consumer")["spec"]
     (trigger,) = scaled["triggers"]
     url = urlsplit(trigger["metadata"]["url"])
     exporter = start("huey-exporter")
