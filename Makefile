@@ -21,7 +21,7 @@ BIN := .venv/bin
 .DELETE_ON_ERROR:
 .PHONY: help check quick-tests test lint types layers test-latest test-oldest proof format demo
 .PHONY: release-check workflows changelog release-notes
-.PHONY: coverage collector versions matrix soak stuck bench bench-memory scrape cost dashboards panels screens tables trees clean
+.PHONY: coverage collector versions matrix soak stuck bench bench-memory scrape cost dashboards kubernetes panels screens tables trees clean
 
 help:
 	@echo "make check   style, types, layers and unit tests: under two minutes"
@@ -37,6 +37,7 @@ help:
 	@echo "make scrape  what a scrape costs, by the number of tasks"
 	@echo "make cost    the instructions and Python calls of one task, and their budgets"
 	@echo "make dashboards  write the dashboard, by grafana/build.py"
+	@echo "make kubernetes  write the PrometheusRule of the rules for Prometheus"
 	@echo "make panels  every query of the dashboard, beside the load's ledger"
 	@echo "make tables  the tables of README and docs that are made of the code"
 	@echo "make trees   every shape of work as a trace, into docs/traces.md"
@@ -209,6 +210,9 @@ cost: .venv/.stamp
 
 dashboards: .venv/.stamp
 	$(BIN)/python grafana/build.py
+
+kubernetes:
+	$(PYTHON) runtime/kubernetes/prometheus_rule.py
 
 panels: .venv/.stamp
 	$(BIN)/pytest -q -s tests/live/test_dashboard.py 2>/dev/null
