@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runtime import otlp_receiver as otlp
-from tests.live.processes import Program, alive, handles
+from tests.live.processes import Program, alive
 from tests.support.programs import ROOT
 from tests.support.waiting import wait_until
 
@@ -39,7 +39,7 @@ def busy(
         keep(producer)
         assert producer.wait() == 0
         wait_until(lambda: EXECUTING in program.log)
-        wait_until(lambda: handles(program.pid, signal.SIGTERM))
+        program.wait_until_it_consumes()
         return program
 
     return start
@@ -82,7 +82,7 @@ def test_sighup_restarts_it(busy: Callable[..., Program], kind: str) -> None:
     consumer.send(signal.SIGHUP)
     wait_until(lambda: consumer.log.count(STARTED) == 2)
 
-    wait_until(lambda: handles(consumer.pid, signal.SIGTERM))
+    consumer.wait_until_it_consumes()
     assert EXECUTED in consumer.log
     assert consumer.stop(signal.SIGTERM) == 0
 
@@ -109,6 +109,7 @@ def test_log_names_the_span_that_a_line_belongs_to(
         keep(producer)
         assert producer.wait() == 0
         wait_until(lambda: consumer.log.count("DeclinedError: ") == 3)
+        consumer.wait_until_it_consumes()
         assert consumer.stop(signal.SIGTERM) == 0
         spans = {
             f" trace_id={span.trace_id} span_id={span.span_id}"
@@ -139,7 +140,7 @@ def test_wrong_path_says_what_is_accepted(path: str, said: str) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 
