@@ -126,7 +126,10 @@ class Connections:
         from redis import Redis
 
         tune = functools.partial(self._tune, database_matters=True)
-        pool = self._copied(self._impatient(), tune)
+        settings = self._impatient()
+        if client is None:
+            settings |= {"protocol": _FOR_EVENTS["protocol"]}
+        pool = self._copied(settings, tune)
         if client is None or not _can_be_copied(client):
             return Redis(connection_pool=pool)
         # A client of a class of its own may see keys under other names.
