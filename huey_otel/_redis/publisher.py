@@ -162,6 +162,9 @@ class Publisher:
         while payloads := self._outbox.take():
             connection.send(payloads)
             confirmed = self._await_answers(connection)
+            if self.stream is not None and self.stream.found_replica:
+                self.stream.found_replica = False
+                self._master_check.hurry()
             if self._master_check.is_due():
                 connection = self._connected()
         if confirmed:
