@@ -465,6 +465,46 @@ def test_prometheus_counts_the_same_while_consumers_are_replaced(
     assert prometheus.values("max(up)") == {(): 1}
 
 
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("pythonpath", ["huey 3"], indirect=True)
+def test_prometheus_sees_the_increase_of_consumers_that_it_has_seen_begin(
+    fleet: Fleet,
+    keep: Callable[[Program], Program],
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    url = fleet.export()
+    port = int(url.rpartition(":")[2].partition("/")[0])
+    prometheus = Prometheus(tmp_path / "prometheus", port)
+    keep(prometheus)
+    prometheus.wait_until_ready()
+    finished = "huey_tasks_finished_total"
+    host = Path("/proc/sys/kernel/hostname").read_text().strip()
+
+    def scrapes(consumer: Program) -> float:
+        name = f'{{consumer="{host}:{consumer.pid}"}}'
+        query = f"min(count_over_time({finished}{name}[1h]))"
+        return prometheus.values(query).get((), 0)
+
+    for kind in ("process", "thread", "process"):
+        consumer = fleet.start(kind, "-w", "2")
+        wait_until(lambda consumer=consumer: scrapes(consumer) >= 2)
+        fleet.run(5)
+        consumer.stop(signal.SIGTERM)
+    # Also of the last one, a scrape after its end.
+    ended = prometheus.values("max(timestamp(huey_exporter_up))")[()]
+    wait_until(
+        lambda: prometheus.values("max(timestamp(huey_exporter_up))")[()] > ended + 1
+    )
+
+    # At the moment of a scrape nothing is extrapolated past it.
+    at = prometheus.values("max(timestamp(huey_exporter_up))")[()]
+    increase = prometheus.values(f"sum(increase({finished}[1h]))", at=at)[()]
+    record_property("proof", {"ledger": fleet.finished(), "increase": increase})
+    assert increase == pytest.approx(fleet.finished(), rel=0.05)
+    assert fleet.finished() == 3 * 5 * EACH
+
+
 @pytest.fixture
 def elsewhere(
     keep: Callable[[Program], Program], redis_server: RedisServer, tmp_path: Path

@@ -69,6 +69,7 @@ def owners(admin: redis.Redis) -> set[int]:
     return {int(name.split(b":")[1]) for name in names}
 
 
+@pytest.mark.proof_but("gunicorn that preloads-used", "uwsgi-used")
 @USED
 @pytest.mark.parametrize("server", SERVERS)
 def test_each_child_of_a_web_server_is_a_publisher_of_its_own(
@@ -114,6 +115,7 @@ def test_each_child_of_a_web_server_is_a_publisher_of_its_own(
     assert owners(admin) == set()
 
 
+@pytest.mark.proof_but("fork-used")
 @USED
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_each_child_of_multiprocessing_is_a_publisher_of_its_own(
