@@ -47,15 +47,16 @@ def consume(queue: str, url: str, seconds: float) -> None:
     instrument(huey, publish_metrics=1.0, metrics_port=None, events=None)
     done = 0
 
-    @huey.task()
     def work() -> None:
         nonlocal done
         done += 1
 
+    task = huey.task()(work)
+
     def enqueue() -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            work()
+            task()
             time.sleep(1 / TASKS_A_SECOND)
         os.kill(os.getpid(), signal.SIGTERM)
 
