@@ -20,14 +20,15 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help check quick-tests test lint types layers test-latest test-oldest proof format demo
-.PHONY: release-check workflows changelog release-notes
+.PHONY: release-check package workflows changelog release-notes
 .PHONY: coverage collector prometheus3 lint-rules versions matrix soak stuck bench bench-memory scrape cost dashboards rules kubernetes panels screens tables trees clean
 
 help:
 	@echo "make check   style, types, layers and unit tests: under two minutes"
 	@echo "make test    every check: these, live tests, both ends of each dependency,"
-	@echo "             the release; about 17 minutes on two cores"
-	@echo "make release-check  wheel and sdist, built, looked into and used; the workflows"
+	@echo "             the package; about 17 minutes on two cores"
+	@echo "make package  wheel and sdist, built, looked into and used"
+	@echo "make release-check  that, and the workflows of GitHub; needs Go"
 	@echo "make changelog  the files of changes/ into CHANGELOG.md, for a release"
 	@echo "make proof   the longer checks, their output kept in docs/proof:"
 	@echo "             make coverage, collector, prometheus3, matrix, versions, soak,"
@@ -54,7 +55,7 @@ ENVIRONMENTS := .venv/.stamp .venv-oldest/.stamp .venv-release/.stamp \
 test:
 	$(MAKE) --no-print-directory --jobs 3 lint types layers $(ENVIRONMENTS)
 	$(MAKE) --no-print-directory --jobs 1 test-latest
-	$(MAKE) --no-print-directory --jobs 1 test-oldest release-check
+	$(MAKE) --no-print-directory --jobs 1 test-oldest package
 
 check: .venv/.stamp
 	$(MAKE) --no-print-directory --jobs 4 lint types layers quick-tests
@@ -93,8 +94,10 @@ $(RELEASE)/python -m pip --python $(1)/bin/python install --quiet $(2)
 $(1)/bin/python -I tests/release/smoke.py
 endef
 
+release-check: package workflows
+
 # What is to be uploaded, from nothing each time, and what it is to be built with.
-release-check: .venv-release/.stamp workflows
+package: .venv-release/.stamp
 	rm -rf dist build
 	$(RELEASE)/python -m build --outdir dist .
 	$(RELEASE)/twine check --strict dist/*

@@ -1,6 +1,6 @@
 """What is in the wheel and the sdist, and whether that is what belongs there.
 
-Run by `make release-check`, with the standard library alone.
+Run by `make package`, with the standard library alone.
 """
 
 import email.message

@@ -1,4 +1,4 @@
-"""What is installed must do on its own; run by `make release-check`, not by pytest."""
+"""What is installed must do on its own; run by `make package`, not by pytest."""
 
 import importlib.util
 import subprocess
