@@ -37,6 +37,7 @@ class Looking:
         self._number = 0
         self._changed = threading.Condition()
         self._ended = False
+        self._failed: Exception | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -75,14 +76,22 @@ class Looking:
                 self._changed.notify()
 
     def latest(self, number: int) -> Snapshot:
-        """The last snapshot of that one of the queues."""
+        """The last snapshot of that one of the queues; raises what ended the thread."""
+        if self._failed is not None:
+            raise self._failed
         return self._latest[number]
 
     @untraced()
     def _run(self, interval: float, wake: Callable[[], None]) -> None:
         while True:
             number = self._number
-            self._latest[number] = self.queues[number].seen()
+            try:
+                self._latest[number] = self.queues[number].seen()
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is shown
+                # A screen that stands still would look as if nothing happened.
+                self._failed = error
+                wake()
+                return
             with self._changed:
                 if self._ended:
                     return

@@ -97,7 +97,7 @@ class Queue:
     ) -> Snapshot:
         pages = self._pages.read(stored, now)
         self._rates.take(pages)
-        window, rates = self._rates.rates(pages)
+        window, rates = self._rates.rates(pages, now)
         for stream in self._streams:
             stream.look()
         followed = [stream for stream in self._streams if stream.is_there]
