@@ -42,8 +42,9 @@ class Seen:
     """What was seen of one queue.
 
     `at` is when, in Unix seconds by the server's clock, 0 if that is not known.
-    `backlog` is None where it cannot be told, and `troubles` say what cannot and why.
-    `states` counts the pages by what they are, `bad` are those that cannot be read.
+    `backlog` is None where it cannot be told. `away` says why Redis tells nothing at
+    all, `no_pages` and `no_backlog` why it does not tell that part. `states` counts
+    the pages by what they are, `bad` are those that cannot be read.
     """
 
     queue: str
@@ -51,7 +52,14 @@ class Seen:
     backlog: Backlog | None = None
     states: Counter[str] = field(default_factory=Counter)
     bad: list[Skipped] = field(default_factory=list)
-    troubles: list[str] = field(default_factory=list)
+    away: str = ""
+    no_pages: str = ""
+    no_backlog: str = ""
+
+    @property
+    def troubles(self) -> list[str]:
+        """What cannot be told, and why."""
+        return [why for why in (self.away, self.no_pages, self.no_backlog) if why]
 
 
 class BusyError(Exception):
@@ -63,16 +71,22 @@ class Look:
 
     *zone* is that of the consumers, None for this process' own. With *exact*, names
     of queues are as in Redis' keys. What cannot be read is said on standard error,
-    once until it can be.
+    once until it can be, unless *quiet*.
     """
 
     def __init__(
-        self, target: Queues, zone: zoneinfo.ZoneInfo | None, *, exact: bool = False
+        self,
+        target: Queues,
+        zone: zoneinfo.ZoneInfo | None,
+        *,
+        exact: bool = False,
+        quiet: bool = False,
     ) -> None:
         self.queues = target.names
         self.address = target.redis.address
         self._zone = zone
         self._exact = exact
+        self._quiet = quiet
         self._optional = target.redis.connections.optional
         self._client = target.redis.connections.to_ask()
         # Its user need not be allowed to run any.
@@ -115,11 +129,12 @@ class Look:
                     # Each other question would take as long.
                     why = self._is_away(error)
                     for unseen in found[number:]:
-                        unseen.troubles.append(why)
+                        unseen.away = why
                     break
                 except UnreadableError as error:
-                    seen.troubles.append(str(error))
-        self._say(found)
+                    seen.away = str(error)
+        if not self._quiet:
+            self._say(found)
         return found
 
     @contextmanager
@@ -148,7 +163,7 @@ class Look:
                     used.append(name)
                     self._sort(seen, page, take)
         except UnreadableError as error:
-            seen.troubles.append(str(error))
+            seen.no_pages = str(error)
             used = []
         if wanted is not None:
             return
@@ -160,7 +175,7 @@ class Look:
                 spelled = (*spelled, "")
             seen.backlog = backlog(self._client, spelled, clock)
         except UnreadableError as error:
-            seen.troubles.append(str(error))
+            seen.no_backlog = str(error)
 
     @staticmethod
     def _sort(seen: Seen, page: Stored | Skipped, take: Take) -> None:

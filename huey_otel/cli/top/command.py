@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from huey_otel._safety.redaction import shown
 from huey_otel.cli import target
 from huey_otel.cli.exit_codes import DONE
-from huey_otel.cli.output import is_terminal, json_line
+from huey_otel.cli.output import is_terminal, json_line, say
 
 if TYPE_CHECKING:
     from huey_otel.cli.top.looking import Looking
@@ -87,5 +87,7 @@ def _print(options: argparse.Namespace) -> int:
 
     with Looking(found) as looking:
         for snapshot in looking.once():
+            for why in snapshot.unknown.texts:
+                say(why)
             sys.stdout.write(f"{json_line(asdict(snapshot))}\n")
     return DONE

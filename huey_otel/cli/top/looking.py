@@ -55,8 +55,9 @@ class Looking:
         """A snapshot of each queue; CannotLookError if one cannot be asked."""
         for queue in self.queues:
             snapshot = queue.seen()
-            if snapshot.away is not None:
-                raise CannotLookError(snapshot.away)
+            why = snapshot.away or snapshot.unknown.backlog
+            if why:
+                raise CannotLookError(why)
         return [queue.caught_up() for queue in self.queues]
 
     def begin(self, interval: float, wake: Callable[[], None]) -> None:
@@ -105,7 +106,7 @@ class Looking:
 def _queues_of(target: Target) -> list[Queue]:
     match target:
         case Queues(redis, names):
-            look = Look(target, None)
+            look = Look(target, None, quiet=True)
             return [
                 Queue(
                     name,
@@ -153,7 +154,9 @@ def _of_application(application: Application) -> Queue:
 
         redis = sources[0].redis if sources else None
     key = huey.storage.name
-    look = None if redis is None else Look(Queues(redis, (key,)), None, exact=True)
+    look = None
+    if redis is not None:
+        look = Look(Queues(redis, (key,)), None, exact=True, quiet=True)
     return Queue(
         name,
         application.path if redis is None else redis.address,

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from huey_otel._safety.encodable import printable
 from huey_otel.cli.limits import OVERDUE
 from huey_otel.cli.output import cell, painted, width
 from huey_otel.cli.top.durations import UNKNOWN, age
@@ -14,13 +15,14 @@ from huey_otel.cli.top.tables import (
     errors,
     failing,
     failures_in,
-    nothing,
+    no_failure,
     periodic,
     rates,
     running,
 )
 from huey_otel.cli.top.view import Shown, View
 
+NO_KEYS: Final = "no key has this name: is it idle, or called otherwise?"
 NO_PAGES: Final = "no consumer leaves its metrics: HUEY_OTEL_PUBLISH_METRICS=on"
 
 _NARROWEST: Final = 20
@@ -67,7 +69,7 @@ def _rule(columns: int) -> str:
 def _heads(shown: Snapshot, view: View, columns: int) -> Iterator[str]:
     clock = time.strftime("%H:%M:%S", time.localtime(shown.at))
     marks = [
-        _mark("events", on=shown.failing is not None),
+        _mark("events", on=shown.failing is not None and not shown.unknown.events),
         _mark("pages", on=shown.fleet is not None),
     ]
     tail = GAP.join([clock, *marks])
@@ -83,12 +85,21 @@ def _heads(shown: Snapshot, view: View, columns: int) -> Iterator[str]:
         yield painted(cell(f"NO ANSWER: {shown.away}", columns), "red")
     elif shown.backlog is None:
         yield painted(cell("connecting", columns), "dim")
+    elif shown.unknown.backlog:
+        yield painted(cell(f"NOT KNOWN: {shown.unknown.backlog}", columns), "red")
     else:
-        yield _flowing(_backlog(shown.backlog), columns)
-    if shown.fleet is None:
+        pieces = [*_backlog(shown.backlog)]
+        if shown.has_nothing:
+            pieces.append((NO_KEYS, "yellow"))
+        yield _flowing(pieces, columns)
+    unknown = shown.unknown.pages
+    if shown.fleet is not None:
+        pieces = [*_fleet(shown.fleet), *([(unknown, "yellow")] if unknown else [])]
+        yield _flowing(pieces, columns)
+    elif unknown:
+        yield painted(cell(f"NOT KNOWN: {unknown}", columns), "red")
+    else:
         yield painted(cell("" if shown.backlog is None else NO_PAGES, columns), "dim")
-    else:
-        yield _flowing(_fleet(shown.fleet), columns)
 
 
 def _mark(what: str, *, on: bool) -> str:
@@ -172,7 +183,7 @@ def _errors(shown: Snapshot, view: View, columns: int, height: int) -> list[str]
 def _traceback(shown: Snapshot, view: View, columns: int, height: int) -> list[str]:
     failures = failures_in(shown, view)
     if not failures:
-        return [painted(cell(nothing("nothing fails", view), columns), "dim")]
+        return [painted(cell(no_failure(shown, view), columns), "dim")]
     one = failures[min(view.chosen, len(failures) - 1)]
     when = time.strftime("%H:%M:%S", time.localtime(one.at))
     head = f"{one.task}{GAP}{one.id}{GAP}{when}{GAP}{one.worker}"
@@ -191,13 +202,16 @@ def _foot(shown: Snapshot, view: View, keys: str, columns: int) -> str:
     if view.typing:
         return cell(f"/{view.filter}", columns)
     said = f"filter /{view.filter}{GAP}" if view.filter else ""
-    if shown.failing is not None:
+    if shown.unknown.events:
+        said += f"EVENTS NOT KNOWN: {shown.unknown.events}"
+    elif shown.failing is not None:
         trimmed = UNKNOWN if shown.trimmed is None else f"{shown.trimmed:,}"
         said += f"missed {shown.missed:,}{GAP}trimmed {trimmed}"
-    room = columns - len(said) - len(GAP)
+    colour = "red" if shown.unknown.events else "dim"
+    room = columns - width(printable(said)) - len(GAP)
     if room < 10:
-        return painted(cell(said or keys, columns), "dim")
-    return painted(cell(keys, room) + GAP + said, "dim")
+        return painted(cell(said or keys, columns), colour)
+    return painted(cell(keys, room), "dim") + GAP + painted(printable(said), colour)
 
 
 _BODIES: Final = {

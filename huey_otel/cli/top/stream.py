@@ -26,6 +26,14 @@ class FollowedStream:
         self._due = 0.0
         self._listener: EventListener | None = None
         self._failed: Exception | None = None
+        self._refused = ""
+
+    @property
+    def trouble(self) -> str:
+        """Why it cannot be read though there is something, empty if it can."""
+        if self._listener is None:
+            return self._refused
+        return self._listener.away or ""
 
     @property
     def is_there(self) -> bool:
@@ -52,7 +60,8 @@ class FollowedStream:
         if self._listener is not None or time.monotonic() < self._due:
             return
         self._due = time.monotonic() + _LOOK_AFTER
-        if self._source.last() is None:
+        self._refused = self._source.refused()
+        if self._refused or self._source.last() is None:
             return
         self._listener = EventListener(
             self._source.redis,

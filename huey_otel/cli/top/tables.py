@@ -130,13 +130,16 @@ def failing(shown: Snapshot, view: View) -> Table:
             for one in shown.failing or ()
             if matches(one.task, view)
         ],
-        _no_failure(shown, view),
+        no_failure(shown, view),
     )
 
 
-def _no_failure(shown: Snapshot, view: View) -> str:
+def no_failure(shown: Snapshot, view: View) -> str:
+    """What stands where failures would."""
     if shown.backlog is None:
         return ""
+    if shown.unknown.events:
+        return "not known"
     return NO_STREAM if shown.failing is None else nothing("nothing fails", view)
 
 
@@ -225,5 +228,5 @@ def errors(shown: Snapshot, view: View, height: int) -> Table:
             _Column("worker", 12),
         ),
         rows[max(0, chosen - max(0, height - 2)) :],
-        _no_failure(shown, view),
+        no_failure(shown, view),
     )

@@ -16,6 +16,7 @@ from huey_otel.cli.top.snapshot import (
     Rate,
     Running,
     Snapshot,
+    Unknown,
 )
 from huey_otel.cli.top.view import Shown, View
 
@@ -106,7 +107,7 @@ q quit  / filter  e errors  t traceback                      missed 1  trimmed ?
 
 SCREEN_OF_NOTHING = """\
 my-app  redis://cache:6379                           16:00:00  ○ events  ○ pages
-waiting 0   scheduled 0
+waiting 0   scheduled 0   no key has this name: is it idle, or called otherwise?
 no consumer leaves its metrics: HUEY_OTEL_PUBLISH_METRICS=on
 ────────────────────────────────────────────────────────────────────────────────
 RUNNING LONGEST     consumer        age  NOW FAILING     5m  last            ago
@@ -126,6 +127,35 @@ def test_it_shows_first_what_waits_hangs_and_fails():
 
 def test_what_is_missing_says_which_setting_turns_it_on():
     assert "\n".join(drawn(NOTHING, lines=13)) == SCREEN_OF_NOTHING
+
+
+def test_queue_without_any_key_may_have_another_name():
+    assert drawn(NOTHING)[1] == (
+        "waiting 0   scheduled 0   no key has this name: is it idle, or called otherwise?"
+    )
+    for found in ({"fleet": BUSY.fleet}, {"failing": []}, {"backlog": BUSY.backlog}):
+        assert "no key" not in drawn(replace(NOTHING, **found))[1]
+
+
+def test_part_that_cannot_be_told_says_why_and_the_others_stay():
+    for part, line in (("backlog", 1), ("pages", 2), ("events", -1)):
+        unknown = Unknown(**{part: "key is a hash"})
+        known, nothing = (
+            drawn(replace(one, unknown=unknown)) for one in (BUSY, NOTHING)
+        )
+
+        assert "key is a hash" in known[line]
+        assert "key is a hash" in nothing[line]
+        assert sum(a != b for a, b in zip(known, drawn(BUSY), strict=True)) <= 2
+    assert "HUEY_OTEL_STREAM" not in "".join(nothing)
+    assert "○ events" in known[0]
+
+
+@pytest.mark.parametrize("screen", [Shown.ERRORS, Shown.TRACEBACK])
+def test_without_a_stream_it_does_not_say_that_nothing_fails(screen):
+    lines = drawn(NOTHING, View(shown=screen))
+
+    assert "not known without HUEY_OTEL_STREAM=on" in lines
 
 
 def test_first_frame_has_heads_and_says_that_it_connects():
