@@ -71,6 +71,19 @@ def cell(text: str, columns: int, *, right: bool = False, path: bool = False) ->
     return room + text if right else text + room
 
 
+def wrapped(text: str, columns: int) -> list[str]:
+    """All of *text* in lines of so many *columns* at most."""
+    lines, left = [""], columns
+    for one in printable(text.expandtabs()):
+        taken = width(one)
+        if taken > left:
+            lines.append("")
+            left = columns
+        lines[-1] += one
+        left -= taken
+    return lines
+
+
 def width(text: str) -> int:
     """The columns that *text* takes, which has no control characters."""
     if text.isascii():

@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 
 import pytest
@@ -29,11 +29,22 @@ def top(redis_url: str) -> Iterator[Callable[..., Terminal]]:
     """Starts top, by default of the queue `live` on the test's Redis."""
     made: list[Terminal] = []
 
-    def start(*arguments: str, columns: int = 80, lines: int = 24) -> Terminal:
-        environ = bare_environment() | {"LIVE_QUEUE_URL": redis_url, "NO_COLOR": "1"}
+    def start(
+        *arguments: str,
+        columns: int = 80,
+        lines: int = 24,
+        command: Sequence[str] = (),
+        **environ: str,
+    ) -> Terminal:
+        own = {"LIVE_QUEUE_URL": redis_url, "NO_COLOR": "1", **environ}
         target = arguments or (redis_url, "--queue", "live")
         made.append(
-            Terminal((*COMMAND, *target), environ, columns=columns, lines=lines)
+            Terminal(
+                command or (*COMMAND, *target),
+                bare_environment() | own,
+                columns=columns,
+                lines=lines,
+            )
         )
         return made[-1]
 
@@ -239,7 +250,76 @@ def test_it_uses_the_terminal_as_it_is_and_leaves_it_as_it_was(
     assert terminal.raw.count(b"\x1b[?1049h") == terminal.raw.count(b"\x1b[?1049l") == 1
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_keys_that_mean_nothing_do_nothing(top: Callable[..., Terminal]) -> None:
+    terminal = top()
+    terminal.shows("waiting 0")
+    # Alt-q, F5, Ctrl-up, Delete, a paste of a key's beginning.
+    terminal.press("\x1bq", "\x1b[15~", "\x1b[1;5A", "\x1b[3~", "\x1bO")
+
+    terminal.press("/", "\x1b[3~", "a", "\x1b[1;5A", "\x1b[200~", "é", "界", "\x1bq")
+
+    wait_until(lambda: terminal.lines[-1].startswith("/"))
+    wait_until(lambda: terminal.lines[-1].replace(" ", "") == "/aé界")
+
+
+def test_a_character_may_come_in_parts(top: Callable[..., Terminal]) -> None:
+    terminal = top()
+    terminal.shows("waiting 0")
+    terminal.press("/")
+    wait_until(lambda: terminal.lines[-1] == "/")
+
+    for byte in "界x".encode():
+        terminal.press_bytes(bytes([byte]))
+
+    wait_until(lambda: terminal.lines[-1].replace(" ", "") == "/界x")
+
+
+def test_a_resize_to_nothing_and_back_leaves_a_whole_screen(
+    top: Callable[..., Terminal],
+) -> None:
+    terminal = top()
+    terminal.shows("waiting 0")
+    for columns, lines in ((10, 3), (1, 1), (3, 40)):
+        terminal.resize(columns, lines)
+        wait_until(lambda lines=lines: len(terminal.lines) == lines)
+
+    terminal.resize(80, 24)
+
+    terminal.shows("RUNNING LONGEST", "NOW FAILING", "q quit")
+    assert terminal.lines[0].startswith("live  redis://")
+
+
+@pytest.mark.parametrize("how", ["</dev/null", "<&-"])
+def test_without_keys_it_is_shown_until_ctrl_c(
+    how: str, redis_url: str, top: Callable[..., Terminal]
+) -> None:
+    line = f"exec {' '.join(COMMAND)} {redis_url} --queue live {how}"
+    terminal = top(command=("sh", "-c", line))
+    terminal.shows("waiting 0", "Ctrl-C quit")
+
+    terminal.press("\x03")
+
+    assert terminal.end() == 130
+
+
+def test_a_terminal_that_lacks_characters_shows_others(
+    top: Callable[..., Terminal],
+) -> None:
+    terminal = top(PYTHONIOENCODING="latin-1")
+
+    terminal.shows("o events  o pages", "-" * 80, "q quit")
+    assert "\\u" not in terminal.text
+
+
+def test_a_terminal_without_a_screen_gets_json(top: Callable[..., Terminal]) -> None:
+    terminal = top(TERM="dumb")
+
+    assert terminal.end() == 0
+    assert b"\x1b" not in terminal.raw
+    assert json.loads(terminal.raw)["queue"] == "live"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_it_leaves_the_terminal_as_it_was_however_it_ends(
     signum: signal.Signals, top: Callable[..., Terminal]
 ) -> None:

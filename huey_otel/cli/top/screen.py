@@ -6,9 +6,9 @@ from typing import Final
 
 from huey_otel._safety.encodable import printable
 from huey_otel.cli.limits import OVERDUE
-from huey_otel.cli.output import cell, painted, width
+from huey_otel.cli.output import cell, painted, width, wrapped
 from huey_otel.cli.top.durations import UNKNOWN, age
-from huey_otel.cli.top.snapshot import Backlog, Fleet, Snapshot
+from huey_otel.cli.top.snapshot import Backlog, Failure, Fleet, Snapshot
 from huey_otel.cli.top.tables import (
     GAP,
     Table,
@@ -30,8 +30,10 @@ _NARROWEST_HALF: Final = 32
 _FRAME: Final = 6
 """Lines above and below the body."""
 
+_NO_KEYS: Final = "Ctrl-C quit"
 _KEYS: Final = "q quit  / filter  e errors  t traceback"
 _KEYS_OF_ERRORS: Final = "q back  / filter  j k choose  t traceback"
+_HEAD_OF_TRACEBACK: Final = 2
 _KEYS_OF_TRACEBACK: Final = "q back  j k scroll"
 
 
@@ -50,6 +52,15 @@ def lines_of(shown: Snapshot, view: View, columns: int, lines: int) -> list[str]
         _foot(shown, view, keys, columns),
     ]
     return framed[:lines]
+
+
+def most_scrolled(shown: Snapshot, view: View, columns: int, lines: int) -> int:
+    """How many lines of the traceback can be scrolled on such a terminal."""
+    one = _failure(shown, view)
+    if one is None or view.shown is not Shown.TRACEBACK:
+        return 0
+    room = lines - _FRAME - _HEAD_OF_TRACEBACK
+    return max(0, len(_lines_of_traceback(one, max(columns, _NARROWEST))) - room)
 
 
 def connecting(queue: str, server: str, columns: int, lines: int) -> list[str]:
@@ -181,26 +192,38 @@ def _errors(shown: Snapshot, view: View, columns: int, height: int) -> list[str]
 
 
 def _traceback(shown: Snapshot, view: View, columns: int, height: int) -> list[str]:
-    failures = failures_in(shown, view)
-    if not failures:
+    one = _failure(shown, view)
+    if one is None:
         return [painted(cell(no_failure(shown, view), columns), "dim")]
-    one = failures[min(view.chosen, len(failures) - 1)]
     when = time.strftime("%H:%M:%S", time.localtime(one.at))
     head = f"{one.task}{GAP}{one.id}{GAP}{when}{GAP}{one.worker}"
     raised = f"{one.exception}: {one.message}" if one.message else one.exception
-    lines = (one.traceback or "no traceback").splitlines()
-    room = max(0, height - 2)
+    lines = _lines_of_traceback(one, columns)
+    room = max(0, height - _HEAD_OF_TRACEBACK)
     first = min(view.scrolled, max(0, len(lines) - room))
     return [
         painted(cell(head, columns), "bold"),
         painted(cell(raised, columns), "red"),
-        *(cell(line, columns) for line in lines[first : first + room]),
+        *lines[first : first + room],
     ]
+
+
+def _failure(shown: Snapshot, view: View) -> Failure | None:
+    """The failure whose traceback is shown."""
+    failures = failures_in(shown, view)
+    return view.chosen or (failures[0] if failures else None)
+
+
+def _lines_of_traceback(one: Failure, columns: int) -> list[str]:
+    """All of it: a line that is too long goes on in the next one."""
+    lines = (one.traceback or "no traceback").splitlines()
+    return [part for line in lines for part in wrapped(line, columns)]
 
 
 def _foot(shown: Snapshot, view: View, keys: str, columns: int) -> str:
     if view.typing:
         return cell(f"/{view.filter}", columns)
+    keys = keys if view.keys else _NO_KEYS
     said = f"filter /{view.filter}{GAP}" if view.filter else ""
     if shown.unknown.events:
         said += f"EVENTS NOT KNOWN: {shown.unknown.events}"

@@ -14,6 +14,7 @@ _NARROWEST: Final = 8
 """Columns of a terminal for a column that shares."""
 
 _DAY: Final = 86_400
+_CHOSEN: Final = (" ", ">")
 NO_STREAM: Final = "not known without HUEY_OTEL_STREAM=on"
 
 
@@ -205,11 +206,12 @@ def periodic(shown: Snapshot, view: View) -> Table:
 def errors(shown: Snapshot, view: View, height: int) -> Table:
     """The last failures one by one, in so many lines of which one is the chosen."""
     failures = failures_in(shown, view)
-    chosen = min(view.chosen, max(0, len(failures) - 1))
+    chosen = view.place(failures)
     rows = [
         (
             (
-                time.strftime("%H:%M:%S", time.localtime(one.at)),
+                _CHOSEN[at == chosen]
+                + time.strftime("%H:%M:%S", time.localtime(one.at)),
                 one.task,
                 _class(one.exception),
                 one.message,
@@ -221,7 +223,7 @@ def errors(shown: Snapshot, view: View, height: int) -> Table:
     ]
     return Table(
         (
-            _Column("when", 8),
+            _Column(" when", 9),
             _Column("LAST FAILURES", 20, path=True),
             _Column("exception", 18),
             _Column("message", 0),

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from huey_otel.cli.output import width
-from huey_otel.cli.top.screen import connecting, lines_of
+from huey_otel.cli.top.screen import connecting, lines_of, most_scrolled
 from huey_otel.cli.top.snapshot import (
     Backlog,
     Failing,
@@ -130,9 +130,8 @@ def test_what_is_missing_says_which_setting_turns_it_on():
 
 
 def test_queue_without_any_key_may_have_another_name():
-    assert drawn(NOTHING)[1] == (
-        "waiting 0   scheduled 0   no key has this name: is it idle, or called otherwise?"
-    )
+    says = "no key has this name: is it idle, or called otherwise?"
+    assert drawn(NOTHING)[1] == f"waiting 0   scheduled 0   {says}"
     for found in ({"fleet": BUSY.fleet}, {"failing": []}, {"backlog": BUSY.backlog}):
         assert "no key" not in drawn(replace(NOTHING, **found))[1]
 
@@ -181,14 +180,15 @@ def test_errors_are_listed_one_by_one_and_the_chosen_one_is_on_the_screen():
     shown = replace(BUSY, failures=more)
 
     top = drawn(shown, View(shown=Shown.ERRORS), lines=9)
-    below = drawn(shown, View(shown=Shown.ERRORS, chosen=40), lines=9)
+    below = drawn(shown, View(shown=Shown.ERRORS, chosen=more[40]), lines=9)
 
     assert top[4:7] == [
-        "when      LAST FAILURES         exception           message         worker",
-        "15:59:57  app.mail              SMTPException       number 0        web-1:41",
-        "15:59:57  app.mail              SMTPException       number 1        web-1:41",
+        " when      LAST FAILURES         exception           message        worker",
+        ">15:59:57  app.mail              SMTPException       number 0       web-1:41",
+        " 15:59:57  app.mail              SMTPException       number 1       web-1:41",
     ]
     assert "number 40" in below[6]
+    assert below[6].startswith(">")
 
 
 def test_traceback_can_be_scrolled_to_its_end_and_no_further():
@@ -202,6 +202,25 @@ def test_traceback_can_be_scrolled_to_its_end_and_no_further():
         '  File "0"',
     ]
     assert last[6:8] == ['  File "39"', "smtplib.SMTPException: too busy"]
+
+
+def test_long_lines_of_a_traceback_go_on_in_the_next_line():
+    long = replace(FAILURE, traceback=f'  File "/{"d" * 90}/api.py", line 7, in f')
+    shown = replace(BUSY, failures=[long])
+    view = View(shown=Shown.TRACEBACK)
+
+    lines = drawn(shown, view, lines=10)
+
+    assert lines[6] == f'  File "/{"d" * 71}'
+    assert lines[7] == f'{"d" * 19}/api.py", line 7, in f'
+    assert most_scrolled(shown, view, 80, 9) == 1
+    assert most_scrolled(shown, view, 80, 10) == 0
+    assert most_scrolled(shown, View(), 80, 9) == 0
+
+
+def test_without_keys_it_says_what_ends_it():
+    for screen in Shown:
+        assert drawn(BUSY, View(shown=screen, keys=False))[-1].startswith("Ctrl-C quit")
 
 
 def test_filter_holds_for_all_tables_and_is_shown():
