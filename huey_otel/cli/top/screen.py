@@ -1,7 +1,7 @@
 """The screen: a snapshot as lines of a terminal, as many and as wide as it has."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from huey_otel._safety.encodable import printable
@@ -27,8 +27,10 @@ NO_PAGES: Final = "no consumer leaves its metrics: HUEY_OTEL_PUBLISH_METRICS=on"
 
 _NARROWEST: Final = 20
 _NARROWEST_HALF: Final = 32
-_FRAME: Final = 6
-"""Lines above and below the body."""
+_HEADS: Final = 3
+_LEAST_WITH_RULES: Final = 12
+_LEAST_WITH_FOOT: Final = 8
+"""Lines of a terminal that has room for more than the most important."""
 
 _NO_KEYS: Final = "Ctrl-C quit"
 _KEYS: Final = "q quit  / filter  e errors  t traceback"
@@ -40,18 +42,25 @@ _KEYS_OF_TRACEBACK: Final = "q back  j k scroll"
 def lines_of(shown: Snapshot, view: View, columns: int, lines: int) -> list[str]:
     """*shown* as *view* has it, in *lines* lines of *columns* columns at most."""
     columns = max(columns, _NARROWEST)
-    room = max(0, lines - _FRAME)
+    room = _room(view, lines)
     body, keys = _BODIES[view.shown]
     middle = body(shown, view, columns, room)[:room] if room else []
-    framed = [
-        *_heads(shown, view, columns),
-        _rule(columns),
-        *middle,
-        *[""] * (room - len(middle)),
-        _rule(columns),
-        _foot(shown, view, keys, columns),
-    ]
-    return framed[:lines]
+    rule = [_rule(columns)] if lines >= _LEAST_WITH_RULES else []
+    above = [*_heads(shown, view, columns), *rule]
+    below = [*rule, _foot(shown, view, keys, columns)] if _has_foot(view, lines) else []
+    framed = [*above[: lines - len(below)], *middle, *[""] * (room - len(middle))]
+    return [*framed, *below]
+
+
+def _room(view: View, lines: int) -> int:
+    """How many of *lines* are left between what stands above and below."""
+    rules = 2 if lines >= _LEAST_WITH_RULES else 0
+    return max(0, lines - _HEADS - rules - _has_foot(view, lines))
+
+
+def _has_foot(view: View, lines: int) -> bool:
+    # What is typed is to be seen.
+    return lines >= _LEAST_WITH_FOOT or view.typing
 
 
 def most_scrolled(shown: Snapshot, view: View, columns: int, lines: int) -> int:
@@ -59,7 +68,7 @@ def most_scrolled(shown: Snapshot, view: View, columns: int, lines: int) -> int:
     one = _failure(shown, view)
     if one is None or view.shown is not Shown.TRACEBACK:
         return 0
-    room = lines - _FRAME - _HEAD_OF_TRACEBACK
+    room = _room(view, lines) - _HEAD_OF_TRACEBACK
     return max(0, len(_lines_of_traceback(one, max(columns, _NARROWEST))) - room)
 
 
@@ -137,10 +146,14 @@ def _fleet(fleet: Fleet) -> Iterator[_Piece]:
     yield f"consumers {fleet.consumers}", "" if fleet.consumers else "red"
     full = fleet.workers and fleet.busy >= fleet.workers
     yield f"workers {fleet.busy}/{fleet.workers} busy", "yellow" if full else ""
-    for consumer, reason in fleet.stuck:
-        yield f"{consumer} STUCK in {reason}", "red"
-    for consumer, seconds in fleet.silent:
-        yield f"{consumer} silent {age(seconds)}", "yellow"
+    for consumer, reason in fleet.stuck[:1]:
+        yield f"{consumer} STUCK in {reason}{_and(fleet.stuck)}", "red"
+    for consumer, seconds in fleet.silent[:1]:
+        yield f"{consumer} silent {age(seconds)}{_and(fleet.silent)}", "yellow"
+
+
+def _and(all_of_them: Sequence[object]) -> str:
+    return f" and {len(all_of_them) - 1:,} more" if all_of_them[1:] else ""
 
 
 def _flowing(pieces: Iterable[_Piece], columns: int) -> str:
@@ -157,33 +170,49 @@ def _flowing(pieces: Iterable[_Piece], columns: int) -> str:
 
 
 def _overview(shown: Snapshot, view: View, columns: int, height: int) -> list[str]:
+    half = (columns - len(GAP)) // 2
+    one, two, three, four = (
+        table(shown, view) for table in (running, failing, rates, periodic)
+    )
+    if half < _NARROWEST_HALF:
+        return _below_each_other([one, two, three, four], columns, height)
+    widths = half, columns - len(GAP) - half
     # A rule stands between what is wrong and what is usual.
-    upper = max(2, (height - 1) * 2 // 5)
-    lower = height - 1 - upper
+    rule = height >= _LEAST_WITH_RULES - _HEADS - 3
+    upper = max(2, (height - rule) * 2 // 5)
+    if height - rule - upper < 2:
+        return _beside(one, two, widths, height)
     return [
-        *_beside(running(shown, view), failing(shown, view), columns, upper),
-        _rule(columns),
-        *_beside(rates(shown, view), periodic(shown, view), columns, lower),
+        *_beside(one, two, widths, upper),
+        *([_rule(columns)] if rule else []),
+        *_beside(three, four, widths, height - rule - upper),
     ]
 
 
-def _beside(left: Table, right: Table, columns: int, height: int) -> list[str]:
-    if height <= 0:
-        return []
-    half = (columns - len(GAP)) // 2
-    if half < _NARROWEST_HALF:
-        # Below each other, each with its head and a row at least.
-        above = (height + 1) // 2
-        below = height - above
-        if below < 2:
-            return left.lines(columns, height)
-        return [*left.lines(columns, above), *right.lines(columns, below)]
-    other = columns - len(GAP) - half
+def _beside(
+    left: Table, right: Table, widths: tuple[int, int], height: int
+) -> list[str]:
     return [
         one + GAP + two
         for one, two in zip(
-            left.lines(half, height), right.lines(other, height), strict=True
+            left.lines(widths[0], height), right.lines(widths[1], height), strict=True
         )
+    ]
+
+
+def _below_each_other(tables: Sequence[Table], columns: int, height: int) -> list[str]:
+    """As many of *tables* as have room for a row; those that have none come last."""
+    ordered = sorted(tables, key=lambda one: not one.rows)
+    kept = ordered[: max(1, min(len(tables), height // 2))]
+    # What is usual has more rows.
+    weights = [3 if one in tables[2:] else 2 for one in kept]
+    heights = [max(2, height * weight // sum(weights)) for weight in weights]
+    heights[-1] = max(1, height - sum(heights[:-1]))
+    return [
+        line
+        for one in tables
+        if one in kept
+        for line in one.lines(columns, heights[kept.index(one)])
     ]
 
 
