@@ -96,7 +96,13 @@ class Pages:
                     found=self._found(one.text),
                     behind=_behind(one.head.at, made),
                 )
-            page = replace(page, silent=one.state == STALE, ended=one.state == ENDED)
+            # A page of one that is idle may be renewed and have the same text.
+            page = replace(
+                page,
+                made=made,
+                silent=one.state == STALE,
+                ended=one.state == ENDED,
+            )
             self._read[one.name] = one.text, page
             found.append(page)
         return found

@@ -17,6 +17,9 @@ WINDOW: Final = 60.0
 _NEAR: Final = 0.1
 """By what share of them pages may be further apart, or less far: nothing is scaled."""
 
+_SAME: Final = 1.0
+"""Seconds by which the start of a consumer may seem to move."""
+
 _QUANTILE: Final = 0.95
 
 
@@ -52,12 +55,22 @@ class Rates:
 
     def __init__(self) -> None:
         self._seen: dict[str, deque[_Seen]] = {}
+        self._started: dict[str, float] = {}
 
     def take(self, pages: Iterable[ConsumerPage]) -> None:
         """Note *pages*; those of consumers that are not among them are forgotten."""
         known, self._seen = self._seen, {}
+        started, self._started = self._started, {}
         for page in pages:
             seen = known.get(page.consumer, deque())
+            # The last page of a consumer does not tell.
+            before = started.get(page.consumer)
+            at = before if page.started is None else page.started
+            if at is not None:
+                self._started[page.consumer] = at
+                if before is not None and abs(at - before) > _SAME:
+                    # Another one under its name, which counts from 0.
+                    seen.clear()
             if not seen:
                 seen.append(_Seen(page.made, _counts(page, {})))
             elif page.made > seen[-1].made + 0.5:
@@ -79,8 +92,8 @@ class Rates:
             span = self._span(page, now)
             if span is not None:
                 spans.append(span)
-            elif page.lives and page.started is not None:
-                so_far.append(self._since_its_start(page, page.started))
+            elif page.lives and page.consumer in self._started:
+                so_far.append(self._since_its_start(page))
         window = min((one.seconds for one in spans), default=None)
         return None if so_far else window, _rates([*spans, *so_far])
 
@@ -95,7 +108,7 @@ class Rates:
         wanted = last.made - begin
         if wanted <= 0:
             return _Span({}, {}, 1.0, WINDOW)
-        if page.started is not None and page.started >= begin:
+        if self._started.get(page.consumer, begin - 1) >= begin:
             return _Span({}, last.counts, 1.0, WINDOW)
         if len(seen) < 2:
             return None
@@ -106,8 +119,8 @@ class Rates:
             return _Span(first.counts, last.counts, 1.0, WINDOW)
         return _Span(first.counts, last.counts, wanted / seconds, seconds)
 
-    def _since_its_start(self, page: ConsumerPage, started: float) -> _Span:
-        seconds = max(page.made - started, WINDOW)
+    def _since_its_start(self, page: ConsumerPage) -> _Span:
+        seconds = max(page.made - self._started[page.consumer], WINDOW)
         last = self._seen[page.consumer][-1]
         return _Span({}, last.counts, WINDOW / seconds, seconds)
 

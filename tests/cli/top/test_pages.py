@@ -70,6 +70,16 @@ def test_whatever_numbers_a_page_has_all_that_is_shown_can_be(number):
         assert all(abs(one.age) <= 1e16 for one in of_pages.running(found, now))
 
 
+def test_a_page_that_is_renewed_is_new_though_it_says_the_same():
+    pages = Pages()
+    text = f'{n.WORKERS}{{queue="shop",worker_type="thread"}} 4.0\n'
+
+    pages.read([stored(text)], NOW)
+    (renewed,) = pages.read([stored(text, age=2.0)], NOW + 50)
+
+    assert renewed.made == NOW + 48
+
+
 @pytest.mark.parametrize("off", [0.0, 3_600.0, -3_600.25, 90_000.0])
 def test_clock_of_a_consumer_may_be_wrong(off):
     moment = NOW - 600 - off

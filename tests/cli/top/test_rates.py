@@ -134,6 +134,24 @@ def test_what_consumers_did_that_are_gone_counts_for_its_minute(ended):
     ]
 
 
+def test_consumer_that_is_restarted_under_its_name_counts_from_its_start():
+    before = [page(NOW + at, {"app.add": (900 + at, 0)}) for at in (0, 5, 10)]
+    after = page(NOW + 20, {"app.add": (7, 0)}, started=NOW + 12)
+    other = page(NOW + 20, {"app.add": (20, 0)}, consumer="web-2:8", started=NOW)
+
+    assert done(*[[one] for one in before], [after]) == 7.0
+    assert done(*[[one] for one in before], [after, other]) == 27.0
+
+
+def test_what_a_young_consumer_did_that_ends_still_counts():
+    young = page(NOW, {"app.add": (25, 0)}, started=NOW - 10)
+    gone = page(NOW + 3, {"app.add": (30, 0)}, ended=True)
+
+    told = [done([young], [gone], now=NOW + at) for at in (3, 49)]
+    assert told == [30.0, 30.0]
+    assert done([young], [gone], now=NOW + 70) == 0.0
+
+
 def test_what_a_consumer_did_whose_end_alone_was_seen_is_not_known():
     gone = page(NOW, {"app.add": (8, 0)}, ended=True)
     young = page(NOW, {"app.add": (5, 0)}, consumer="web-2:8", started=NOW - 9)
