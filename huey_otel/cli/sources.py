@@ -52,23 +52,27 @@ class Source(NamedTuple):
             client.close()
         return str(entries[-1][0].decode()) if len(entries) > _LAST else BEGINNING
 
-    def refused(self) -> str:
-        """Why what is under the key cannot be read as a stream; empty if it may be."""
+    def refused(self) -> str | None:
+        """Why what is under the key cannot be read as a stream, empty if it can.
+
+        None where there is nothing, or Redis is away.
+        """
         from redis import RedisError
         from redis.exceptions import ResponseError
 
         client: Any = self.redis.connections.to_ask()
         try:
             kind = client.type(self.key)
-            if kind == b"stream":
-                client.xrevrange(self.key, count=1)
-            elif kind != b"none":
+            if kind == b"none":
+                return "" if self.has_stream else None
+            if kind != b"stream":
                 return f"{self.key} is a {kind.decode()}, and no stream"
+            client.xrevrange(self.key, count=1)
         except ResponseError as error:
             return f"{self.key} cannot be read: {said(error)}"
         except (RedisError, OSError):
-            # Redis is away, which others say.
-            pass
+            # Which others say.
+            return "" if self.has_stream else None
         finally:
             client.close()
         return ""

@@ -106,7 +106,7 @@ class Looking:
 def _queues_of(target: Target) -> list[Queue]:
     match target:
         case Queues(redis, names):
-            look = Look(target, None, quiet=True)
+            look = Look(target, None, quiet=True, keep=True)
             return [
                 Queue(
                     name,
@@ -156,7 +156,7 @@ def _of_application(application: Application) -> Queue:
     key = huey.storage.name
     look = None
     if redis is not None:
-        look = Look(Queues(redis, (key,)), None, exact=True, quiet=True)
+        look = Look(Queues(redis, (key,)), None, exact=True, quiet=True, keep=True)
     return Queue(
         name,
         application.path if redis is None else redis.address,

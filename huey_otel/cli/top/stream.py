@@ -60,8 +60,9 @@ class FollowedStream:
         if self._listener is not None or time.monotonic() < self._due:
             return
         self._due = time.monotonic() + _LOOK_AFTER
-        self._refused = self._source.refused()
-        if self._refused or self._source.last() is None:
+        refused = self._source.refused()
+        self._refused = refused or ""
+        if refused != "":
             return
         self._listener = EventListener(
             self._source.redis,
