@@ -449,6 +449,21 @@ def test_what_cannot_be_looked_at_has_exit_code_2(redis_url: str) -> None:
     assert "'localhost:9464': a consumer's address shows one consumer" in address.stderr
 
 
+def test_a_queue_in_the_memory_of_another_process_is_no_empty_one(
+    redis_url: str,
+) -> None:
+    target = "tests.live.apps.checked.huey"
+    environ = {"LIVE_QUEUE_URL": redis_url, "LIVE_HUEY": "MemoryHuey"}
+
+    alone = printed(target, **environ)
+    told = printed(target, **environ, HUEY_OTEL_EVENTS=redis_url)
+
+    assert (alone.returncode, alone.stdout) == (2, "")
+    assert "in the memory of its own process" in alone.stderr
+    assert told.returncode == 0
+    assert json.loads(told.stdout)["backlog"]["waiting"] is None
+
+
 def test_the_first_frame_is_drawn_before_redis_is_imported(redis_url: str) -> None:
     load = (
         "import sys\n"

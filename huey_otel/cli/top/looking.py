@@ -128,6 +128,8 @@ def _queues_of(target: Target) -> list[Queue]:
 
 
 def _of_application(application: Application) -> Queue:
+    from huey.storage import MemoryStorage
+
     huey = application.huey
     name = encodable.name(huey.name)
     # A wrong variable raises.
@@ -139,10 +141,19 @@ def _of_application(application: Application) -> Queue:
     redis = of_storage(huey.storage)
     held: Held | None = None
     if redis is None:
+        redis = sources[0].redis if sources else None
+        in_memory = isinstance(huey.storage, MemoryStorage)
+        if in_memory and redis is None:
+            raise CannotLookError(
+                f"{application.path!r}: its queue is in the memory of its own process,"
+                " where no other one can look"
+            )
         own, _ = our_own(huey.storage)
         meaning = Meaning(now=huey._get_timestamp)  # noqa: SLF001 - the only way
 
         def held() -> Backlog:
+            if in_memory:
+                return Backlog()
             found = contents(name, own, meaning)
             return Backlog(
                 waiting=found.queue,
@@ -152,7 +163,6 @@ def _of_application(application: Application) -> Queue:
                 overdue=found.overdue,
             )
 
-        redis = sources[0].redis if sources else None
     key = huey.storage.name
     look = None
     if redis is not None:

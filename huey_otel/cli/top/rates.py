@@ -17,6 +17,9 @@ WINDOW: Final = 60.0
 _NEAR: Final = 0.1
 """By what share of them pages may be further apart, or less far: nothing is scaled."""
 
+_APART: Final = 4.0
+"""Seconds between two pages that are kept: some consumers write one each second."""
+
 _SAME: Final = 1.0
 """Seconds by which the start of a consumer may seem to move."""
 
@@ -74,7 +77,10 @@ class Rates:
             if not seen:
                 seen.append(_Seen(page.made, _counts(page, {})))
             elif page.made > seen[-1].made + 0.5:
-                seen.append(_Seen(page.made, _counts(page, seen[-1].counts)))
+                counts = _counts(page, seen[-1].counts)
+                if len(seen) > 1 and seen[-1].made < seen[-2].made + _APART:
+                    seen.pop()
+                seen.append(_Seen(page.made, counts))
             while len(seen) > 2 and seen[1].made <= page.made - WINDOW:
                 seen.popleft()
             self._seen[page.consumer] = seen

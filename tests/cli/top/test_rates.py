@@ -200,6 +200,17 @@ def test_until_all_are_known_it_says_that_it_is_since_their_start():
     assert done([*old, young]) == 65.0
 
 
+def test_pages_of_each_second_are_not_all_kept():
+    known = Rates()
+    looks = [page(NOW + at, {"app.add": (900 + at, 0)}) for at in range(200)]
+    for one in looks:
+        known.take([one])
+
+    assert len(known._seen["web-1:7"]) <= 62 / 4 + 2
+    window, (rate,) = known.rates([looks[-1]], looks[-1].made)
+    assert (window, rate.done) == (60.0, pytest.approx(60, abs=2))
+
+
 def test_tasks_of_which_nothing_changed_take_no_memory():
     known = Rates()
     for at in range(0, 65, 5):
