@@ -14,6 +14,9 @@ GAP: Final = "  "
 _NARROWEST: Final = 8
 """Columns of a terminal for a column that shares."""
 
+_PLENTY: Final = 40
+"""Columns that one which shares keeps while others need some."""
+
 _DAY: Final = 86_400
 _CHOSEN: Final = (" ", ">")
 NO_STREAM: Final = "not known without HUEY_OTEL_STREAM=on"
@@ -105,21 +108,19 @@ def _fitted(
             kept, zip(*(cells for cells, _ in rows), strict=True), strict=False
         )
     ]
-    return [
-        one._replace(width=wide)
-        for one, wide in zip(kept, _levelled(widths, needs), strict=True)
+    # Those that share have more than the others to begin with.
+    keeps = [
+        need if one.width else min(need, _PLENTY)
+        for one, need in zip(kept, needs, strict=False)
     ]
-
-
-def _levelled(widths: Sequence[int], needs: Sequence[int]) -> Sequence[int]:
-    """*widths*, of which some may *need* what others do not; the sum is the same."""
-    levelled = list(widths)
-    for at, need in enumerate(needs):
-        for other, of_other in enumerate(needs):
-            spare = max(0, min(levelled[other] - of_other, need - levelled[at]))
-            levelled[at] += spare
-            levelled[other] -= spare
-    return levelled
+    order = sorted(range(len(needs)), key=lambda at: kept[at].width > 0)
+    for at in order:
+        for other, keep in enumerate(keeps):
+            spare = min(widths[other] - keep, needs[at] - widths[at])
+            if other != at and spare > 0:
+                widths[at] += spare
+                widths[other] -= spare
+    return [one._replace(width=wide) for one, wide in zip(kept, widths, strict=True)]
 
 
 def matches(text: str, view: View) -> bool:

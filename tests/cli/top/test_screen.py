@@ -252,6 +252,7 @@ def test_wide_terminals_show_names_as_they_are():
         FAILURE,
         task="shop.orders.tasks.notify_the_customer",
         exception="shop.orders.errors.TheCustomerCouldNotBeNotified",
+        message="too busy" * 100,
         worker=host,
     )
     shown = replace(
