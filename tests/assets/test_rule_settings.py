@@ -153,6 +153,19 @@ def test_selector_is_on_every_series_that_has_its_labels() -> None:
     assert f'up{{{own}, job=~"huey.*"}} == 0' in down
 
 
+def test_producers_are_selected_in_any_job() -> None:
+    rules = made("""
+        selector = 'job="workers", namespace="prod", zone="a"'
+        producers = 'app="shop"'
+    """)
+
+    enqueued = rules["queue_task_origin:huey_tasks_enqueued:rate5m"]["expr"]
+    assert 'total{namespace="prod", zone="a", app="shop"}[5m]' in enqueued
+    new = rules["HueyNotDraining"]["expr"]
+    assert 'enqueued:rate5m{namespace="prod"}[30m]' in new
+    assert 'finished:rate5m{job="workers", namespace="prod"}[30m]' in new
+
+
 def test_grouping_is_in_every_rule() -> None:
     rules = made('grouping = ["cluster"]')
 

@@ -22,20 +22,19 @@ def _backlog(t: Terms, limit: Any) -> str:
 
 
 def _not_draining(t: Terms, limit: Any) -> str:
-    new = t.made("huey_tasks_enqueued_total")
-    done = t.m("huey_tasks_finished_total")
+    new = f"avg_over_time({t.made(r.ENQUEUED)}[{limit.window}])"
+    done = f"avg_over_time({t.m(r.FINISHED)}[{limit.window}])"
     length = t.m(_LENGTH)
     origin = t.env_by("queue", "origin")
     return f"""
         (
-          sum by ({origin}) (rate({new}[{limit.window}]))
+          sum by ({origin}) ({new})
           / on ({t.env_q}) group_left
-          sum by ({t.env_q}) (rate({new}[{limit.window}]))
+          sum by ({t.env_q}) ({new})
           >= 1 / 3
         )
         and on ({t.env_q})
-        sum by ({t.env_q}) (rate({new}[{limit.window}]))
-        > sum by ({t.env_q}) (rate({done}[{limit.window}]))
+        sum by ({t.env_q}) ({new}) > sum by ({t.env_q}) ({done})
         and on ({t.env_q})
         max by ({t.env_q}) (deriv({length}[{limit.window}])) > 0
         and on ({t.env_q})
@@ -115,7 +114,8 @@ ALERTS = (
         name="HueyNotDraining",
         why="""New work, as the processes count it that put it on the queue, against
         tasks that ended. Each origin that brings a third or more of the new work
-        has an alert, so at least one has. Retries and due tasks are not new work.""",
+        has an alert, so at least one has. Retries and due tasks are not new work.
+        Recorded rates, as half an hour of each counter would be much to read.""",
         expr=_not_draining,
         summary=(
             f"{QUEUE} does not drain: {{{{ $labels.origin }}}} brings"

@@ -16,6 +16,8 @@ PER_DUE = "queue_task:huey_periodic_tasks_enqueued_per_due:ratio1h"
 FAILED_TASKS = "queue_task:huey_tasks_failed:increase10m"
 RAN_TASKS = "queue_task:huey_tasks_ran:increase10m"
 LOST_TASKS = "queue_task:huey_tasks_lost:increase10m"
+FINISHED = "queue_task_outcome:huey_tasks_finished:rate5m"
+ENQUEUED = "queue_task_origin:huey_tasks_enqueued:rate5m"
 CONSUMERS = "instance:huey_consumer_info:max"
 EXPORTERS = "instance:huey_exporter_up:seen"
 
@@ -222,7 +224,7 @@ def _rates(t: Terms) -> list[Rule]:
     """What a reader may sum further, whatever the shape of the fleet."""
     return [
         Rule(
-            record="queue_task_outcome:huey_tasks_finished:rate5m",
+            record=FINISHED,
             why="""For readers who want a plain sum: counters of all consumers
             together, a second. Who enqueues is in another job than who runs, so
             that has none.""",
@@ -232,7 +234,7 @@ def _rates(t: Terms) -> list[Rule]:
                 )""",
         ),
         Rule(
-            record="queue_task_origin:huey_tasks_enqueued:rate5m",
+            record=ENQUEUED,
             expr=f"""
                 sum by ({t.env_by("queue", "task", "origin")}) (
                   rate({t.made("huey_tasks_enqueued_total")}[5m])

@@ -48,17 +48,23 @@ class Terms:
 
     def m(self, name: str, *matchers: str) -> str:
         """The series *name* of the consumers that were selected, by *matchers* too."""
-        selector: Sequence[Matcher] = self._settings.selector
+        return self._chosen(name, self._settings.selector, matchers)
+
+    def made(self, name: str, *matchers: str) -> str:
+        """The series *name* of all that enqueue in what was selected."""
+        selector = [one for one in self._settings.selector if one.label != "job"]
+        if ":" not in name:
+            selector += self._settings.producers
+        return self._chosen(name, selector, matchers)
+
+    def _chosen(
+        self, name: str, selector: Sequence[Matcher], matchers: Iterable[str]
+    ) -> str:
         if ":" in name:
             # A recorded series has the labels of the grouping alone.
             grouping = self._settings.grouping
             selector = [one for one in selector if one.label in grouping]
         return _series(name, [one.text for one in selector], self._ignored, matchers)
-
-    def made(self, name: str, *matchers: str) -> str:
-        """The series *name* of all that enqueue."""
-        producers = [one.text for one in self._settings.producers]
-        return _series(name, producers, self._ignored, matchers)
 
     def up(self) -> str:
         """The `up` of targets that should be consumers."""
