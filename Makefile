@@ -21,7 +21,7 @@ BIN := .venv/bin
 .DELETE_ON_ERROR:
 .PHONY: help check quick-tests test lint types layers test-latest test-oldest proof format demo
 .PHONY: release-check package workflows changelog release-notes
-.PHONY: coverage collector prometheus3 lint-rules versions matrix soak stuck bench bench-memory scrape cost dashboards rules kubernetes panels screens tables trees clean
+.PHONY: coverage collector prometheus3 lint-rules sloth pint dashboard-linter versions matrix soak stuck bench bench-memory scrape cost dashboards rules kubernetes panels screens tables trees clean
 
 help:
 	@echo "make check   style, types, layers and unit tests: under two minutes"
@@ -168,19 +168,24 @@ PROMETHEUS_3_VERSION := v0.305.0
 	  go build -o .. $(PROMETHEUS_3)/prometheus $(PROMETHEUS_3)/promtool
 
 # Linters of others, from the PATH or built by Go; without one of them this fails.
-LINTERS := .linters
-PINT := github.com/cloudflare/pint/cmd/pint@v0.78.0
-DASHBOARD_LINTER := github.com/grafana/dashboard-linter@latest
-SLOTH := github.com/slok/sloth/cmd/sloth@v0.16.0
-
-lint-rules: export PATH := $(PATH):$(CURDIR)/$(LINTERS)
 lint-rules:
-	command -v pint || GOBIN=$(CURDIR)/$(LINTERS) go install $(PINT)
-	command -v dashboard-linter || GOBIN=$(CURDIR)/$(LINTERS) go install $(DASHBOARD_LINTER)
-	command -v sloth || GOBIN=$(CURDIR)/$(LINTERS) go install $(SLOTH)
+	$(MAKE) --no-print-directory --keep-going sloth pint dashboard-linter
+
+LINTERS := $(CURDIR)/.linters
+sloth pint dashboard-linter: export GOBIN := $(LINTERS)
+sloth pint dashboard-linter: export PATH := $(PATH):$(LINTERS)
+
+sloth:
+	command -v sloth || go install github.com/slok/sloth/cmd/sloth@v0.16.0
+	sloth validate --no-log --input runtime/prometheus/sloth.yml
+
+pint:
+	command -v pint || go install github.com/cloudflare/pint/cmd/pint@v0.78.0
 	pint --offline --config runtime/prometheus/pint.hcl lint --min-severity warning \
 	  runtime/prometheus/rules.yml runtime/prometheus/slo.yml
-	sloth validate --input runtime/prometheus/sloth.yml
+
+dashboard-linter:
+	command -v dashboard-linter || go install github.com/grafana/dashboard-linter@latest
 	for dashboard in grafana/dashboards/*.json; do \
 	  dashboard-linter lint --strict $$dashboard || exit 1; done
 

@@ -42,6 +42,8 @@ def _slo(settings: Settings, objective: Objective) -> str:
       total_query: {quoted(_whole(all_))}
   alerting:
     name: {alert}
+    labels:
+      slo: {objective.name}
     annotations:
       runbook_url: {quoted(f"{settings.runbook_url}#{alert.lower()}")}
     page_alert:
