@@ -1,6 +1,6 @@
 """The tables: which alerts fire, which tasks fail, which did not run."""
 
-from grafana.overview.terms import TO_TASK
+from grafana.overview.terms import THE_TASK
 from grafana.vocabulary.meaning import (
     BAD,
     COUNT,
@@ -47,8 +47,8 @@ def firing(at: At) -> Panel:
         "Firing alerts",
         at,
         "What to do about each is said in docs/deploy.md, under its name.",
-        label("alertname", "Alert"),
-        label("on", "On"),
+        label("alertname", "Alert", least=150),
+        label("on", "On", least=130),
         label(
             "severity",
             "Severity",
@@ -90,21 +90,21 @@ def failing(at: At) -> Panel:
         "The ten tasks that finally failed, timed out or were lost most often in the "
         "time shown. _unknown: messages that no consumer could read, or whose task it "
         "does not know.",
-        label("name", "Task", link=TO_TASK),
-        label("queue", "Queue", 130),
-        number("Failed", short(worst), COUNT, 80, decimals=0),
+        THE_TASK,
+        label("queue", "Queue", 90),
+        number("Failed", short(worst), COUNT, 75, decimals=0),
         number(
             "Of runs",
             short(f"{of_runs} {among}"),
             SHARE,
-            130,
+            115,
             gauge=True,
             largest=1,
             decimals=1,
             steps=thresholds(BAD),
         ),
-        number("Retries", short(f"round({retries}) {among}"), COUNT, 80, decimals=0),
-        number("Last failure", short(f"1000 * {last} {among}"), SINCE, 150),
+        number("Retries", short(f"round({retries}) {among}"), COUNT, 75, decimals=0),
+        number("Last failure", short(f"1000 * {last} {among}"), SINCE, 140),
         hidden("task"),
         sort="Failed",
         none="no task has failed",
@@ -139,8 +139,8 @@ def periodic(at: At) -> Panel:
         "Late: it has not started for over its interval and two minutes. The next run "
         "is as the consumers say that schedule; a dash means that none does. Runs "
         "before a consumer's start are known by the recording rule only.",
-        label("name", "Task", link=TO_TASK),
-        label("queue", "Queue", 110),
+        THE_TASK,
+        label("queue", "Queue", 90),
         number(
             "State",
             short(
@@ -148,14 +148,14 @@ def periodic(at: At) -> Panel:
                 f"or on ({TASK}) {interval} * 0 + 1"
             ),
             "none",
-            100,
+            95,
             mappings=[state],
             coloured=True,
         ),
-        number("Last run", short(f"1000 * {last}"), SINCE, 150),
+        number("Last run", short(f"1000 * {last}"), SINCE, 140),
         number("Ended in", short(ended), "none", 90, mappings=[outcome], coloured=True),
-        number("Next run", short(f"1000 * {most(due, 'queue', 'task')}"), SINCE, 150),
-        number("Every", short(interval), SECONDS, 90),
+        number("Next run", short(f"1000 * {most(due, 'queue', 'task')}"), SINCE, 140),
+        number("Every", short(interval), SECONDS, 75),
         hidden("task"),
         sort="State",
         none="none known: a consumer tells of them while it runs",

@@ -2,9 +2,8 @@
 
 from typing import Final
 
-from grafana.overview.terms import NOTHING_RAN, TO_TASK
+from grafana.overview.terms import NOTHING_RAN, THE_TASK
 from grafana.vocabulary.meaning import (
-    BAD,
     COUNT,
     PER_SECOND,
     REST,
@@ -67,7 +66,6 @@ def tasks(y: int) -> list[Panel]:
             QUEUES(FINISHED, FAILED),
             10,
             "no task has failed",
-            shades=BAD,
         ),
         running_longest(At(0, y + 20, 24, 8)),
     ]
@@ -90,20 +88,20 @@ def time_goes(at: At) -> Panel:
         at,
         "The fifteen tasks that took most of the workers' time in the time shown; a "
         "long one counts when it has ended.",
-        label("name", "Task", link=TO_TASK),
-        label("queue", "Queue", 110),
+        THE_TASK,
+        label("queue", "Queue", 90),
         number(
             "Share of workers",
             short(heaviest),
             SHARE,
-            180,
+            160,
             gauge=True,
             decimals=1,
             steps=thresholds("blue"),
         ),
-        number("Attempts", short(f"round({attempts}) {among}"), COUNT, 90, decimals=0),
-        number("Run p95", short(f"{run} {among}"), SECONDS, 90),
-        number("Wait p95", short(f"{wait} {among}"), SECONDS, 90),
+        number("Attempts", short(f"round({attempts}) {among}"), COUNT, 85, decimals=0),
+        number("Run p95", short(f"{run} {among}"), SECONDS, 85),
+        number("Wait p95", short(f"{wait} {among}"), SECONDS, 85),
         hidden("task"),
         sort="Share of workers",
         none=NOTHING_RAN,
@@ -129,7 +127,6 @@ def by_class(at: At) -> Panel:
         unit=PER_SECOND,
         none="no exceptions",
         stacked=True,
-        shades=BAD,
         interval="1m",
         legend=("mean", "max"),
         overrides=coloured({"others": REST}),
@@ -164,7 +161,6 @@ def _by_task(
     counter: str,
     shown: int,
     none: str,
-    shades: str = "",
 ) -> Panel:
     each = total(rate(counter), "queue", "task")
     ranking = total(over_the_range(increase(counter)), "queue", "task")
@@ -177,7 +173,6 @@ def _by_task(
         unit=PER_SECOND,
         none=none,
         stacked=True,
-        shades=shades,
         interval="1m",
         legend=("mean", "max"),
         overrides=coloured({"others": REST}),

@@ -15,13 +15,15 @@ class Column:
     """A column of a table.
 
     *of* is a label's name, or a query by the labels of the rows, of which the column
-    shows the value. A column that is not *shown* is there for links.
+    shows the value. A column that is not *shown* is there for links. Without a *width*
+    it takes what is left, and *least* at the least.
     """
 
     of: str
     name: str = ""
     unit: str = ""
     width: int | None = None
+    least: int | None = None
     shown: bool = True
     decimals: int | None = None
     steps: Json | None = None
@@ -38,6 +40,7 @@ class Column:
             "unit": self.unit,
             "decimals": self.decimals,
             "custom.width": self.width,
+            "custom.minWidth": self.least,
             "thresholds": self.steps,
             "color": {"mode": "thresholds"} if self.steps else None,
             "mappings": list(self.mappings),
