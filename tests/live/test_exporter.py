@@ -456,8 +456,14 @@ def test_prometheus_counts_the_same_while_consumers_are_replaced(
 
     settle(lambda: total() == fleet.finished())
     assert total() == fleet.finished() == 4 * 5 * EACH
-    increase = prometheus.values("sum(increase(huey_tasks_finished_total[1h]))")
-    record_property("proof", {"ledger": fleet.finished(), "increase": increase[()]})
+
+    def increase() -> float:
+        # Absent until a series has been scraped twice.
+        query = "sum(increase(huey_tasks_finished_total[1h]))"
+        return prometheus.values(query).get((), 0)
+
+    wait_until(lambda: increase() > 0)
+    record_property("proof", {"ledger": fleet.finished(), "increase": increase()})
     consumers = prometheus.values(
         "count(count by (consumer) (last_over_time(huey_task_attempts_total[1h])))"
     )
