@@ -32,6 +32,7 @@ from grafana.vocabulary.promql import (
     RATE,
     SCHEDULES,
     STEP,
+    busy_workers,
     counted,
     increase,
     most,
@@ -55,7 +56,7 @@ def work(y: int) -> list[Panel]:
     live = f"max by (name) ({who(THESE('huey_consumer_info', ON_A_PAGE))})"
     there = f"max by (name) ({who(ages)}) * 0"
     oldest = f"max by (name) ({who(f'max_over_time({ages}[{RANGE}] @ end())')})"
-    busy = total(who(rate(BUSY, "1m")), "name")
+    busy = total(who(busy_workers(THESE, "1m")), "name")
     ranking = total(who(over_the_range(increase(BUSY))), "name")
     return [
         states(

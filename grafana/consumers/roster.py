@@ -3,7 +3,6 @@
 from typing import Final
 
 from grafana.consumers.scope import (
-    BUSY,
     CHOSEN_PAGES,
     CHOSEN_TARGETS,
     INFO,
@@ -33,6 +32,7 @@ from grafana.vocabulary.panels import At, Json, Panel
 from grafana.vocabulary.promql import (
     CONSUMER,
     SCHEDULES,
+    busy_workers,
     increase,
     most,
     rate,
@@ -69,7 +69,7 @@ def roster(at: At) -> Panel:
     last = f"({INFO} or {SEEN} unless on ({CONSUMER}) {INFO})"
     info = most(who(last), "name", "queue", "host", "worker_type", "periodic", *said)
     busy = (
-        f"{total(who(rate(BUSY, '5m')), 'name', 'queue')} "
+        f"{total(who(busy_workers(THESE, '5m')), 'name', 'queue')} "
         f"/ on (name, queue) {total(who(WORKERS), 'name', 'queue')}"
     )
     look = THESE("huey_scheduler_last_check_timestamp_seconds")
@@ -144,7 +144,10 @@ def _state() -> str:
     never = f"{UP} == 0 unless on (job, instance) {SEEN}"
     never = f'label_replace({never}, "queue", "?", "", "")'
     gone = f"{SEEN} and on (job, instance) {UP} == 0"
-    gone = f"{gone} or {never} or {missing} and on (instance, queue) {stale}"
+    # A page is there for ten minutes, also of a consumer that ended as it was asked to.
+    page = THESE("huey_exporter_page_age_seconds")
+    killed = f"{missing} and on ({CONSUMER}) {page} and on (instance, queue) {stale}"
+    gone = f"{gone} or {never} or {killed}"
     found = {
         NO_ANSWER: gone,
         STUCK: f"{THESE('huey_consumer_stuck')} > 0",

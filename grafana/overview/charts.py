@@ -18,6 +18,7 @@ from grafana.vocabulary.promql import (
     RAN,
     RANGE,
     SUCCESS,
+    busy_workers,
     increase,
     most,
     over_the_range,
@@ -67,7 +68,8 @@ def charts() -> list[Panel]:
             "has too few workers.",
             query(
                 _top_queues(
-                    f"{total(rate(BUSY, '1m'), 'queue')} / {total(WORKERS, 'queue')}",
+                    f"{total(busy_workers(QUEUES, '1m'), 'queue')} "
+                    f"/ {total(WORKERS, 'queue')}",
                     total(over_the_range(increase(BUSY)), "queue"),
                 ),
                 "{{queue}}",

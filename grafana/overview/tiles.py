@@ -20,15 +20,15 @@ from grafana.vocabulary.promql import (
     SUCCESS,
     TARGETS,
     WHERE_KNOWN,
+    busy_workers,
     counted,
     increase,
     most,
     percentile,
-    rate,
     share,
     total,
 )
-from grafana.vocabulary.series import BUSY, FINISHED, PENDING, WORKERS
+from grafana.vocabulary.series import FINISHED, PENDING, WORKERS
 
 
 def tiles() -> list[Panel]:
@@ -88,7 +88,7 @@ def tiles() -> list[Panel]:
             At(12, 0, 3, 4),
             "Of the workers' time of the last five minutes, what tasks took. Near "
             "100 %, tasks wait: add workers, or find what became slow.",
-            f"{total(rate(BUSY, '5m'))} / {total(WORKERS)}",
+            f"{total(busy_workers(QUEUES, '5m'))} / {total(WORKERS)}",
             unit=SHARE,
             steps=thresholds(GOOD, (0.8, DOUBTFUL), (0.95, BAD)),
             decimals=0,

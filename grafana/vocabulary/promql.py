@@ -100,6 +100,16 @@ def counted(scope: Scope, metric: str, *more: str, window: Window = RANGE) -> st
     )
 
 
+def busy_workers(scope: Scope, window: Window | str) -> str:
+    """Give how many workers of each consumer are busy: a gauge may beat with the load.
+
+    Of those consumers that are there: one that was killed is in the rate for as long as
+    that looks back.
+    """
+    busy = rate(scope("huey_worker_busy_seconds_total"), window)
+    return f"({busy} and on ({CONSUMER}) {scope('huey_workers')})"
+
+
 def share(part: str, whole: str, *by: str) -> str:
     """Give *part* of *whole*; no value, instead of NaN, where there is no whole."""
     on = f" on ({', '.join(by)})" if by else ""

@@ -9,4 +9,3 @@ PENDING: Final = most(QUEUES("huey_queue_length"), "queue")
 SCHEDULED: Final = most(QUEUES("huey_schedule_length"), "queue")
 WORKERS: Final = QUEUES("huey_workers")
 BUSY: Final = QUEUES("huey_worker_busy_seconds_total")
-"""Of which the rate is how many workers are busy: a gauge may beat with the load."""

@@ -85,6 +85,11 @@ _STUCK = _ONE_SCHEDULES | {f'huey_consumer_stuck{{{_B}, reason="worker"}}': "1x6
 _KILLED = _ONE_SCHEDULES | {
     f'huey_consumer_info{{{_B}, periodic="false"}}': "1x30 _x30",
     f'huey_exporter_pages{{{_ON_THE_PAGE}, queue="shop", state="stale"}}': "0x30 1x30",
+    f"huey_exporter_page_age_seconds{{{_B}}}": "2x30 20x30",
+}
+# One that ended a while ago has no page any more, whatever became of another one.
+_EXPIRED = _KILLED | {
+    f"huey_exporter_page_age_seconds{{{_B}}}": "2x29 stale",
 }
 _ENDED = _KILLED | {
     f'huey_exporter_pages{{{_ON_THE_PAGE}, queue="shop", state="stale"}}': "0x60",
@@ -98,6 +103,17 @@ _UNREAD = {
 _UNSERVED = _UNREAD | {
     f"huey_exporter_up{{{_ON_THE_PAGE}}}": "1x30 _x30",
     f"up{{{_ON_THE_PAGE}}}": "1x30 0x30",
+}
+
+
+# Both keep their workers half busy, until one is killed. Its page in Redis has its
+# counters for ten minutes more.
+_WORKERS = 'worker_type="thread"'
+_HALF_BUSY = {
+    f"huey_workers{{{_A}, {_WORKERS}}}": "2x60",
+    f"huey_workers{{{_B}, {_WORKERS}}}": "2x30 stale",
+    f"huey_worker_busy_seconds_total{{{_A}, {_WORKERS}}}": "0+60x60",
+    f"huey_worker_busy_seconds_total{{{_B}, {_WORKERS}}}": "0+60x30 1800x10",
 }
 
 
@@ -134,6 +150,8 @@ def states(*, a: int, b: int) -> dict[str, float]:
         (Query("overview", "Consumers", "A"), _NO_EXPORTER, 20, {"{}": 0}),
         (Query("overview", "Consumers", "B"), _NO_EXPORTER, 20, {"{}": 1}),
         (Query("overview", "Consumers", "A"), {}, 20, {"{}": 0}),
+        (Query("overview", "Workers busy"), _HALF_BUSY, 20, {"{}": 0.5}),
+        (Query("overview", "Workers busy"), _HALF_BUSY, 33, {"{}": 0.5}),
         (Query("consumers", "Up"), _PAGES, 20, {"{}": 3}),
         (Query("consumers", "Down"), _PAGES, 20, {"{}": 2}),
         (
@@ -161,6 +179,7 @@ def states(*, a: int, b: int) -> dict[str, float]:
         ),
         (ROSTER, _ONE_SCHEDULES, 40, states(a=STORAGE, b=STORAGE)),
         (ROSTER, _STUCK, 20, states(a=ANSWERS, b=STUCK)),
+        (ROSTER, _EXPIRED, 40, states(a=STORAGE, b=STOPPED)),
         (ROSTER, _ENDED, 40, states(a=STORAGE, b=STOPPED)),
         (ROSTER, _KILLED, 40, states(a=STORAGE, b=NO_ANSWER)),
         (
