@@ -4,7 +4,7 @@ Prometheus reads the consumers' own pages, and another one the exporter's page o
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -25,8 +25,11 @@ pytestmark = pytest.mark.once
 
 FAILURES = ("failure", "timeout", "lost")
 TIMED = (e.EVENT_FINISHED, e.EVENT_ERROR_TASK, e.EVENT_TIMEOUT)
-INTERVAL = 0.2
-"""Seconds between two scrapes."""
+WINDOW = 6
+"""Seconds that a rate looks back: several scrapes, as a busy machine may miss one."""
+
+LONG = 600
+"""Seconds that a task takes which is to keep its worker busy until the test is over."""
 
 
 def overview(panel: str, ref: str = "A") -> Query:
@@ -121,8 +124,9 @@ def check_busy(ask: Ask, counts: LedgerCounts) -> None:
     for query in (overview("Workers busy"), overview("Workers busy by queue")):
         text = ask.text(query)
         (seen,) = ask(text).values()
-        ask.report(query, text, {"": f"{seen:.2f}"}, {"": "more than 0, at most 1"})
-        assert 0 < seen <= 1.02
+        ask.report(query, text, {"": f"{seen:.2f}"}, {"": "some"})
+        # Rates look back to when the workers were idle.
+        assert 0 < seen < 1.1
     ask.agrees(Query("consumers", "Telemetry dropped"), ledger={})
 
 
@@ -130,12 +134,12 @@ def check_ages(ask: Ask, counts: LedgerCounts) -> None:
     waits, runs = overview("Oldest wait by queue"), overview("Running longest")
     (((queue,), waited),) = ask(ask.text(waits), "queue").items()
     (((task,), ran),) = ask(ask.text(runs), "task").items()
-    seen = f"{waited:.1f} s", f"{ran:.1f} s"
-    ask.report(waits, ask.text(waits), {queue: seen[0]}, {queue: "< 30 s"})
-    ask.report(runs, ask.text(runs), {task: seen[1]}, {task: "< 30 s"})
+    seen, most = (f"{waited:.1f} s", f"{ran:.1f} s"), f"< {LONG} s"
+    ask.report(waits, ask.text(waits), {queue: seen[0]}, {queue: most})
+    ask.report(runs, ask.text(runs), {task: seen[1]}, {task: most})
     assert (queue, task) == ("shop", "resize_photo")
-    assert 0 < waited < 30
-    assert 0 < ran < 30
+    assert 0 < waited < LONG
+    assert 0 < ran < LONG
     # What is on the schedule is due in minutes.
     ask.agrees(overview("Oldest wait by queue", "B"), ledger={})
 
@@ -250,20 +254,30 @@ class Viewer:
         self.start = self.end = 0.0
 
     def scraped(self, total: int) -> float:
-        """The time of the first scrape that counts *total* finished tasks."""
-        seen = "sum(huey_tasks_finished_total)"
-        wait_until(lambda: self.prometheus.values(seen) == {(): total}, seconds=10)
-        return self.now()
+        """The time of a scrape that counts *total* finished tasks."""
+        return self.moment("max", {"sum(huey_tasks_finished_total)": total})
 
-    def now(self) -> float:
-        """The time of the last scrape."""
-        return self.prometheus.values("max(timestamp(huey_workers))")[()]
+    def moment(self, of: str, wanted: Mapping[str, float]) -> float:
+        """Wait for the latest (max) or the earliest scrape to have these values."""
+        moment = 0.0
+
+        def has_all() -> bool:
+            nonlocal moment
+            time = f"{of}(timestamp(huey_workers))"
+            moment = self.prometheus.values(time).get((), 0.0)
+            return all(
+                self.prometheus.values(query, at=moment) == {(): number}
+                for query, number in wanted.items()
+            )
+
+        wait_until(has_all)
+        return moment
 
     def ask(self, at: float, seconds: float) -> Ask:
         return Ask(shape=self.shape, prometheus=self.prometheus, at=at, seconds=seconds)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 def test_every_panel_says_what_the_ledger_says(
     python: Callable[..., Program],
     keep: Callable[[Program], Program],
@@ -284,8 +298,7 @@ def test_every_panel_says_what_the_ledger_says(
         )
 
         def viewer(shape: str, *ports: int) -> Viewer:
-            interval = f"{round(INTERVAL * 1000)}ms"
-            made = Prometheus(tmp_path / shape, *ports, interval=interval)
+            made = Prometheus(tmp_path / shape, *ports)
             keep(made)
             return Viewer(shape, made)
 
@@ -301,7 +314,7 @@ def test_every_panel_says_what_the_ledger_says(
             path = tmp_path / f"ledger-{seed}.json"
             arguments = ("--tasks", str(tasks), "--seed", str(seed))
             program = python("-m", "runtime", "load", *arguments, "--ledger", str(path))
-            assert program.wait(30) == 0
+            assert program.wait() == 0
             return Ledger.read(path)
 
         # A series that begins with its first count has no rate yet.
@@ -319,25 +332,26 @@ def test_every_panel_says_what_the_ledger_says(
                 check(ask, counts)
             check_exemplars(ask, receiver)
 
-        busy = LedgerCounts(keep_busy(python, consumers, viewers))
+        busy = LedgerCounts(keep_busy(python, consumers))
         for one in viewers:
-            ask = one.ask(one.now(), 1)
+            at = one.moment("min", BUSY)
+            ask = one.ask(at, WINDOW)
             for check in WHILE_BUSY:
                 check(ask, busy)
             expected = WITHOUT_DATA | ONLY_ELSEWHERE[one.shape]
-            assert set(without_data(one)) == expected, one.shape
+            assert set(without_data(one, at)) == expected, one.shape
 
 
-def without_data(viewer: Viewer) -> Iterator[Query]:
+def without_data(viewer: Viewer, at: float) -> Iterator[Query]:
     """Ask every query; those that have no answer."""
     # One that fails and is retried, one that is refused, and one that is running.
     names = ("charge_card", "sync_stock", "resize_photo")
     tasks = tuple(f"runtime.shop.tasks.{name}" for name in names)
     for query in QUERIES:
         texts = (
-            query.text(seconds=60, rate=30, **CHOSEN | {"task": task}) for task in tasks
+            query.text(seconds=120, rate=60, **CHOSEN | {"task": task})
+            for task in tasks
         )
-        at = viewer.now()
         if not any(viewer.prometheus.answers(text, at=at) for text in texts):
             yield query
 
@@ -363,9 +377,16 @@ def check_exemplars(ask: Ask, receiver: otlp.Receiver) -> None:
         )
 
 
-def keep_busy(
-    python: Callable[..., Program], consumers: Consumers, viewers: tuple[Viewer, ...]
-) -> Ledger:
+BUSY = {
+    "sum(huey_tasks_in_progress)": 6,
+    "min(huey_queue_length)": 3,
+    "count(huey_consumer_info)": 2,
+    # All workers are busy for longer than a rate looks back.
+    f"min(huey_task_running_age_seconds) > bool {WINDOW + 2}": 1,
+}
+
+
+def keep_busy(python: Callable[..., Program], consumers: Consumers) -> Ledger:
     """Keep both consumers busy and more tasks waiting; the gauges to expect."""
     consumers.start(1, "thread", 2)
 
@@ -379,18 +400,7 @@ def keep_busy(
     # A reminder that no worker has taken is on the queue, and not on the schedule.
     enqueue("[remind_cart.schedule((n,), delay=600) for n in range(2)]")
     wait_until(lambda: first("huey_schedule_length") == 2)
-    enqueue("[resize_photo('photo', n, 20) for n in range(9)]")
-    for one in viewers:
-        wait_until(
-            lambda ask=one.prometheus.values: (
-                ask("sum(huey_tasks_in_progress)") == {(): 6}
-                and ask("min(huey_queue_length)") == {(): 3}
-                and ask("count(huey_consumer_info)") == {(): 2}
-                # Busy for as long as a rate needs to tell.
-                and ask("min(huey_task_running_age_seconds)")[()] > 2
-            ),
-            seconds=12,
-        )
+    enqueue(f"[resize_photo('photo', n, {LONG}) for n in range(9)]")
     running = Expected(task="resize_photo", statuses=(e.EVENT_STARTED,))
     waiting = Expected(task="resize_photo", statuses=())
     later = Expected(task="remind_cart", statuses=(e.EVENT_SCHEDULED,))
