@@ -74,7 +74,7 @@ class Running:
         """The status that *probe* gets; 200 where it asks for a connection alone."""
         if "tcpSocket" in probe:
             port = self.ports[probe["tcpSocket"]["port"]]
-            socket.create_connection(("127.0.0.1", port), 5).close()
+            socket.create_connection(("127.0.0.1", port), 60).close()
             return 200
         asked = probe["httpGet"]
         return fetch(url_of(self.ports[asked["port"]], asked["path"]))[0]
@@ -168,7 +168,7 @@ def test_monitor_finds_metrics_at_its_path(
     if name == "shop-web":
         # It shows what it has enqueued, so nothing before that.
         order = urllib.request.Request(url_of(running.ports["http"], "/order"), b"")
-        with urllib.request.urlopen(order, timeout=30) as answer:
+        with urllib.request.urlopen(order, timeout=60) as answer:
             assert answer.status == 202
 
     status, page = fetch(url_of(running.ports[endpoint["port"]], endpoint["path"]))
@@ -245,6 +245,7 @@ def test_task_that_is_interrupted_puts_itself_back(
         *("--worker-type", kind, "--shutdown-timeout", "0.1"),
     )
     wait_until(lambda: "Executing interrupted.work" in consumer.log)
+    consumer.wait_until_it_consumes()
 
     assert consumer.stop(signal.SIGTERM) == 0
 

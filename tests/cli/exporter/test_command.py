@@ -48,7 +48,7 @@ def test_it_serves_until_it_is_told_to_end(redis_server, export, leave):
 
     status, page = fetch(url)
     compressed = urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})
-    with urllib.request.urlopen(compressed, timeout=10) as answer:
+    with urllib.request.urlopen(compressed, timeout=60) as answer:
         unpacked = gzip.decompress(answer.read()).decode()
     well = fetch(url.replace("/metrics", "/healthz"))
     command.process.send_signal(signal.SIGTERM)
