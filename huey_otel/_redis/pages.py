@@ -83,6 +83,11 @@ class PageWriter:
     def __str__(self) -> str:
         return f"each {self._head.interval:g} s in {self._index} of {self._server}"
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether Redis has taken the last page that it was sent after `end`."""
+        return self._last_written
+
     def begin(self) -> None:
         """Start the thread; RuntimeError if that cannot be."""
         self._asked.append(Renewal())

@@ -169,9 +169,12 @@ class MergedPage:
 
     def _looked_at(self, line: str) -> tuple[_Known | None, str, str]:
         """The series of *line*, its number, and the exemplar as it is shown."""
-        body, mark, exemplar = line.partition(_MARK)
-        series, _, number = body.rpartition(" ")
-        found = self._known.find(series)
+        # A label's value may look like the begin of an exemplar.
+        labeled = _SERIES.match(line, 0, _LONGEST_SERIES)
+        if labeled is None:
+            return None, "", ""
+        number, mark, exemplar = line[labeled.end() :].partition(_MARK)
+        found = self._known.find(labeled[0]) if number.startswith(" ") else None
         if not (
             self._openmetrics
             and found is not None
@@ -179,7 +182,7 @@ class MergedPage:
             and _EXEMPLAR.fullmatch(exemplar)
         ):
             mark = exemplar = ""
-        return found, number, mark + exemplar
+        return found, number[1:], mark + exemplar
 
     def text(self, own: Iterable[Family]) -> bytes:
         """The whole page, with *own* families behind those of the pages."""
