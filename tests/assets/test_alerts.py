@@ -1,5 +1,6 @@
 """The alerts, by promtool: each fires and is silent, in each shape of a fleet."""
 
+import json
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -260,6 +261,36 @@ def test_each_alert_says_what_to_do(name: str) -> None:
     assert set(told) == {"summary", "description", "runbook_url", "dashboard_url"}
     assert told["description"].endswith(".")
     assert "<" not in told["description"]
+
+
+DASHBOARDS = {
+    dashboard["uid"]: dashboard
+    for path in sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
+    for dashboard in [json.loads(path.read_text())]
+}
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_each_alert_leads_to_a_dashboard_that_has_its_variables(name: str) -> None:
+    link = ALERTS[name]["annotations"]["dashboard_url"]
+
+    variables = DASHBOARDS[re.search(r"/d/([\w-]+)", link)[1]]["templating"]["list"]
+    names = re.findall(r"&var-(\w+)=", link)
+    assert names
+    assert set(names) <= {one["name"] for one in variables}
+
+
+def test_panels_that_one_is_told_to_look_at_exist() -> None:
+    page = (ROOT / "docs" / "alerts.md").read_text()
+    told = {
+        panel
+        for line in re.findall(r"^\*\*Look at\*\*.*$", page, re.M)
+        for panel in re.findall(r'"([A-Z][^"]+)"', line)
+    }
+
+    titles = {one["title"] for each in DASHBOARDS.values() for one in each["panels"]}
+    assert len(told) > 10
+    assert told <= titles
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ TASK_NAME = "{{ $labels.task }}"
 
 OF_QUEUE = ("queue",)
 OF_TASK = ("queue", "task")
-OF_CONSUMER = ("queue", "instance")
+OF_TARGET = ("queue", "instance")
+OF_CONSUMER = ("queue", "instance", "consumer")
 """The labels of alerts, beside those of the grouping, that a dashboard has."""
 
 _OF_ENVIRONMENT = ("job", "namespace")

@@ -7,6 +7,7 @@ from runtime.prometheus.rules.alert import (
     CONSUMERS,
     OF_CONSUMER,
     OF_QUEUE,
+    OF_TARGET,
     OVERVIEW,
     QUEUE,
     WHO,
@@ -108,7 +109,7 @@ CONSUMER_ALERTS = (
         renewed their pages for the exporter. While they are down their tasks wait;
         what they were running when they were killed is gone.""",
         dashboard=CONSUMERS,
-        about=OF_CONSUMER,
+        about=OF_TARGET,
     ),
     Alert(
         name="HueyExporterDown",
