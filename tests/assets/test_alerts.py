@@ -284,7 +284,7 @@ def test_panels_that_one_is_told_to_look_at_exist() -> None:
     page = (ROOT / "docs" / "alerts.md").read_text()
     told = {
         panel
-        for line in re.findall(r"^\*\*Look at\*\*.*$", page, re.M)
+        for line in re.findall(r"^\* \*\*Look at\*\*.*$", page, re.M)
         for panel in re.findall(r'"([A-Z][^"]+)"', line)
     }
 
