@@ -16,7 +16,6 @@ from huey_otel._storage.layouts import ask_plainly
 from huey_otel._storage.spellings import spellings
 from huey_otel.cli.exporter.backlog import Backlog, Clock, UnreadableError, backlog
 from huey_otel.cli.exporter.stored import (
-    REPLACED,
     Allowance,
     Skipped,
     Stored,
@@ -167,7 +166,7 @@ class Look:
         seen.states[page.state] += 1
         if isinstance(page, Stored):
             take(seen.queue, page)
-        elif page.state != REPLACED:
+        else:
             seen.bad.append(page)
 
     def _now(self) -> float:
