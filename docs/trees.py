@@ -42,6 +42,7 @@ def received() -> list[Span]:
         env = {
             **environ(receiver.endpoint),
             "HUEY_OTEL_METRICS_PORT": "0",
+            "HUEY_OTEL_FLUSH_TIMEOUT": "20",
             "SHAPES_QUEUE_URL": url,
         }
         consumer = ("huey.bin.huey_consumer", "docs.shapes.huey", *OPTIONS)

@@ -184,13 +184,13 @@ class Receiver:
             return list(self._logs)
 
     def wait(
-        self, enough: Callable[[Sequence[Span]], bool], seconds: float = 10.0
+        self, enough: Callable[[Sequence[Span]], bool], seconds: float = 60.0
     ) -> bool:
         """Wait until *enough* is true of the spans; False if *seconds* pass first."""
         return self._wait(lambda: enough(self._spans), seconds)
 
     def wait_for_logs(
-        self, enough: Callable[[Sequence[Log]], bool], seconds: float = 10.0
+        self, enough: Callable[[Sequence[Log]], bool], seconds: float = 60.0
     ) -> bool:
         """Wait likewise for log records."""
         return self._wait(lambda: enough(self._logs), seconds)

@@ -1,6 +1,7 @@
 """Fixtures of all tests."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +20,15 @@ SETTINGS = tuple(
     for name in os.environ
     if name.startswith(("HUEY_OTEL_", "OTEL_", "PROMETHEUS_"))
 )
+
+
+def pytest_configure() -> None:
+    """Let programs of the tests heed Ctrl-C.
+
+    What a shell starts in the background ignores it, and so does what that starts.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

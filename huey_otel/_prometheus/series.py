@@ -17,6 +17,7 @@ from huey_otel._prometheus.exposition import Buckets, HistogramFamily, NumberFam
 from huey_otel._wire.record import Record, TaskFacts
 
 K = TypeVar("K")
+V = TypeVar("V")
 
 _MOST_ENDED: Final = 1_000
 _TRACE_ID: Final = TaskFacts._fields.index("trace_id")
@@ -114,12 +115,13 @@ class Restarts(Numbers):
 
     A forked worker's `worker-ended` is read before its `gone`, while
     `worker-replaced`, which the main process sends, may come before both. A thread
-    has no `gone`. A worker without `worker-ended` has died.
+    has no `gone`, and its successor may have ended before huey's check tells of the
+    first. A worker without `worker-ended` has died.
     """
 
     def __init__(self, definition: Definition) -> None:
         super().__init__(definition)
-        self._ended: dict[tuple[int, int, str | None], str] = {}
+        self._ended: dict[tuple[int, int, str | None], tuple[str, ...]] = {}
         self._gone: dict[tuple[int, int], str] = {}
         self._replaced: set[tuple[int, int]] = set()
 
@@ -136,11 +138,11 @@ class Restarts(Numbers):
             case mapping.WORKER_ENDED:
                 is_planned = (record.extra or {}).get("reason") == n.REASON_MAX_TASKS
                 reason = n.REASON_MAX_TASKS if is_planned else n.REASON_DIED
-                _keep(self._ended, worker, reason)
+                _keep(self._ended, worker, (*self._ended.get(worker, ()), reason))
             case mapping.GONE if record.worker is None:
                 reason = n.REASON_DIED
                 for ended in [one for one in self._ended if one[:2] == process]:
-                    reason = self._ended.pop(ended)
+                    reason = self._ended.pop(ended)[-1]
                 if process in self._replaced:
                     self._replaced.remove(process)
                     return reason
@@ -150,13 +152,16 @@ class Restarts(Numbers):
                     return self._gone.pop(process)
                 self._replaced.add(process)
             case mapping.WORKER_REPLACED:
-                return self._ended.pop(worker, n.REASON_DIED)
+                reason, *later = self._ended.pop(worker, (n.REASON_DIED,))
+                if later:
+                    self._ended[worker] = tuple(later)
+                return reason
             case _:
                 pass
         return None
 
 
-def _keep(kept: dict[K, str], key: K, value: str) -> None:
+def _keep(kept: dict[K, V], key: K, value: V) -> None:
     kept[key] = value
     if len(kept) > _MOST_ENDED:
         del kept[next(iter(kept))]

@@ -170,7 +170,7 @@ class PageWriter:
         text = self._make(gauges=not ending)
         if text is None:
             return _WRITTEN
-        page = pack(self._head._replace(ended=ending), text)
+        page = pack(self._head._replace(ended=ending, at=time.time()), text)
         was_idle = self._connection is not None
         try:
             try:

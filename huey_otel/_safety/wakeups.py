@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import select
+import signal
 from collections.abc import Iterable
 
 
@@ -31,6 +32,14 @@ class Waker:
         # A full pipe wakes the reader as well.
         with contextlib.suppress(BlockingIOError):
             os.write(self._ends[1], b"x")
+
+    def be_poked_by_signals(self) -> None:
+        """Let each signal that has a handler end a wait; for the main thread alone.
+
+        The handler does not do it: it waits for the main thread to run, which sleeps on
+        if the kernel has given the signal to another thread.
+        """
+        signal.set_wakeup_fd(self._ends[1], warn_on_full_buffer=False)
 
     def wait(self, seconds: float | None, also: Iterable[int] = ()) -> None:
         """Return after *seconds*, on a poke, or when one of *also* can be read."""

@@ -17,7 +17,7 @@ from runtime.otlp_receiver import HTTP
 
 ROOT = Path(__file__).resolve().parents[2]
 
-END_SECONDS = 10.0
+END_SECONDS = 30.0
 """Time that a process has to end after SIGTERM."""
 
 METRICS_PORT = "HUEY_OTEL_METRICS_PORT"

@@ -30,7 +30,7 @@ EACH_MINUTE = (
     Expected(task="nightly_report", statuses=REPORT, repeats=True),
 )
 
-PAGE_SECONDS = 5.0
+PAGE_SECONDS = 30.0
 """Time until the metrics page counts the events that have arrived."""
 
 

@@ -33,7 +33,7 @@ CHANNEL = "shop"
 LAST_STATUS = "demo-end"
 """Status of the message that is published behind the consumer's last event."""
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 """Time that a process has to start, and the load and the last event to arrive."""
 
 REFRESH_SECONDS = 0.25

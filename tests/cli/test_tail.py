@@ -16,7 +16,7 @@ import redis
 from tests.support.commands import Command
 from tests.support.programs import ROOT, bare_environment, free_port
 from tests.support.redis_server import serving
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_to_read, wait_until
 
 pytestmark = [pytest.mark.live, pytest.mark.once, pytest.mark.slow]
 
@@ -151,11 +151,14 @@ def test_what_is_missed_is_said(server, admin, tail):
     publish(admin, event(1), event(3), event(4), event(17), event(16), event(20))
     command.shown(6)
 
-    assert [line for line in command.err if "missed" in line] == [
-        "huey-otel: 1 event missed",
-        "huey-otel: 12 events missed",
-        "huey-otel: 1 event missed",
-    ]
+    wait_to_read(
+        lambda: command.told("missed"),
+        [
+            "huey-otel: 1 event missed",
+            "huey-otel: 12 events missed",
+            "huey-otel: 1 event missed",
+        ],
+    )
 
 
 def test_what_redis_does_not_keep_for_a_command_that_is_stopped_is_said(
@@ -176,7 +179,8 @@ def test_what_redis_does_not_keep_for_a_command_that_is_stopped_is_said(
     publish(admin, event(seq + 1))
     wait_until(lambda: json.loads(command.out[-1])["seq"] == seq + 1)
 
-    (line,) = [line for line in command.err if "missed" in line]
+    wait_until(lambda: bool(command.told("missed")))
+    (line,) = command.told("missed")
     missed = int(line.split()[1].replace(",", ""))
     assert missed == seq + 1 - len(command.out) > 0
 
@@ -203,9 +207,10 @@ def test_what_is_no_event_is_skipped_and_said_once(server, admin, tail):
     publish(admin, b"\xff", b"[]", b"{}", b'{"status": 1}', b"[" * 100_000, event(1))
 
     assert [json.loads(line) for line in command.shown(1)] == [event(1)]
-    assert [line for line in command.err if "no events" in line] == [
-        "huey-otel: messages on 'q' that are no events are skipped"
-    ]
+    wait_to_read(
+        lambda: command.told("no events"),
+        ["huey-otel: messages on 'q' that are no events are skipped"],
+    )
 
 
 def test_events_of_other_programs_are_shown(server, admin, tail):
@@ -221,10 +226,13 @@ def test_events_of_other_programs_are_shown(server, admin, tail):
         {"status": "started", "task": "queue_task_add", "id": "a"},
         {"status": "done", "duration": None, "wait": None},
     ]
-    assert [line for line in command.err if "number" in line] == [
-        "huey-otel: an event has no number, as those of older versions have none; how"
-        " many of such events are missing is not known"
-    ]
+    wait_to_read(
+        lambda: command.told("number"),
+        [
+            "huey-otel: an event has no number, as those of older versions have none;"
+            " how many of such events are missing is not known"
+        ],
+    )
 
 
 def test_a_queue_without_keys_is_said_and_heard_all_the_same(server, admin, tail):

@@ -135,7 +135,7 @@ def received(receive_events: Callable[..., ReceivedEvents]) -> ReceivedEvents:
 @pytest.fixture
 def conn(redis_url: str) -> Iterator[redis.Redis]:
     # Longer than any test waits.
-    with redis.Redis.from_url(redis_url, socket_timeout=60) as client:
+    with redis.Redis.from_url(redis_url, socket_timeout=600) as client:
         yield client
 
 

@@ -16,6 +16,12 @@ from tests.support.waiting import wait_until
 # What huey's console script `huey_consumer` runs.
 HUEY_CONSUMER = ("-m", "huey.bin.huey_consumer")
 
+# A busy machine takes longer to deliver what is left than a user waits for it.
+PATIENT = {"HUEY_OTEL_FLUSH_TIMEOUT": "30", "LIVE_PRODUCER_EXIT": "30"}
+
+# The last signal that a consumer of huey's sets a handler for, behind all workers.
+LAST_HANDLED = signal.SIGHUP
+
 # The state of a listening socket in /proc/net/tcp.
 LISTEN = "0A"
 
@@ -41,7 +47,10 @@ class Program:
             self._process = subprocess.Popen(
                 [executable, *arguments],
                 cwd=ROOT,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | environ,
+                env=os.environ
+                | PATIENT
+                | {"PYTHONPATH": os.pathsep.join(paths)}
+                | environ,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -68,7 +77,12 @@ class Program:
     def send(self, signum: signal.Signals) -> None:
         self._process.send_signal(signum)
 
-    def wait(self, seconds: float = 30.0) -> int:
+    def wait_until_it_consumes(self) -> None:
+        """Return once it has started all workers of huey's, and heeds signals."""
+        wait_until(lambda: not self.running or handles(self.pid, LAST_HANDLED))
+        assert self.running, self.log
+
+    def wait(self, seconds: float = 60.0) -> int:
         """Wait for its end; its exit code."""
         return self._process.wait(seconds)
 
@@ -91,6 +105,12 @@ class Program:
 
 class Consumer(Program):
     """A huey consumer, started as its users start it."""
+
+    def send(self, signum: signal.Signals) -> None:
+        """Send it *signum*, not before it has a handler for that."""
+        if signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self.wait_until_started()
+        super().send(signum)
 
     def stop_after_kills(self) -> None:
         """Stop it, if it can be stopped after workers of it were killed.
@@ -123,8 +143,20 @@ class Consumer(Program):
         )
 
     def wait_until_started(self) -> None:
-        """Return once it has set its signal handlers and started all workers."""
-        wait_until(lambda: handles(self.pid, signal.SIGTERM))
+        """Return once it has started all workers, and heeds signals."""
+        self.wait_until_it_consumes()
+        if not hasattr(huey.consumer, "ForkSafeFlag"):
+            self._wait_until_it_sleeps()
+
+    def _wait_until_it_sleeps(self) -> None:
+        """Return once it is in its loop, before which huey 2 dies of a SIGINT."""
+        seen: list[str] = []
+
+        def sleeps() -> bool:
+            seen.append(state(self.pid))
+            return seen[-5:] == ["S"] * 5
+
+        wait_until(sleeps)
 
 
 def handles(pid: int, signum: signal.Signals) -> bool:
@@ -137,14 +169,22 @@ def handles(pid: int, signum: signal.Signals) -> bool:
 
 
 def listening(pid: int) -> set[int]:
-    """The TCP ports that the process *pid* listens on."""
+    """The TCP ports that the process *pid* listens on; none once it has ended."""
     inodes = set()
-    for link in Path(f"/proc/{pid}/fd").iterdir():
+    try:
+        links = [*Path(f"/proc/{pid}/fd").iterdir()]
+        tables = [
+            Path(f"/proc/{pid}/net/{table}").read_text() for table in ("tcp", "tcp6")
+        ]
+    except OSError:
+        assert not alive(pid)
+        return set()
+    for link in links:
         with contextlib.suppress(FileNotFoundError):
             inodes.add(str(link.readlink()))
     found = set()
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+    for table in tables:
+        for line in table.splitlines()[1:]:
             fields = line.split()
             if fields[3] == LISTEN and f"socket:[{fields[9]}]" in inodes:
                 found.add(int(fields[1].rpartition(":")[2], 16))
@@ -159,11 +199,16 @@ def losses(path: Path) -> dict[str, int]:
 
 def alive(pid: int) -> bool:
     """Whether the process *pid* exists and is no zombie."""
+    return state(pid) not in ("", "Z", "X")
+
+
+def state(pid: int) -> str:
+    """The state of the process *pid* in Linux' words, empty if it does not exist."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
-        return False
-    return status.rpartition(")")[2].split()[0] not in ("Z", "X")
+        return ""
+    return status.rpartition(")")[2].split()[0]
 
 
 def cpu_seconds(pid: int) -> float:

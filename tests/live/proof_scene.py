@@ -35,10 +35,13 @@ class Scene:
         evidence: Evidence,
         client: redis.Redis,
         start: Callable[..., Consumer],
+        *,
+        arrives: bool,
     ) -> None:
         self.kind = kind
         self.way = way
         self.collector = collector
+        self.arrives = arrives
         self.evidence = evidence
         self.runs: list[str] = []
         self.killed: set[int] = set()
@@ -48,7 +51,14 @@ class Scene:
     @property
     def environ(self) -> dict[str, str]:
         patched = {"LIVE_GREENLETS": "1"} if self.kind == "greenlet" else {}
-        return {**self.evidence.environ, **self.collector.environ, **patched}
+        return {
+            **self.evidence.environ,
+            **self.collector.environ,
+            **patched,
+            # As long as a busy machine takes, but not where nobody answers.
+            "HUEY_OTEL_FLUSH_TIMEOUT": "30" if self.arrives else "3",
+            "LIVE_PRODUCER_EXIT": "30" if self.arrives else "1",
+        }
 
     @property
     def reporting(self) -> list[str]:
@@ -75,13 +85,12 @@ class Scene:
             LIVE_RUN=self.runs[-1],
             # Long, so that spans still wait at a kill.
             OTEL_BSP_SCHEDULE_DELAY="500",
-            HUEY_OTEL_FLUSH_TIMEOUT="3",
             **self.environ,
         )
 
     def end(self, running: Consumer) -> None:
         """Let *running* do half of the work, and end it in the way of this scene."""
-        wait_until(lambda: len(self.evidence.lines("ended")) >= TASKS // 2, seconds=60)
+        wait_until(lambda: len(self.evidence.lines("ended")) >= TASKS // 2)
         match self.way, self.kind:
             case (("SIGINT" | "SIGTERM"), _):
                 running.wait_until_started()

@@ -65,7 +65,7 @@ class ReceivedEvents:
         return sum(event["status"] == status for event in list(self.events))
 
     def wait_for(
-        self, task_id: str | None, count: int, *, seconds: float = 30.0
+        self, task_id: str | None, count: int, *, seconds: float = 60.0
     ) -> list[Event]:
         """The events of one task, once they are *count* or time is up.
 
@@ -93,5 +93,5 @@ class ReceivedEvents:
         # The listener notices its end when the next message comes.
         with contextlib.suppress(redis.ConnectionError):
             self._publish("the end")
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()

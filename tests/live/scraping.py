@@ -127,7 +127,7 @@ def fetch(url: str, **headers: str) -> tuple[int, str]:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(url, headers=named)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -139,7 +139,11 @@ def url_of(port: int, path: str = "/metrics") -> str:
 
 
 def metrics(port: int) -> str:
-    """The page of the consumer at *port*, as text."""
+    """The page of the consumer at *port*, as text.
+
+    A consumer opens it behind the start of its workers, so perhaps behind a task's end.
+    """
+    wait_until(lambda: serves_anything(port))
     status, page = fetch(url_of(port))
     assert status == 200
     return page
@@ -175,7 +179,7 @@ def serves(port: int) -> bool:
 def serves_anything(port: int) -> bool:
     """Whether any program accepts connections at *port*."""
     try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
+        socket.create_connection(("127.0.0.1", port), 60).close()
     except OSError:
         return False
     return True

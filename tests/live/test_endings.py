@@ -224,10 +224,9 @@ def test_each_unusual_ending_has_its_events(
 
 
 def test_ripe_task_that_the_scheduler_cannot_enqueue(stage: Stage) -> None:
-    task = stage.app.add.schedule((1, 2), delay=1)
-    stage.received.wait_for(task.id, 1)
-
     with stage.refused(*PUSH):
+        # A worker that sees it only when it is due puts it on no schedule.
+        task = stage.app.add.schedule((1, 2), delay=5)
         stage.received.wait_for(task.id, 2)
     stage.ring()
 

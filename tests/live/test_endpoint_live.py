@@ -158,7 +158,7 @@ def test_a_disabled_library_touches_nothing(
     app = application(HUEY_OTEL_DISABLED="1")
     running = start("process", HUEY_OTEL_DISABLED="1")
 
-    result = app.add(1, 2)(blocking=True, timeout=15)
+    result = app.add(1, 2)(blocking=True, timeout=60)
 
     assert result == 3
     assert type(app.huey) is app.Queue
@@ -182,7 +182,7 @@ def kill(pid: int) -> None:
 
 def hanging(conn: redis.Redis) -> int:
     """The worker that hangs in a task."""
-    found: Any = conn.blpop(["hangs"], timeout=15)
+    found: Any = conn.blpop(["hangs"], timeout=60)
     assert found is not None
     return int(found[1])
 
@@ -194,7 +194,8 @@ def test_health_fails_at_once_for_a_worker_that_is_not_replaced(
     conn: redis.Redis,
 ) -> None:
     application("no_replacements").hang()
-    start("process", "-w", "1", "-C", application="no_replacements")
+    # Were a dead worker waited for, it would be for twice this time.
+    start("process", "-w", "1", "-C", "-c", "600", application="no_replacements")
     wait_until(lambda: serves(port))
     pid = hanging(conn)
     before = health(port)
@@ -203,7 +204,7 @@ def test_health_fails_at_once_for_a_worker_that_is_not_replaced(
 
     assert before == (200, "ok\n")
     # It counts as alive until its parent has waited for it.
-    wait_until(lambda: health(port) == (503, "dead: Worker-1\n"), seconds=1)
+    wait_until(lambda: health(port) == (503, "dead: Worker-1\n"))
 
 
 def test_health_waits_for_a_worker_that_will_be_replaced(
@@ -216,16 +217,16 @@ def test_health_waits_for_a_worker_that_will_be_replaced(
     start("process", "-w", "1", "-c", "0.5", application="no_replacements")
     wait_until(lambda: serves(port))
     pid = hanging(conn)
+    before = health(port)
 
-    kill(pid)
     began = time.monotonic()
-    first = health(port)
-    wait_until(lambda: health(port)[0] == 503, seconds=5)
+    kill(pid)
+    wait_until(lambda: health(port)[0] == 503)
     lasted = time.monotonic() - began
 
-    assert first == (200, "ok\n")
+    assert before == (200, "ok\n")
     assert health(port) == (503, "dead: Worker-1\n")
-    assert lasted >= 0.9
+    assert lasted >= 1
 
 
 @pytest.mark.skipif(
@@ -310,7 +311,7 @@ def test_restarted_consumer_gets_the_same_port_again(
 
     running.send(signal.SIGHUP)
     wait_until(lambda: len(start_lines(running)) == 2)
-    wait_until(lambda: serves(port), seconds=5)
+    wait_until(lambda: serves(port))
     after = value(metrics(port), began)
 
     assert before is not None

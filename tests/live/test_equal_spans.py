@@ -67,7 +67,7 @@ def run(
                 **environ,
                 **receiver.environ,
             )
-            assert receiver.wait(lambda spans: len(spans) >= SPANS, seconds=30)
+            assert receiver.wait(lambda spans: len(spans) >= SPANS)
             running.wait_until_started()
             running.stop(signal.SIGINT)
         assert losses(tmp_path / "dropped") == {}

@@ -18,7 +18,7 @@ import redis
 
 from runtime import otlp_receiver as otlp
 from runtime.otlp_receiver import GRPC, HTTP, Answer
-from tests.live.processes import Consumer, Program, losses
+from tests.live.processes import PATIENT, Consumer, Program, losses
 from tests.live.received_events import ReceivedEvents
 from tests.live.scraping import metrics, value
 from tests.support.event_logs import (
@@ -128,7 +128,7 @@ def test_alone_nothing_is_published_on_redis(
     app = application()
     with otlp.receiver() as receiver:
         running = consumer("thread", "-n", **ALONE, **receiver.environ)
-        assert app.add(1, 2).get(blocking=True, timeout=30) == 3
+        assert app.add(1, 2).get(blocking=True, timeout=60) == 3
         assert receiver.wait_for_logs(lambda logs: len(logs) == 2)
         running.wait_until_started()
         running.stop()
@@ -174,7 +174,7 @@ def test_the_applications_provider_gets_them(
             LIVE_DROPPED=str(dropped),
             **environ,
         )
-        assert receiver.wait_for_logs(lambda logs: len(logs) >= 40, 60)
+        assert receiver.wait_for_logs(lambda logs: len(logs) >= 40)
         running.wait_until_started()
         running.stop()
 
@@ -201,6 +201,7 @@ SCRIPT = """
         monkey.patch_all()
 
     from huey import MemoryHuey
+    from tests.live.apps.patience import be_patient
     from opentelemetry import _logs as logs
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
     from opentelemetry.sdk._logs import LoggerProvider
@@ -212,6 +213,7 @@ SCRIPT = """
         provider.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter()))
         return provider
 
+    be_patient()
     huey, whose = MemoryHuey("live"), os.environ["LIVE_PROVIDER"]
     if whose == "global before":
         logs.set_logger_provider(make())
@@ -241,7 +243,7 @@ def test_a_script_that_ends_at_once_loses_no_event(
             SCRIPT,
             LIVE_PROVIDER=provider,
             HUEY_OTEL_PUBLISH_ENQUEUED="1",
-            **(ALONE | NO_SPANS | receiver.environ | patch),
+            **(PATIENT | ALONE | NO_SPANS | receiver.environ | patch),
         )
 
         seqs = [log.attributes["huey.event.seq"] for log in receiver.logs]
@@ -283,7 +285,7 @@ def test_made_is_arrived_and_counted(
             application="traced",
             LIVE_DROPPED=str(tmp_path / "dropped"),
             # An answer that is none must not be waited for.
-            OTEL_EXPORTER_OTLP_TIMEOUT="1" if reason == "logs" else "10",
+            OTEL_EXPORTER_OTLP_TIMEOUT="1" if reason == "logs" else "60",
             **(ALONE | NO_SPANS | receiver.environ),
         )
         wait_until(done(conn, TASKS))
@@ -334,7 +336,7 @@ def test_what_a_collector_that_is_away_costs_is_on_the_page_and_in_the_count(
     assert running.log.count("events of live as log records: they could not be") == 1
 
 
-FLUSH_TIMEOUT = 1.5
+FLUSH_TIMEOUT = 6.0
 
 
 @pytest.mark.proof_but("black_hole-http/protobuf-thread", "refusing-grpc-process")
@@ -367,7 +369,7 @@ def test_a_dead_collector_delays_the_end_by_flush_timeout_at_most(
             delayed = seconds_to_end(**(ALONE | NO_SPANS | receiver.environ))
         sys.stdout.write(f"bare {bare:.2f} s, with log records {delayed:.2f} s\n")
         delay = min(delay, delayed - bare)
-        if delay < FLUSH_TIMEOUT + 0.5:
+        if delay < 1.5 * FLUSH_TIMEOUT:
             return
     pytest.fail(f"{delay:.2f} s, with a flush timeout of {FLUSH_TIMEOUT} s")
 
@@ -379,7 +381,10 @@ def test_a_redis_that_is_away_does_not_hold_them_up(
     with otlp.receiver() as receiver:
         events = f"redis://127.0.0.1:{free_port()}/0,otlp"
         running = consumer(
-            *("thread", "-n"), HUEY_OTEL_EVENTS=events, **receiver.environ, **NO_SPANS
+            *("thread", "-n"),
+            HUEY_OTEL_EVENTS=events,
+            HUEY_OTEL_FLUSH_TIMEOUT="1",
+            **(NO_SPANS | receiver.environ),
         )
         app.add(1, 2)
 
@@ -420,7 +425,7 @@ def test_greenlets_send_theirs(
             LIVE_DROPPED=str(dropped),
             **(ALONE | NO_SPANS | receiver.environ),
         )
-        assert receiver.wait_for_logs(lambda logs: len(logs) >= 100, 60)
+        assert receiver.wait_for_logs(lambda logs: len(logs) >= 100)
         running.wait_until_started()
         assert running.stop() == 0
 

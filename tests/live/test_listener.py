@@ -115,7 +115,7 @@ def test_close_from_another_thread_ends_the_iteration(
         redis_server.pause()
 
     listener.close()
-    thread.join(5)
+    thread.join(60)
 
     assert not thread.is_alive()
     assert received == []
@@ -161,7 +161,7 @@ def test_iterating_over_the_storage_may_stop_at_any_event(
     wait_until(lambda: listeners(publisher) == 1)
     consumer("thread", "-n")
     app.add(1, 2)
-    thread.join(15)
+    thread.join(60)
 
     assert steps(received) == [STARTED, FINISHED]
     wait_until(lambda: listeners(publisher) == 0)

@@ -64,7 +64,7 @@ def test_instrumented_and_bare_processes_share_a_queue(
         )
         keep(programs[role])
 
-    assert programs["produce"].wait(30) == 0, programs["produce"].log
+    assert programs["produce"].wait() == 0, programs["produce"].log
     ids = json.loads(programs["produce"].log.splitlines()[-1])
 
     assert ids.keys() == {"default", "gzip", "zlib", "signed", "signedgzip"}

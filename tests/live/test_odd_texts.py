@@ -11,7 +11,7 @@ import redis
 
 from runtime import otlp_receiver as otlp
 from runtime.otlp_receiver import GRPC, HTTP, Receiver
-from tests.live.scraping import fetch, url_of
+from tests.live.scraping import fetch, serves_anything, url_of
 from tests.support.programs import free_port
 from tests.support.strict_readers import labels_of, read_json
 from tests.support.waiting import wait_until
@@ -88,6 +88,7 @@ def test_all_spans_events_and_metrics_of_its_neighbours_arrive(
     )
     wait_until(lambda: statuses(published)["finished"] >= GOOD + (odd == "own_span"))
     wait_until(lambda: statuses(published)["error-task"] >= (odd == "bad"))
+    wait_until(lambda: serves_anything(port))
     status, page = fetch(url_of(port, "/metrics"))
     running.stop()
 

@@ -24,7 +24,7 @@ def cpu_while_idle(*families: list[int]) -> list[float]:
     """Processor time that each of *families* of processes uses in three seconds."""
     before = [sum(map(cpu_seconds, family)) for family in families]
     start = time.monotonic()
-    wait_until(lambda: time.monotonic() - start > WHILE, seconds=WHILE + 2)
+    wait_until(lambda: time.monotonic() - start > WHILE)
     return [
         sum(map(cpu_seconds, family)) - used
         for family, used in zip(families, before, strict=True)
@@ -48,6 +48,7 @@ def test_orphans_of_a_killed_consumer_go_on_with_spans_and_do_not_spin(
         )
         first = app.work(1, 0)
         received.wait_for(first.id, 2)
+        running.wait_until_started()
         # The scheduler and the workers.
         orphans = running.children()
         assert len(orphans) == 3
@@ -60,9 +61,12 @@ def test_orphans_of_a_killed_consumer_go_on_with_spans_and_do_not_spin(
         wait_until(lambda: ledger.read_text().count("ended") == 2_001)
         tasks.add(first.id)
         wait_until(lambda: of_kind(receiver.spans, "CONSUMER").keys() == tasks)
-        (used,) = cpu_while_idle(orphans)
+        # They may have something left to do; one that spins never ends.
+        used = [cpu_while_idle(orphans)[0]]
+        while used[-1] >= 0.3 and len(used) < 3:
+            used += cpu_while_idle(orphans)
 
-    assert used < 0.3
+    assert used[-1] < 0.3
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -81,12 +85,17 @@ def test_idle_consumer_uses_no_more_than_a_bare_one(
         last = app.add(1, 2)
     received.wait_for(last.id, 2)
     bare.wait_until_started()
+    wait_until(lambda: " observes" in ours.log)
+    families = [[program.pid, *program.children()] for program in (bare, ours)]
 
-    bare_used, used = cpu_while_idle(
-        *([program.pid, *program.children()] for program in (bare, ours))
-    )
-
-    assert used - bare_used < 0.1
+    # What its start has left to do, and a periodic task each minute, is soon over.
+    found = []
+    for _ in range(3):
+        bare_used, used = cpu_while_idle(*families)
+        found.append(used - bare_used)
+        if found[-1] < 0.1:
+            return
+    pytest.fail(f"{found} s of processor time more")
 
 
 @pytest.mark.parametrize("kind", KINDS)

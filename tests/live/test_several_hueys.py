@@ -32,7 +32,7 @@ def test_consumers_of_one_process_share_a_page_and_count_no_task_twice(
         environ={"LIVE_QUEUE_URL": redis_url},
     )
     keep(program)
-    assert program.wait(60) == 0
+    assert program.wait(120) == 0
 
     page = samples(program.log)
     counted = {

@@ -42,13 +42,18 @@ def start(keep: Callable[[Program], Program], redis_url: str, tmp_path: Path) ->
 
 
 @contextmanager
-def jaeger_of(receiver: Receiver) -> Iterator[str]:
-    """A Jaeger that has what *receiver* has received; its address."""
+def jaeger_of(receiver: Receiver, answers: threading.Event) -> Iterator[str]:
+    """A Jaeger that has what *receiver* has received; its address.
+
+    Until *answers* is set it has nothing.
+    """
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             trace_id = self.path.rpartition("/")[2]
-            there = any(span.trace_id == trace_id for span in receiver.spans)
+            there = answers.is_set() and any(
+                span.trace_id == trace_id for span in receiver.spans
+            )
             self.send_response(200 if there else 404)
             self.end_headers()
 
@@ -103,9 +108,9 @@ def test_page_is_up_takes_an_order_and_tells_its_last_span_when_it_ends(
 
 def test_the_first_click_leads_to_the_trace(start: Start) -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    with otlp.receiver() as receiver, jaeger_of(receiver) as jaeger:
-        # Spans are sent long after the click.
-        environ = {**receiver.environ, "OTEL_BSP_SCHEDULE_DELAY": "2000"}
+    later = threading.Event()
+    with otlp.receiver() as receiver, jaeger_of(receiver, later) as jaeger:
+        environ = {**receiver.environ, "OTEL_BSP_SCHEDULE_DELAY": "200"}
         start(
             *("web", "--port", url.rpartition(":")[2]),
             **{**environ, "SHOP_JAEGER_URL": jaeger},
@@ -117,6 +122,7 @@ def test_the_first_click_leads_to_the_trace(start: Start) -> None:
 
         with urllib.request.urlopen(url + link[1]) as answer:
             clicked = answer.url, answer.read().decode()
+        later.set()
         pages: list[str] = []
 
         def is_there() -> bool:
@@ -141,7 +147,7 @@ def test_endless_load_goes_on_after_a_mix_and_gives_its_locks_back(
         channel.subscribe("shop")
         started = 0
         while started < 60:
-            message = channel.get_message(timeout=15)
+            message = channel.get_message(timeout=60)
             assert message is not None, "nothing is on the queue any more"
             started += '"started"' in str(message["data"])
 

@@ -63,7 +63,8 @@ def test_made_is_arrived_and_counted(
             application="traced",
             LIVE_DROPPED=str(tmp_path / "dropped"),
             OTEL_BSP_SCHEDULE_DELAY="100",
-            OTEL_EXPORTER_OTLP_TIMEOUT="1",
+            # An answer that is none must not be waited for.
+            OTEL_EXPORTER_OTLP_TIMEOUT="1" if reason == "spans" else "60",
             **receiver.environ,
         )
         wait_until(done(conn, TASKS))
@@ -123,8 +124,8 @@ def test_a_flood_of_spans_is_on_the_page_while_the_consumer_lives(
         def told() -> int:
             return int(lost_on(port, "spans_queue_full"))
 
-        wait_until(lambda: told() > 0, seconds=15)
-        wait_until(lambda: len(receiver.spans) + told() == flood + 1, seconds=30)
+        wait_until(lambda: told() > 0)
+        wait_until(lambda: len(receiver.spans) + told() == flood + 1, seconds=120)
         running.stop(signal.SIGTERM)
 
         arrived = len(receiver.spans)
@@ -152,14 +153,12 @@ def test_what_idle_workers_learn_is_on_the_page_without_any_task(
         wait_until(done(conn, 1))
 
         # The SDK exports after 5 s.
-        wait_until(lambda: lost_on(port, "spans") == 9, seconds=20)
-        assert "no such tenant" in running.log
+        wait_until(lambda: lost_on(port, "spans") == 9)
+        wait_until(lambda: "no such tenant" in running.log)
         killed = set(running.children())
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
-        wait_until(
-            lambda: len(killed) == len(set(running.children()) - killed), seconds=15
-        )
+        wait_until(lambda: len(killed) == len(set(running.children()) - killed))
         running.stop_after_kills()
 
         assert receiver.spans == []
@@ -205,7 +204,7 @@ def test_what_arrived_of_a_killed_worker_that_heard_no_answer_counts_as_lost(
     produce("hang")
     killed = threading.Event()
     with otlp.receiver() as receiver:
-        receiver.forward = lambda _request: killed.wait(30)
+        receiver.forward = lambda _request: killed.wait(60)
         running = consumer(
             *("process", "-w", "1", *QUICK),
             application="traced",
@@ -213,7 +212,7 @@ def test_what_arrived_of_a_killed_worker_that_heard_no_answer_counts_as_lost(
             OTEL_BSP_SCHEDULE_DELAY="50",
             **receiver.environ,
         )
-        _, pid = conn.blpop("hangs", timeout=15)
+        _, pid = conn.blpop("hangs", timeout=60)
         assert receiver.wait(lambda spans: len(spans) == 1)
         os.kill(int(pid), signal.SIGKILL)
         killed.set()

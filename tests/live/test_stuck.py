@@ -19,7 +19,7 @@ from tests.live.scraping import fetch, metrics, samples, serves, url_of, value
 from tests.support.forwarder import Mute
 from tests.support.programs import free_port
 from tests.support.redis_server import RedisServer
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_to_read, wait_until
 
 KINDS = ("thread", "process", "greenlet")
 LONG = 6.0
@@ -108,12 +108,11 @@ def test_worker_that_hangs_in_dequeue_is_stuck_while_messages_wait(
     assert empty == ({OK}, FINE)
     assert why == "stuck, hangs in dequeue, while messages wait: Worker-1 for N s"
     assert asked(port, "stuck=600") == asked(port, "") == OK
-    assert shown(port) == FINE | {"dequeue": 1}
+    wait_to_read(lambda: shown(port), FINE | {"dequeue": 1})
 
 
 @pytest.mark.proof_but("thread")
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", KINDS)
 def test_worker_that_never_looks_again_is_stuck(
     kind: str, start: Start, port: int, application: Application, tmp_path: Path
@@ -130,7 +129,7 @@ def test_worker_that_never_looks_again_is_stuck(
     assert before == {OK}
     assert time.monotonic() - began > 61
     assert why == "stuck, does not look for messages any more: Worker-1 for N s"
-    assert shown(port) == FINE | {"worker": 1}
+    wait_to_read(lambda: shown(port), FINE | {"worker": 1})
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -144,7 +143,7 @@ def test_scheduler_that_hangs_is_stuck(
 
     assert why == "stuck, does not look at the schedule any more: Scheduler for N s"
     assert asked(port, "stuck=600") == OK
-    assert shown(port) == FINE | {"scheduler": 1}
+    wait_to_read(lambda: shown(port), FINE | {"scheduler": 1})
 
 
 @pytest.mark.skipif(
@@ -248,7 +247,7 @@ def test_long_tasks_are_not_stuck_while_others_wait(
     app.work()
 
     assert watched(port, seconds=LONG + 1) == {OK}
-    assert len(app.huey) == 0
+    wait_until(lambda: len(app.huey) == 0)
 
 
 @pytest.mark.proof_but("process")
@@ -290,7 +289,7 @@ def test_scheduler_that_moves_many_ripe_tasks_is_not_stuck(
     began = time.monotonic()
 
     assert watched(port) == {OK}
-    wait_until(lambda: len(app.huey) == 40_000)
+    wait_until(lambda: len(app.huey) == 40_000, seconds=120)
     # It has moved them for longer than it may be silent.
     assert time.monotonic() - began > 3
 
@@ -314,7 +313,7 @@ def test_consumer_that_was_stopped_and_resumed_is_not_stuck(
     in_dequeue = watched(port, query)
 
     assert (in_tasks, in_dequeue) == ({OK}, {OK})
-    assert len(app.huey) == 0
+    wait_until(lambda: len(app.huey) == 0)
 
 
 def stopped(

@@ -21,6 +21,7 @@ from redis.sentinel import Sentinel
 
 from huey_otel import EventListener, RedisEventEmitter, instrument
 from huey_otel._options.values import Stream
+from huey_otel._prometheus import queue_gauges
 from huey_otel._prometheus.queue_gauges import Poller
 from huey_otel._redis.pages import PageWriter
 from huey_otel._redis.publisher import Publisher
@@ -39,6 +40,12 @@ redis_server = pytest.fixture(scope="module")(serving)
 
 FACTS = tuple(TaskFacts("id", "send", "app.send", 0, None, 1))
 SOURCE = Source(queue="shop", host="host", worker_type="thread")
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a scrape wait for an answer as long as a busy machine takes for it."""
+    monkeypatch.setattr(queue_gauges, "_LONGEST_WAIT", 60.0)
 
 
 @pytest.fixture(scope="module")
@@ -211,15 +218,15 @@ def seen_and_held(huey: Any, channel: str | None = None) -> tuple[list[str], Any
     huey.storage.flush_all()
     add()
     huey.execute(huey.dequeue())
-    assert instrumentation.flush(10.0)
+    assert instrumentation.flush(60.0)
     wait_until(lambda: len(events) == 2)
     add()
     held = inquirer.wait(inquirer.ask())
     listener.close()
-    thread.join(10)
+    thread.join(60)
     inquirer.close()
     if inquirer._thread is not None:
-        inquirer._thread.join(10)
+        inquirer._thread.join(60)
     instrumentation.uninstrument()
     return [event["status"] for event in events], held
 
@@ -309,7 +316,7 @@ def test_events_follow_a_failover_of_sentinels(sentinel):
     wait_until(lambda: bool(huey.execute(add.s())) or len(heard) > 2)
 
     listener.close()
-    thread.join(10)
+    thread.join(60)
     instrumentation.uninstrument()
     for each in manager.sentinels:
         each.connection_pool.disconnect()

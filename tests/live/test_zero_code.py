@@ -141,6 +141,7 @@ def test_the_conventions_metrics_come_from_one_process(run, redis_url):
         )
         assert producer.wait() == 0
         wait_until(lambda: conn.get("done") == b"22")
+        consumer.wait_until_it_consumes()
         assert consumer.stop(signal.SIGTERM) == 0
 
         points = receiver.points
@@ -177,6 +178,7 @@ def test_it_can_be_turned_off_by_its_name(run, redis_url, received):
         consumer = run(*HUEY_CONSUMER, f"{APPLICATION}.huey", *QUICK, **off)
         assert run("-m", APPLICATION, "1", "2", **off).wait() == 0
         wait_until(lambda: conn.get("done") == b"2")
+        consumer.wait_until_it_consumes()
         assert consumer.stop() == 0
 
         assert receiver.spans == []
@@ -194,6 +196,7 @@ def test_a_wrong_setting_is_logged_and_the_application_runs(run, redis_url):
         consumer = run(*HUEY_CONSUMER, f"{APPLICATION}.huey", *QUICK, **wrong)
         assert run("-m", APPLICATION, "1", **wrong).wait() == 0
         wait_until(lambda: conn.get("done") == b"1")
+        consumer.wait_until_it_consumes()
         assert consumer.stop() == 0
 
     assert "HUEY_OTEL_PROPAGATION='sideways': expected one of" in consumer.log

@@ -266,6 +266,25 @@ def test_restart_has_the_reason_of_the_worker(
     }
 
 
+def test_thread_that_ends_before_its_predecessor_is_told_of_has_a_reason_too(
+    collector, registry
+):
+    feed(
+        collector,
+        record("worker-ended", reason="max_tasks"),
+        record("worker-ended", reason="failed"),
+        record("worker-replaced"),
+        record("worker-ended", reason="max_tasks"),
+        record("worker-replaced"),
+        record("worker-replaced"),
+    )
+
+    assert page(registry, n.WORKER_RESTARTS_TOTAL) == {
+        'huey_worker_restarts_total{queue="shop",reason="max_tasks"}': 2,
+        'huey_worker_restarts_total{queue="shop",reason="died"}': 1,
+    }
+
+
 @pytest.mark.parametrize("source", [SOURCE, FORKING], ids=["thread", "process"])
 def test_worker_that_huey_does_not_replace_is_no_restart(collector, registry, source):
     feed(

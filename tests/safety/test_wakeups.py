@@ -1,6 +1,7 @@
 """The waker: a thread sleeps until it is roused."""
 
 import os
+import signal
 import threading
 import time
 
@@ -35,6 +36,22 @@ def test_a_poke_ends_a_wait(waker):
     thread.join(5)
 
     assert not thread.is_alive()
+
+
+def test_a_signal_ends_a_wait_whichever_thread_it_is_given_to(waker):
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    waker.be_poked_by_signals()
+    try:
+        thread = threading.Thread(
+            target=lambda: signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        )
+        thread.start()
+
+        waker.wait(None)
+        thread.join()
+    finally:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_a_poke_before_the_wait_ends_it(waker):

@@ -87,7 +87,7 @@ def check_apart(redis_url: str) -> Callable[..., Told]:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=120,
         )
         assert done.stdout, done.stderr
         return told(done.returncode, done.stdout)

@@ -64,6 +64,13 @@ class Command:
         )
         return self
 
+    def told(self, *words: str) -> list[str]:
+        """The lines of standard error so far that have one of *words*.
+
+        Another thread than that of standard output reads them, and may be behind.
+        """
+        return [line for line in self.err if any(word in line for word in words)]
+
     def shown(self, number: int) -> list[str]:
         """The first *number* lines of standard output, once there are as many."""
         wait_until(lambda: len(self.out) >= number)

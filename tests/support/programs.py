@@ -1,6 +1,8 @@
 """Programs of the tests: where they run, with what environment, and what they need."""
 
+import itertools
 import os
+import random
 import re
 import socket
 import subprocess
@@ -49,12 +51,36 @@ def snippet(document: str, name: str) -> str:
     return found[1]
 
 
+# Below those that Linux gives to whoever asks for any, of which one that is free now
+# may be another program's before it is used. Each of pytest's workers has a part.
+_PORTS = range(10_000, 32_000)
+_PARTS = 16
+
+
+def _own_ports() -> list[int]:
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    part = int("".join(filter(str.isdigit, worker)) or 0) % _PARTS
+    ports = [*_PORTS[part::_PARTS]]
+    # Another run of the tests on this machine begins elsewhere.
+    start = random.randrange(len(ports))
+    return ports[start:] + ports[:start]
+
+
+_own = itertools.cycle(_own_ports())
+
+
 def free_port() -> int:
-    """A loopback TCP port that is free now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
+    """A loopback TCP port that is free, and that no other test is given meanwhile."""
+    for port in _own:
+        with socket.socket() as sock:
+            # As the servers do: connections that are over do not count.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
         return port
+    raise AssertionError
 
 
 def missing(what: str) -> NoReturn:

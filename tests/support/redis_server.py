@@ -15,7 +15,7 @@ import redis
 
 from tests.support.programs import free_port, missing
 
-START_SECONDS = 10.0
+START_SECONDS = 60.0
 
 
 def server_binary() -> str | None:
@@ -137,7 +137,7 @@ class RedisServer:
         self._process.send_signal(how)
         self._process.send_signal(signal.SIGCONT)
         try:
-            self._process.wait(5)
+            self._process.wait(30)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -86,7 +86,9 @@ def run(options: argparse.Namespace) -> int:
         )
     look = Look(found, zone, exact=options.exact)
     waker = Waker()
-    signal.signal(signal.SIGTERM, lambda *_: waker.poke())
+    waker.be_poked_by_signals()
+    # Without a handler it would end the process at once.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         endpoint = Endpoint(Answers(look), host=host, port=options.port, retry=None)
     except OSError as error:

@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 import redis
 
+from huey_otel.cli.check import keys
 from tests.support.checking import APPLICATION, Told, schedule
 from tests.support.forwarder import Forwarder
 from tests.support.programs import snippet
@@ -44,7 +45,7 @@ def test_a_million_messages_wait(
     module = checked(LIVE_HUEY=kind)
     message = module.huey.serialize_task(module.add.s(1, 2))
     # A script may take longer than the default timeout.
-    patient = redis.Redis.from_url(redis_url, socket_timeout=60)
+    patient = redis.Redis.from_url(redis_url, socket_timeout=120)
     patient.eval(fill, 1, module.huey.storage.queue_key, 1_000_000, message)
     patient.connection_pool.disconnect()
 
@@ -70,9 +71,13 @@ def test_each_message_has_a_megabyte(
     assert sent < 8_000_000
 
 
-def test_there_are_a_million_other_keys(check: Callable[..., Told]) -> None:
+def test_there_are_a_million_other_keys(
+    check: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The number of keys is its limit as well, which a busy machine comes to later.
+    monkeypatch.setattr(keys, "_LONGEST_SCAN", 60.0)
     with RedisServer("--enable-debug-command", "yes") as large:
-        with redis.Redis.from_url(large.url, socket_timeout=60) as conn:
+        with redis.Redis.from_url(large.url, socket_timeout=120) as conn:
             conn.execute_command("DEBUG", "POPULATE", 1_000_000, "other", 10)
 
         told = check(large.url, "--queue", "live")
@@ -81,7 +86,7 @@ def test_there_are_a_million_other_keys(check: Callable[..., Told]) -> None:
     assert "(in about 100,000 of 1,000,000 keys)" in told.text("no-keys")
 
 
-def test_each_answer_takes_a_second_and_a_half(
+def test_each_answer_takes_more_than_a_second(
     check: Callable[..., Told],
     checked: Callable[..., ModuleType],
     redis_server: RedisServer,
@@ -91,7 +96,8 @@ def test_each_answer_takes_a_second_and_a_half(
 
     def slowly(question: bytes) -> bool:
         questions.append(question)
-        time.sleep(1.5)
+        # Well under the 2 s after which Redis counts as away.
+        time.sleep(1.2)
         return True
 
     with Forwarder(redis_server.port, slowly) as slow:

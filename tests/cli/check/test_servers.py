@@ -1,6 +1,7 @@
 """Findings of Redis servers, each provoked by real parts."""
 
 import http.server
+import re
 import threading
 from collections.abc import Callable
 from types import ModuleType
@@ -309,7 +310,8 @@ class TestClock:
         told = ago(30, lambda: check(APPLICATION))
 
         assert told.found == {"clock": "warning"}
-        assert told.text("clock") == (
+        # A busy machine takes a while to ask.
+        assert re.sub(r"\b(29|31) s", "30 s", told.text("clock")) == (
             f"the clock of {redis_url.removesuffix('/0')} is 30 s ahead of that of this"
             " machine"
         )

@@ -195,9 +195,9 @@ class TestMetrics:
 
 class TestPages:
     def test_a_page_that_is_not_renewed_shows_only_counters(self, answers, leave):
-        leave(COUNT + BUSY, age=14)
-        leave(COUNT + BUSY, age=16, consumer="b:1")
-        leave(COUNT + BUSY, age=599, interval=200, consumer="c:1")
+        leave(COUNT + BUSY, age=90, interval=50)
+        leave(COUNT + BUSY, age=160, interval=50, consumer="b:1")
+        leave(COUNT + BUSY, age=540, interval=200, consumer="c:1")
 
         made = answers()
 

@@ -48,7 +48,7 @@ def test_it_serves_until_it_is_told_to_end(redis_server, export, leave):
 
     status, page = fetch(url)
     compressed = urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})
-    with urllib.request.urlopen(compressed, timeout=10) as answer:
+    with urllib.request.urlopen(compressed, timeout=60) as answer:
         unpacked = gzip.decompress(answer.read()).decode()
     well = fetch(url.replace("/metrics", "/healthz"))
     command.process.send_signal(signal.SIGTERM)
@@ -71,6 +71,33 @@ def test_ctrl_c_ends_it_quietly(redis_server, export):
 
     assert command.interrupt() == 130
     assert len(command.err) == 1
+
+
+STRUCK = """
+import signal, sys, threading, time
+from huey_otel.cli.main import main
+
+def strike():
+    me = threading.main_thread()
+    state = f"/proc/self/task/{me.native_id}/stat"
+    while (
+        sys._current_frames()[me.ident].f_code.co_name != "wait"
+        or open(state).read().rpartition(") ")[2][0] != "S"
+    ):
+        time.sleep(0.01)
+    signal.pthread_kill(threading.get_ident(), signal.SIGNUM)
+
+threading.Thread(target=strike, daemon=True).start()
+nowhere = ["--redis", "redis://127.0.0.1:1", "--queue", "a", "--port", "0"]
+sys.exit(main(["exporter", *nowhere]))
+"""
+
+
+@pytest.mark.parametrize(("signum", "code"), [("SIGTERM", 0), ("SIGINT", 130)])
+def test_signal_that_another_thread_gets_ends_it_as_well(signum, code):
+    done = run_program(STRUCK.replace("SIGNUM", signum))
+
+    assert (done.returncode, done.stdout) == (code, "")
 
 
 def test_it_begins_without_redis_and_finds_it_later(redis_server, export):

@@ -1,4 +1,4 @@
-"""A queue whose exporter takes a second; LIVE_PATCH says when gevent patches."""
+"""A queue whose exporter takes SLOW seconds; LIVE_PATCH says when gevent patches."""
 
 import os
 import time
@@ -18,13 +18,16 @@ from opentelemetry.sdk.trace.export import (
 
 from huey_otel import instrument
 
+# So much longer than the timeout that a busy machine's delays are in between.
+SLOW = 5.0
+
 
 class SlowExporter(SpanExporter):
     """Takes its time over the spans of a consumer's enqueues."""
 
     def export(self, spans):
         if "LIVE_SLOW" in os.environ and spans[0].name.startswith("enqueue"):
-            time.sleep(1)
+            time.sleep(SLOW)
         return SpanExportResult.SUCCESS
 
 
@@ -48,6 +51,6 @@ def enqueue():
 def enqueue_after_a_timeout():
     """What a task does that cleans up once its time is over."""
     try:
-        time.sleep(1)
+        time.sleep(SLOW)
     except Exception:  # noqa: BLE001 - as a task may
         nothing()

@@ -56,7 +56,7 @@ def produce():
 
 
 def wait_for(huey, task_id, value):
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while (found := huey.get(task_id, peek=True)) != value:
         if time.monotonic() > deadline:
             raise AssertionError(f"{huey.name}: {found!r}, not {value!r}")

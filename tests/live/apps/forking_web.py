@@ -8,7 +8,9 @@ import time
 from huey import RedisHuey
 
 from huey_otel import instrument
+from tests.live.apps.patience import be_patient
 
+be_patient()
 huey = RedisHuey("live", url=os.environ["LIVE_QUEUE_URL"])
 instrumentation = instrument(huey)
 

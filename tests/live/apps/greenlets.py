@@ -16,6 +16,7 @@ from prometheus_client import REGISTRY
 
 from huey_otel import instrument
 from tests.live.apps.losses import report_at_exit
+from tests.live.apps.patience import be_patient
 
 
 def patch_if(when):
@@ -26,6 +27,7 @@ def patch_if(when):
 
 
 patch_if("after the import")
+be_patient()
 huey = RedisHuey("live", url=os.environ["LIVE_QUEUE_URL"])
 instrumentation = instrument(huey, publish_enqueued=True)
 report_at_exit(instrumentation)
@@ -49,7 +51,7 @@ def fork():
     import gevent
 
     add(0, 0)
-    instrumentation.flush(20)
+    instrumentation.flush(60)
     pid = os.fork()
     if not pid:
         gevent.sleep(0.1)
@@ -85,5 +87,5 @@ def produce(greenlets, each):
         ),
         "right": found == parents,
         "lost": dict(instrumentation.dropped),
-        "delivered": instrumentation.flush(20),
+        "delivered": instrumentation.flush(60),
     }

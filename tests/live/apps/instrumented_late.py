@@ -41,7 +41,7 @@ else:
     consumer = huey_.create_consumer(**QUICK)
 if order == "running, then instrumented":
     consumer.start()
-    add(0, 0).get(blocking=True, timeout=20)
+    add(0, 0).get(blocking=True, timeout=60)
 if order != "instrumented, then made by its class":
     try:
         instrument(huey_)
@@ -51,10 +51,10 @@ if order != "instrumented, then made by its class":
 if order != "running, then instrumented":
     consumer.start()
 for number in (1, 2):
-    add(number, 1).get(blocking=True, timeout=20)
+    add(number, 1).get(blocking=True, timeout=60)
 consumer.stop(graceful=True)
 if "refused" not in said:
-    instrument(huey_).flush(5)
+    instrument(huey_).flush(60)
     said["workers"] = metric("huey_workers", worker_type=kind)
     said["succeeded"] = metric(
         "huey_tasks_finished_total", task="__main__.add", outcome="success"

@@ -4,6 +4,7 @@ import os
 import sys
 
 from huey import RedisHuey
+from opentelemetry import trace
 
 huey = RedisHuey("live", url=os.environ["LIVE_QUEUE_URL"])
 
@@ -28,3 +29,7 @@ if __name__ == "__main__":
 
     for number in map(int, sys.argv[1:]):
         not_instrumented.add(number, number)
+    # A busy machine may not deliver everything in the second of a process' end.
+    provider = trace.get_tracer_provider()
+    if hasattr(provider, "force_flush"):
+        provider.force_flush()

@@ -14,7 +14,9 @@ from opentelemetry.sdk.resources import Resource
 
 from huey_otel import instrument
 from tests.live.apps.losses import report_at_exit
+from tests.live.apps.patience import be_patient
 
+be_patient()
 huey = RedisHuey("live", url=os.environ["LIVE_QUEUE_URL"])
 provider = LoggerProvider(Resource({"service.name": "the application's"}))
 provider.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter()))

@@ -24,8 +24,10 @@ from opentelemetry import trace
 from prometheus_client import generate_latest
 
 from huey_otel import instrument
+from tests.live.apps.patience import be_patient
 
 RUN = os.environ.get("LIVE_RUN", "web")
+be_patient()
 huey = RedisHuey("live", url=os.environ["LIVE_QUEUE_URL"])
 instrumentation = instrument(huey)
 workers = itertools.count(1)

@@ -20,11 +20,13 @@ from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
 from huey_otel import instrument
 from tests.live.apps.losses import report_at_exit
+from tests.live.apps.patience import be_patient
 
 if "LIVE_BY_SDK" in os.environ:
     start_span = Tracer.start_span
     Tracer.start_span = lambda *args, **options: start_span(*args, **options)
 
+be_patient()
 huey = PriorityRedisHuey("live", url=os.environ["LIVE_QUEUE_URL"])
 instrumentation = instrument(huey)
 report_at_exit(instrumentation)

@@ -57,5 +57,5 @@ if __name__ == "__main__":
             time.sleep(0.05)
         consumer.stop(graceful=True)
     for instrumentation in several_hueys.instrumentations:
-        instrumentation.flush(10)
+        instrumentation.flush(60)
     sys.stdout.write(generate_latest().decode())

@@ -9,7 +9,9 @@ from opentelemetry import trace
 
 from huey_otel import instrument
 from tests.live.apps.losses import report_at_exit
+from tests.live.apps.patience import be_patient
 
+be_patient()
 huey = RedisHuey("live", url=os.environ["LIVE_QUEUE_URL"])
 
 
@@ -63,7 +65,9 @@ def flood(number):
 def outlast():
     """End a span when the spans of the consumer's end are being sent."""
     huey.storage.conn.incr("outlasting")
-    huey.storage.conn.blpop("sent", 60)
+    # redis-py 8 would wait for 5 s only.
+    while huey.storage.conn.lpop("sent") is None:
+        time.sleep(0.01)
     tracer.start_span("after the end").end()
     huey.storage.conn.incr("done")
 

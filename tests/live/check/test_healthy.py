@@ -11,6 +11,7 @@ import pytest
 import redis
 from huey.storage import RedisStorage
 
+from huey_otel._names import REDIS_CLIENT_NAME
 from huey_otel.cli.check import of_fleets
 from tests.live.check.conftest import wait_for_port
 from tests.live.processes import Consumer, Program
@@ -71,6 +72,13 @@ def use(module: ModuleType) -> None:
     wait_until(lambda: module.huey.storage.schedule_size() == 2)
 
 
+def wait_for_publisher(conn: redis.Redis) -> None:
+    """Return once a consumer's own connection is there: it needs an event."""
+    wait_until(
+        lambda: any(one["name"] == REDIS_CLIENT_NAME for one in conn.client_list())
+    )
+
+
 KINDS: dict[str, dict[str, str]] = {
     "list": {},
     "sorted set": {"LIVE_HUEY": "PriorityRedisHuey"},
@@ -97,6 +105,7 @@ def test_a_consumer_works(
     kind: str,
     run: Callable[..., tuple[ModuleType, int]],
     check: Check,
+    conn: redis.Redis,
     redis_url: str,
 ) -> None:
     """A consumer works with threads, or with processes, and the queue is as follows."""
@@ -104,6 +113,7 @@ def test_a_consumer_works(
     module, port = run(kind=kind, **environ)
     unused = [check(APPLICATION), check(f"localhost:{port}")]
     use(module)
+    wait_for_publisher(conn)
 
     told = [
         check(APPLICATION),
@@ -140,6 +150,7 @@ def test_all_workers_are_busy_for_an_hour(
     check: Check,
     check_apart: Check,
     ago: Callable[..., Any],
+    conn: redis.Redis,
     redis_url: str,
 ) -> None:
     """All workers are busy for an hour: threads, processes, greenlets; others wait."""
@@ -150,6 +161,7 @@ def test_all_workers_are_busy_for_an_hour(
     wait_until(lambda: not module.huey.storage.queue_size())
     for _ in range(5):
         ago(3600, lambda: module.sleep(3600))
+    wait_for_publisher(conn)
 
     told = [
         check_apart(APPLICATION, HUEY_OTEL_METRICS_PORT=str(port), **patch),
@@ -221,13 +233,17 @@ def test_a_rolling_restart_is_in_progress(
     reason="huey before 3.4 has no clean_name=",
 )
 def test_names_are_not_cleaned(
-    run: Callable[..., tuple[ModuleType, int]], check: Check, redis_url: str
+    run: Callable[..., tuple[ModuleType, int]],
+    check: Check,
+    conn: redis.Redis,
+    redis_url: str,
 ) -> None:
     """`clean_name=False`."""
     module, port = run(
         LIVE_QUEUE="My-App", LIVE_HUEY_OPTIONS=json.dumps({"clean_name": False})
     )
     use(module)
+    wait_for_publisher(conn)
 
     told = [
         check(APPLICATION),
@@ -311,6 +327,7 @@ def test_huey_2_enqueues_for_huey_3(
     keep(producer)
     assert producer.wait() == 0
     wait_until(lambda: module.huey.storage.queue_size() == 1)
+    wait_for_publisher(conn)
 
     told = [
         check(APPLICATION),
@@ -332,6 +349,7 @@ def test_redis_speaks_tls(
     module, _ = run(LIVE_QUEUE_URL=url)
     module.huey.storage.flush_all()
     use(module)
+    wait_for_publisher(module.huey.storage.conn)
 
     told = [check(APPLICATION), check(url, "--queue", "live")]
 
@@ -345,6 +363,7 @@ def test_a_sentinel_names_the_server(
     with watched(tmp_path) as (_, _, port):
         module, _ = run(LIVE_SENTINEL=str(port))
         use(module)
+        wait_for_publisher(module.huey.storage.conn)
 
         told = check(APPLICATION)
 
