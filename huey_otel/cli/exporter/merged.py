@@ -120,6 +120,16 @@ def _checked(series: str) -> _Known | None:
     return _Known(place, lasts, found[1], found[2], hash(series))
 
 
+def parts_of(line: str) -> tuple[str, str, str]:
+    """The series in a *line* of a page, its number, and its exemplar, if it has any."""
+    # A label's value may look like the begin of an exemplar.
+    series = _SERIES.match(line, 0, _LONGEST_SERIES)
+    if series is None or not line.startswith(" ", series.end()):
+        return "", "", ""
+    number, _, exemplar = line[series.end() + 1 :].partition(_MARK)
+    return series[0], number, exemplar
+
+
 class MergedPage:
     """Takes pages, and says them as one in text or in *openmetrics*."""
 
@@ -169,12 +179,8 @@ class MergedPage:
 
     def _looked_at(self, line: str) -> tuple[_Known | None, str, str]:
         """The series of *line*, its number, and the exemplar as it is shown."""
-        # A label's value may look like the begin of an exemplar.
-        labeled = _SERIES.match(line, 0, _LONGEST_SERIES)
-        if labeled is None:
-            return None, "", ""
-        number, mark, exemplar = line[labeled.end() :].partition(_MARK)
-        found = self._known.find(labeled[0]) if number.startswith(" ") else None
+        series, number, exemplar = parts_of(line)
+        found, mark = self._known.find(series), _MARK
         if not (
             self._openmetrics
             and found is not None
@@ -182,7 +188,7 @@ class MergedPage:
             and _EXEMPLAR.fullmatch(exemplar)
         ):
             mark = exemplar = ""
-        return found, number[1:], mark + exemplar
+        return found, number, mark + exemplar
 
     def text(self, own: Iterable[Family]) -> bytes:
         """The whole page, with *own* families behind those of the pages."""

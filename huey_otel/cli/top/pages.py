@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from huey_otel import _names as n
-from huey_otel.cli.exporter.merged import LABEL, KnownSeries
+from huey_otel.cli.exporter.merged import LABEL, KnownSeries, parts_of
 from huey_otel.cli.exporter.stored import ENDED, REPLACED, STALE, Stored
 
 Samples = Mapping[str, Sequence[tuple[Mapping[str, str], float]]]
@@ -115,7 +115,7 @@ class Pages:
             name = line.partition("{")[0]
             if name not in _SHOWN:
                 continue
-            series, _, number = line.partition(" # {")[0].rpartition(" ")
+            series, number, _ = parts_of(line)
             known = self._series.find(series)
             if known is None or not self._series.is_number(number, lasts=known.lasts):
                 continue
