@@ -179,8 +179,11 @@ class MergedPage:
 
     def _looked_at(self, line: str) -> tuple[_Known | None, str, str]:
         """The series of *line*, its number, and the exemplar as it is shown."""
-        series, number, exemplar = parts_of(line)
-        found, mark = self._known.find(series), _MARK
+        body, mark, exemplar = line.partition(_MARK)
+        series, _, number = body.rpartition(" ")
+        if series not in self._known.known:
+            series, number, exemplar = parts_of(line)
+        found = self._known.find(series)
         if not (
             self._openmetrics
             and found is not None
