@@ -115,7 +115,10 @@ class Pages:
             name = line.partition("{")[0]
             if name not in _SHOWN:
                 continue
-            series, number, _ = parts_of(line)
+            parts = parts_of(line)
+            if parts is None:
+                continue
+            series, number, _ = parts
             known = self._series.find(series)
             if known is None or not self._series.is_number(number, lasts=known.lasts):
                 continue

@@ -70,6 +70,17 @@ def test_whatever_numbers_a_page_has_all_that_is_shown_can_be(number):
         assert all(abs(one.age) <= 1e16 for one in of_pages.running(found, now))
 
 
+@pytest.mark.parametrize("task", ["a # {b", "} 7 # {", 'quo\\"te', "back\\\\slash"])
+def test_a_task_may_be_called_as_what_a_line_is_made_of(task):
+    text = f'{n.TASKS_IN_PROGRESS}{{queue="shop",task="{task}"}} 3.0\n'
+
+    (page,) = Pages().read([stored(text)], NOW)
+
+    ((labels, value),) = page.samples(n.TASKS_IN_PROGRESS)
+    assert labels["task"] == task.replace('\\"', '"').replace("\\\\", "\\")
+    assert value == 3.0
+
+
 def test_a_page_that_is_renewed_is_new_though_it_says_the_same():
     pages = Pages()
     text = f'{n.WORKERS}{{queue="shop",worker_type="thread"}} 4.0\n'
