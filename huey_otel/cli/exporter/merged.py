@@ -181,10 +181,14 @@ class MergedPage:
 
     def _looked_at(self, line: str) -> tuple[_Known | None, str, str]:
         """The series of *line*, its number, and the exemplar as it is shown."""
-        parts = parts_of(line)
-        if parts is None:
-            return None, "", ""
-        series, number, exemplar = parts
+        body, _, exemplar = line.partition(_MARK)
+        series, _, number = body.rpartition(" ")
+        if series not in self._known.known:
+            # Most with an exemplar are known.
+            parts = parts_of(line)
+            if parts is None:
+                return None, "", ""
+            series, number, exemplar = parts
         found = self._known.find(series)
         if not (
             self._openmetrics

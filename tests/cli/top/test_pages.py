@@ -112,3 +112,22 @@ def test_minute_stays_one_whatever_the_clock():
 
     assert page.moments(n.PERIODIC_NEXT_RUN)[0][1] == 1_764_000_000
     assert close.moments(n.PERIODIC_NEXT_RUN)[0][1] == 1_764_003_600
+
+
+def test_a_queue_may_have_any_name():
+    text = 'huey_workers_busy{queue="a # {b",worker_type="thread"} 2.0\n'
+
+    (page,) = Pages().read([stored(text)], NOW)
+
+    labels = {"queue": "a # {b", "worker_type": "thread"}
+    assert page.found == {n.WORKERS_BUSY: [(labels, 2.0)]}
+
+
+def test_the_run_before_of_a_consumer_is_no_consumer():
+    ended = stored("", age=20.0)
+    ended = ended._replace(head=ended.head._replace(ended=True))
+    before = ended._replace(name="web-1:7:1", replaced=True)
+
+    found = Pages().read([stored(""), before], NOW)
+
+    assert [one.consumer for one in found] == ["web-1:7"]
