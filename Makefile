@@ -1,25 +1,35 @@
 # The steps that people and CI run. `make test` runs all; each step is a target.
 PYTHON ?= python3
 PIP_VERSION := 26.3
+ACTIONLINT := 1.7.12
 OTHER_HUEYS := 2.6.0 2.5.3
-# A Python and a huey each, for `make versions`.
-PAIRS := $(addprefix 3.11-,2.5.3 2.6.0 3.0.3 3.2.1 3.4.0 3.5.4) \
-  $(foreach python,3.12 3.13,$(addprefix $(python)-,2.5.3 3.5.4))
+# A Python and a huey each, for `make versions`. On 3.14, which is tried where there is
+# one, the worker processes of huey 2 do not start.
+HUEYS_3.11 := 2.5.3 2.6.0 3.0.3 3.2.1 3.4.0 3.5.4
+HUEYS_3.12 := 2.5.3 3.5.4
+HUEYS_3.13 := 2.5.3 3.5.4
+HUEYS_3.14 := 3.5.4
+PYTHONS ?= 3.11 3.12 3.13 $(if $(wildcard $(HOME)/.pyenv/versions/3.14.*)$(shell \
+  command -v python3.14),3.14)
+PAIRS := $(foreach python,$(PYTHONS),$(addprefix $(python)-,$(HUEYS_$(python))))
 # Most tests wait for processes; nothing is measured against the clock.
 SIDE_BY_SIDE := --numprocesses 4 --dist worksteal
 
 BIN := .venv/bin
-SOURCES := $(shell find huey_otel -name '*.py' -o -name py.typed)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help check quick-tests test lint types layers test-latest test-oldest wheel proof format demo
+.PHONY: help check quick-tests test lint types layers test-latest test-oldest proof format demo
+.PHONY: release-check package workflows changelog release-notes
 .PHONY: coverage collector versions matrix soak stuck bench bench-memory scrape cost dashboards kubernetes panels screens tables trees clean
 
 help:
 	@echo "make check   style, types, layers and unit tests: under two minutes"
 	@echo "make test    every check: these, live tests, both ends of each dependency,"
-	@echo "             the wheel; about 17 minutes on two cores"
+	@echo "             the package; about 17 minutes on two cores"
+	@echo "make package  wheel and sdist, built, looked into and used"
+	@echo "make release-check  that, and the workflows of GitHub; needs Go"
+	@echo "make changelog  the files of changes/ into CHANGELOG.md, for a release"
 	@echo "make proof   the longer checks, their output kept in docs/proof:"
 	@echo "             make coverage, collector, matrix, versions, soak and stuck"
 	@echo "make demo    a consumer and its load: events, metrics and a trace"
@@ -27,9 +37,9 @@ help:
 	@echo "             make bench-memory adds a long run (20 minutes)"
 	@echo "make scrape  what a scrape costs, by the number of tasks"
 	@echo "make cost    the instructions and Python calls of one task, and their budgets"
-	@echo "make dashboards  write the dashboard, by grafana/build.py"
+	@echo "make dashboards  write the three dashboards, by grafana/build.py"
 	@echo "make kubernetes  write the PrometheusRule of the rules for Prometheus"
-	@echo "make panels  every query of the dashboard, beside the load's ledger"
+	@echo "make panels  the queries of the dashboards, beside the load's ledger"
 	@echo "make tables  the tables of README and docs that are made of the code"
 	@echo "make trees   every shape of work as a trace, into docs/traces.md"
 	@echo "make screens what a terminal shows of huey-otel, into docs/command.md; needs tmux"
@@ -37,13 +47,13 @@ help:
 	@echo "make clean   remove everything that make has built"
 
 # In parallel first: steps that wait for the network or use one core only.
-ENVIRONMENTS := .venv/.stamp .venv-oldest/.stamp .venv-wheel/.stamp \
+ENVIRONMENTS := .venv/.stamp .venv-oldest/.stamp .venv-release/.stamp \
   $(OTHER_HUEYS:%=.hueys/%/.stamp)
 
 test:
 	$(MAKE) --no-print-directory --jobs 3 lint types layers $(ENVIRONMENTS)
 	$(MAKE) --no-print-directory --jobs 1 test-latest
-	$(MAKE) --no-print-directory --jobs 1 test-oldest wheel
+	$(MAKE) --no-print-directory --jobs 1 test-oldest package
 
 check: .venv/.stamp
 	$(MAKE) --no-print-directory --jobs 4 lint types layers quick-tests
@@ -72,8 +82,50 @@ test-oldest: .venv-oldest/.stamp
 	  -m 'not proof and not once' --ignore tests/assets \
 	  || .venv-oldest/bin/python -m tests.once_more -W ignore::ResourceWarning
 
-wheel: .venv-wheel/.stamp
-	.venv-wheel/bin/python -I tests/wheel_smoke.py
+RELEASE := .venv-release/bin
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+
+# Without pip, so that nothing is in it but what is installed and what that needs.
+define use
+$(PYTHON) -m venv --clear --without-pip $(1)
+$(RELEASE)/python -m pip --python $(1)/bin/python install --quiet $(2)
+$(1)/bin/python -I tests/release/smoke.py
+endef
+
+release-check: package workflows
+
+# What is to be uploaded, from nothing each time, and what it is to be built with.
+package: .venv-release/.stamp
+	rm -rf dist build
+	$(RELEASE)/python -m build --outdir dist .
+	$(RELEASE)/twine check --strict dist/*
+	$(RELEASE)/python -m tests.release.contents dist
+	$(call use,.venv-wheel,dist/*.whl)
+	$(call use,.venv-sdist,dist/*.tar.gz)
+	mkdir build
+	$(RELEASE)/cyclonedx-py environment .venv-wheel/bin/python --pyproject pyproject.toml \
+	  --mc-type library --output-reproducible --of JSON --output-file build/sbom.cdx.json
+	$(RELEASE)/towncrier build --draft --version $(VERSION)
+
+# With GH_TOKEN set, zizmor asks GitHub whether each hash is of the version beside it.
+workflows: .venv-release/.stamp
+	$(RELEASE)/zizmor --no-progress --persona pedantic .github
+	$(RELEASE)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(RELEASE)/check-jsonschema --builtin-schema vendor.github-issue-config \
+	  .github/ISSUE_TEMPLATE/config.yml
+	$(RELEASE)/check-jsonschema --builtin-schema vendor.github-issue-forms \
+	  $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	if command -v go > /dev/null; then \
+	  go run github.com/rhysd/actionlint/cmd/actionlint@v$(ACTIONLINT) -color; \
+	elif test -n "$$CI"; then echo "actionlint needs Go"; exit 1; \
+	else echo "no Go: actionlint is skipped"; fi
+
+# Once for each release, by hand: CONTRIBUTING has the steps around it.
+changelog: .venv-release/.stamp
+	$(RELEASE)/towncrier build --yes --version $(VERSION)
+
+release-notes: .venv-release/.stamp
+	@$(RELEASE)/python -m tests.release.notes $(TAG)
 
 # Of the unit tests alone: the live ones run the rest, in processes of their own.
 coverage: .venv/.stamp
@@ -100,7 +152,7 @@ PROOFS := docs/proof
 
 matrix versions soak stuck: SHELL := /bin/bash
 matrix versions soak stuck: .SHELLFLAGS := -o pipefail -c
-matrix versions soak stuck: .venv/.stamp
+matrix soak stuck: .venv/.stamp
 matrix: $(OTHER_HUEYS:%=.hueys/%/.stamp)
 
 SETTING = date -u +%F; uname -srm; nproc; redis-server --version; \
@@ -160,13 +212,13 @@ cost: .venv/.stamp
 	$(BIN)/python -m benchmarks.cost
 
 dashboards: .venv/.stamp
-	$(BIN)/python grafana/build.py
+	$(BIN)/python -m grafana.build
 
 kubernetes:
 	$(PYTHON) runtime/kubernetes/prometheus_rule.py
 
 panels: .venv/.stamp
-	$(BIN)/pytest -q -s tests/live/test_dashboard.py 2>/dev/null
+	$(BIN)/pytest -q -s tests/live/test_dashboards.py 2>/dev/null
 
 tables: .venv/.stamp
 	$(BIN)/python docs/tables.py
@@ -178,7 +230,8 @@ screens: .venv/.stamp
 	$(BIN)/python -m docs.screens
 
 clean:
-	rm -rf .venv .venv-oldest .venv-demo .venv-wheel .venvs .hueys dist
+	rm -rf .venv .venv-oldest .venv-demo .venvs .hueys
+	rm -rf .venv-release .venv-wheel .venv-sdist build dist
 	rm -rf .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -192,12 +245,10 @@ clean:
 	$*/bin/python -m pip install --quiet --group $(GROUP) --editable .
 	@touch $@
 
-.venv-wheel/.stamp: pyproject.toml README.md LICENSE $(SOURCES) | python
-	rm -rf dist
-	$(PYTHON) -m venv --clear .venv-wheel
-	.venv-wheel/bin/python -m pip install --quiet pip==$(PIP_VERSION)
-	.venv-wheel/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
-	.venv-wheel/bin/python -m pip install --quiet dist/*.whl
+.venv-release/.stamp: pyproject.toml | python
+	$(PYTHON) -m venv --clear .venv-release
+	.venv-release/bin/python -m pip install --quiet pip==$(PIP_VERSION)
+	.venv-release/bin/python -m pip install --quiet --group release
 	@touch $@
 
 .venvs/%/.stamp: python = $(firstword $(subst -, ,$*))

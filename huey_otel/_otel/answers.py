@@ -17,12 +17,14 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from huey_otel._safety.failures import class_name
 from huey_otel._safety.forks import in_child
 from huey_otel._safety.guard import guarded
+from huey_otel._safety.redaction import shown
 
 if TYPE_CHECKING:
     import requests
 
 _PROTOBUF: Final = "application/x-protobuf"
 _MOST_TEXT: Final = 500
+_REDIRECTIONS: Final = range(300, 400)
 SILENCE: Final = "no answer"
 
 
@@ -33,6 +35,8 @@ class Answer:
         self.logged: list[str] = []
         self.rejected = 0
         self.message = ""
+        self.misled = False
+        """Whether the collector is elsewhere, and nothing was sent there."""
 
     @property
     def reason(self) -> str:
@@ -129,6 +133,17 @@ def note_response(response: "requests.Response", **_: Any) -> None:
     """Note what *response* says; a hook of `requests`."""
     protobuf = response.headers.get("Content-Type", "").startswith(_PROTOBUF)
     body = response.content
+    answer = ANSWERS.current
+    if answer is not None:
+        # The exporter takes a redirection that it does not follow for a success
+        # (opentelemetry-exporter-otlp-proto-http 1.45), and one that it follows may
+        # have become a request for a page.
+        answer.misled = response.status_code in _REDIRECTIONS
+        answer.misled |= response.request.method != "POST"
+        if answer.misled:
+            place = response.headers.get("Location", response.url)
+            answer.logged.append(f"it redirects to {shown(place[:_MOST_TEXT])}")
+            return
     try:
         if response.ok:
             # A response about logs is written in the same bytes.

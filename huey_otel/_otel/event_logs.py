@@ -52,7 +52,8 @@ class EventLogs:
             return
         dropped = self._outbox.put(Numbered(record, source, seq))
         if self._outbox.closed:
-            self._count(n.LOSS_LOGS_SHUTDOWN, dropped, "they came after the end")
+            if dropped:
+                self._count(n.LOSS_LOGS_SHUTDOWN, dropped, "they came after the end")
             return
         if self._thread is None:
             self._start_thread()

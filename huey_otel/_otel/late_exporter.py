@@ -49,7 +49,8 @@ class LateExporter:
                 result = or_else(lambda: self.start().export(batch), ANSWERS.raised)
         finally:
             ANSWERS.end(answer)
-        return getattr(result, "name", "") == _SUCCESS, answer
+        exported = getattr(result, "name", "") == _SUCCESS and not answer.misled
+        return exported, answer
 
     def shutdown(self) -> None:
         """Shut the exporter down, if it was made."""

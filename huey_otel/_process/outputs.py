@@ -197,10 +197,18 @@ class Outputs:
             yield self._logs
 
     def close(self) -> None:
-        """End what delivers events, and the page; what is left by now is lost."""
+        """End what delivers events; what is left by now is lost."""
         self.destinations.close()
         if self._logs is not None:
             self._logs.close()
+
+    def close_page(self, timeout: float = 0.0) -> None:
+        """End the page, after one with all that is lost by now.
+
+        That one is waited for up to *timeout* seconds, if Redis took the one before.
+        """
+        if timeout and self.page is not None and self.page.is_taken:
+            self.page.renew().wait(timeout)
         self._end_page()
 
     @property

@@ -83,6 +83,11 @@ class PageWriter:
     def __str__(self) -> str:
         return f"each {self._head.interval:g} s in {self._index} of {self._server}"
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether Redis has taken the last page that it was sent after `end`."""
+        return self._last_written
+
     def begin(self) -> None:
         """Start the thread; RuntimeError if that cannot be."""
         self._asked.append(Renewal())
@@ -165,7 +170,7 @@ class PageWriter:
         text = self._make(gauges=not ending)
         if text is None:
             return _WRITTEN
-        page = pack(self._head._replace(ended=ending), text)
+        page = pack(self._head._replace(ended=ending, at=time.time()), text)
         was_idle = self._connection is not None
         try:
             try:

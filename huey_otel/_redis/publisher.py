@@ -92,6 +92,11 @@ class Publisher:
         if event is None:
             return
         dropped = self._outbox.put(event.encode())
+        if self._outbox.closed:
+            if dropped:
+                why = f"{self.server} gets no events after the end"
+                self._count(n.LOSS_FEED_SHUTDOWN, dropped, why)
+            return
         if self._thread is None:
             self._start_thread()
         if dropped:
@@ -162,6 +167,9 @@ class Publisher:
         while payloads := self._outbox.take():
             connection.send(payloads)
             confirmed = self._await_answers(connection)
+            if self.stream is not None and self.stream.found_replica:
+                self.stream.found_replica = False
+                self._master_check.hurry()
             if self._master_check.is_due():
                 connection = self._connected()
         if confirmed:
@@ -292,9 +300,11 @@ class _Outbox:
         self.closed = False
 
     def put(self, payload: bytes) -> int:
-        """Append *payload*; how many of the oldest were dropped."""
+        """Append *payload*; how many of the oldest were dropped, or it once closed."""
         dropped = 0
         with self._changed:
+            if self.closed:
+                return 1
             self._waiting.append(payload)
             self._bytes += len(payload)
             while self._bytes > _LARGEST_OUTBOX:

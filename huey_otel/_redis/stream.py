@@ -53,6 +53,8 @@ class StreamWriter:
         self._renew_at = self._left_out_until = 0.0
         self._refusing = False
         self._unpublished = False
+        self.found_replica = False
+        """Whether its server refused what a replica does, though it was a master."""
 
     def join(self, connection: "AbstractConnection") -> None:
         """Write over *connection* from now on, which leads to any server."""
@@ -82,6 +84,11 @@ class StreamWriter:
         An event that is in the stream alone counts as refused, and as delivered.
         """
         if isinstance(added, Exception):
+            from redis.exceptions import ReadOnlyError
+
+            # Once in a streak: the name may still lead to the same server.
+            if not self._refusing and isinstance(added, ReadOnlyError):
+                self.found_replica = True
             self.refused(1, said(added))
             return published
         if self._refusing:

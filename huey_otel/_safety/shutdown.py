@@ -23,6 +23,13 @@ Not a part of `flush_timeout`: a collector that does not answer uses up all of t
 and the workers count the spans that they lose to it only then.
 """
 
+LAST_PAGE: Final = 0.5
+"""To leave a metrics page with what was lost at the end, at most.
+
+Not a part of `flush_timeout` either, for the same reason. A Redis that has not taken
+the page before is not waited for.
+"""
+
 LAST_SPANS: Final = 1.0
 """For the spans of a process whose hueys are all uninstrumented by its end."""
 

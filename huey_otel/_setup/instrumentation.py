@@ -113,6 +113,7 @@ class Instrumentation:
         with self._shared.showing:
             self._shared.remove(self._number)
         self._outputs.close()
+        self._outputs.close_page()
         RETICENT.discard(self)
 
     @property
@@ -193,10 +194,16 @@ class _Exit:
                 observation.consumer.process_ends()
 
     def _deliver(self) -> None:
-        for known in list(INSTRUMENTATIONS):
-            observation = known._observation  # noqa: SLF001 - likewise
-            if observation is not None:
-                observation.consumer.process_exits()
+        consumers = [
+            known._observation.consumer  # noqa: SLF001 - likewise
+            for known in list(INSTRUMENTATIONS)
+            if known._observation is not None  # noqa: SLF001 - likewise
+        ]
+        for consumer in consumers:
+            consumer.process_exits()
+        # What belongs to no queue is on the page of one of them.
+        for consumer in consumers:
+            consumer.process_leaves()
 
 
 _EXIT: Final = _Exit()

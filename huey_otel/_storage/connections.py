@@ -126,7 +126,10 @@ class Connections:
         from redis import Redis
 
         tune = functools.partial(self._tune, database_matters=True)
-        pool = self._copied(self._impatient(), tune)
+        settings = self._impatient()
+        if client is None:
+            settings |= {"protocol": _FOR_EVENTS["protocol"]}
+        pool = self._copied(settings, tune)
         if client is None or not _can_be_copied(client):
             return Redis(connection_pool=pool)
         # A client of a class of its own may see keys under other names.
@@ -158,12 +161,24 @@ class Connections:
         """A copy of the pool, with *settings*, that tunes each new connection."""
         pool: Any = self._pool
         made_by = pool.connection_class
+        sentinels: list[Any] = []
 
         def connection_class(**settings: Any) -> Any:
             connection = _or_connection_error(lambda: made_by(**settings))
             tune(connection)
             connect = connection.connect
-            connection.connect = lambda: _or_connection_error(connect)
+
+            def connect_as_told() -> None:
+                try:
+                    _or_connection_error(connect)
+                finally:
+                    # They have told the address. Who drops the connection knows
+                    # nothing of these, and the garbage collector may not come for
+                    # hours.
+                    for sentinel in sentinels:
+                        sentinel.connection_pool.disconnect(inuse_connections=False)
+
+            connection.connect = connect_as_told
             return connection
 
         own = copy.copy(pool)
@@ -182,6 +197,7 @@ class Connections:
         own.connection_kwargs = settings
         if getattr(pool, "sentinel_manager", None) is not None:
             _use_own_sentinels(own)
+            sentinels += own.sentinel_manager.sentinels
         own.reset()
         return cast("ConnectionPool", own)
 

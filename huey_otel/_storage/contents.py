@@ -1,6 +1,7 @@
 """Contents: what a storage holds and for how long, as far as it can say so cheaply."""
 
 import datetime
+import functools
 import sys
 import time
 from collections.abc import Callable
@@ -95,17 +96,24 @@ def oldest(
     """
     ask = layouts.oldest_of(storage)
     now = time.time() if unix_now is None else unix_now
-
-    def since(message: bytes) -> float | None:
-        carrier = meaning.carrier(message)
-        if carrier is None:
-            return None
-        # A task with an ETA is on the queue until a worker moves it to the schedule.
-        due = carrier.eta is not None and carrier.enqueued < carrier.eta <= now
-        return carrier.eta if due else carrier.enqueued
-
+    since = functools.partial(_since, meaning=meaning, now=now)
     enqueued = None if ask is None else ask(storage, since)
     return None if enqueued is None else max(0.0, now - enqueued)
+
+
+def waited(message: bytes, meaning: Meaning, now: float) -> float | None:
+    """For how many seconds *message* has waited; None if it does not say."""
+    since = _since(message, meaning=meaning, now=now)
+    return None if since is None else max(0.0, now - since)
+
+
+def _since(message: bytes, *, meaning: Meaning, now: float) -> float | None:
+    carrier = meaning.carrier(message)
+    if carrier is None:
+        return None
+    # A task with an ETA is on the queue until a worker moves it to the schedule.
+    due = carrier.eta is not None and carrier.enqueued < carrier.eta <= now
+    return carrier.eta if due else carrier.enqueued
 
 
 def overdue(storage: Any, meaning: Meaning) -> float | None:

@@ -67,6 +67,10 @@ class MasterCheck:
         """Whether `must_reconnect` would ask."""
         return time.monotonic() >= self._until
 
+    def hurry(self) -> None:
+        """Have `must_reconnect` ask the next time: the server may be a replica now."""
+        self._until = 0.0
+
     def connected(self, ask: Ask) -> int | None:
         """Look at a new connection; None, or how much the one before sent in vain.
 

@@ -18,7 +18,7 @@ from huey_otel._safety.forks import look_around
 from huey_otel._safety.greenlets import patched
 from huey_otel._safety.guard import guarded
 from huey_otel._safety.log import logger, warn
-from huey_otel._safety.shutdown import LAST_READ, PRODUCER_EXIT
+from huey_otel._safety.shutdown import LAST_PAGE, LAST_READ, PRODUCER_EXIT
 from huey_otel._safety.version import version
 from huey_otel._storage.carriers import reader_of
 from huey_otel._storage.contents import Meaning
@@ -182,6 +182,12 @@ class ConsumerLife:
             self._outputs.ends()
             self._deliver()
             self._outputs.close()
+
+    @guarded
+    def process_leaves(self) -> None:
+        """All hueys have delivered, or lost, what they could: say so on the page."""
+        if not self._shared.relay.forked:
+            self._outputs.close_page(LAST_PAGE)
 
     def _deliver(self) -> None:
         self._shared.shutdown.spend(self._limit, self._outputs.flush)

@@ -18,6 +18,7 @@ _PREFIX: Final = "huey.metrics."
 _FORMAT: Final = 1
 _LARGEST_HEAD: Final = 4_096
 _LONGEST_NAME: Final = 1_024
+_LATEST: Final = 1e12
 _LEVEL: Final = 1
 """A third of the time of level 6, and a fifth more bytes."""
 
@@ -39,7 +40,7 @@ class Head(NamedTuple):
 
     `consumer` is the client id that spans have, `interval` the seconds until the next
     page. `ended` is true in the last page of a consumer that stopped as it was asked
-    to.
+    to. `at` is when it was made, by the consumer's clock, in Unix seconds.
     """
 
     queue: str
@@ -47,6 +48,7 @@ class Head(NamedTuple):
     interval: float
     version: str
     ended: bool = False
+    at: float | None = None
 
 
 def index_of(storage: str) -> str:
@@ -102,13 +104,19 @@ def _head(line: bytes) -> Head:
     if form != _FORMAT or type(form) is not int:
         raise PageError(DAMAGED, "does not say its format")
     names = [told.get(name) for name in ("queue", "consumer", "version")]
-    interval = told.get("interval")
+    interval, at = told.get("interval"), told.get("at")
     if (
         not all(isinstance(name, str) and len(name) <= _LONGEST_NAME for name in names)
         or type(interval) not in (int, float)
         or not 1 <= interval <= LIFETIME
         or type(told.get("ended")) is not bool
+        or not (at is None or _is_moment(at))
     ):
         raise PageError(DAMAGED, "has a head that is not ours")
     queue, consumer, version = names
-    return Head(queue, consumer, float(interval), version, told["ended"])
+    at = None if at is None else float(at)
+    return Head(queue, consumer, float(interval), version, told["ended"], at)
+
+
+def _is_moment(at: Any) -> bool:
+    return type(at) in (int, float) and abs(at) < _LATEST

@@ -23,6 +23,8 @@ _COLOURS: Final = {
     "dim": "2",
 }
 _MORE: Final = "…"
+_JOINED: Final = frozenset(map(chr, range(0x1160, 0x1200)))
+"""Vowels and finals of Hangul, which stand in the cell of what is before them."""
 
 
 def say(text: str) -> None:
@@ -50,18 +52,32 @@ def columns() -> int:
     return shutil.get_terminal_size().columns
 
 
-def cell(text: str, columns: int, *, right: bool = False, path: bool = False) -> str:
+def cell(
+    text: str,
+    columns: int,
+    *,
+    right: bool = False,
+    path: bool = False,
+    end: bool = False,
+) -> str:
     """*text* in exactly so many *columns* of a terminal, filled up, or cut and marked.
 
-    It stands to the left, or to the *right*. Of a dotted *path* the end is kept.
+    It stands to the left, or to the *right*. Of a dotted *path* the end is kept, from
+    a dot on, and with *end* as much of it as there is room for.
     """
     # A column has no room for more of a text, which may have megabytes.
-    text = printable(text[-10 * columns :] if path else text[: 10 * columns])
+    from_end = path or end
+    text = printable(text[-10 * columns :] if from_end else text[: 10 * columns])
     if path and width(text) > columns:
         names = text.split(".")
         while len(names) > 1 and width(_MORE + ".".join(names)) > columns:
             del names[0]
         text = _MORE + ".".join(names)
+    if end and width(text) > columns:
+        text = text[1 - columns :] if columns > 1 else ""
+        while width(_MORE + text) > columns:
+            text = text[1:]
+        text = _MORE + text
     if width(text) > columns:
         text = text[: columns - 1]
         while width(text + _MORE) > columns:
@@ -69,6 +85,19 @@ def cell(text: str, columns: int, *, right: bool = False, path: bool = False) ->
         text += _MORE
     room = " " * (columns - width(text))
     return room + text if right else text + room
+
+
+def wrapped(text: str, columns: int) -> list[str]:
+    """All of *text* in lines of so many *columns* at most."""
+    lines, left = [""], columns
+    for one in printable(text.expandtabs()):
+        taken = width(one)
+        if taken > left:
+            lines.append("")
+            left = columns
+        lines[-1] += one
+        left -= taken
+    return lines
 
 
 def width(text: str) -> int:
@@ -79,7 +108,7 @@ def width(text: str) -> int:
 
 
 def _columns_of(character: str) -> int:
-    if unicodedata.combining(character):
+    if unicodedata.category(character) in ("Mn", "Me") or character in _JOINED:
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from huey_otel._redis.stream import key_of
+from huey_otel._safety.redaction import said
 from huey_otel._storage.spellings import keys_of, spellings
 from huey_otel.cli.output import say
 from huey_otel.cli.target import (
@@ -50,6 +51,31 @@ class Source(NamedTuple):
         finally:
             client.close()
         return str(entries[-1][0].decode()) if len(entries) > _LAST else BEGINNING
+
+    def refused(self) -> str | None:
+        """Why what is under the key cannot be read as a stream, empty if it can.
+
+        None where there is nothing, or Redis is away.
+        """
+        from redis import RedisError
+        from redis.exceptions import ResponseError
+
+        client: Any = self.redis.connections.to_ask()
+        try:
+            kind = client.type(self.key)
+            if kind == b"none":
+                return "" if self.has_stream else None
+            if kind != b"stream":
+                return f"{self.key} is a {kind.decode()}, and no stream"
+            client.xrevrange(self.key, count=1)
+        except ResponseError as error:
+            return f"{self.key} cannot be read: {said(error)}"
+        except (RedisError, OSError):
+            # Which others say.
+            return "" if self.has_stream else None
+        finally:
+            client.close()
+        return ""
 
     def end(self) -> str | None:
         """The id of the last entry of the stream; None where there is none."""

@@ -51,6 +51,25 @@ def test_promtool_accepts_the_rules(arguments: tuple[str, ...]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_rules_say_the_same_of_consumers_behind_the_exporter(
+    tmp_path: Path,
+) -> None:
+    """Where all are of one instance, each with its label `consumer`."""
+    text = (PROMETHEUS / "rules.test.yml").read_text()
+    series = re.compile(r"(huey_\w+\{[^}]*?)instance=\"(\w+)\"")
+    text, of_series = series.subn(r'\1instance="exporter",consumer="\2"', text)
+    told = re.compile(r"(exp_labels: \{queue: \w+, )instance: (\w+)")
+    text, of_labels = told.subn(r"\1instance: exporter, consumer: \2", text)
+    (tmp_path / "rules.test.yml").write_text(text)
+    (tmp_path / "rules.yml").symlink_to(PROMETHEUS / "rules.yml")
+
+    done = promtool("test", "rules", str(tmp_path / "rules.test.yml"))
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert of_series > 100
+    assert of_labels == 3
+
+
 # Tests of tests: promtool runs all cases for each.
 @pytest.mark.proof
 @pytest.mark.parametrize("other", ["1e9", "-1"], ids=["never", "always"])
@@ -92,7 +111,10 @@ def test_limit_that_is_wrong_fails_the_tests_of_the_alerts(
             "next_run_timestamp_seconds:max[2h])",
         ),
         ("<= time()", ""),
-        ("+ on (instance, queue) 1e11 *", "+ on (instance, queue) 0 *"),
+        (
+            "+ on (instance, consumer, queue) 1e11 *",
+            "+ on (instance, consumer, queue) 0 *",
+        ),
         (
             "huey_consumer_start_time_seconds\n          + on",
             "vector(1)\n          + on",
@@ -112,7 +134,11 @@ def test_limit_that_is_wrong_fails_the_tests_of_the_alerts(
             "last_over_time(queue:huey_queue_length:max[5m])",
             f"max_over_time({QUEUE_LENGTH}[5m])",
         ),
-        ("and on (instance, queue) huey_consumer_start_time_seconds offset 5m", ""),
+        (
+            "and on (instance, consumer, queue)"
+            " huey_consumer_start_time_seconds offset 5m",
+            "",
+        ),
         (f"unless {LOST} offset 5m", ""),
     ],
 )

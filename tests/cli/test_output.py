@@ -53,6 +53,15 @@ def test_a_line_of_json_obeys_no_text_and_is_what_it_was(text):
         ("送信.する", 6, {"path": True}, "…する "),
         ("e\u0301t\u0301e\u0301", 4, {}, "e\u0301t\u0301e\u0301 "),
         ("x" * 10**6, 3, {}, "xx…"),
+        # Signs that stand in the cell of what is before them.
+        ("कु", 3, {}, "कु  "),
+        ("ไม้", 3, {}, "ไม้ "),
+        ("\u1112\u1161\u11ab", 3, {}, "\u1112\u1161\u11ab "),
+        ("❤\ufe0f", 3, {}, "❤\ufe0f  "),
+        ("web-1:4711", 6, {"end": True}, "…:4711"),
+        ("web-1:47", 10, {"end": True}, "web-1:47  "),
+        ("送信する", 6, {"end": True}, "…する "),
+        ("web-1", 1, {"end": True}, "…"),
         ("", 2, {}, "  "),
     ],
 )

@@ -10,6 +10,7 @@ import redis
 
 from huey_otel._prometheus.catalog import CATALOG, OF_STORAGE
 from huey_otel._wire.page import key_of, unpack
+from runtime import otlp_receiver as otlp
 from tests.live.processes import Consumer, Program, losses
 from tests.live.scraping import (
     Prometheus,
@@ -20,6 +21,7 @@ from tests.live.scraping import (
     value,
 )
 from tests.support.commands import Command
+from tests.support.event_logs import needs_event_names
 from tests.support.programs import free_port, other_huey
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_to_read, wait_until
@@ -470,6 +472,46 @@ def test_prometheus_counts_the_same_while_consumers_are_replaced(
     assert prometheus.values("max(up)") == {(): 1}
 
 
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("pythonpath", ["huey 3"], indirect=True)
+def test_prometheus_sees_the_increase_of_consumers_that_it_has_seen_begin(
+    fleet: Fleet,
+    keep: Callable[[Program], Program],
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    url = fleet.export()
+    port = int(url.rpartition(":")[2].partition("/")[0])
+    prometheus = Prometheus(tmp_path / "prometheus", port)
+    keep(prometheus)
+    prometheus.wait_until_ready()
+    finished = "huey_tasks_finished_total"
+    host = Path("/proc/sys/kernel/hostname").read_text().strip()
+
+    def scrapes(consumer: Program) -> float:
+        name = f'{{consumer="{host}:{consumer.pid}"}}'
+        query = f"min(count_over_time({finished}{name}[1h]))"
+        return prometheus.values(query).get((), 0)
+
+    for kind in ("process", "thread", "process"):
+        consumer = fleet.start(kind, "-w", "2")
+        wait_until(lambda consumer=consumer: scrapes(consumer) >= 2)
+        fleet.run(5)
+        consumer.stop(signal.SIGTERM)
+    # Also of the last one, a scrape after its end.
+    ended = prometheus.values("max(timestamp(huey_exporter_up))")[()]
+    wait_until(
+        lambda: prometheus.values("max(timestamp(huey_exporter_up))")[()] > ended + 1
+    )
+
+    # At the moment of a scrape nothing is extrapolated past it.
+    at = prometheus.values("max(timestamp(huey_exporter_up))")[()]
+    increase = prometheus.values(f"sum(increase({finished}[1h]))", at=at)[()]
+    record_property("proof", {"ledger": fleet.finished(), "increase": increase})
+    assert increase == pytest.approx(fleet.finished(), rel=0.05)
+    assert fleet.finished() == 3 * 5 * EACH
+
+
 @pytest.fixture
 def elsewhere(
     keep: Callable[[Program], Program], redis_server: RedisServer, tmp_path: Path
@@ -535,6 +577,54 @@ def test_a_redis_that_hangs_holds_up_no_page_and_no_end(
     assert value(before, "huey_workers") == value(after, "huey_workers") == 1
     assert code == 0
     assert losses(tmp_path / "dropped") == {"page_shutdown": 1}
+
+
+AWAY = {
+    "log records": ({"HUEY_OTEL_EVENTS": "otlp", "OTEL_TRACES_EXPORTER": "none"}, 80),
+    "events": ({"HUEY_OTEL_EVENTS": "redis://127.0.0.1:1/0"}, 80),
+    "spans": ({}, 40),
+}
+
+
+@pytest.mark.proof_but(
+    "log records-thread", "log records-process", "events-thread", "spans-process"
+)
+@needs_event_names
+@pytest.mark.parametrize("kind", ["thread", "process"])
+@pytest.mark.parametrize(("environ", "least"), AWAY.values(), ids=AWAY)
+def test_what_is_lost_at_the_end_is_on_the_last_page(
+    environ: dict[str, str],
+    least: int,
+    kind: str,
+    consumer: Callable[..., Consumer],
+    produce: Callable[..., None],
+    conn: redis.Redis,
+    tmp_path: Path,
+) -> None:
+    produce("count", "40", OTEL_TRACES_EXPORTER="none")
+    with otlp.black_hole() as receiver:
+        running = consumer(
+            *(kind, "-w", "2", *QUICK),
+            application="traced",
+            LIVE_DROPPED=str(tmp_path / "dropped"),
+            HUEY_OTEL_FLUSH_TIMEOUT="1",
+            HUEY_OTEL_PUBLISH_METRICS="200",
+            **(receiver.environ | environ),
+        )
+        wait_until(lambda: int(conn.get("done") or 0) == 40)
+        running.wait_until_started()
+        assert running.stop(signal.SIGTERM) == 0
+
+    lost = losses(tmp_path / "dropped")
+    (publisher,) = conn.zrange("huey.metrics.live", 0, -1)
+    head, text = unpack(conn.get(key_of("live", publisher.decode())))
+    told = {
+        dict(labels)["reason"]: number
+        for (name, labels), number in samples(text).items()
+        if name == "huey_telemetry_dropped_total" and number
+    }
+    assert (head.ended, told) == (True, lost)
+    assert sum(lost.values()) >= least
 
 
 def test_two_hueys_of_one_process_have_each_series_on_one_page(

@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 
 import pytest
@@ -29,11 +29,22 @@ def top(redis_url: str) -> Iterator[Callable[..., Terminal]]:
     """Starts top, by default of the queue `live` on the test's Redis."""
     made: list[Terminal] = []
 
-    def start(*arguments: str, columns: int = 80, lines: int = 24) -> Terminal:
-        environ = bare_environment() | {"LIVE_QUEUE_URL": redis_url, "NO_COLOR": "1"}
+    def start(
+        *arguments: str,
+        columns: int = 80,
+        lines: int = 24,
+        command: Sequence[str] = (),
+        **environ: str,
+    ) -> Terminal:
+        own = {"LIVE_QUEUE_URL": redis_url, "NO_COLOR": "1", **environ}
         target = arguments or (redis_url, "--queue", "live")
         made.append(
-            Terminal((*COMMAND, *target), environ, columns=columns, lines=lines)
+            Terminal(
+                command or (*COMMAND, *target),
+                bare_environment() | own,
+                columns=columns,
+                lines=lines,
+            )
         )
         return made[-1]
 
@@ -73,8 +84,8 @@ def test_it_shows_what_waits_runs_and_fails(
     terminal.shows(
         *("● events  ● pages", "waiting 2  oldest", "scheduled 1"),
         *("consumers 1   workers 2/2 busy", "RUNNING LONGEST", "NOW FAILING"),
-        *("…fail", "ValueError", "…checked.sleep"),
-        *("…checked.nightly", "not seen", "03:00"),
+        *("checked.fail", "ValueError", "checked.sleep"),
+        *("checked.nightly", "not seen", "03:00"),
     )
     terminal.press("e")
     terminal.shows("LAST FAILURES", "ValueError", "no")
@@ -134,6 +145,81 @@ def test_a_redis_that_is_not_there_is_said(
     assert terminal.end() == 0
 
 
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("huey.redis.live", "NOT KNOWN: huey.redis.live is a hash, and no queue"),
+        ("huey.schedule.live", "NOT KNOWN: huey.schedule.live is a hash, and no sch"),
+        ("huey.metrics.live", "NOT KNOWN: huey.metrics.live cannot be read: WRONGTYPE"),
+        ("huey.events.live", "NOT KNOWN: huey.events.live is a hash, and no stream"),
+    ],
+)
+def test_a_key_of_another_type_is_said_and_is_no_missing_setting(
+    key: str, says: str, conn: redis.Redis, top: Callable[..., Terminal]
+) -> None:
+    conn.hset(key, "a", "b")
+    terminal = top(columns=120)
+
+    terminal.shows(says)
+
+    advice = {"events": "HUEY_OTEL_STREAM", "metrics": "HUEY_OTEL_PUBLISH_METRICS"}
+    assert advice.get(key.split(".")[1], "nothing") not in terminal.text
+    conn.delete(key)
+    terminal.shows("waiting 0   scheduled 0   no key has this name")
+    # Below it the rest of a frame may still come.
+    wait_until(lambda: "NOT KNOWN" not in terminal.text)
+
+
+def test_a_stream_that_becomes_unreadable_is_said(
+    start: Callable[..., Consumer],
+    application: Callable[..., ModuleType],
+    conn: redis.Redis,
+    top: Callable[..., Terminal],
+) -> None:
+    app = application("checked")
+    start("thread")
+    app.fail()
+    terminal = top()
+    terminal.shows("● events", "checked.fail")
+
+    conn.delete("huey.events.live")
+    conn.hset("huey.events.live", "a", "b")
+    terminal.shows("○ events", "EVENTS NOT KNOWN: ", "checked.fail")
+    conn.delete("huey.events.live")
+
+    terminal.shows("● events", "missed 0")
+
+
+def test_what_a_user_may_not_read_is_said_and_is_no_missing_setting(
+    start: Callable[..., Consumer],
+    conn: redis.Redis,
+    redis_url: str,
+    top: Callable[..., Terminal],
+) -> None:
+    start("thread", "-w", "3")
+    rights = ("~*", "+@all", "-xrevrange")
+    conn.execute_command("ACL", "SETUSER", "few", "on", ">pw", *rights)
+
+    terminal = top(redis_url.replace("//", "//few:pw@"), "--queue", "live")
+
+    terminal.shows("workers 0/3 busy", "EVENTS NOT KNOWN: huey.events.live cannot be")
+    assert "HUEY_OTEL_STREAM" not in terminal.text
+
+
+def test_pages_that_cannot_be_read_are_said(
+    start: Callable[..., Consumer], conn: redis.Redis, top: Callable[..., Terminal]
+) -> None:
+    start("thread", "-w", "3")
+    for name in ("bad:1:1", "bad:2:1"):
+        conn.set(f"huey.metrics.live.{name}", b"no page", ex=600)
+        conn.zadd("huey.metrics.live", {name: conn.time()[0]})
+
+    terminal = top(columns=120)
+
+    terminal.shows("workers 0/3 busy   huey.metrics.live.bad:", " has no head in JSON")
+    terminal.shows(", and 1 more page")
+
+
 def test_a_consumer_that_is_killed_is_silent_and_one_that_ends_is_gone(
     start: Callable[..., Consumer], top: Callable[..., Terminal]
 ) -> None:
@@ -164,7 +250,76 @@ def test_it_uses_the_terminal_as_it_is_and_leaves_it_as_it_was(
     assert terminal.raw.count(b"\x1b[?1049h") == terminal.raw.count(b"\x1b[?1049l") == 1
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_keys_that_mean_nothing_do_nothing(top: Callable[..., Terminal]) -> None:
+    terminal = top()
+    terminal.shows("waiting 0")
+    # Alt-q, F5, Ctrl-up, Delete, a paste of a key's beginning.
+    terminal.press("\x1bq", "\x1b[15~", "\x1b[1;5A", "\x1b[3~", "\x1bO")
+
+    terminal.press("/", "\x1b[3~", "a", "\x1b[1;5A", "\x1b[200~", "é", "界", "\x1bq")
+
+    wait_until(lambda: terminal.lines[-1].startswith("/"))
+    wait_until(lambda: terminal.lines[-1].replace(" ", "") == "/aé界")
+
+
+def test_a_character_may_come_in_parts(top: Callable[..., Terminal]) -> None:
+    terminal = top()
+    terminal.shows("waiting 0")
+    terminal.press("/")
+    wait_until(lambda: terminal.lines[-1] == "/")
+
+    for byte in "界x".encode():
+        terminal.press_bytes(bytes([byte]))
+
+    wait_until(lambda: terminal.lines[-1].replace(" ", "") == "/界x")
+
+
+def test_a_resize_to_nothing_and_back_leaves_a_whole_screen(
+    top: Callable[..., Terminal],
+) -> None:
+    terminal = top()
+    terminal.shows("waiting 0")
+    for columns, lines in ((10, 3), (1, 1), (3, 40)):
+        terminal.resize(columns, lines)
+        wait_until(lambda lines=lines: len(terminal.lines) == lines)
+
+    terminal.resize(80, 24)
+
+    terminal.shows("RUNNING LONGEST", "NOW FAILING", "q quit")
+    assert terminal.lines[0].startswith("live  redis://")
+
+
+@pytest.mark.parametrize("how", ["</dev/null", "<&-"])
+def test_without_keys_it_is_shown_until_ctrl_c(
+    how: str, redis_url: str, top: Callable[..., Terminal]
+) -> None:
+    line = f"exec {' '.join(COMMAND)} {redis_url} --queue live {how}"
+    terminal = top(command=("sh", "-c", line))
+    terminal.shows("waiting 0", "Ctrl-C quit")
+
+    terminal.press("\x03")
+
+    assert terminal.end() == 130
+
+
+def test_a_terminal_that_lacks_characters_shows_others(
+    top: Callable[..., Terminal],
+) -> None:
+    terminal = top(PYTHONIOENCODING="latin-1")
+
+    terminal.shows("o events  o pages", "-" * 80, "q quit")
+    assert "\\u" not in terminal.text
+
+
+def test_a_terminal_without_a_screen_gets_json(top: Callable[..., Terminal]) -> None:
+    terminal = top(TERM="dumb")
+
+    assert terminal.end() == 0
+    assert b"\x1b" not in terminal.raw
+    assert json.loads(terminal.raw)["queue"] == "live"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_it_leaves_the_terminal_as_it_was_however_it_ends(
     signum: signal.Signals, top: Callable[..., Terminal]
 ) -> None:
@@ -274,6 +429,7 @@ def test_without_a_terminal_it_is_one_line_of_json(
             "missed": 0,
             "trimmed": 0,
             "away": None,
+            "unknown": {"backlog": "", "pages": "", "events": ""},
             "rates": 0.0,
         },
     )
@@ -287,9 +443,24 @@ def test_what_cannot_be_looked_at_has_exit_code_2(redis_url: str) -> None:
     address = printed("localhost:9464")
 
     assert (away.returncode, away.stdout) == (2, "")
-    assert "refused" in away.stderr
+    assert away.stderr.count("refused") == 1
     assert address.returncode == 2
     assert "'localhost:9464': a consumer's address shows one consumer" in address.stderr
+
+
+def test_a_queue_in_the_memory_of_another_process_is_no_empty_one(
+    redis_url: str,
+) -> None:
+    target = "tests.live.apps.checked.huey"
+    environ = {"LIVE_QUEUE_URL": redis_url, "LIVE_HUEY": "MemoryHuey"}
+
+    alone = printed(target, **environ)
+    told = printed(target, **environ, HUEY_OTEL_EVENTS=redis_url)
+
+    assert (alone.returncode, alone.stdout) == (2, "")
+    assert "in the memory of its own process" in alone.stderr
+    assert told.returncode == 0
+    assert json.loads(told.stdout)["backlog"]["waiting"] is None
 
 
 def test_the_first_frame_is_drawn_before_redis_is_imported(redis_url: str) -> None:

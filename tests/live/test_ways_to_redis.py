@@ -1,11 +1,13 @@
 """We reach Redis as the queue does: over TLS, by Sentinel, with its own pool."""
 
 import functools
+import gc
 import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,26 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from huey_otel import EventListener, RedisEventEmitter, instrument
+from huey_otel._options.values import Stream
 from huey_otel._prometheus import queue_gauges
 from huey_otel._prometheus.queue_gauges import Poller
+from huey_otel._redis.pages import PageWriter
+from huey_otel._redis.publisher import Publisher
 from huey_otel._storage.contents import Contents, Meaning
+from huey_otel._wire.page import Head
+from huey_otel._wire.record import Record, Source, TaskFacts
+from huey_otel.cli.exporter.answers import Answers
+from huey_otel.cli.exporter.look import Look
+from huey_otel.cli.target import Queues
+from tests.support.forks import open_descriptors
 from tests.support.programs import free_port, missing
 from tests.support.redis_server import RedisServer, server_binary, serving
 from tests.support.waiting import wait_until
 
 redis_server = pytest.fixture(scope="module")(serving)
+
+FACTS = tuple(TaskFacts("id", "send", "app.send", 0, None, 1))
+SOURCE = Source(queue="shop", host="host", worker_type="thread")
 
 
 @pytest.fixture(autouse=True)
@@ -306,6 +320,101 @@ def test_events_follow_a_failover_of_sentinels(sentinel):
     instrumentation.uninstrument()
     for each in manager.sentinels:
         each.connection_pool.disconnect()
+
+
+@pytest.mark.parametrize("use", ["to_publish", "to_read", "to_write", "to_ask"])
+def test_no_connection_to_a_sentinel_stays_open(
+    sentinel: tuple[RedisServer, RedisServer, int], use: str
+) -> None:
+    """The garbage collector, which may not come for hours, is not waited for."""
+    manager = Sentinel([("127.0.0.1", sentinel[2])])
+    pool = manager.master_for("jobs").connection_pool
+    connections = RedisEventEmitter(connection_pool=pool).connections
+
+    def connect() -> None:
+        made = getattr(connections, use)()
+        if use == "to_ask":
+            made.ping()
+            made.connection_pool.disconnect()
+        else:
+            made.connect()
+            made.disconnect()
+
+    connect()
+    gc.collect()
+    gc.disable()
+    try:
+        before = open_descriptors()
+        for _ in range(5):
+            connect()
+        after = open_descriptors()
+    finally:
+        gc.enable()
+
+    assert after == before
+
+
+def test_the_stream_and_pages_follow_to_the_master_that_sentinels_choose(
+    sentinel: tuple[RedisServer, RedisServer, int], losses
+) -> None:
+    master, replica, port = sentinel
+    pool = Sentinel([("127.0.0.1", port)]).master_for("jobs").connection_pool
+    emitter = RedisEventEmitter(connection_pool=pool)
+    publisher = Publisher(emitter, "q", "shop", Stream())
+    head = Head("shop", "web-1:7", 1.0, "0.1.0")
+    pages = PageWriter(emitter, "shop", head, lambda **_: "")
+    look = Look(Queues(emitter, ("shop",)), None)
+    answers = Answers(look)
+    listener = EventListener(emitter, "q", stream=True, since="beginning")
+    heard: list[int] = []
+    thread = threading.Thread(
+        target=lambda: heard.extend(event["seq"] for event in listener), daemon=True
+    )
+
+    def shown() -> bool:
+        return b'state="live"} 1.0' in answers.get("/metrics", "").body
+
+    def send(number: int) -> None:
+        for _ in range(number):
+            publisher(Record(1, "started", 1.5, 1, 1, None, FACTS, 2, None), SOURCE)
+
+    with (
+        redis.Redis.from_url(replica.url) as admin,
+        redis.Redis(port=port, decode_responses=True) as asking,
+    ):
+        pages.begin()
+        thread.start()
+        send(20)
+        wait_until(lambda: heard == [*range(1, 21)] and shown())
+        # A replica that lacks them could not have them as the master.
+        wait_until(lambda: admin.exists("huey.events.q", "huey.metrics.shop") == 2)
+        wait_until(lambda: admin.xlen("huey.events.q") == 20)
+        wait_until(lambda: link_is_up(asking))
+
+        master.kill()
+        send(20)
+        wait_until(lambda: admin.role()[0] == b"master")
+
+        wait_until(lambda: heard == [*range(1, 41)])
+        wait_until(shown)
+        assert admin.xlen("huey.events.q") == 40
+        told = answers.get("/queues?queue=shop", "")
+        assert told.status == HTTPStatus.OK
+    assert (listener.missed, listener.trimmed, listener.repeated) == (0, 0, 0)
+    assert losses.counts() == {}
+    listener.close()
+    thread.join(10)
+    look._client.connection_pool.disconnect()
+    pages.close()
+    pages._thread.join(10)
+    publisher.close(1.0)
+    publisher._thread.join(10)
+
+
+def link_is_up(sentinel: redis.Redis) -> bool:
+    """Whether *sentinel*, which asks each ten seconds, knows a replica to promote."""
+    found = sentinel.sentinel_slaves("jobs")
+    return [one["master-link-status"] for one in found] == ["ok"]
 
 
 def fails_over(sentinel: redis.Redis) -> bool:

@@ -22,6 +22,7 @@ from huey_otel._safety.timeout import limited
 from runtime import otlp_receiver as otlp
 from runtime.otlp_receiver import GRPC, HTTP, Answer, Receiver
 from tests.support.interruptions import Alarm
+from tests.support.redirecting import redirecting
 from tests.support.timeouts import alarm, untraced
 from tests.support.waiting import wait_until
 
@@ -153,6 +154,19 @@ def test_a_collector_that_is_away_costs_what_ends_meanwhile(
         give_up()
 
     assert losses.counts() == {"spans": 40}
+
+
+@pytest.mark.parametrize("code", [301, 302, 307])
+def test_what_is_redirected_has_not_arrived(build, losses: Losses, caplog, code):
+    with redirecting(code) as receiver:
+        built = build(receiver)
+        end_spans(built, 40)
+        built.provider.force_flush()
+        give_up()
+
+    assert losses.counts() == {"spans": 40}
+    (message,) = caplog.messages
+    assert "it redirects to '/login'" in message
 
 
 def test_the_streak_of_rejected_spans_ends_with_a_batch_that_is_taken(

@@ -27,6 +27,7 @@ from runtime import otlp_receiver as otlp
 from runtime.otlp_receiver import GRPC, HTTP, Answer, Receiver
 from tests.support.event_logs import needs_event_names, said_by, saying
 from tests.support.forks import fork
+from tests.support.redirecting import redirecting
 from tests.support.strict_readers import read_json
 
 pytestmark = needs_event_names
@@ -184,6 +185,18 @@ def test_all_events_arrive_or_are_counted(
         (message,) = caplog.messages
         assert message.startswith(f"events of shop as log records: {told[0]}")
         assert told[1] in message
+
+
+@pytest.mark.parametrize("code", [301, 302, 307])
+def test_what_is_redirected_has_not_arrived(make, losses: Losses, caplog, code):
+    with redirecting(code) as receiver:
+        logs = make(receiver)
+        tell(logs, 10)
+        assert logs.flush(60)
+
+    assert losses.by_queue() == {("shop", "logs"): 10}
+    (message,) = caplog.messages
+    assert "it redirects to '/login'" in message
 
 
 @pytest.mark.parametrize("protocol", [HTTP, GRPC])

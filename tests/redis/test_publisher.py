@@ -181,3 +181,14 @@ def test_closing_while_redis_hangs_does_not_log_a_recovery(
 
     assert not any("again" in line for line in messages(caplog))
     assert losses.by_queue() == {("shop", "feed_shutdown"): 1}
+
+
+def test_events_after_the_end_are_counted(publisher, received, losses):
+    publisher(record(0), SOURCE)
+    publisher.close(5.0)
+
+    for key in range(1, 4):
+        publisher(record(key), SOURCE)
+
+    assert losses.by_queue() == {("shop", "feed_shutdown"): 3}
+    assert received() == 1

@@ -452,6 +452,50 @@ def test_a_broken_connection_leaves_no_answer_to_the_wrong_event(
     assert len(published()) - len(added) <= lost
 
 
+@pytest.mark.parametrize("role", ["told", "not told"])
+def test_a_master_that_becomes_a_replica_refuses_one_write(publish, losses, role):
+    """Without waiting for the next look at its role."""
+    hidden = [] if role == "told" else ["ROLE", "INFO"]
+    options = [one for name in hidden for one in ("--rename-command", name, "")]
+    with (
+        started_server(*options) as one,
+        started_server(*options) as two,
+        Forwarder(one.port) as name,
+        redis.Redis.from_url(one.url) as old,
+        redis.Redis.from_url(two.url) as new,
+    ):
+        send = publish(name.url)
+        send(1)
+        name.target = two.port
+        old.replicaof("127.0.0.1", two.port)
+
+        for _ in range(5):
+            send(1)
+
+        assert kept(new) == [3, 4, 5, 6]
+        assert losses.counts()["stream_refused"] == 1
+        send.publisher.close(1.0)
+
+
+def test_a_server_that_stays_a_replica_is_not_connected_to_each_time(publish, losses):
+    with (
+        started_server() as one,
+        started_server("--replicaof", f"127.0.0.1 {one.port}") as two,
+        redis.Redis.from_url(two.url) as replica,
+    ):
+        send = publish(two.url)
+        send(1)
+        before = replica.info("stats")["total_connections_received"]
+        for _ in range(20):
+            send(1)
+
+        assert losses.counts()["stream_refused"] == 21
+        after = replica.info("stats")["total_connections_received"]
+        # And one for the first refusal.
+        assert after - before <= 1
+        send.publisher.close(1.0)
+
+
 def test_a_pause_of_writes_loses_no_event(server, admin, publish, published, losses):
     send = publish(server.url)
     send(1)

@@ -83,7 +83,11 @@ class Terminal:
     def press(self, *keys: str) -> None:
         """Press *keys*."""
         for key in keys:
-            os.write(self._main, key.encode())
+            self.press_bytes(key.encode())
+
+    def press_bytes(self, data: bytes) -> None:
+        """Let *data* come, which may be a part of a key."""
+        os.write(self._main, data)
 
     def resize(self, columns: int, lines: int) -> None:
         """Make it as large."""

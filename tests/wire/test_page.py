@@ -33,8 +33,9 @@ def refused(data, **limits):
 
 
 @pytest.mark.parametrize("ended", [False, True])
-def test_what_is_packed_is_read(ended):
-    head = HEAD._replace(queue='odd "\\\n\ud83c', ended=ended)
+@pytest.mark.parametrize("at", [None, 1_764_000_000.5])
+def test_what_is_packed_is_read(ended, at):
+    head = HEAD._replace(queue='odd "\\\n\ud83c', ended=ended, at=at)
 
     assert unpack(pack(head, TEXT)) == (head, TEXT)
 
@@ -71,6 +72,9 @@ def test_what_a_later_version_adds_to_the_head_is_ignored():
         pytest.param(page(interval=float("nan")), "damaged", id="NaN seconds"),
         pytest.param(page(interval=True), "damaged", id="True seconds"),
         pytest.param(page(ended="no"), "damaged", id="ended, a text"),
+        pytest.param(page(at="now"), "damaged", id="a moment, a text"),
+        pytest.param(page(at=float("nan")), "damaged", id="at no moment"),
+        pytest.param(page(at=10**400), "damaged", id="a far moment"),
         pytest.param(page()[:-4], "damaged", id="cut short"),
         pytest.param(page().replace(b"\nx", b"\n?"), "damaged", id="no zlib"),
         pytest.param(

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from huey_otel._safety.redaction import said
 from huey_otel._storage.carriers import carrier_or_none
-from huey_otel._storage.contents import Meaning, due_for, oldest
+from huey_otel._storage.contents import Meaning, due_for, oldest, waited
+from huey_otel._storage.layouts import LARGEST_READ
 from huey_otel._storage.spellings import keys_of, storage_spelled
+from huey_otel.cli.exporter.together import Answer, Together
 
 if TYPE_CHECKING:
     from redis import Redis
 
-_LENGTHS: Final = {b"none": "", b"list": "LLEN", b"zset": "ZCARD"}
+_LENGTHS: Final = {b"none": "", b"list": "llen", b"zset": "zcard"}
 """How long a queue of each type is asked for."""
 
 _SCHEDULES: Final = (b"none", b"zset")
+_MEANING: Final = Meaning(carrier=carrier_or_none)
 
 
 class UnreadableError(Exception):
@@ -66,61 +69,93 @@ def backlog(client: "Redis", names: Sequence[str], clock: Clock) -> Backlog:
 
     Raises UnreadableError, and redis' errors where Redis is away.
     """
-    types = _types(client, names)
-    return _sum([_of(client, name, types[name], clock) for name in names])
+    asked = [AskedBacklog(name) for name in names]
+    together = Together(client)
+    for one in asked:
+        one.ask(together)
+    together.send()
+    together = Together(client)
+    for one in asked:
+        one.ask_more(together, clock)
+    together.send()
+    return added_up([one.told(client) for one in asked])
 
 
-def _types(client: "Redis", names: Sequence[str]) -> dict[str, list[bytes]]:
-    with client.pipeline(transaction=False) as pipeline:
-        for name in names:
-            for key in keys_of(name):
-                pipeline.type(key)
-        told: list[Any] = pipeline.execute(raise_on_error=False)
-    _raise_refusal("TYPE", told)
-    each = len(keys_of(""))
-    return {
-        name: told[number * each : (number + 1) * each]
-        for number, name in enumerate(names)
-    }
+class AskedBacklog:
+    """The backlog of the queue that is spelled *name*.
 
+    Call `ask`, `ask_more` and `told` one after the other, with a trip to Redis after
+    each of the first two.
+    """
 
-def _of(client: "Redis", name: str, types: Sequence[bytes], clock: Clock) -> Backlog:
-    queue, schedule, results = keys_of(name)
-    of_queue, of_schedule, of_results = types
-    if of_queue not in _LENGTHS:
-        raise UnreadableError(f"{queue} is a {of_queue.decode()}, and no queue")
-    if of_schedule not in _SCHEDULES:
-        raise UnreadableError(
-            f"{schedule} is a {of_schedule.decode()}, and no schedule"
-        )
-    with client.pipeline(transaction=False) as pipeline:
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._queue, self._schedule, self._results = keys_of(name)
+        self._lengths: list[Answer] = []
+
+    def ask(self, together: Together) -> None:
+        """Ask for the types of its keys."""
+        self._types = [together.ask("type", key) for key in keys_of(self._name)]
+
+    def ask_more(self, together: Together, clock: Clock) -> None:
+        """Ask for all that these types have."""
+        self._clock = clock
+        of_queue, of_schedule, of_results = (one() for one in self._types)
+        if of_queue not in _LENGTHS or of_schedule not in _SCHEDULES:
+            # `told` says so.
+            return
+        schedule = self._schedule
         if _LENGTHS[of_queue]:
-            pipeline.execute_command(_LENGTHS[of_queue], queue)
-        pipeline.zcard(schedule)
-        pipeline.zcount(schedule, "-inf", clock.score)
+            self._lengths.append(together.ask(_LENGTHS[of_queue], self._queue))
+        self._lengths.append(together.ask("zcard", schedule))
+        self._lengths.append(together.ask("zcount", schedule, "-inf", clock.score))
         if of_results == b"hash":
-            pipeline.hlen(results)
-        told: list[Any] = pipeline.execute(raise_on_error=False)
-    _raise_refusal(f"the length of {name}", told)
-    waiting = int(told.pop(0)) if _LENGTHS[of_queue] else 0
-    scheduled, due, *hashed = map(int, told)
-    storage = storage_spelled(name, client, sorted_set=of_queue == b"zset")
-    meaning = Meaning(carrier=carrier_or_none)
-    return Backlog(
-        waiting,
-        scheduled,
-        due,
-        hashed[0] if hashed else None,
-        _unless_refused(lambda: oldest(storage, meaning, clock.now))
-        if waiting
-        else None,
-        _unless_refused(lambda: _overdue(client, schedule, clock)) if due else None,
-    )
+            self._lengths.append(together.ask("hlen", self._results))
+        if of_queue == b"list":
+            self._first = together.ask("lindex", self._queue, -1)
+        if of_schedule == b"zset":
+            self._due = together.ask("zrange", schedule, 0, 0, withscores=True)
 
+    def told(self, client: "Redis") -> Backlog:
+        """What was told; raises UnreadableError, and redis' errors."""
+        types = [one() for one in self._types]
+        _raise_refusal("TYPE", types)
+        of_queue, of_schedule, _ = types
+        if of_queue not in _LENGTHS:
+            raise UnreadableError(
+                f"{self._queue} is a {of_queue.decode()}, and no queue"
+            )
+        if of_schedule not in _SCHEDULES:
+            raise UnreadableError(
+                f"{self._schedule} is a {of_schedule.decode()}, and no schedule"
+            )
+        lengths = [one() for one in self._lengths]
+        _raise_refusal(f"the length of {self._name}", lengths)
+        waiting = int(lengths.pop(0)) if _LENGTHS[of_queue] else 0
+        scheduled, due, *hashed = map(int, lengths)
+        return Backlog(
+            waiting,
+            scheduled,
+            due,
+            hashed[0] if hashed else None,
+            self._oldest(client, of_queue) if waiting else None,
+            self._overdue() if due and of_schedule == b"zset" else None,
+        )
 
-def _overdue(client: Any, schedule: str, clock: Clock) -> float | None:
-    found = client.zrange(schedule, 0, 0, withscores=True)
-    return due_for(clock.score - float(found[0][1])) if found else None
+    def _oldest(self, client: "Redis", of_queue: bytes) -> float | None:
+        if of_queue == b"list":
+            message = self._first()
+            if not isinstance(message, bytes) or len(message) > LARGEST_READ:
+                return None
+            return waited(message, _MEANING, self._clock.now)
+        storage = storage_spelled(self._name, client, sorted_set=True)
+        return _unless_refused(lambda: oldest(storage, _MEANING, self._clock.now))
+
+    def _overdue(self) -> float | None:
+        found = self._due()
+        if isinstance(found, Exception) or not found:
+            return None
+        return due_for(self._clock.score - float(found[0][1]))
 
 
 def _unless_refused(ask: Any) -> float | None:
@@ -140,7 +175,7 @@ def _raise_refusal(what: str, told: Sequence[Any]) -> None:
             raise UnreadableError(f"{what} is refused: {said(answer)}") from answer
 
 
-def _sum(parts: Sequence[Backlog]) -> Backlog:
+def added_up(parts: Sequence[Backlog]) -> Backlog:
     """All of *parts* together; of ages the longest."""
     results = [one.results for one in parts if one.results is not None]
     return Backlog(

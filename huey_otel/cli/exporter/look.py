@@ -4,7 +4,7 @@ import re
 import threading
 import zoneinfo
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,14 +14,22 @@ from huey_otel._safety.redaction import said
 from huey_otel._storage.failover import MasterCheck
 from huey_otel._storage.layouts import ask_plainly
 from huey_otel._storage.spellings import spellings
-from huey_otel.cli.exporter.backlog import Backlog, Clock, UnreadableError, backlog
+from huey_otel.cli.exporter.backlog import (
+    AskedBacklog,
+    Backlog,
+    Clock,
+    UnreadableError,
+    added_up,
+)
 from huey_otel.cli.exporter.stored import (
     REPLACED,
     Allowance,
+    KeptPages,
     Skipped,
     Stored,
-    stored,
+    StoredPages,
 )
+from huey_otel.cli.exporter.together import Together
 from huey_otel.cli.output import say
 from huey_otel.cli.target import Queues
 
@@ -42,8 +50,9 @@ class Seen:
     """What was seen of one queue.
 
     `at` is when, in Unix seconds by the server's clock, 0 if that is not known.
-    `backlog` is None where it cannot be told, and `troubles` say what cannot and why.
-    `states` counts the pages by what they are, `bad` are those that cannot be read.
+    `backlog` is None where it cannot be told. `away` says why Redis tells nothing at
+    all, `no_pages` and `no_backlog` why it does not tell that part. `states` counts
+    the pages by what they are, `bad` are those that cannot be read.
     """
 
     queue: str
@@ -51,7 +60,14 @@ class Seen:
     backlog: Backlog | None = None
     states: Counter[str] = field(default_factory=Counter)
     bad: list[Skipped] = field(default_factory=list)
-    troubles: list[str] = field(default_factory=list)
+    away: str = ""
+    no_pages: str = ""
+    no_backlog: str = ""
+
+    @property
+    def troubles(self) -> list[str]:
+        """What cannot be told, and why."""
+        return [why for why in (self.away, self.no_pages, self.no_backlog) if why]
 
 
 class BusyError(Exception):
@@ -63,16 +79,26 @@ class Look:
 
     *zone* is that of the consumers, None for this process' own. With *exact*, names
     of queues are as in Redis' keys. What cannot be read is said on standard error,
-    once until it can be.
+    once until it can be, unless *quiet*. With *keep* pages are kept from look to look
+    until they are renewed.
     """
 
     def __init__(
-        self, target: Queues, zone: zoneinfo.ZoneInfo | None, *, exact: bool = False
+        self,
+        target: Queues,
+        zone: zoneinfo.ZoneInfo | None,
+        *,
+        exact: bool = False,
+        quiet: bool = False,
+        keep: bool = False,
     ) -> None:
         self.queues = target.names
         self.address = target.redis.address
         self._zone = zone
         self._exact = exact
+        self._quiet = quiet
+        self._keeps = keep
+        self._kept: dict[str, dict[str, KeptPages]] = {}
         self._optional = target.redis.connections.optional
         self._client = target.redis.connections.to_ask()
         # Its user need not be allowed to run any.
@@ -115,11 +141,12 @@ class Look:
                     # Each other question would take as long.
                     why = self._is_away(error)
                     for unseen in found[number:]:
-                        unseen.troubles.append(why)
+                        unseen.away = why
                     break
                 except UnreadableError as error:
-                    seen.troubles.append(str(error))
-        self._say(found)
+                    seen.away = str(error)
+        if not self._quiet:
+            self._say(found)
         return found
 
     @contextmanager
@@ -138,29 +165,68 @@ class Look:
         allowance: Allowance,
         wanted: Collection[str] | None,
     ) -> None:
-        seen.at = self._now()
-        clock = Clock(seen.at, self._zone)
+        self._follow()
         names = (seen.queue,) if self._exact else spellings(seen.queue)
-        used = []
+        spelled = names if self._exact or _KEPT.search(seen.queue) else (*names, "")
+        kept = self._kept.setdefault(seen.queue, {}) if self._keeps else {}
+        pages = {
+            name: StoredPages(
+                name, wanted, kept.setdefault(name, {}) if self._keeps else None
+            )
+            for name in names
+        }
+        asked = spelled if wanted is None else ()
+        backlogs = {name: AskedBacklog(name) for name in asked}
+        together = Together(self._client)
+        time_ = together.ask("time")
+        for of_name in pages.values():
+            of_name.ask(together)
+        for backlog in backlogs.values():
+            backlog.ask(together)
+        together.send()
+        seen.at = _moment(time_())
+        together = Together(self._client)
         try:
-            for name in names:
-                for page in stored(self._client, name, allowance, wanted):
-                    used.append(name)
-                    self._sort(seen, page, take)
+            for of_name in pages.values():
+                of_name.ask_more(together, seen.at)
         except UnreadableError as error:
-            seen.troubles.append(str(error))
-            used = []
+            seen.no_pages = str(error)
+            pages = {}
+        for backlog in backlogs.values():
+            backlog.ask_more(together, Clock(seen.at, self._zone))
+        together.send()
+        used = self._take(seen, pages, take, allowance)
         if wanted is not None:
             return
-        try:
-            # Where consumers say how the name is spelled, the others are not asked:
+        if used:
+            # Where consumers say how the name is spelled, the others do not count:
             # they may be the names of other queues.
-            spelled = tuple(dict.fromkeys(used)) or names
-            if not self._exact and not _KEPT.search(seen.queue):
-                spelled = (*spelled, "")
-            seen.backlog = backlog(self._client, spelled, clock)
+            spelled = (*used, *spelled[len(names) :])
+        try:
+            told = [backlogs[name].told(self._client) for name in spelled]
         except UnreadableError as error:
-            seen.troubles.append(str(error))
+            seen.no_backlog = str(error)
+        else:
+            seen.backlog = added_up(told)
+
+    def _take(
+        self,
+        seen: Seen,
+        pages: Mapping[str, StoredPages],
+        take: Take,
+        allowance: Allowance,
+    ) -> Collection[str]:
+        """Have *pages* taken; the spellings of the queue's name that have any."""
+        used: dict[str, None] = {}
+        try:
+            for name, of_name in pages.items():
+                for page in of_name.told(self._client, allowance):
+                    used[name] = None
+                    self._sort(seen, page, take)
+        except UnreadableError as error:
+            seen.no_pages = str(error)
+            return ()
+        return used
 
     @staticmethod
     def _sort(seen: Seen, page: Stored | Skipped, take: Take) -> None:
@@ -171,13 +237,15 @@ class Look:
             seen.bad.append(page)
 
     def _now(self) -> float:
-        """The server's time; follows a failover behind the server's name."""
-        from redis.exceptions import ResponseError
+        """The server's time."""
+        self._follow()
+        together = Together(self._client)
+        time_ = together.ask("time")
+        together.send()
+        return _moment(time_())
 
-        try:
-            whole, microseconds = self._client.time()
-        except ResponseError as error:
-            raise UnreadableError(f"TIME is refused: {said(error)}") from error
+    def _follow(self) -> None:
+        """Connect anew after a failover behind the server's name."""
         ask = partial(_without_role, partial(self._optional.send_by, self._client))
         if self._master_check is None:
             self._master_check = MasterCheck()
@@ -185,7 +253,6 @@ class Look:
         elif self._master_check.must_reconnect(ask):
             self._client.connection_pool.disconnect()
             self._master_check.connected(ask)
-        return float(whole + microseconds / 1e6)
 
     def _is_away(self, error: Exception) -> str:
         self._master_check = None
@@ -207,6 +274,14 @@ class Look:
                     self._said.clear()
                 self._said.add((bad.key, bad.state))
                 say(f"page {bad.key} is skipped, it {bad.why}")
+
+
+def _moment(told: Any) -> float:
+    """What TIME has *told*, in Unix seconds."""
+    if isinstance(told, Exception):
+        raise UnreadableError(f"TIME is refused: {said(told)}") from told
+    whole, microseconds = told
+    return float(whole + microseconds / 1e6)
 
 
 def _without_role(ask: Callable[..., Any], *command: str) -> Any:

@@ -120,6 +120,18 @@ def _checked(series: str) -> _Known | None:
     return _Known(place, lasts, found[1], found[2], hash(series))
 
 
+def parts_of(line: str) -> tuple[str, str, str] | None:
+    """The series of *line*, its number, and its exemplar, if it has these parts.
+
+    A label's value may look like the begin of an exemplar.
+    """
+    labeled = _SERIES.match(line, 0, _LONGEST_SERIES)
+    if labeled is None or line[labeled.end() : labeled.end() + 1] != " ":
+        return None
+    number, _, exemplar = line[labeled.end() + 1 :].partition(_MARK)
+    return labeled[0], number, exemplar
+
+
 class MergedPage:
     """Takes pages, and says them as one in text or in *openmetrics*."""
 
@@ -169,8 +181,10 @@ class MergedPage:
 
     def _looked_at(self, line: str) -> tuple[_Known | None, str, str]:
         """The series of *line*, its number, and the exemplar as it is shown."""
-        body, mark, exemplar = line.partition(_MARK)
-        series, _, number = body.rpartition(" ")
+        parts = parts_of(line)
+        if parts is None:
+            return None, "", ""
+        series, number, exemplar = parts
         found = self._known.find(series)
         if not (
             self._openmetrics
@@ -178,8 +192,8 @@ class MergedPage:
             and found.name.endswith("_bucket")
             and _EXEMPLAR.fullmatch(exemplar)
         ):
-            mark = exemplar = ""
-        return found, number, mark + exemplar
+            return found, number, ""
+        return found, number, _MARK + exemplar
 
     def text(self, own: Iterable[Family]) -> bytes:
         """The whole page, with *own* families behind those of the pages."""

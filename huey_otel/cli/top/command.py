@@ -1,6 +1,7 @@
 """`huey-otel top`: its arguments, and what it does until `q`."""
 
 import argparse
+import os
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from huey_otel._safety.redaction import shown
 from huey_otel.cli import target
 from huey_otel.cli.exit_codes import DONE
-from huey_otel.cli.output import is_terminal, json_line
+from huey_otel.cli.output import is_terminal, json_line, say
 
 if TYPE_CHECKING:
     from huey_otel.cli.top.looking import Looking
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show the screen until `q` is pressed, or print what is known once."""
-    if options.json or not is_terminal():
+    if options.json or not is_terminal() or os.environ.get("TERM") == "dumb":
         return _print(options)
     from huey_otel.cli.top.screen import connecting
     from huey_otel.cli.top.terminal import Terminal
@@ -66,18 +67,21 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _show(terminal: "Terminal", looking: "Looking") -> None:
-    from huey_otel.cli.top.screen import lines_of
+    from huey_otel.cli.top.screen import lines_of, most_scrolled
     from huey_otel.cli.top.tables import failures_in
     from huey_otel.cli.top.view import View
 
-    view = View(queues=len(looking.queues))
+    view = View(queues=len(looking.queues), keys=terminal.has_keys)
     looking.begin(INTERVAL, terminal.wake)
     while not view.ended:
         snapshot = looking.latest(view.queue)
-        terminal.show(lines_of(snapshot, view, *terminal.size))
+        if not terminal.has_more:
+            terminal.show(lines_of(snapshot, view, *terminal.size))
         key = terminal.key(INTERVAL)
         if key:
-            view = view.after(key, failures=len(failures_in(snapshot, view)))
+            most = most_scrolled(snapshot, view, *terminal.size)
+            failures = failures_in(snapshot, view)
+            view = view.after(key, failures=failures, most=most)
             looking.look_at(view.queue)
 
 
@@ -87,5 +91,7 @@ def _print(options: argparse.Namespace) -> int:
 
     with Looking(found) as looking:
         for snapshot in looking.once():
+            for why in snapshot.unknown.texts:
+                say(why)
             sys.stdout.write(f"{json_line(asdict(snapshot))}\n")
     return DONE

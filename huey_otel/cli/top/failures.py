@@ -5,7 +5,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from huey_otel._safety.encodable import LONGEST
+from huey_otel._safety.encodable import LONGEST, number
 from huey_otel.cli.top.snapshot import Failing, Failure
 
 SECONDS: Final = 300.0
@@ -19,6 +19,9 @@ _MOST_TASKS: Final = 1_000
 
 _MOST_KEPT: Final = 200
 """Failures that are kept whole."""
+
+_MOST_AT_ONCE: Final = 1_000_000
+"""Failures of one event."""
 
 _OTHER: Final = "(other)"
 
@@ -45,7 +48,9 @@ class Failures:
             step = int(at // _STEP)
             if not self._counts or self._counts[-1][0] < step:
                 self._counts.append((step, Counter()))
-            self._counts[-1][1][task] += 1
+            # One event may tell of several.
+            count = number(event.get("count"))
+            self._counts[-1][1][task] += int(min(max(1, count or 1), _MOST_AT_ONCE))
             self._kept.append(failure)
 
     def failing(self, now: float) -> list[Failing]:

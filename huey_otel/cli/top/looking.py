@@ -37,6 +37,7 @@ class Looking:
         self._number = 0
         self._changed = threading.Condition()
         self._ended = False
+        self._failed: Exception | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -54,8 +55,9 @@ class Looking:
         """A snapshot of each queue; CannotLookError if one cannot be asked."""
         for queue in self.queues:
             snapshot = queue.seen()
-            if snapshot.away is not None:
-                raise CannotLookError(snapshot.away)
+            why = snapshot.away or snapshot.unknown.backlog
+            if why:
+                raise CannotLookError(why)
         return [queue.caught_up() for queue in self.queues]
 
     def begin(self, interval: float, wake: Callable[[], None]) -> None:
@@ -75,14 +77,22 @@ class Looking:
                 self._changed.notify()
 
     def latest(self, number: int) -> Snapshot:
-        """The last snapshot of that one of the queues."""
+        """The last snapshot of that one of the queues; raises what ended the thread."""
+        if self._failed is not None:
+            raise self._failed
         return self._latest[number]
 
     @untraced()
     def _run(self, interval: float, wake: Callable[[], None]) -> None:
         while True:
             number = self._number
-            self._latest[number] = self.queues[number].seen()
+            try:
+                self._latest[number] = self.queues[number].seen()
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is shown
+                # A screen that stands still would look as if nothing happened.
+                self._failed = error
+                wake()
+                return
             with self._changed:
                 if self._ended:
                     return
@@ -96,7 +106,7 @@ class Looking:
 def _queues_of(target: Target) -> list[Queue]:
     match target:
         case Queues(redis, names):
-            look = Look(target, None)
+            look = Look(target, None, quiet=True, keep=True)
             return [
                 Queue(
                     name,
@@ -118,6 +128,8 @@ def _queues_of(target: Target) -> list[Queue]:
 
 
 def _of_application(application: Application) -> Queue:
+    from huey.storage import MemoryStorage
+
     huey = application.huey
     name = encodable.name(huey.name)
     # A wrong variable raises.
@@ -129,10 +141,19 @@ def _of_application(application: Application) -> Queue:
     redis = of_storage(huey.storage)
     held: Held | None = None
     if redis is None:
+        redis = sources[0].redis if sources else None
+        in_memory = isinstance(huey.storage, MemoryStorage)
+        if in_memory and redis is None:
+            raise CannotLookError(
+                f"{application.path!r}: its queue is in the memory of its own process,"
+                " where no other one can look"
+            )
         own, _ = our_own(huey.storage)
         meaning = Meaning(now=huey._get_timestamp)  # noqa: SLF001 - the only way
 
         def held() -> Backlog:
+            if in_memory:
+                return Backlog()
             found = contents(name, own, meaning)
             return Backlog(
                 waiting=found.queue,
@@ -142,9 +163,10 @@ def _of_application(application: Application) -> Queue:
                 overdue=found.overdue,
             )
 
-        redis = sources[0].redis if sources else None
     key = huey.storage.name
-    look = None if redis is None else Look(Queues(redis, (key,)), None, exact=True)
+    look = None
+    if redis is not None:
+        look = Look(Queues(redis, (key,)), None, exact=True, quiet=True, keep=True)
     return Queue(
         name,
         application.path if redis is None else redis.address,

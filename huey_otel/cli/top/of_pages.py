@@ -1,6 +1,6 @@
 """What pages say of now: the consumers, what runs longest, and periodic tasks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from huey_otel import _names as n
@@ -49,9 +49,9 @@ def running(pages: Sequence[ConsumerPage], now: float) -> list[Running]:
 
 def periodic(pages: Sequence[ConsumerPage], now: float) -> list[Periodic]:
     """Each periodic task, those that are late first."""
-    due = _latest(pages, n.PERIODIC_NEXT_RUN)
-    interval = _latest(pages, n.PERIODIC_INTERVAL)
-    succeeded = _latest(pages, n.TASK_LAST_SUCCESS)
+    due = _latest(page.moments(n.PERIODIC_NEXT_RUN) for page in pages)
+    interval = _latest(page.samples(n.PERIODIC_INTERVAL) for page in pages)
+    succeeded = _latest(page.moments(n.TASK_LAST_SUCCESS) for page in pages)
     runs = {
         labels.get("task", "")
         for page in pages
@@ -59,25 +59,29 @@ def periodic(pages: Sequence[ConsumerPage], now: float) -> list[Periodic]:
         for labels, value in page.samples(n.TASKS_IN_PROGRESS)
         if value
     }
-    since = min((page.started for page in pages), default=now)
+    # The last page of one that has ended shows that it was there.
+    since = min((page.started or page.made for page in pages), default=now)
     found = []
     for task in due.keys() | interval.keys():
         ahead, last = due.get(task), succeeded.get(task)
         late = False
         if ahead is not None and task in interval and task not in runs:
+            # No consumer that lives says that it was due at *ahead*, and not later.
+            before = ahead - interval[task] if now <= ahead + _GRACE else ahead
             # What was before all consumers started is not known.
-            before = ahead - interval[task]
-            if now <= ahead and now > before + _GRACE:
+            if now > before + _GRACE:
                 late = (since if last is None else last) < before
         found.append(Periodic(task=task, succeeded=last, due=ahead, late=late))
     return sorted(found, key=lambda one: (not one.late, one.due or 0.0, one.task))
 
 
-def _latest(pages: Sequence[ConsumerPage], name: str) -> Mapping[str, float]:
-    """The largest value by task."""
+def _latest(
+    told: Iterable[Sequence[tuple[Mapping[str, str], float]]],
+) -> Mapping[str, float]:
+    """The largest value by task, of what pages have *told*."""
     found: dict[str, float] = {}
-    for page in pages:
-        for labels, value in page.samples(name):
+    for samples in told:
+        for labels, value in samples:
             task = labels.get("task", "")
             found[task] = max(value, found.get(task, value))
     return found

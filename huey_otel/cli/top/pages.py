@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from huey_otel import _names as n
-from huey_otel.cli.exporter.merged import LABEL, KnownSeries
+from huey_otel.cli.exporter.merged import LABEL, KnownSeries, parts_of
 from huey_otel.cli.exporter.stored import ENDED, STALE, Stored
 
 Samples = Mapping[str, Sequence[tuple[Mapping[str, str], float]]]
@@ -28,10 +28,15 @@ class ConsumerPage:
     silent: bool
     ended: bool
     found: Samples
+    behind: float = 0.0
 
     def samples(self, name: str) -> Sequence[tuple[Mapping[str, str], float]]:
         """The samples called *name*."""
         return self.found.get(name, _NONE)
+
+    def moments(self, name: str) -> Sequence[tuple[Mapping[str, str], float]]:
+        """The samples called *name*, which are moments, by the server's clock."""
+        return [(labels, at + self.behind) for labels, at in self.samples(name)]
 
     def total(self, name: str) -> float:
         """The sum of the samples called *name*."""
@@ -43,10 +48,10 @@ class ConsumerPage:
         return not (self.silent or self.ended)
 
     @property
-    def started(self) -> float:
-        """When the consumer started, in Unix seconds."""
-        times = [value for _, value in self.samples(n.CONSUMER_START_TIME)]
-        return min(times, default=self.made)
+    def started(self) -> float | None:
+        """When the consumer started, in Unix seconds; the last page does not tell."""
+        times = [value for _, value in self.moments(n.CONSUMER_START_TIME)]
+        return min(times, default=None)
 
 
 _SHOWN: Final = frozenset(
@@ -59,6 +64,12 @@ _SHOWN: Final = frozenset(
 )
 _ESCAPED: Final = re.compile(r"\\(.)")
 _MOST_KNOWN: Final = 100_000
+
+_LARGEST: Final = 1e15
+"""No count, age or moment of ours is larger, or negative."""
+
+_CLOSE: Final = 5.0
+"""Seconds by which two clocks may differ, or a page be under way."""
 
 
 class Pages:
@@ -83,8 +94,15 @@ class Pages:
                     silent=one.state == STALE,
                     ended=one.state == ENDED,
                     found=self._found(one.text),
+                    behind=_behind(one.head.at, made),
                 )
-            page = replace(page, silent=one.state == STALE, ended=one.state == ENDED)
+            # A page of one that is idle may be renewed and have the same text.
+            page = replace(
+                page,
+                made=made,
+                silent=one.state == STALE,
+                ended=one.state == ENDED,
+            )
             self._read[one.name] = one.text, page
             found.append(page)
         return found
@@ -95,13 +113,15 @@ class Pages:
             name = line.partition("{")[0]
             if name not in _SHOWN:
                 continue
-            series, _, number = line.partition(" # {")[0].rpartition(" ")
-            known = self._series.find(series)
-            try:
-                value = float(number)
-            except ValueError:
+            parts = parts_of(line)
+            if parts is None:
                 continue
-            if known is not None:
+            series, number, _ = parts
+            known = self._series.find(series)
+            if known is None or not self._series.is_number(number, lasts=known.lasts):
+                continue
+            value = float(number)
+            if 0 <= value <= _LARGEST:
                 found.setdefault(name, []).append(
                     (self._labels_of(known.labels), value)
                 )
@@ -115,6 +135,16 @@ class Pages:
             labels = {name: _plain(value) for name, value in LABEL.findall(text)}
             self._labels[text] = labels
         return labels
+
+
+def _behind(at: float | None, made: float) -> float:
+    """How far a clock that said *at* is behind the one that said *made*.
+
+    In whole seconds, so that a minute stays one.
+    """
+    if at is None or abs(made - at) <= _CLOSE:
+        return 0.0
+    return float(round(made - at))
 
 
 def _plain(value: str) -> str:

@@ -8,13 +8,13 @@ from typing import Final
 
 from huey_otel._safety.redaction import said
 from huey_otel.cli.exporter.look import BusyError, Look, Seen
-from huey_otel.cli.exporter.stored import Stored
+from huey_otel.cli.exporter.stored import Skipped, Stored
 from huey_otel.cli.sources import Source
 from huey_otel.cli.top import of_pages
 from huey_otel.cli.top.failures import Failures
 from huey_otel.cli.top.pages import Pages
 from huey_otel.cli.top.rates import Rates
-from huey_otel.cli.top.snapshot import Backlog, Snapshot
+from huey_otel.cli.top.snapshot import Backlog, Snapshot, Unknown
 from huey_otel.cli.top.stream import FollowedStream
 
 _WHILE: Final = 10.0
@@ -68,23 +68,33 @@ class Queue:
         """The snapshot of now; where no answer comes, what was known last."""
         stored: list[Stored] = []
         seen = Seen(self._key)
-        why = ""
-        try:
-            if self._look is not None:
+        if self._look is not None:
+            told = f"{self._look.address} cannot be asked: "
+            try:
                 (seen,) = self._look([self._key], lambda _, page: stored.append(page))
-                told = f"{self._look.address} cannot be asked: "
-                why = "; ".join(one.removeprefix(told) for one in seen.troubles)
-            backlog = _of_redis(seen) if self._held is None else self._held()
-        except BusyError as error:
-            backlog, why = None, str(error)
-        except Exception as error:  # noqa: BLE001 - whatever a storage may raise
-            backlog, why = None, said(error)
+            except BusyError as error:
+                seen.away = str(error)
+            seen.away = seen.away.removeprefix(told)
         now = seen.at or time.time()
-        if backlog is None:
-            self._last = replace(self._last, at=now, away=why)
+        if self._held is None:
+            away, backlog = seen.away, _of_redis(seen)
         else:
-            self._last = self._snapshot(now, backlog, stored)
+            # What is not on Redis is there while that is away.
+            seen.no_pages = seen.no_pages or seen.away
+            away, backlog = self._asked(self._held)
+        if away:
+            self._last = replace(self._last, at=now, away=away)
+        else:
+            self._last = self._snapshot(now, backlog, seen, stored)
         return self._last
+
+    @staticmethod
+    def _asked(held: Held) -> tuple[str, Backlog]:
+        """Why a storage that is no Redis does not answer, and what it holds."""
+        try:
+            return "", held()
+        except Exception as error:  # noqa: BLE001 - whatever a storage may raise
+            return said(error), Backlog()
 
     def caught_up(self) -> Snapshot:
         """The snapshot of now, once all failures that the stream has are read."""
@@ -93,14 +103,15 @@ class Queue:
         return self.seen()
 
     def _snapshot(
-        self, now: float, backlog: Backlog, stored: Sequence[Stored]
+        self, now: float, backlog: Backlog, seen: Seen, stored: Sequence[Stored]
     ) -> Snapshot:
         pages = self._pages.read(stored, now)
         self._rates.take(pages)
-        window, rates = self._rates.rates(pages)
+        window, rates = self._rates.rates(pages, now)
         for stream in self._streams:
             stream.look()
         followed = [stream for stream in self._streams if stream.is_there]
+        troubles = [stream.trouble for stream in self._streams if stream.trouble]
         trimmed = [stream.trimmed for stream in followed]
         return Snapshot(
             queue=self.name,
@@ -116,6 +127,11 @@ class Queue:
             failures=self._failures.latest(),
             missed=sum(stream.missed for stream in followed),
             trimmed=None if None in trimmed else sum(one or 0 for one in trimmed),
+            unknown=Unknown(
+                backlog=seen.no_backlog,
+                pages=seen.no_pages or _skipped(seen.bad),
+                events="; ".join(troubles),
+            ),
         )
 
     def _grows(self, now: float, oldest: float | None) -> bool:
@@ -127,10 +143,19 @@ class Queue:
         return (oldest or 0.0) - ages[0][1] >= _GROWN
 
 
-def _of_redis(seen: Seen) -> Backlog | None:
+def _skipped(pages: Sequence[Skipped]) -> str:
+    """What *pages* are not read, and why the first of them is not."""
+    if not pages:
+        return ""
+    others = len(pages) - 1
+    more = f", and {others:,} more page{'s' * (others > 1)}" if others else ""
+    return f"{pages[0].key} {pages[0].why}{more}"
+
+
+def _of_redis(seen: Seen) -> Backlog:
     held = seen.backlog
     if held is None:
-        return None
+        return Backlog()
     return Backlog(
         waiting=held.waiting,
         scheduled=held.scheduled,

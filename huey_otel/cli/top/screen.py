@@ -1,53 +1,75 @@
 """The screen: a snapshot as lines of a terminal, as many and as wide as it has."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from huey_otel._safety.encodable import printable
 from huey_otel.cli.limits import OVERDUE
-from huey_otel.cli.output import cell, painted, width
+from huey_otel.cli.output import cell, painted, width, wrapped
 from huey_otel.cli.top.durations import UNKNOWN, age
-from huey_otel.cli.top.snapshot import Backlog, Fleet, Snapshot
+from huey_otel.cli.top.snapshot import Backlog, Failure, Fleet, Snapshot
 from huey_otel.cli.top.tables import (
     GAP,
     Table,
     errors,
     failing,
     failures_in,
-    nothing,
+    no_failure,
     periodic,
     rates,
     running,
 )
 from huey_otel.cli.top.view import Shown, View
 
+NO_KEYS: Final = "no key has this name: is it idle, or called otherwise?"
 NO_PAGES: Final = "no consumer leaves its metrics: HUEY_OTEL_PUBLISH_METRICS=on"
 
 _NARROWEST: Final = 20
 _NARROWEST_HALF: Final = 32
-_FRAME: Final = 6
-"""Lines above and below the body."""
+_HEADS: Final = 3
+_LEAST_WITH_RULES: Final = 12
+_LEAST_WITH_FOOT: Final = 8
+"""Lines of a terminal that has room for more than the most important."""
 
+_NO_KEYS: Final = "Ctrl-C quit"
 _KEYS: Final = "q quit  / filter  e errors  t traceback"
 _KEYS_OF_ERRORS: Final = "q back  / filter  j k choose  t traceback"
+_HEAD_OF_TRACEBACK: Final = 2
 _KEYS_OF_TRACEBACK: Final = "q back  j k scroll"
 
 
 def lines_of(shown: Snapshot, view: View, columns: int, lines: int) -> list[str]:
     """*shown* as *view* has it, in *lines* lines of *columns* columns at most."""
     columns = max(columns, _NARROWEST)
-    room = max(0, lines - _FRAME)
+    room = _room(view, lines)
     body, keys = _BODIES[view.shown]
     middle = body(shown, view, columns, room)[:room] if room else []
-    framed = [
-        *_heads(shown, view, columns),
-        _rule(columns),
-        *middle,
-        *[""] * (room - len(middle)),
-        _rule(columns),
-        _foot(shown, view, keys, columns),
-    ]
-    return framed[:lines]
+    rule = [_rule(columns)] if lines >= _LEAST_WITH_RULES else []
+    above = [*_heads(shown, view, columns), *rule]
+    below = [*rule, _foot(shown, view, keys, columns)] if _has_foot(view, lines) else []
+    framed = [*above[: lines - len(below)], *middle, *[""] * (room - len(middle))]
+    return [*framed, *below]
+
+
+def _room(view: View, lines: int) -> int:
+    """How many of *lines* are left between what stands above and below."""
+    rules = 2 if lines >= _LEAST_WITH_RULES else 0
+    return max(0, lines - _HEADS - rules - _has_foot(view, lines))
+
+
+def _has_foot(view: View, lines: int) -> bool:
+    # What is typed is to be seen.
+    return lines >= _LEAST_WITH_FOOT or view.typing
+
+
+def most_scrolled(shown: Snapshot, view: View, columns: int, lines: int) -> int:
+    """How many lines of the traceback can be scrolled on such a terminal."""
+    one = _failure(shown, view)
+    if one is None or view.shown is not Shown.TRACEBACK:
+        return 0
+    room = _room(view, lines) - _HEAD_OF_TRACEBACK
+    return max(0, len(_lines_of_traceback(one, max(columns, _NARROWEST))) - room)
 
 
 def connecting(queue: str, server: str, columns: int, lines: int) -> list[str]:
@@ -67,7 +89,7 @@ def _rule(columns: int) -> str:
 def _heads(shown: Snapshot, view: View, columns: int) -> Iterator[str]:
     clock = time.strftime("%H:%M:%S", time.localtime(shown.at))
     marks = [
-        _mark("events", on=shown.failing is not None),
+        _mark("events", on=shown.failing is not None and not shown.unknown.events),
         _mark("pages", on=shown.fleet is not None),
     ]
     tail = GAP.join([clock, *marks])
@@ -83,12 +105,21 @@ def _heads(shown: Snapshot, view: View, columns: int) -> Iterator[str]:
         yield painted(cell(f"NO ANSWER: {shown.away}", columns), "red")
     elif shown.backlog is None:
         yield painted(cell("connecting", columns), "dim")
+    elif shown.unknown.backlog:
+        yield painted(cell(f"NOT KNOWN: {shown.unknown.backlog}", columns), "red")
     else:
-        yield _flowing(_backlog(shown.backlog), columns)
-    if shown.fleet is None:
+        pieces = [*_backlog(shown.backlog)]
+        if shown.has_nothing:
+            pieces.append((NO_KEYS, "yellow"))
+        yield _flowing(pieces, columns)
+    unknown = shown.unknown.pages
+    if shown.fleet is not None:
+        pieces = [*_fleet(shown.fleet), *([(unknown, "yellow")] if unknown else [])]
+        yield _flowing(pieces, columns)
+    elif unknown:
+        yield painted(cell(f"NOT KNOWN: {unknown}", columns), "red")
+    else:
         yield painted(cell("" if shown.backlog is None else NO_PAGES, columns), "dim")
-    else:
-        yield _flowing(_fleet(shown.fleet), columns)
 
 
 def _mark(what: str, *, on: bool) -> str:
@@ -115,10 +146,14 @@ def _fleet(fleet: Fleet) -> Iterator[_Piece]:
     yield f"consumers {fleet.consumers}", "" if fleet.consumers else "red"
     full = fleet.workers and fleet.busy >= fleet.workers
     yield f"workers {fleet.busy}/{fleet.workers} busy", "yellow" if full else ""
-    for consumer, reason in fleet.stuck:
-        yield f"{consumer} STUCK in {reason}", "red"
-    for consumer, seconds in fleet.silent:
-        yield f"{consumer} silent {age(seconds)}", "yellow"
+    for consumer, reason in fleet.stuck[:1]:
+        yield f"{consumer} STUCK in {reason}{_and(fleet.stuck)}", "red"
+    for consumer, seconds in fleet.silent[:1]:
+        yield f"{consumer} silent {age(seconds)}{_and(fleet.silent)}", "yellow"
+
+
+def _and(all_of_them: Sequence[object]) -> str:
+    return f" and {len(all_of_them) - 1:,} more" if all_of_them[1:] else ""
 
 
 def _flowing(pieces: Iterable[_Piece], columns: int) -> str:
@@ -135,33 +170,49 @@ def _flowing(pieces: Iterable[_Piece], columns: int) -> str:
 
 
 def _overview(shown: Snapshot, view: View, columns: int, height: int) -> list[str]:
+    half = (columns - len(GAP)) // 2
+    one, two, three, four = (
+        table(shown, view) for table in (running, failing, rates, periodic)
+    )
+    if half < _NARROWEST_HALF:
+        return _below_each_other([one, two, three, four], columns, height)
+    widths = half, columns - len(GAP) - half
     # A rule stands between what is wrong and what is usual.
-    upper = max(2, (height - 1) * 2 // 5)
-    lower = height - 1 - upper
+    rule = height >= _LEAST_WITH_RULES - _HEADS - 3
+    upper = max(2, (height - rule) * 2 // 5)
+    if height - rule - upper < 2:
+        return _beside(one, two, widths, height)
     return [
-        *_beside(running(shown, view), failing(shown, view), columns, upper),
-        _rule(columns),
-        *_beside(rates(shown, view), periodic(shown, view), columns, lower),
+        *_beside(one, two, widths, upper),
+        *([_rule(columns)] if rule else []),
+        *_beside(three, four, widths, height - rule - upper),
     ]
 
 
-def _beside(left: Table, right: Table, columns: int, height: int) -> list[str]:
-    if height <= 0:
-        return []
-    half = (columns - len(GAP)) // 2
-    if half < _NARROWEST_HALF:
-        # Below each other, each with its head and a row at least.
-        above = (height + 1) // 2
-        below = height - above
-        if below < 2:
-            return left.lines(columns, height)
-        return [*left.lines(columns, above), *right.lines(columns, below)]
-    other = columns - len(GAP) - half
+def _beside(
+    left: Table, right: Table, widths: tuple[int, int], height: int
+) -> list[str]:
     return [
         one + GAP + two
         for one, two in zip(
-            left.lines(half, height), right.lines(other, height), strict=True
+            left.lines(widths[0], height), right.lines(widths[1], height), strict=True
         )
+    ]
+
+
+def _below_each_other(tables: Sequence[Table], columns: int, height: int) -> list[str]:
+    """As many of *tables* as have room for a row; those that have none come last."""
+    ordered = sorted(tables, key=lambda one: not one.rows)
+    kept = ordered[: max(1, min(len(tables), height // 2))]
+    # What is usual has more rows.
+    weights = [3 if one in tables[2:] else 2 for one in kept]
+    heights = [max(2, height * weight // sum(weights)) for weight in weights]
+    heights[-1] = max(1, height - sum(heights[:-1]))
+    return [
+        line
+        for one in tables
+        if one in kept
+        for line in one.lines(columns, heights[kept.index(one)])
     ]
 
 
@@ -170,34 +221,49 @@ def _errors(shown: Snapshot, view: View, columns: int, height: int) -> list[str]
 
 
 def _traceback(shown: Snapshot, view: View, columns: int, height: int) -> list[str]:
-    failures = failures_in(shown, view)
-    if not failures:
-        return [painted(cell(nothing("nothing fails", view), columns), "dim")]
-    one = failures[min(view.chosen, len(failures) - 1)]
+    one = _failure(shown, view)
+    if one is None:
+        return [painted(cell(no_failure(shown, view), columns), "dim")]
     when = time.strftime("%H:%M:%S", time.localtime(one.at))
     head = f"{one.task}{GAP}{one.id}{GAP}{when}{GAP}{one.worker}"
     raised = f"{one.exception}: {one.message}" if one.message else one.exception
-    lines = (one.traceback or "no traceback").splitlines()
-    room = max(0, height - 2)
+    lines = _lines_of_traceback(one, columns)
+    room = max(0, height - _HEAD_OF_TRACEBACK)
     first = min(view.scrolled, max(0, len(lines) - room))
     return [
         painted(cell(head, columns), "bold"),
         painted(cell(raised, columns), "red"),
-        *(cell(line, columns) for line in lines[first : first + room]),
+        *lines[first : first + room],
     ]
+
+
+def _failure(shown: Snapshot, view: View) -> Failure | None:
+    """The failure whose traceback is shown."""
+    failures = failures_in(shown, view)
+    return view.chosen or (failures[0] if failures else None)
+
+
+def _lines_of_traceback(one: Failure, columns: int) -> list[str]:
+    """All of it: a line that is too long goes on in the next one."""
+    lines = (one.traceback or "no traceback").splitlines()
+    return [part for line in lines for part in wrapped(line, columns)]
 
 
 def _foot(shown: Snapshot, view: View, keys: str, columns: int) -> str:
     if view.typing:
         return cell(f"/{view.filter}", columns)
+    keys = keys if view.keys else _NO_KEYS
     said = f"filter /{view.filter}{GAP}" if view.filter else ""
-    if shown.failing is not None:
+    if shown.unknown.events:
+        said += f"EVENTS NOT KNOWN: {shown.unknown.events}"
+    elif shown.failing is not None:
         trimmed = UNKNOWN if shown.trimmed is None else f"{shown.trimmed:,}"
         said += f"missed {shown.missed:,}{GAP}trimmed {trimmed}"
-    room = columns - len(said) - len(GAP)
+    colour = "red" if shown.unknown.events else "dim"
+    room = columns - width(printable(said)) - len(GAP)
     if room < 10:
-        return painted(cell(said or keys, columns), "dim")
-    return painted(cell(keys, room) + GAP + said, "dim")
+        return painted(cell(said or keys, columns), colour)
+    return painted(cell(keys, room), "dim") + GAP + painted(printable(said), colour)
 
 
 _BODIES: Final = {

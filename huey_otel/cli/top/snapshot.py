@@ -13,11 +13,11 @@ class Backlog:
     time went by.
     """
 
-    waiting: int | None
-    scheduled: int | None
-    results: int | None
-    oldest: float | None
-    overdue: float | None
+    waiting: int | None = None
+    scheduled: int | None = None
+    results: int | None = None
+    oldest: float | None = None
+    overdue: float | None = None
     grows: bool = False
 
 
@@ -95,6 +95,20 @@ class Periodic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """What cannot be told though it is there, and why: a text for each part."""
+
+    backlog: str = ""
+    pages: str = ""
+    events: str = ""
+
+    @property
+    def texts(self) -> list[str]:
+        """All of them."""
+        return [why for why in (self.backlog, self.pages, self.events) if why]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """A queue at one moment, *at*, in Unix seconds by the server's clock.
 
@@ -102,7 +116,7 @@ class Snapshot:
     leaves pages, *failing* while there is no stream of events. *window* is over how
     many seconds the rates are, None for since each consumer's start. *missed* and
     *trimmed* are events of the stream that were not seen, None if that is not known.
-    *away* says why Redis cannot be asked now.
+    *away* says why Redis cannot be asked now, *unknown* what it does not tell.
     """
 
     queue: str
@@ -119,3 +133,15 @@ class Snapshot:
     missed: int = 0
     trimmed: int | None = 0
     away: str | None = None
+    unknown: Unknown = Unknown()
+
+    @property
+    def has_nothing(self) -> bool:
+        """Whether there is not a key of this queue."""
+        held = self.backlog
+        return (
+            held is not None
+            and (held.waiting, held.scheduled) == (0, 0)
+            and not (held.results or self.fleet or self.unknown.texts)
+            and self.failing is None
+        )

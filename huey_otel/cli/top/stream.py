@@ -25,6 +25,15 @@ class FollowedStream:
         self._failures = failures
         self._due = 0.0
         self._listener: EventListener | None = None
+        self._failed: Exception | None = None
+        self._refused = ""
+
+    @property
+    def trouble(self) -> str:
+        """Why it cannot be read though there is something, empty if it can."""
+        if self._listener is None:
+            return self._refused
+        return self._listener.away or ""
 
     @property
     def is_there(self) -> bool:
@@ -42,11 +51,18 @@ class FollowedStream:
         return 0 if self._listener is None else self._listener.trimmed
 
     def look(self) -> None:
-        """Begin to follow the stream if it is there; Redis is not asked each time."""
+        """Begin to follow the stream if it is there; Redis is not asked each time.
+
+        Raises what ended the thread that follows it.
+        """
+        if self._failed is not None:
+            raise self._failed
         if self._listener is not None or time.monotonic() < self._due:
             return
         self._due = time.monotonic() + _LOOK_AFTER
-        if self._source.last() is None:
+        refused = self._source.refused()
+        self._refused = refused or ""
+        if refused != "":
             return
         self._listener = EventListener(
             self._source.redis,
@@ -80,8 +96,11 @@ class FollowedStream:
 
     @untraced()
     def _follow(self, listener: EventListener) -> None:
-        for event in listener:
-            position = Position.of(listener.position or "")
-            # By the server's clock: those of consumers may be wrong.
-            at = time.time() if position is None else position.id[0] / 1_000
-            self._failures.take(event, at)
+        try:
+            for event in listener:
+                position = Position.of(listener.position or "")
+                # By the server's clock: those of consumers may be wrong.
+                at = time.time() if position is None else position.id[0] / 1_000
+                self._failures.take(event, at)
+        except Exception as error:  # noqa: BLE001 - whatever it is, `look` raises it
+            self._failed = error

@@ -4,7 +4,8 @@ import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from huey_otel.cli.output import cell, painted
+from huey_otel._safety.encodable import printable
+from huey_otel.cli.output import cell, painted, width
 from huey_otel.cli.top.durations import age, took
 from huey_otel.cli.top.snapshot import Failure, Snapshot
 from huey_otel.cli.top.view import View
@@ -13,17 +14,35 @@ GAP: Final = "  "
 _NARROWEST: Final = 8
 """Columns of a terminal for a column that shares."""
 
+_PLENTY: Final = 40
+"""Columns that one which shares keeps while others need some."""
+
 _DAY: Final = 86_400
+_CHOSEN: Final = (" ", ">")
 NO_STREAM: Final = "not known without HUEY_OTEL_STREAM=on"
 
 
 class _Column(NamedTuple):
-    """A column of a table; those of *width* 0 share what the others leave."""
+    """A column of a table; those of *width* 0 share what the others leave.
+
+    Of a *path* and of the address of a *consumer* the end is what tells it apart.
+    """
 
     title: str
     width: int
     right: bool = False
     path: bool = False
+    consumer: bool = False
+
+    def cell(self, text: str) -> str:
+        """*text* in its width."""
+        if self.consumer and width(text) > self.width:
+            host, colon, process = text.rpartition(":")
+            if not host.replace(".", "").isdigit():
+                text = host.partition(".")[0] + colon + process
+        return cell(
+            text, self.width, right=self.right, path=self.path, end=self.consumer
+        )
 
 
 _Row = tuple[Sequence[str], str]
@@ -38,42 +57,70 @@ class Table(NamedTuple):
     empty: str
     """What to say where it has none."""
 
-    def lines(self, width: int, height: int) -> list[str]:
-        """It in exactly *height* lines of exactly *width* columns."""
-        columns = _fitted(self.columns, width)
-        titles = [one.title for one in columns]
-        lines = [painted(_joined(columns, titles), "bold")]
-        for cells, colour in self.rows[: height - 1]:
-            text = _joined(columns, cells)
+    def lines(self, columns: int, height: int) -> list[str]:
+        """It in exactly *height* lines of so many *columns*.
+
+        The title of the tasks says how many more rows there are.
+        """
+        rows = self.rows[: max(0, height - 1)]
+        hidden = len(self.rows) - len(rows)
+        more = f" +{hidden:,}" if hidden else ""
+        titled = [
+            one._replace(title=one.title + more) if one.path else one
+            for one in self.columns
+        ]
+        fitted = _fitted(titled, rows, columns)
+        titles = [cell(one.title, one.width, right=one.right) for one in fitted]
+        lines = [painted(GAP.join(titles), "bold")]
+        for cells, colour in rows:
+            text = _joined(fitted, cells)
             lines.append(painted(text, colour) if colour else text)
         if not self.rows and height > 1:
-            lines.append(painted(cell(self.empty, width), "dim"))
-        return lines + [" " * width] * (height - len(lines))
+            lines.append(painted(cell(self.empty, columns), "dim"))
+        return lines[:height] + [" " * columns] * (height - len(lines))
 
 
 def _joined(columns: Sequence[_Column], cells: Sequence[str]) -> str:
-    return GAP.join(
-        cell(text, one.width, right=one.right, path=one.path)
-        for one, text in zip(columns, cells, strict=False)
-    )
+    return GAP.join(one.cell(text) for one, text in zip(columns, cells, strict=False))
 
 
-def _fitted(columns: Sequence[_Column], width: int) -> list[_Column]:
-    """*columns* in exactly *width*, without the last ones if that is too little."""
+def _fitted(
+    columns: Sequence[_Column], rows: Sequence[_Row], room: int
+) -> list[_Column]:
+    """*columns* in exactly *room*, without the last ones if that is too little."""
     kept = list(columns)
     while True:
         taken = sum(one.width for one in kept) + len(GAP) * (len(kept) - 1)
         shares = sum(not one.width for one in kept)
-        share, more = divmod(max(shares, width - taken), shares or 1)
+        share, more = divmod(max(shares, room - taken), shares or 1)
         if len(kept) == 1 or (shares and share >= _NARROWEST):
             break
         kept.pop()
-    fitted = []
-    for one in kept:
+    widths = [one.width or share for one in kept]
+    if shares:
         # What cannot be shared goes to the first.
-        fitted.append(one if one.width else one._replace(width=share + more))
-        more = 0 if not one.width else more
-    return fitted
+        widths[[not one.width for one in kept].index(True)] += more
+    else:
+        widths[0] = room
+    needs = [
+        max(width(printable(text[: 2 * room])) for text in (one.title, *texts))
+        for one, texts in zip(
+            kept, zip(*(cells for cells, _ in rows), strict=True), strict=False
+        )
+    ]
+    # Those that share have more than the others to begin with.
+    keeps = [
+        need if one.width else min(need, _PLENTY)
+        for one, need in zip(kept, needs, strict=False)
+    ]
+    order = sorted(range(len(needs)), key=lambda at: kept[at].width > 0)
+    for at in order:
+        for other, keep in enumerate(keeps):
+            spare = min(widths[other] - keep, needs[at] - widths[at])
+            if other != at and spare > 0:
+                widths[at] += spare
+                widths[other] -= spare
+    return [one._replace(width=wide) for one, wide in zip(kept, widths, strict=True)]
 
 
 def matches(text: str, view: View) -> bool:
@@ -101,7 +148,7 @@ def running(shown: Snapshot, view: View) -> Table:
     return Table(
         (
             _Column("RUNNING LONGEST", 0, path=True),
-            _Column("consumer", 12),
+            _Column("consumer", 12, consumer=True),
             _Column("age", 5, right=True),
         ),
         [
@@ -130,14 +177,34 @@ def failing(shown: Snapshot, view: View) -> Table:
             for one in shown.failing or ()
             if matches(one.task, view)
         ],
-        _no_failure(shown, view),
+        no_failure(shown, view),
     )
 
 
-def _no_failure(shown: Snapshot, view: View) -> str:
+def no_failure(shown: Snapshot, view: View) -> str:
+    """What stands where failures would."""
     if shown.backlog is None:
         return ""
+    if shown.unknown.events:
+        return "not known"
     return NO_STREAM if shown.failing is None else nothing("nothing fails", view)
+
+
+def _number(done: float) -> str:
+    """*done*, whole where it is counted, or many."""
+    whole = done >= 9.95 or done == int(done)
+    return f"{done:,.0f}" if whole else f"{max(0.1, done):.1f}"
+
+
+def _percent(share: float | None) -> str:
+    """*share*, in which a few are not none, and nearly all are not all."""
+    if share is None:
+        return ""
+    if 0 < share < 0.01:
+        return "<1 %"
+    if 0.99 < share < 1:
+        return ">99 %"
+    return f"{share * 100:.0f} %"
 
 
 def rates(shown: Snapshot, view: View) -> Table:
@@ -154,8 +221,8 @@ def rates(shown: Snapshot, view: View) -> Table:
             (
                 (
                     one.task,
-                    f"{one.done:,.0f}" if one.done >= 9.95 else f"{one.done:.1f}",
-                    "" if one.failed is None else f"{one.failed * 100:.0f} %",
+                    _number(one.done),
+                    _percent(one.failed),
                     took(one.p95),
                 ),
                 "yellow" if one.failed else "",
@@ -202,11 +269,12 @@ def periodic(shown: Snapshot, view: View) -> Table:
 def errors(shown: Snapshot, view: View, height: int) -> Table:
     """The last failures one by one, in so many lines of which one is the chosen."""
     failures = failures_in(shown, view)
-    chosen = min(view.chosen, max(0, len(failures) - 1))
+    chosen = view.place(failures)
     rows = [
         (
             (
-                time.strftime("%H:%M:%S", time.localtime(one.at)),
+                _CHOSEN[at == chosen]
+                + time.strftime("%H:%M:%S", time.localtime(one.at)),
                 one.task,
                 _class(one.exception),
                 one.message,
@@ -218,12 +286,12 @@ def errors(shown: Snapshot, view: View, height: int) -> Table:
     ]
     return Table(
         (
-            _Column("when", 8),
+            _Column(" when", 9),
             _Column("LAST FAILURES", 20, path=True),
             _Column("exception", 18),
             _Column("message", 0),
-            _Column("worker", 12),
+            _Column("worker", 12, consumer=True),
         ),
         rows[max(0, chosen - max(0, height - 2)) :],
-        _no_failure(shown, view),
+        no_failure(shown, view),
     )

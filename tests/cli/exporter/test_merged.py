@@ -12,6 +12,7 @@ from huey_otel._prometheus.exposition import NumberFamily
 from huey_otel._prometheus.own_page import own_page
 from huey_otel.cli.exporter.merged import KnownSeries, MergedPage
 from tests.support.metrics import (
+    SOURCE,
     TRACE_ID,
     consumer,
     feed,
@@ -69,6 +70,23 @@ def test_each_series_of_real_pages_is_there_with_its_consumer(openmetrics):
         for told, text in pages.items()
         for (name, labels), value in samples(read_openmetrics(text)).items()
     }
+
+
+@pytest.mark.parametrize("openmetrics", [False, True], ids=["text", "openmetrics"])
+def test_a_name_may_look_like_the_begin_of_an_exemplar(openmetrics):
+    odd = 'a # {b="c"} 1 2'
+    collector = Collector()
+    collector.add_consumer(1, consumer("app.tasks.add", queue=odd))
+    one = record("started", key=1, wait=0.3)
+    feed(collector, sampled(one, "00f067aa0ba902b7"), source=SOURCE._replace(queue=odd))
+    text = own_page(collector, lambda _: True, gauges=True)
+    page = MergedPage(KnownSeries(), openmetrics=openmetrics)
+
+    skipped = page.add("web-1:7", text, gauges=True)
+
+    shown = page.text([]).decode().splitlines()
+    assert skipped == 0
+    assert len(shown) == len(text.splitlines()) - (not openmetrics)
 
 
 def test_each_family_has_one_head_and_stands_together():

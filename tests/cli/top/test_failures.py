@@ -33,6 +33,16 @@ def test_failures_of_the_last_five_minutes_are_counted_most_often_first():
     assert failures.failing(NOW + 2_000) == []
 
 
+def test_event_may_tell_of_several():
+    failures = Failures()
+    streak = {"status": "error-dequeueing", "error": True}
+    for count in (7, None, "x", -3, 0, 1e400, True, 10**30):
+        failures.take(streak | {"count": count}, NOW)
+
+    (found,) = failures.failing(NOW)
+    assert found.count == 7 + 7
+
+
 def test_each_of_the_last_ones_is_kept_with_its_message_newest_first():
     failures = Failures()
     failures.take(EVENT, NOW)

@@ -1,4 +1,4 @@
-"""What the installed wheel must do on its own; run by `make wheel`, not by pytest."""
+"""What is installed must do on its own; run by `make package`, not by pytest."""
 
 import importlib.util
 import subprocess
@@ -38,7 +38,7 @@ def main() -> None:
         huey.execute(huey.dequeue())
         assert result() == 3
 
-    print(f"huey-otel {version('huey-otel')} from the wheel: ok")  # noqa: T201
+    print(f"{PACKAGE}: huey-otel {version('huey-otel')} works")  # noqa: T201
 
 
 if __name__ == "__main__":
