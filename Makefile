@@ -21,7 +21,7 @@ BIN := .venv/bin
 .DELETE_ON_ERROR:
 .PHONY: help check quick-tests test lint types layers test-latest test-oldest proof format demo
 .PHONY: release-check package workflows changelog release-notes
-.PHONY: coverage collector versions matrix soak stuck bench bench-memory scrape cost dashboards kubernetes panels screens tables trees clean
+.PHONY: site coverage collector versions matrix soak stuck bench bench-memory scrape cost dashboards kubernetes panels screens tables trees clean
 
 help:
 	@echo "make check   style, types, layers and unit tests: under two minutes"
@@ -30,6 +30,7 @@ help:
 	@echo "make package  wheel and sdist, built, looked into and used"
 	@echo "make release-check  that, and the workflows of GitHub; needs Go"
 	@echo "make changelog  the files of changes/ into CHANGELOG.md, for a release"
+	@echo "make site    the documents as a site, into docs/_build; a dead link fails it"
 	@echo "make proof   the longer checks, their output kept in docs/proof:"
 	@echo "             make coverage, collector, matrix, versions, soak and stuck"
 	@echo "make demo    a consumer and its load: events, metrics and a trace"
@@ -47,11 +48,11 @@ help:
 	@echo "make clean   remove everything that make has built"
 
 # In parallel first: steps that wait for the network or use one core only.
-ENVIRONMENTS := .venv/.stamp .venv-oldest/.stamp .venv-release/.stamp \
+ENVIRONMENTS := .venv/.stamp .venv-oldest/.stamp .venv-release/.stamp .venv-docs/.stamp \
   $(OTHER_HUEYS:%=.hueys/%/.stamp)
 
 test:
-	$(MAKE) --no-print-directory --jobs 3 lint types layers $(ENVIRONMENTS)
+	$(MAKE) --no-print-directory --jobs 3 lint types layers site $(ENVIRONMENTS)
 	$(MAKE) --no-print-directory --jobs 1 test-latest
 	$(MAKE) --no-print-directory --jobs 1 test-oldest package
 
@@ -126,6 +127,11 @@ changelog: .venv-release/.stamp
 
 release-notes: .venv-release/.stamp
 	@$(RELEASE)/python -m tests.release.notes $(TAG)
+
+# From nothing each time: Sphinx warns of a page only when it reads it.
+site: .venv-docs/.stamp
+	rm -rf docs/_build
+	.venv-docs/bin/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build
 
 # Of the unit tests alone: the live ones run the rest, in processes of their own.
 coverage: .venv/.stamp
@@ -231,15 +237,16 @@ screens: .venv/.stamp
 
 clean:
 	rm -rf .venv .venv-oldest .venv-demo .venvs .hueys
-	rm -rf .venv-release .venv-wheel .venv-sdist build dist
+	rm -rf .venv-release .venv-wheel .venv-sdist build dist .venv-docs docs/_build
 	rm -rf .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.stamp: GROUP := dev
 .venv-oldest/.stamp: GROUP := oldest
 .venv-demo/.stamp: GROUP := demo
+.venv-docs/.stamp: GROUP := docs
 
-.venv/.stamp .venv-oldest/.stamp .venv-demo/.stamp: %/.stamp: pyproject.toml | python
+.venv/.stamp .venv-oldest/.stamp .venv-demo/.stamp .venv-docs/.stamp: %/.stamp: pyproject.toml | python
 	$(PYTHON) -m venv --clear $*
 	$*/bin/python -m pip install --quiet pip==$(PIP_VERSION)
 	$*/bin/python -m pip install --quiet --group $(GROUP) --editable .
