@@ -207,6 +207,7 @@ demo: .venv-demo/.stamp
 
 bench: .venv/.stamp
 	$(BIN)/python -m benchmarks
+	$(BIN)/python docs/tables.py
 
 bench-memory: .venv/.stamp
 	$(BIN)/python -m benchmarks.memory

@@ -19,16 +19,23 @@ project = "huey-otel"
 author = "huey-otel contributors"
 version = release = installed("huey-otel")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["proof", "upstream", "_build", "*.py"]
 
 # GitHub gives each heading an anchor likewise.
 myst_heading_anchors = 4
 
-nitpicky = True
+# What a docstring has in `single` marks.
+default_role = "code"
 
-autodoc_typehints = "description"
+nitpicky = True
+# Names of other packages: looking them up would need the network.
+nitpick_ignore_regex = [("py:class", r"(?!huey_otel\.).*")]
+
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 80
 
 html_theme = "furo"
 html_title = f"huey-otel {release}"
@@ -79,6 +86,27 @@ class LinksToTheRepository(SphinxTransform):
         link.replace_self(found)
 
 
+def without_options(
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """Leave out the list of options that `help()` shows: settings.md has it."""
+    if name == "huey_otel.instrument":
+        del lines[lines.index("Options:") :]
+
+
+def short(
+    app: Sphinx, what: str, name: str, *_: object
+) -> tuple[str, str | None] | None:
+    """Leave out settings here as well, and how classes are made that nobody makes."""
+    return {
+        "huey_otel.instrument": ("(huey: Huey, **settings)", "Instrumentation"),
+        "huey_otel.Instrumentation": ("", None),
+        "huey_otel.testing.Telemetry": ("", None),
+    }.get(name)
+
+
 def setup(app: Sphinx) -> None:
-    """Make Sphinx know of the links."""
+    """Make Sphinx know of the above."""
     app.add_transform(LinksToTheRepository)
+    app.connect("autodoc-process-docstring", without_options)
+    app.connect("autodoc-process-signature", short)

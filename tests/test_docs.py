@@ -18,6 +18,7 @@ from huey_otel.cli import exit_codes
 from huey_otel.cli.main import COMMANDS
 from huey_otel.cli.output import json_line
 from huey_otel.cli.top.snapshot import Backlog, Snapshot
+from huey_otel.testing import capture
 from tests.live.received_events import ALWAYS, FAILED
 from tests.support.programs import ROOT, bare_environment, missing, snippet
 
@@ -60,8 +61,8 @@ def test_each_variable_of_the_environment_is_documented(name):
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_each_option_is_in_the_readme(option):
-    assert f"`{option}`" in (ROOT / "README.md").read_text()
+def test_each_option_is_among_the_settings(option):
+    assert f"| `{option}` |" in (ROOT / "docs" / "settings.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -142,16 +143,42 @@ def test_the_event_of_the_readme_is_one():
     assert set(event) == {*ALWAYS, *FAILED, "duration"}
 
 
-def test_the_test_of_the_readme_passes(monkeypatch):
+@pytest.fixture
+def app(monkeypatch):
     app = ModuleType("app")
     exec(APPLICATION, vars(app))
     monkeypatch.setitem(sys.modules, "app", app)
+    return app
+
+
+@pytest.mark.parametrize(
+    "source",
+    [snippet("README.md", "testing"), snippet("docs/testing.md", "testing")],
+    ids=["readme", "document"],
+)
+def test_the_test_in_the_docs_passes(source, app):
     names = {}
 
-    exec(snippet("README.md", "testing"), names)
+    exec(source, names)
     names["test_an_order_is_shipped"]()
 
     assert app.orders == [7]
+
+
+def test_the_test_in_immediate_mode_passes():
+    names = {}
+
+    exec(snippet("docs/testing.md", "immediate"), names)
+    names["test_a_failure_is_told"]()
+
+
+def test_what_a_test_waits_for_comes(app):
+    with capture(app.huey) as telemetry:
+        app.order(7)
+        app.huey.execute(app.huey.dequeue())
+        exec(snippet("docs/testing.md", "waiting"), {"telemetry": telemetry})
+
+        assert len(telemetry.events) == 2
 
 
 def test_promtool_takes_what_scrapes_a_consumer(tmp_path):

@@ -2,12 +2,14 @@
 
 import re
 import subprocess
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import huey_otel
 from tests.support.programs import ROOT, missing
 
 DOCS = ROOT / "docs"
@@ -60,6 +62,28 @@ def test_no_link_leads_nowhere(path: Path) -> None:
     assert list(dead(path)) == []
 
 
+def test_the_accepted_versions_are_those_of_the_package() -> None:
+    page = (DOCS / "compatibility.md").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [f"Python{project['requires-python']}", *project["dependencies"]]
+    lowest = {}
+    for one in asked:
+        name, _, rest = one.partition(">=")
+        lowest[name] = rest.partition(",")[0]
+
+    told = {
+        name: version
+        for names, version in re.findall(
+            r"^\| ([^|]+) \| (\S+) and newer", page, re.MULTILINE
+        )
+        for name in names.split(", ")
+    }
+
+    assert told.pop("if you use it") == "4.2"
+    del told["Django"]
+    assert told == lowest
+
+
 def test_each_page_is_once_in_the_table_of_contents() -> None:
     index = (DOCS / "index.md").read_text()
     entries = [
@@ -72,6 +96,24 @@ def test_each_page_is_once_in_the_table_of_contents() -> None:
     pages = {path.stem for path in DOCS.glob("*.md")} - {"index"}
 
     assert sorted(entries) == sorted(pages)
+
+
+def test_a_strangers_questions_lead_to_their_answers() -> None:
+    """In one click each; what is not here is in the table of contents beside it."""
+    index = (DOCS / "index.md").read_text()
+    rows = re.findall(r"^\| (.+\?.*) \| (.+) \|$", index, re.MULTILINE)
+
+    assert len(rows) >= 10
+    assert [question for question, answer in rows if "](" not in answer] == []
+
+
+def test_each_public_name_is_in_the_reference() -> None:
+    reference = (DOCS / "api.md").read_text()
+    shown = re.findall(r"\.\. auto\w+:: (\S+)", reference)
+
+    public = {f"huey_otel.{name}" for name in huey_otel.__all__}
+    assert public - {"huey_otel.events"} <= set(shown)
+    assert [name for name in shown if "._" in name] == []
 
 
 @pytest.fixture
