@@ -39,6 +39,9 @@ python_maximum_signature_line_length = 80
 
 html_theme = "furo"
 html_title = f"huey-otel {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_copy_source = False
 html_show_copyright = False
 html_theme_options = {
