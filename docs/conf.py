@@ -28,6 +28,9 @@ myst_heading_anchors = 4
 # What a docstring has in `single` marks.
 default_role = "code"
 
+# A block without a language is what a terminal shows.
+highlight_language = "none"
+
 nitpicky = True
 # Names of other packages: looking them up would need the network.
 nitpick_ignore_regex = [("py:class", r"(?!huey_otel\.).*")]

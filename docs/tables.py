@@ -64,6 +64,21 @@ QUERIES = {
 """A question to ask of each metric, in PromQL."""
 
 
+FIRST = {
+    "Which tasks fail most?": n.TASKS_FINISHED_TOTAL,
+    "With which exceptions?": n.TASK_EXCEPTIONS_TOTAL,
+    "How long do tasks wait before they run?": n.TASK_WAIT_SECONDS,
+    "How long do they take?": n.TASK_DURATION_SECONDS,
+    "How many tasks wait now?": n.QUEUE_LENGTH,
+    "Which tasks have been running for over an hour?": n.TASK_RUNNING_AGE,
+    "When did the nightly job last succeed, in seconds before now?": n.TASK_LAST_SUCCESS,
+    "How many workers are idle?": n.WORKERS_BUSY,
+    "Were workers killed?": n.WORKER_RESTARTS_TOTAL,
+    "Is telemetry itself lost?": n.TELEMETRY_DROPPED_TOTAL,
+}
+"""What people ask first, and the metric whose query answers it."""
+
+
 QUERIES_OF_THE_EXPORTER = {
     n.EXPORTER_UP: "huey_exporter_up == 0",
     n.EXPORTER_PAGES: 'sum by (queue, state) (huey_exporter_pages{state!~"live|ended"}) > 0',
@@ -156,6 +171,14 @@ def metrics() -> str:
         f"| `{one.name}` | {one.type} | {', '.join(one.labels)} | {one.help} |"
         f" `{QUERIES[one.name]}` |"
         for one in CATALOG.values()
+    )
+
+
+def first() -> str:
+    """What people ask first."""
+    head = "| question | query |\n|---|---|\n"
+    return head + "\n".join(
+        f"| {question} | `{QUERIES[name]}` |" for question, name in FIRST.items()
     )
 
 
@@ -272,6 +295,7 @@ TABLES = {
     "events": events,
     "endings": endings,
     "mapping": mappings,
+    "first": first,
     "metrics": metrics,
     "exporter": exporter,
     "options": options,
