@@ -10,8 +10,13 @@ from dataclasses import asdict
 from types import ModuleType
 
 import pytest
+import yaml
+from huey import MemoryHuey
+from huey.signals import SIGNAL_COMPLETE
+from prometheus_client import Counter
 
 from huey_otel import _names as n
+from huey_otel import instrument
 from huey_otel._options.table import OPTIONS, VARIABLES
 from huey_otel._prometheus.catalog import CATALOG
 from huey_otel.cli import exit_codes
@@ -20,7 +25,13 @@ from huey_otel.cli.output import json_line
 from huey_otel.cli.top.snapshot import Backlog, Snapshot
 from huey_otel.testing import capture
 from tests.live.received_events import ALWAYS, FAILED
-from tests.support.programs import ROOT, bare_environment, missing, snippet
+from tests.support.programs import (
+    ROOT,
+    bare_environment,
+    missing,
+    run_program,
+    snippet,
+)
 
 pytestmark = pytest.mark.once
 
@@ -135,6 +146,52 @@ def test_the_one_call_of_the_readme_runs(monkeypatch):
     exec(block[1], names)
 
     assert names["huey"].name == "my-app"
+    assert block[1] == snippet("docs/index.md", "call")
+
+
+def test_events_of_a_queue_that_is_not_on_redis_go_where_the_document_says():
+    huey = MemoryHuey("my-app")
+
+    exec(
+        snippet("docs/start.md", "elsewhere"), {"huey": huey, "instrument": instrument}
+    )
+
+    with instrument(huey) as instrumentation:
+        assert "redis://localhost:6379" in repr(instrumentation)
+
+
+def test_a_handler_of_signals_counts_beside_us():
+    huey = MemoryHuey("my-app", immediate=True)
+    done = Counter("done", "Tasks that were done.", ["task"], registry=None)
+    names = {"huey": huey, "done": done, "SIGNAL_COMPLETE": SIGNAL_COMPLETE}
+
+    exec(snippet("docs/moving.md", "handler"), names)
+    with instrument(huey, events=None, metrics_port=None):
+        huey.task()(len)([])
+
+    assert done.labels("len")._value.get() == 1
+
+
+def test_the_patches_of_the_document_come_first():
+    check = "import socket\nprint(monkey.is_module_patched('socket'))"
+
+    done = run_program(snippet("docs/deploy.md", "patches"), check)
+
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+def test_the_collector_of_the_document_uses_what_it_defines():
+    collector = yaml.safe_load(snippet("docs/events.md", "collector"))
+
+    (pipeline,) = collector["service"]["pipelines"].values()
+    for kind in ("receivers", "exporters"):
+        assert sorted(pipeline[kind]) == sorted(collector[kind])
+
+
+def test_the_work_of_a_queue_is_the_sum_of_what_the_document_says():
+    queue = json.loads(snippet("docs/scale.md", "queues"))
+
+    assert queue["work"] == queue["waiting"] + queue["due"] + queue["running"]
 
 
 def test_the_event_of_the_readme_is_one():
@@ -266,6 +323,17 @@ def test_jq_reads_what_top_prints():
     )
 
     assert (done.stdout, done.stderr) == ("3\n", "")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_each_block_in_a_language_is_run(path):
+    """But for the first one of the README, which has a test without a mark."""
+    text = path.read_text()
+    blocks = re.findall(r"^(.*)\n```\w+\n", text, re.MULTILINE)
+
+    unmarked = [before for before in blocks if "<!-- run by a test: " not in before]
+
+    assert unmarked == ([""] if path.name == "README.md" else [])
 
 
 def test_each_block_that_is_run_is_run_by_a_test():
