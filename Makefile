@@ -38,9 +38,9 @@ help:
 	@echo "             make bench-memory adds a long run (20 minutes)"
 	@echo "make scrape  what a scrape costs, by the number of tasks"
 	@echo "make cost    the instructions and Python calls of one task, and their budgets"
-	@echo "make dashboards  write the dashboard, by grafana/build.py"
+	@echo "make dashboards  write the three dashboards, by grafana/build.py"
 	@echo "make kubernetes  write the PrometheusRule of the rules for Prometheus"
-	@echo "make panels  every query of the dashboard, beside the load's ledger"
+	@echo "make panels  the queries of the dashboards, beside the load's ledger"
 	@echo "make tables  the tables of README and docs that are made of the code"
 	@echo "make trees   every shape of work as a trace, into docs/traces.md"
 	@echo "make screens what a terminal shows of huey-otel, into docs/command.md; needs tmux"
@@ -219,13 +219,13 @@ cost: .venv/.stamp
 	$(BIN)/python -m benchmarks.cost
 
 dashboards: .venv/.stamp
-	$(BIN)/python grafana/build.py
+	$(BIN)/python -m grafana.build
 
 kubernetes:
 	$(PYTHON) runtime/kubernetes/prometheus_rule.py
 
 panels: .venv/.stamp
-	$(BIN)/pytest -q -s tests/live/test_dashboard.py 2>/dev/null
+	$(BIN)/pytest -q -s tests/live/test_dashboards.py 2>/dev/null
 
 tables: .venv/.stamp
 	$(BIN)/python docs/tables.py

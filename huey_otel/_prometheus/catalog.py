@@ -280,9 +280,9 @@ _OF_THE_EXPORTER: Final = (
     _gauge(
         n.EXPORTER_PAGES,
         ("queue", "state"),
-        "Metrics pages in Redis: live, stale (not renewed for three of its intervals)"
-        " or ended, of which only counters are shown; replaced by a newer one of its"
-        " consumer; or skipped as damaged, newer, too_large or wrong_type.",
+        "Metrics pages in Redis: live; stale (not renewed for three of its intervals),"
+        " ended, or replaced by a newer one of its host and process id, of which only"
+        " counters are shown; or skipped as damaged, newer, too_large or wrong_type.",
     ),
     _gauge(
         n.EXPORTER_PAGE_AGE,

@@ -20,7 +20,7 @@ from huey_otel._safety import encodable
 from huey_otel._safety.forks import in_child, look_around
 from huey_otel._safety.log import RETICENT, warn_once
 from huey_otel._safety.losses import LOSSES
-from huey_otel._safety.shutdown import before_atexit
+from huey_otel._safety.shutdown import LAST_PAGE, before_atexit
 from huey_otel._wire.record import Sink
 
 _LAST: Final = -100
@@ -110,8 +110,12 @@ class Instrumentation:
         hueys.release(self._huey, observation)
         self._outputs.ends()
         self._outputs.flush(self.settings.flush_timeout)
+        self._outputs.close()
+        # While its series are still there.
+        self._outputs.close_page(LAST_PAGE)
         with self._shared.showing:
             self._shared.remove(self._number)
+        # What a consumer that started meanwhile has made.
         self._outputs.close()
         self._outputs.close_page()
         RETICENT.discard(self)

@@ -1,10 +1,9 @@
-"""The dashboard's queries on a real Prometheus, compared with the load's ledger."""
+"""The dashboards' queries on a real Prometheus, compared with the load's ledger."""
 
-import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import pytest
@@ -13,14 +12,8 @@ from huey_otel import events as e
 from runtime.demo.metrics import quantile
 from runtime.load.ledger import Ledger
 from tests.live.scraping import Prometheus, Values
-from tests.support.programs import ROOT
+from tests.support.dashboards import Query
 
-DASHBOARD = json.loads((ROOT / "grafana/dashboards/huey.json").read_text())
-QUERIES = {
-    (panel["title"], target["refId"]): target
-    for panel in DASHBOARD["panels"]
-    for target in panel["targets"]
-}
 FINAL = {
     e.EVENT_FINISHED: "success",
     e.EVENT_ERROR_TASK: "failure",
@@ -32,8 +25,8 @@ FINAL = {
     e.EVENT_RATE_LIMITED: "rate_limited",
 }
 TASKS, LIMITS = "runtime.shop.tasks.", "runtime.shop.limits."
-
-Reported = set[tuple[str, str]]
+CHOSEN = {"queue": "shop", "task": f"{TASKS}charge_card"}
+"""The variables of the dashboards."""
 
 
 class LedgerCounts:
@@ -82,22 +75,18 @@ class LedgerCounts:
 class Ask:
     """Asks at the moment *at* for the *seconds* before, and prints the answers.
 
-    *reported* takes what was compared.
+    *shape* says whose page Prometheus reads.
     """
 
+    shape: str
     prometheus: Prometheus
     at: float
     seconds: float
-    reported: Reported
 
-    def text(self, panel: str, ref: str = "A") -> str:
+    def text(self, query: Query) -> str:
         """The query with its variables filled in."""
         # 10 ms more include the first scrape, and not the one before.
-        window = f"{round(self.seconds * 1000) + 10}ms"
-        text: str = QUERIES[panel, ref]["expr"]
-        for variable in ("$__rate_interval", "$__range"):
-            text = text.replace(variable, window)
-        return text.replace("$queue", "shop")
+        return query.text(seconds=self.seconds + 0.01, **CHOSEN)
 
     def __call__(self, query: str, *labels: str) -> Values:
         """The values by *labels*; of a task, its short name."""
@@ -111,7 +100,8 @@ class Ask:
 
     def counts(self, query: str, *labels: str) -> Counter[tuple[str, ...]]:
         """The whole numbers that a query counted; rates times their seconds."""
-        factor = self.seconds if re.search(r"\brate\(", query) else 1
+        rates = re.search(r"\brate\(|/ \(\d+ / 1000\)", query)
+        factor = self.seconds if rates else 1
         found: Counter[tuple[str, ...]] = Counter()
         for key, number in self(query, *labels).items():
             whole = number * factor
@@ -119,34 +109,41 @@ class Ask:
             found[key] = round(whole)
         return found
 
-    def agrees(
-        self, panel: str, *labels: str, ledger: Mapping[str, int], ref: str = "A"
-    ) -> None:
-        """Compare a panel of counts by one label, or none, with *ledger*."""
-        query = self.text(panel, ref)
-        seen = {
-            " ".join(key): each for key, each in self.counts(query, *labels).items()
-        }
+    def agrees(self, query: Query, *labels: str, ledger: Mapping[str, int]) -> None:
+        """Compare a query of counts by one label, or none, with *ledger*."""
+        text = self.text(query)
+        seen = {" ".join(key): each for key, each in self.counts(text, *labels).items()}
         expected = {key: number for key, number in ledger.items() if number}
-        self.report(panel, ref, query, seen, expected)
-        assert seen == expected, (panel, ref)
+        self.report(query, text, seen, expected)
+        assert seen == expected, query
 
     def quantiles(
-        self, panel: str, bounds: tuple[float, ...], ledger: Mapping[str, int]
+        self,
+        query: Query,
+        bounds: tuple[float, ...],
+        ledger: Mapping[str, int],
+        of: Collection[str],
     ) -> Values:
-        """Compare what a panel of p95s observes with *ledger*; give the p95s."""
-        query = self.text(panel)
-        buckets = re.sub(r"^histogram_quantile\(0.95, (.*)\)$", r"\1", query)
-        seen = self.counts(buckets, "task", "le")
+        """Compare what a query of p95s observes with *ledger*; give the p95s.
+
+        It shows those *of* these tasks.
+        """
+        text = self.text(query)
+        found = re.search(r"histogram_quantile\(0.95, (.*?)\)\)\)", text)
+        assert found is not None
+        buckets = self._increases(f"{found[1]}))")
+        p95s = self(text, "task")
+        shown = {task for (task,) in p95s}
+        seen = {key: n for key, n in buckets.items() if key[0] in shown}
         observed = {task: n for (task, le), n in seen.items() if le == "+Inf"}
-        p95s = self(query, "task")
-        shown = {
-            task: f"p95 {p95s[task,]:.3g} s of {number}"
-            for task, number in observed.items()
-        }
-        expected = {key: f"of {number}" for key, number in ledger.items() if number}
-        self.report(panel, "A", query, shown, expected)
-        assert observed == dict(ledger), panel
+        self.report(
+            query,
+            text,
+            {task: f"p95 {p95s[task,]:.3g} s of {n}" for task, n in observed.items()},
+            {key: f"of {number}" for key, number in ledger.items() if key in shown},
+        )
+        assert shown == set(of)
+        assert observed == {key: ledger[key] for key in shown}
         for (task,), seconds in p95s.items():
             of_task = dict.fromkeys(bounds, 0.0) | {
                 float(le): float(number)
@@ -156,17 +153,18 @@ class Ask:
             assert seconds == pytest.approx(quantile(0.95, of_task), rel=0.05)
         return p95s
 
+    def _increases(self, buckets: str) -> Counter[tuple[str, ...]]:
+        return self.counts(buckets, "task", "le")
+
     def report(
         self,
-        panel: str,
-        ref: str,
-        query: str,
+        query: Query,
+        text: str,
         seen: Mapping[str, object],
         expected: Mapping[str, object],
     ) -> None:
         """Print the comparison, for `make panels`."""
-        self.reported.add((panel, ref))
-        sys.stdout.write(f"\n{panel} {ref}\n  {query}\n")
+        sys.stdout.write(f"\n{self.shape}, {' '.join(query)}\n  {text}\n")
         for key in sorted({*seen, *expected}):
             left, right = seen.get(key, "nothing"), expected.get(key, "nothing")
             sys.stdout.write(f"    {key or '(all)':32} {left!s:20} ledger {right}\n")

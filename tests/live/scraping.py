@@ -104,6 +104,11 @@ class Prometheus(Program):
             if value and not math.isnan(value)
         }
 
+    def answers(self, query: str, at: float) -> bool:
+        """Whether *query* has a number *at* that moment, 0 included."""
+        found = self._ask("query", query=query, time=f"{at:.3f}")["result"]
+        return any(not math.isnan(float(series["value"][1])) for series in found)
+
     def alerts(self) -> list[dict[str, Any]]:
         """All firing and pending alerts, with `labels` and `annotations`."""
         found: list[dict[str, Any]] = self._ask("alerts")["alerts"]

@@ -131,6 +131,7 @@ def test_redis_that_hangs_under_load(
     receive_events: Callable[..., ReceivedEvents],
     consumer: Callable[..., Consumer],
     load: Callable[[int], Load],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     received = receive_events(url=redis_server.unix_url)
     # More than the outbox holds while Redis hangs, so some events are dropped.
@@ -161,7 +162,11 @@ def test_redis_that_hangs_under_load(
     assert place.dropped().keys() == {"feed_full"}
     received.catch_up()
     missing = 2 * work.enqueued - heard(received)
-    assert sum(place.dropped().values()) == missing > 0
+    lost = sum(place.dropped().values())
+    # A listener that is slow may have half a message when Redis stops: it connects
+    # again, and misses what comes before that.
+    assert 0 < lost <= missing
+    assert lost == missing or "no events can be heard" in caplog.text
     assert (received.listener.missed, received.listener.repeated) == (missing, 0)
 
 

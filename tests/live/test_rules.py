@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.panels import QUERIES
 from tests.live.processes import Program
 from tests.live.scraping import Prometheus, serves
+from tests.support.dashboards import Query
 from tests.support.programs import ROOT, free_port
 from tests.support.waiting import wait_to_read, wait_until
 
@@ -120,7 +120,7 @@ def test_three_consumers_of_a_queue_of_five_all_show_five(
         "sum(huey_queue_length)": 15,
         "queue:huey_queue_length:max": 5,
         panel("Pending"): 5,
-        panel("Pending and scheduled"): 5,
+        panel("Backlog"): 5,
     }
     wait_until(lambda: {q: prometheus.values(q).get(()) for q in said} == said)
     oldest = "queue:huey_queue_oldest_age_seconds:max"
@@ -137,9 +137,8 @@ def test_three_consumers_of_a_queue_of_five_all_show_five(
 
 
 def panel(title: str) -> str:
-    """The first query of a panel of the dashboard."""
-    query: str = QUERIES[title, "A"]["expr"]
-    return query.replace("$queue", "shop")
+    """The first query of a panel of the overview."""
+    return Query("overview", title).text(queue="shop")
 
 
 def test_two_schedulers_are_seen_by_what_they_enqueue_twice(

@@ -22,7 +22,6 @@ from huey_otel.cli.exporter.backlog import (
     added_up,
 )
 from huey_otel.cli.exporter.stored import (
-    REPLACED,
     Allowance,
     KeptPages,
     Skipped,
@@ -233,7 +232,7 @@ class Look:
         seen.states[page.state] += 1
         if isinstance(page, Stored):
             take(seen.queue, page)
-        elif page.state != REPLACED:
+        else:
             seen.bad.append(page)
 
     def _now(self) -> float:

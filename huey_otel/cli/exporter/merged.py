@@ -120,6 +120,18 @@ def _checked(series: str) -> _Known | None:
     return _Known(place, lasts, found[1], found[2], hash(series))
 
 
+def parts_of(line: str) -> tuple[str, str, str] | None:
+    """The series of *line*, its number, and its exemplar, if it has these parts.
+
+    A label's value may look like the begin of an exemplar.
+    """
+    labeled = _SERIES.match(line, 0, _LONGEST_SERIES)
+    if labeled is None or line[labeled.end() : labeled.end() + 1] != " ":
+        return None
+    number, _, exemplar = line[labeled.end() + 1 :].partition(_MARK)
+    return labeled[0], number, exemplar
+
+
 class MergedPage:
     """Takes pages, and says them as one in text or in *openmetrics*."""
 
@@ -169,20 +181,23 @@ class MergedPage:
 
     def _looked_at(self, line: str) -> tuple[_Known | None, str, str]:
         """The series of *line*, its number, and the exemplar as it is shown."""
-        # A label's value may look like the begin of an exemplar.
-        labeled = _SERIES.match(line, 0, _LONGEST_SERIES)
-        if labeled is None:
-            return None, "", ""
-        number, mark, exemplar = line[labeled.end() :].partition(_MARK)
-        found = self._known.find(labeled[0]) if number.startswith(" ") else None
+        body, _, exemplar = line.partition(_MARK)
+        series, _, number = body.rpartition(" ")
+        if series not in self._known.known:
+            # Most with an exemplar are known.
+            parts = parts_of(line)
+            if parts is None:
+                return None, "", ""
+            series, number, exemplar = parts
+        found = self._known.find(series)
         if not (
             self._openmetrics
             and found is not None
             and found.name.endswith("_bucket")
             and _EXEMPLAR.fullmatch(exemplar)
         ):
-            mark = exemplar = ""
-        return found, number[1:], mark + exemplar
+            return found, number, ""
+        return found, number, _MARK + exemplar
 
     def text(self, own: Iterable[Family]) -> bytes:
         """The whole page, with *own* families behind those of the pages."""

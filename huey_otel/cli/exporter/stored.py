@@ -49,6 +49,9 @@ LARGEST_TOGETHER: Final = 512 << 20
 _MISSED: Final = 3
 """Intervals after which a page that was not renewed is stale."""
 
+_DIGITS: Final = 20
+"""Of the microseconds in a publisher's name, at most."""
+
 _GONE: Final = -2
 """Redis' time to live of a key that is not there."""
 
@@ -67,13 +70,22 @@ class Stored(NamedTuple):
     head: Head
     text: str
     age: float
+    replaced: bool = False
 
     @property
     def state(self) -> str:
-        """LIVE, STALE or ENDED."""
+        """LIVE, STALE, ENDED or REPLACED."""
         if self.head.ended:
-            return ENDED
-        return STALE if self.age > _MISSED * self.head.interval else LIVE
+            state = ENDED
+        else:
+            state = STALE if self.age > _MISSED * self.head.interval else LIVE
+        return REPLACED if self.replaced and state != LIVE else state
+
+    @property
+    def started(self) -> str:
+        """When its publisher began, by the clock of its consumer; for comparison."""
+        digits = self.publisher.rpartition(":")[2]
+        return digits.zfill(_DIGITS)
 
     @property
     def busy(self) -> int:
@@ -256,22 +268,17 @@ class _Reading:
 
 
 def _told_apart(pages: Sequence[Stored | Skipped]) -> Iterator[Stored | Skipped]:
-    """*pages* of one host and process id, the latest first, under names of their own.
+    """*pages* of one host and process id, under names of their own.
 
-    A process may restart its consumer, and in a container each has the same id: then
-    the page of the one that ran before is replaced. Containers that share the name
-    of their host may all run: then the first one has the name.
+    A process may restart its consumer, and in a container each has the same id.
+    Containers that share the name of their host may all run. The one that began last
+    has the name, so its series begin again at 0, and no series goes on as another's.
     """
-    read = [page for page in pages if isinstance(page, Stored)]
     yield from (page for page in pages if isinstance(page, Skipped))
-    live = [page for page in read if page.state == LIVE]
-    live.sort(key=lambda page: page.publisher)
-    past = [page for page in read if page.state != LIVE]
-    shown, hidden = (live, past) if live else (past[:1], past[1:])
-    for number, page in enumerate(shown):
-        yield page._replace(name=page.publisher) if number else page
-    for page in hidden:
-        yield Skipped(page.publisher, REPLACED, "is replaced by a newer one")
+    read = [page for page in pages if isinstance(page, Stored)]
+    read.sort(key=lambda page: page.started, reverse=True)
+    for number, page in enumerate(read):
+        yield page._replace(name=page.publisher, replaced=True) if number else page
 
 
 def _expiry(now: float, left: int) -> float:

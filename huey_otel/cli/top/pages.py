@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from huey_otel import _names as n
-from huey_otel.cli.exporter.merged import LABEL, KnownSeries
-from huey_otel.cli.exporter.stored import ENDED, STALE, Stored
+from huey_otel.cli.exporter.merged import LABEL, KnownSeries, parts_of
+from huey_otel.cli.exporter.stored import ENDED, REPLACED, STALE, Stored
 
 Samples = Mapping[str, Sequence[tuple[Mapping[str, str], float]]]
 """Labels and values, by the name of the sample."""
@@ -85,6 +85,8 @@ class Pages:
         before, self._read = self._read, {}
         found = []
         for one in stored:
+            if one.state == REPLACED:
+                continue
             text, page = before.get(one.name, ("", None))
             made = now - one.age
             if page is None or text != one.text:
@@ -113,7 +115,10 @@ class Pages:
             name = line.partition("{")[0]
             if name not in _SHOWN:
                 continue
-            series, _, number = line.partition(" # {")[0].rpartition(" ")
+            parts = parts_of(line)
+            if parts is None:
+                continue
+            series, number, _ = parts
             known = self._series.find(series)
             if known is None or not self._series.is_number(number, lasts=known.lasts):
                 continue

@@ -45,6 +45,15 @@ def consumers(answers, target="/metrics"):
     }
 
 
+def counts(page):
+    """The count of each consumer."""
+    return {
+        dict(labels)["consumer"]: number
+        for (name, labels), number in page.items()
+        if name == "huey_task_retries_total"
+    }
+
+
 def states(answers):
     """How many pages there are, by state."""
     return {
@@ -129,7 +138,7 @@ class TestMetrics:
         made = answers()
 
         assert consumers(made, "/metrics?consumer=a:1") == {"a:1"}
-        assert consumers(made, "/metrics?consumer=b:1:2") == {"b:1:2"}
+        assert consumers(made, "/metrics?consumer=b:1:1") == {"b:1:1"}
         conn.config_resetstat()
         assert consumers(made, "/metrics?consumer=a:1") == {"a:1"}
         assert conn.info("commandstats")["cmdstat_getrange"]["calls"] == 1
@@ -223,36 +232,45 @@ class TestPages:
         assert consumers(made) == set()
         assert states(made) == {}
 
-    def test_of_a_restarted_consumer_the_new_page_counts(self, answers, leave):
-        leave(COUNT, started=1, age=2, ended=True)
-        leave(COUNT.replace("3.0", "1.0"), started=2)
+    @pytest.mark.parametrize("ended", [True, False], ids=["stopped", "killed"])
+    def test_a_restarted_consumer_begins_again_and_loses_nothing(
+        self, answers, leave, ended
+    ):
+        leave(COUNT + BUSY, started=1, age=20, ended=ended)
+        leave(COUNT.replace("3.0", "1.0") + BUSY, started=2)
         made = answers()
 
         page = shown(made)
 
-        counts = [n for (name, _), n in page.items() if "retries" in name]
-        assert counts == [1]
+        assert counts(page) == {"web-1:7": 1, "web-1:7:1": 3}
+        busy = [dict(labels) for name, labels in page if name == "huey_workers_busy"]
+        assert [labels["consumer"] for labels in busy] == ["web-1:7"]
         assert states(made) == {"live": 1, "replaced": 1}
+        assert queues(made)["running"] == 2
 
-    def test_of_two_that_are_gone_the_last_one_counts(self, answers, leave):
+    def test_of_two_that_are_gone_the_last_one_has_the_name(self, answers, leave):
         leave(COUNT, started=1, age=60, ended=True)
         leave(COUNT.replace("3.0", "1.0"), started=2, age=50)
         made = answers()
 
-        counts = [n for (name, _), n in shown(made).items() if "retries" in name]
-
-        assert counts == [1]
+        assert counts(shown(made)) == {"web-1:7": 1, "web-1:7:1": 3}
         assert states(made) == {"stale": 1, "replaced": 1}
 
-    def test_two_that_run_under_one_id_are_told_apart(self, answers, leave):
-        leave(COUNT, started=1, age=0)
-        leave(COUNT, started=2, age=2)
+    def test_a_name_goes_to_the_next_one_and_never_back(self, answers, leave):
+        """Whichever of two that run under one id is renewed, or ends, first."""
         made = answers()
+        for one, other in (
+            ({"age": 0}, {"age": 2}),
+            ({"age": 2}, {"age": 0}),
+            # As after a kill: it is live for a while.
+            ({"age": 14}, {"age": 0}),
+            ({"age": 300, "ended": True}, {"age": 0}),
+            ({"age": 0}, {"age": 300, "ended": True}),
+        ):
+            leave(COUNT, started=9, **one)
+            leave(COUNT.replace("3.0", "1.0"), started=10, **other)
 
-        assert consumers(made) == {"web-1:7", "web-1:7:2"}
-        leave(COUNT, started=2, age=0)
-        leave(COUNT, started=1, age=2)
-        assert consumers(made) == {"web-1:7", "web-1:7:2"}
+            assert counts(shown(made)) == {"web-1:7": 1, "web-1:7:9": 3}
 
     def test_more_pages_than_may_be_are_not_read(self, answers, leave, monkeypatch):
         monkeypatch.setattr(stored, "_MOST", 2)

@@ -70,6 +70,17 @@ def test_whatever_numbers_a_page_has_all_that_is_shown_can_be(number):
         assert all(abs(one.age) <= 1e16 for one in of_pages.running(found, now))
 
 
+@pytest.mark.parametrize("task", ["a # {b", "} 7 # {", 'quo\\"te', "back\\\\slash"])
+def test_a_task_may_be_called_as_what_a_line_is_made_of(task):
+    text = f'{n.TASKS_IN_PROGRESS}{{queue="shop",task="{task}"}} 3.0\n'
+
+    (page,) = Pages().read([stored(text)], NOW)
+
+    ((labels, value),) = page.samples(n.TASKS_IN_PROGRESS)
+    assert labels["task"] == task.replace('\\"', '"').replace("\\\\", "\\")
+    assert value == 3.0
+
+
 def test_a_page_that_is_renewed_is_new_though_it_says_the_same():
     pages = Pages()
     text = f'{n.WORKERS}{{queue="shop",worker_type="thread"}} 4.0\n'
@@ -101,3 +112,22 @@ def test_minute_stays_one_whatever_the_clock():
 
     assert page.moments(n.PERIODIC_NEXT_RUN)[0][1] == 1_764_000_000
     assert close.moments(n.PERIODIC_NEXT_RUN)[0][1] == 1_764_003_600
+
+
+def test_a_queue_may_have_any_name():
+    text = 'huey_workers_busy{queue="a # {b",worker_type="thread"} 2.0\n'
+
+    (page,) = Pages().read([stored(text)], NOW)
+
+    labels = {"queue": "a # {b", "worker_type": "thread"}
+    assert page.found == {n.WORKERS_BUSY: [(labels, 2.0)]}
+
+
+def test_the_run_before_of_a_consumer_is_no_consumer():
+    ended = stored("", age=20.0)
+    ended = ended._replace(head=ended.head._replace(ended=True))
+    before = ended._replace(name="web-1:7:1", replaced=True)
+
+    found = Pages().read([stored(""), before], NOW)
+
+    assert [one.consumer for one in found] == ["web-1:7"]

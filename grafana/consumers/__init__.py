@@ -1,0 +1,32 @@
+"""The dashboard Consumers: who works, who is away, and what they need."""
+
+from grafana.consumers.charts import health, trouble, work
+from grafana.consumers.roster import roster
+from grafana.consumers.scope import CHOSEN_PAGES
+from grafana.consumers.tiles import tiles
+from grafana.vocabulary import page
+from grafana.vocabulary.panels import At, Json
+from grafana.vocabulary.promql import QUEUES
+
+
+def build() -> Json:
+    """Build the dashboard."""
+    return page.dashboard(
+        page.CONSUMERS,
+        "Consumers",
+        [*tiles(), roster(At(0, 3, 24, 9)), *work(12), *trouble(20), *health(27)],
+        more_variables=[
+            page.variable(
+                "instance",
+                "Instance",
+                QUEUES("huey_consumer_info"),
+                everything=".*",
+            ),
+            page.variable(
+                "consumer",
+                "Consumer of an exporter",
+                CHOSEN_PAGES("huey_consumer_info"),
+                everything=".*",
+            ),
+        ],
+    )

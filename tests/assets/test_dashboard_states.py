@@ -1,0 +1,227 @@
+"""What panels say in situations that are made up: promtool asks their queries."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from grafana.consumers.roster import (
+    ANSWERS,
+    NO_ANSWER,
+    NOT_KNOWN,
+    STOPPED,
+    STORAGE,
+    STUCK,
+)
+from tests.live.scraping import installed
+from tests.support.dashboards import Query
+
+ROSTER = Query("consumers", "Consumers")
+AWAY_TILE = Query("consumers", "Storage away")
+SCHEDULERS = Query("consumers", "Queues without one scheduler")
+
+# One queue was busy for ten minutes and is idle since; the other always was.
+SHOP, MAIL = 'queue="shop", task="pay"', 'queue="mail", task="post"'
+IDLE = {
+    f'huey_tasks_finished_total{{{SHOP}, outcome="success"}}': "0+1x10 10x50",
+    f'huey_tasks_finished_total{{{SHOP}, outcome="failure"}}': "0x60",
+    f"huey_task_retries_total{{{SHOP}}}": "0+1x10 10x50",
+    f"huey_task_retries_total{{{MAIL}}}": "0x60",
+    'huey_consumer_start_time_seconds{queue="shop"}': "0x60",
+}
+# A series that begins with its first count, a while after its consumer.
+UNKNOWN = {
+    'huey_tasks_finished_total{queue="shop", task="_unknown", outcome="lost"}': (
+        "_x20 2x40"
+    ),
+    'huey_consumer_start_time_seconds{queue="shop"}': "0x60",
+}
+# Prometheus comes late to a consumer that has lost something long ago.
+LATE = UNKNOWN | {'huey_consumer_start_time_seconds{queue="shop"}': "_x20 -9000x40"}
+# It comes late as well, but the consumer has just started.
+FRESH = UNKNOWN | {'huey_consumer_start_time_seconds{queue="shop"}': "_x20 1100x40"}
+
+_ENDPOINT = 'job="huey", instance="{}:9464"'
+_ENDPOINTS = {
+    f"up{{{_ENDPOINT.format('a')}}}": "1x60",
+    f"up{{{_ENDPOINT.format('b')}}}": "1x10 0x50",
+}
+_ON_THE_PAGE = 'job="huey", instance="exporter:9465"'
+_PAGES = {
+    f"up{{{_ON_THE_PAGE}}}": "1x60",
+    f"huey_exporter_up{{{_ON_THE_PAGE}}}": "1x60",
+    f'huey_exporter_pages{{{_ON_THE_PAGE}, queue="shop", state="live"}}': "3x60",
+    f'huey_exporter_pages{{{_ON_THE_PAGE}, queue="shop", state="stale"}}': "2x60",
+}
+_REDIS_AWAY = {
+    f"up{{{_ON_THE_PAGE}}}": "1x60",
+    f"huey_exporter_up{{{_ON_THE_PAGE}}}": "0x60",
+}
+_NO_EXPORTER = {f"up{{{_ON_THE_PAGE}}}": "0x60"}
+
+# Two consumers of a queue on one page: `instance` does not tell them apart.
+_A, _B = (f'{_ON_THE_PAGE}, queue="shop", consumer="{name}"' for name in ("a:1", "b:2"))
+_ONE_SCHEDULES = {
+    f'huey_consumer_info{{{_A}, periodic="true"}}': "1x60",
+    f'huey_consumer_info{{{_B}, periodic="false"}}': "1x60",
+    f"huey_scheduler_last_check_timestamp_seconds{{{_A}}}": "0+60x60",
+    f"huey_scheduler_last_check_timestamp_seconds{{{_B}}}": "0+60x60",
+    f'huey_storage_up{{{_ON_THE_PAGE}, queue="shop"}}': "1x30 0x30",
+}
+_TWO_SCHEDULE = _ONE_SCHEDULES | {
+    f'huey_consumer_info{{{_B}, periodic="false"}}': "_x60",
+    f'huey_consumer_info{{{_B}, periodic="true"}}': "1x60",
+}
+# The one that schedules stopped looking after ten minutes.
+_SILENT = _ONE_SCHEDULES | {
+    f"huey_scheduler_last_check_timestamp_seconds{{{_A}}}": "0+60x10 600x50",
+}
+
+
+_STUCK = _ONE_SCHEDULES | {f'huey_consumer_stuck{{{_B}, reason="worker"}}': "1x60"}
+# From the thirtieth minute on: one is killed, or ended as it was asked to, Redis is
+# away, the exporter is down.
+_KILLED = _ONE_SCHEDULES | {
+    f'huey_consumer_info{{{_B}, periodic="false"}}': "1x30 _x30",
+    f'huey_exporter_pages{{{_ON_THE_PAGE}, queue="shop", state="stale"}}': "0x30 1x30",
+    f"huey_exporter_page_age_seconds{{{_B}}}": "2x30 20x30",
+}
+# One that ended a while ago has no page any more, whatever became of another one.
+_EXPIRED = _KILLED | {
+    f"huey_exporter_page_age_seconds{{{_B}}}": "2x29 stale",
+}
+_ENDED = _KILLED | {
+    f'huey_exporter_pages{{{_ON_THE_PAGE}, queue="shop", state="stale"}}': "0x60",
+}
+_UNREAD = {
+    f'huey_consumer_info{{{_A}, periodic="true"}}': "1x30 _x30",
+    f'huey_consumer_info{{{_B}, periodic="false"}}': "1x30 _x30",
+    f"huey_exporter_up{{{_ON_THE_PAGE}}}": "1x30 0x30",
+    f"up{{{_ON_THE_PAGE}}}": "1x60",
+}
+_UNSERVED = _UNREAD | {
+    f"huey_exporter_up{{{_ON_THE_PAGE}}}": "1x30 _x30",
+    f"up{{{_ON_THE_PAGE}}}": "1x30 0x30",
+}
+
+
+# Both keep their workers half busy, until one is killed. Its page in Redis has its
+# counters for ten minutes more.
+_WORKERS = 'worker_type="thread"'
+_HALF_BUSY = {
+    f"huey_workers{{{_A}, {_WORKERS}}}": "2x60",
+    f"huey_workers{{{_B}, {_WORKERS}}}": "2x30 stale",
+    f"huey_worker_busy_seconds_total{{{_A}, {_WORKERS}}}": "0+60x60",
+    f"huey_worker_busy_seconds_total{{{_B}, {_WORKERS}}}": "0+60x30 1800x10",
+}
+
+
+def states(*, a: int, b: int) -> dict[str, float]:
+    """What the table says of both consumers."""
+    return {
+        '{name="a:1", queue="shop"}': a,
+        '{name="b:2", queue="shop"}': b,
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "series", "minutes", "shown"),
+    [
+        (Query("overview", "Success"), IDLE, 20, {"{}": 1}),
+        (Query("overview", "Success"), IDLE, 60, {}),
+        (Query("overview", "Success"), {}, 60, {}),
+        (Query("overview", "Failed"), IDLE, 60, {"{}": 0}),
+        (Query("overview", "Failed"), {}, 60, {}),
+        (Query("overview", "Failed"), UNKNOWN, 25, {"{}": 2}),
+        (Query("overview", "Failed"), UNKNOWN, 59, {"{}": 0}),
+        (Query("overview", "Failed"), LATE, 25, {"{}": 0}),
+        (Query("overview", "Failed"), FRESH, 25, {"{}": 2}),
+        (Query("overview", "Retries"), IDLE, 20, {f'{{name="pay", {SHOP}}}': 0}),
+        (Query("overview", "Retries"), IDLE, 60, {}),
+        (Query("overview", "Consumers", "A"), _ENDPOINTS, 5, {"{}": 2}),
+        (Query("overview", "Consumers", "B"), _ENDPOINTS, 5, {"{}": 0}),
+        (Query("overview", "Consumers", "A"), _ENDPOINTS, 20, {"{}": 1}),
+        (Query("overview", "Consumers", "B"), _ENDPOINTS, 20, {"{}": 1}),
+        (Query("overview", "Consumers", "A"), _PAGES, 20, {"{}": 3}),
+        (Query("overview", "Consumers", "B"), _PAGES, 20, {"{}": 2}),
+        (Query("overview", "Consumers", "A"), _REDIS_AWAY, 20, {}),
+        (Query("overview", "Consumers", "B"), _REDIS_AWAY, 20, {}),
+        (Query("overview", "Consumers", "A"), _NO_EXPORTER, 20, {"{}": 0}),
+        (Query("overview", "Consumers", "B"), _NO_EXPORTER, 20, {"{}": 1}),
+        (Query("overview", "Consumers", "A"), {}, 20, {"{}": 0}),
+        (Query("overview", "Workers busy"), _HALF_BUSY, 20, {"{}": 0.5}),
+        (Query("overview", "Workers busy"), _HALF_BUSY, 33, {"{}": 0.5}),
+        (Query("consumers", "Up"), _PAGES, 20, {"{}": 3}),
+        (Query("consumers", "Down"), _PAGES, 20, {"{}": 2}),
+        (
+            SCHEDULERS,
+            _ONE_SCHEDULES,
+            20,
+            {"{}": 0},
+        ),
+        (
+            SCHEDULERS,
+            _TWO_SCHEDULE,
+            20,
+            {"{}": 1},
+        ),
+        (SCHEDULERS, _SILENT, 20, {"{}": 1}),
+        (SCHEDULERS, {}, 20, {}),
+        (AWAY_TILE, _ONE_SCHEDULES, 20, {"{}": 0}),
+        (AWAY_TILE, _ONE_SCHEDULES, 40, {"{}": 1}),
+        (AWAY_TILE, {}, 40, {}),
+        (
+            ROSTER,
+            _ONE_SCHEDULES,
+            20,
+            states(a=ANSWERS, b=ANSWERS),
+        ),
+        (ROSTER, _ONE_SCHEDULES, 40, states(a=STORAGE, b=STORAGE)),
+        (ROSTER, _STUCK, 20, states(a=ANSWERS, b=STUCK)),
+        (ROSTER, _EXPIRED, 40, states(a=STORAGE, b=STOPPED)),
+        (ROSTER, _ENDED, 40, states(a=STORAGE, b=STOPPED)),
+        (ROSTER, _KILLED, 40, states(a=STORAGE, b=NO_ANSWER)),
+        (
+            ROSTER,
+            _UNREAD,
+            40,
+            states(a=NOT_KNOWN, b=NOT_KNOWN),
+        ),
+        (
+            ROSTER,
+            _UNSERVED,
+            40,
+            states(a=NO_ANSWER, b=NO_ANSWER),
+        ),
+        (
+            ROSTER,
+            _NO_EXPORTER,
+            20,
+            {'{name="exporter:9465", queue="?"}': NO_ANSWER},
+        ),
+    ],
+)
+def test_panels_tell_zero_from_what_is_not_known(
+    query: Query,
+    series: dict[str, str],
+    minutes: int,
+    shown: dict[str, float],
+    tmp_path: Path,
+) -> None:
+    expr = query.text(seconds=1800, rate=300)
+    # Without NaN, by which tiles say that they do not know: promtool cannot compare it.
+    expr = f"({expr}) == ({expr})"
+    given = [{"series": name, "values": values} for name, values in series.items()]
+    samples = [{"labels": key, "value": value} for key, value in shown.items()]
+    asked = {"expr": expr, "eval_time": f"{minutes}m", "exp_samples": samples}
+    case = {"interval": "1m", "input_series": given, "promql_expr_test": [asked]}
+    (tmp_path / "case.yml").write_text(yaml.safe_dump({"tests": [case]}))
+
+    done = subprocess.run(
+        [installed("promtool"), "test", "rules", str(tmp_path / "case.yml")],
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
