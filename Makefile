@@ -20,8 +20,8 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help check quick-tests test lint types layers test-latest test-oldest proof format demo
-.PHONY: release-check package workflows changelog release-notes
-.PHONY: site coverage collector versions matrix soak stuck bench bench-memory scrape cost dashboards kubernetes panels screens tables trees clean
+.PHONY: release-check package workflows changelog release-notes site
+.PHONY: coverage collector versions matrix soak stuck bench bench-memory scrape cost dashboards kubernetes panels screens tables trees clean
 
 help:
 	@echo "make check   style, types, layers and unit tests: under two minutes"

@@ -142,7 +142,7 @@ def options() -> str:
     return head + "\n".join(
         f"| {f'`{one.name}`' if one.name in OPTIONS else ''} "
         f"| {f'`{one.variable}`' if one.variable else ''} "
-        f"| {one.default_text} | {_in_cell(one.purpose.replace('docs/', ''))} |"
+        f"| {one.default_text} | {_in_cell(_here(one.purpose))} |"
         for one in (*OPTIONS.values(), DISABLED)
     )
 
@@ -162,6 +162,12 @@ def _moved(row: Row) -> str:
     elif row.outcome is None and row.final is not None:
         names.append(f"`{n.TASKS_FINISHED_TOTAL}{{outcome={row.final}}}`")
     return ", ".join(names)
+
+
+def _here(text: str) -> str:
+    """*text*, whose links are those of the README, in a document of this folder."""
+    named = re.sub(r"\[docs/(\w+)\.md\]", r"[\1]", text)
+    return named.replace("(docs/", "(")
 
 
 def metrics() -> str:
