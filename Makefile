@@ -20,7 +20,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help check quick-tests test lint types layers test-latest test-oldest proof format demo
-.PHONY: release-check package workflows changelog release-notes site
+.PHONY: release-check package workflows changelog release-notes
 .PHONY: coverage collector versions matrix soak stuck bench bench-memory scrape cost dashboards kubernetes panels screens tables trees clean
 
 help:
@@ -129,6 +129,7 @@ release-notes: .venv-release/.stamp
 	@$(RELEASE)/python -m tests.release.notes $(TAG)
 
 # From nothing each time: Sphinx warns of a page only when it reads it.
+.PHONY: site
 site: .venv-docs/.stamp
 	rm -rf docs/_build
 	.venv-docs/bin/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build
@@ -237,8 +238,8 @@ screens: .venv/.stamp
 	$(BIN)/python -m docs.screens
 
 clean:
-	rm -rf .venv .venv-oldest .venv-demo .venvs .hueys
-	rm -rf .venv-release .venv-wheel .venv-sdist build dist .venv-docs docs/_build
+	rm -rf .venv .venv-oldest .venv-demo .venv-docs docs/_build .venvs .hueys
+	rm -rf .venv-release .venv-wheel .venv-sdist build dist
 	rm -rf .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
