@@ -270,7 +270,7 @@ def costs() -> str:
     names, lost = waits[0][2:], {row[0]: row[2:] for row in waits[1:]}
     nothing = _table_of(measured, "## A task that does nothing")
     more = {row[0]: row[3] for row in nothing[1:]}
-    head = "| | µs more | nothing | 10 ms | 100 ms |\n|---|---:|---:|---:|---:|\n"
+    head = "| | CPU, µs more | no wait | 10 ms | 100 ms |\n|---|---:|---:|---:|---:|\n"
     others = {"huey.contrib.stats", "sentry-sdk"}
     return head + "\n".join(
         f"| {name if name in others else f'huey-otel, {name}'} "
