@@ -168,7 +168,8 @@ SHOWN := gevent|grpcio|gunicorn|huey|opentelemetry-sdk|prometheus_client|pyuwsgi
 PROVEN := tests/live/test_proof_matrix.py tests/live/test_greenlets.py \
   tests/live/test_forking_producers.py tests/live/test_forking_tasks.py \
   tests/live/test_several_hueys.py tests/live/test_neighbours.py \
-  tests/live/test_restarts.py tests/tasks/test_timeouts.py
+  tests/live/test_restarts.py tests/tasks/test_timeouts.py \
+  tests/live/test_exporter.py tests/live/test_stream.py
 
 # The tests that only this target runs, and related ones that always run.
 matrix:

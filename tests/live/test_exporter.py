@@ -331,7 +331,9 @@ def test_consumers_that_are_told_to_finish_leave_their_last_counts(
     assert {name for name, _ in shown} <= LASTING
 
 
-def test_workers_that_die_cost_nothing(fleet: Fleet) -> None:
+def test_workers_that_die_cost_nothing(
+    fleet: Fleet, record_property: Callable[[str, object], None]
+) -> None:
     fleet.start("process", "-w", "3")
     url = fleet.export()
     fleet.run(5)
@@ -344,7 +346,8 @@ def test_workers_that_die_cost_nothing(fleet: Fleet) -> None:
         lambda: (value(page(url), "huey_worker_restarts_total", **restarts) or 0) > 3
     )
 
-    assert_same(fleet, url)
+    own = assert_same(fleet, url)
+    record_property("proof", {"series": len(own), "differ": 0})
 
 
 def test_a_killed_main_process_loses_what_came_after_its_last_page(
@@ -367,7 +370,9 @@ def test_a_killed_main_process_loses_what_came_after_its_last_page(
     record_property("proof", {"lost": lost, "interval": 200})
 
 
-def test_a_killed_main_process_loses_an_interval_at_most(fleet: Fleet) -> None:
+def test_a_killed_main_process_loses_an_interval_at_most(
+    fleet: Fleet, record_property: Callable[[str, object], None]
+) -> None:
     killed = fleet.start("process", "-w", "2")
     url = fleet.export()
     fleet.run(5)
@@ -379,6 +384,7 @@ def test_a_killed_main_process_loses_an_interval_at_most(fleet: Fleet) -> None:
     assert differences(before, lasting(exported(url))) == {}
     wait_until(lambda: value(page(url), "huey_exporter_pages", state="stale") == 1)
     assert differences(before, exported(url)) == {}
+    record_property("proof", {"series": len(before), "differ": 0})
 
 
 def test_a_consumer_that_restarts_itself_begins_again(fleet: Fleet) -> None:
@@ -400,7 +406,9 @@ def test_a_consumer_that_restarts_itself_begins_again(fleet: Fleet) -> None:
     assert [*totals.values()] == [5 * EACH]
 
 
-def test_greenlets_leave_their_pages_too(fleet: Fleet) -> None:
+def test_greenlets_leave_their_pages_too(
+    fleet: Fleet, record_property: Callable[[str, object], None]
+) -> None:
     fleet.start("greenlet")
     url = fleet.export()
 
@@ -411,10 +419,11 @@ def test_greenlets_leave_their_pages_too(fleet: Fleet) -> None:
     before = lasting(fleet.own())
     assert running.stop(signal.SIGINT) == 0
     assert differences(before, exported(url)) == {}
+    record_property("proof", {"series": len(before), "differ": 0})
 
 
 def test_a_redis_that_is_killed_and_comes_back_empty_costs_nothing(
-    fleet: Fleet,
+    fleet: Fleet, record_property: Callable[[str, object], None]
 ) -> None:
     for kind in ("process", "thread"):
         fleet.start(kind, "-w", "2")
@@ -430,8 +439,9 @@ def test_a_redis_that_is_killed_and_comes_back_empty_costs_nothing(
     fleet.server.start()
     fleet.run(10)
 
-    assert_same(fleet, url)
+    own = assert_same(fleet, url)
     assert "huey_exporter_up 1.0" in page(url)
+    record_property("proof", {"series": len(own), "differ": 0})
 
 
 def test_prometheus_counts_the_same_while_consumers_are_replaced(
