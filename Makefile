@@ -30,6 +30,7 @@ help:
 	@echo "make package  wheel and sdist, built, looked into and used"
 	@echo "make release-check  that, and the workflows of GitHub; needs Go"
 	@echo "make changelog  the files of changes/ into CHANGELOG.md, for a release"
+	@echo "make site    the documents as a site, into docs/_build; a dead link fails it"
 	@echo "make proof   the longer checks, their output kept in docs/proof:"
 	@echo "             make coverage, collector, prometheus3, matrix, versions, soak,"
 	@echo "             stuck and lint-rules"
@@ -49,11 +50,11 @@ help:
 	@echo "make clean   remove everything that make has built"
 
 # In parallel first: steps that wait for the network or use one core only.
-ENVIRONMENTS := .venv/.stamp .venv-oldest/.stamp .venv-release/.stamp \
+ENVIRONMENTS := .venv/.stamp .venv-oldest/.stamp .venv-release/.stamp .venv-docs/.stamp \
   $(OTHER_HUEYS:%=.hueys/%/.stamp)
 
 test:
-	$(MAKE) --no-print-directory --jobs 3 lint types layers $(ENVIRONMENTS)
+	$(MAKE) --no-print-directory --jobs 3 lint types layers site $(ENVIRONMENTS)
 	$(MAKE) --no-print-directory --jobs 1 test-latest
 	$(MAKE) --no-print-directory --jobs 1 test-oldest package
 
@@ -128,6 +129,12 @@ changelog: .venv-release/.stamp
 
 release-notes: .venv-release/.stamp
 	@$(RELEASE)/python -m tests.release.notes $(TAG)
+
+# From nothing each time: Sphinx warns of a page only when it reads it.
+.PHONY: site
+site: .venv-docs/.stamp
+	rm -rf docs/_build
+	.venv-docs/bin/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build
 
 # Of the unit tests alone: the live ones run the rest, in processes of their own.
 coverage: .venv/.stamp
@@ -243,6 +250,7 @@ demo: .venv-demo/.stamp
 
 bench: .venv/.stamp
 	$(BIN)/python -m benchmarks
+	$(BIN)/python docs/tables.py
 
 bench-memory: .venv/.stamp
 	$(BIN)/python -m benchmarks.memory
@@ -276,7 +284,7 @@ screens: .venv/.stamp
 	$(BIN)/python -m docs.screens
 
 clean:
-	rm -rf .venv .venv-oldest .venv-demo .venvs .hueys
+	rm -rf .venv .venv-oldest .venv-demo .venv-docs docs/_build .venvs .hueys
 	rm -rf .venv-release .venv-wheel .venv-sdist build dist
 	rm -rf .prometheus3 .linters
 	rm -rf .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
@@ -285,8 +293,9 @@ clean:
 .venv/.stamp: GROUP := dev
 .venv-oldest/.stamp: GROUP := oldest
 .venv-demo/.stamp: GROUP := demo
+.venv-docs/.stamp: GROUP := docs
 
-.venv/.stamp .venv-oldest/.stamp .venv-demo/.stamp: %/.stamp: pyproject.toml | python
+.venv/.stamp .venv-oldest/.stamp .venv-demo/.stamp .venv-docs/.stamp: %/.stamp: pyproject.toml | python
 	$(PYTHON) -m venv --clear $*
 	$*/bin/python -m pip install --quiet pip==$(PIP_VERSION)
 	$*/bin/python -m pip install --quiet --group $(GROUP) --editable .

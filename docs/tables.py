@@ -15,7 +15,7 @@ from huey_otel import mapping
 from huey_otel._options.table import DISABLED, OPTIONS
 from huey_otel._prometheus.catalog import CATALOG, EXPORTER
 from huey_otel._safety.losses import REASONS
-from huey_otel.cli.check.codes import CODES
+from huey_otel.cli.check.codes import CODES, Symptom
 from huey_otel.events import CONSTANTS
 from huey_otel.mapping import Published, Row, Span
 
@@ -62,6 +62,21 @@ QUERIES = {
     n.TELEMETRY_DROPPED_TOTAL: "sum by (queue, signal, reason) (increase(huey_telemetry_dropped_total[1h])) > 0",
 }
 """A question to ask of each metric, in PromQL."""
+
+
+FIRST = {
+    "Which tasks fail most?": n.TASKS_FINISHED_TOTAL,
+    "With which exceptions?": n.TASK_EXCEPTIONS_TOTAL,
+    "How long do tasks wait before they run?": n.TASK_WAIT_SECONDS,
+    "How long do they take?": n.TASK_DURATION_SECONDS,
+    "How many tasks wait now?": n.QUEUE_LENGTH,
+    "Which tasks have been running for over an hour?": n.TASK_RUNNING_AGE,
+    "When did the nightly job last succeed, in seconds before now?": n.TASK_LAST_SUCCESS,
+    "How many workers are idle?": n.WORKERS_BUSY,
+    "Were workers killed?": n.WORKER_RESTARTS_TOTAL,
+    "Is telemetry itself lost?": n.TELEMETRY_DROPPED_TOTAL,
+}
+"""What people ask first, and the metric whose query answers it."""
 
 
 QUERIES_OF_THE_EXPORTER = {
@@ -114,27 +129,20 @@ def mappings() -> str:
     )
 
 
-def settings() -> str:
-    """The options as keys of HUEY_OTEL; its document is in the folder of the others."""
-    head = "| key | default | |\n|---|---|---|\n"
-    return head + "\n".join(
-        f"| `{one.name}` | {one.default_text} "
-        f"| {_in_cell(one.purpose.replace('(docs/', '(').replace('[docs/', '['))} |"
-        for one in OPTIONS.values()
-    )
-
-
 def _in_cell(text: str) -> str:
     return text.replace("|", r"\|")
 
 
 def options() -> str:
-    """The options of `instrument`, and the variable that has no argument."""
-    head = "| argument of `instrument` | environment | default | |\n|---|---|---|---|\n"
+    """The options of `instrument`, and the variable that has no argument.
+
+    Their documents are in the folder of this one.
+    """
+    head = "| setting | environment | default | what it does |\n|---|---|---|---|\n"
     return head + "\n".join(
         f"| {f'`{one.name}`' if one.name in OPTIONS else ''} "
         f"| {f'`{one.variable}`' if one.variable else ''} "
-        f"| {one.default_text} | {_in_cell(one.purpose)} |"
+        f"| {one.default_text} | {_in_cell(_here(one.purpose))} |"
         for one in (*OPTIONS.values(), DISABLED)
     )
 
@@ -156,6 +164,12 @@ def _moved(row: Row) -> str:
     return ", ".join(names)
 
 
+def _here(text: str) -> str:
+    """*text*, whose links are those of the README, in a document of this folder."""
+    named = re.sub(r"\[docs/(\w+)\.md\]", r"[\1]", text)
+    return named.replace("(docs/", "(")
+
+
 def metrics() -> str:
     """Every metric, in the order of the page."""
     head = "| name | type | labels | meaning | ask |\n|---|---|---|---|---|\n"
@@ -163,6 +177,14 @@ def metrics() -> str:
         f"| `{one.name}` | {one.type} | {', '.join(one.labels)} | {one.help} |"
         f" `{QUERIES[one.name]}` |"
         for one in CATALOG.values()
+    )
+
+
+def first() -> str:
+    """What people ask first."""
+    head = "| question | query |\n|---|---|\n"
+    return head + "\n".join(
+        f"| {question} | `{QUERIES[name]}` |" for question, name in FIRST.items()
     )
 
 
@@ -187,12 +209,23 @@ def losses() -> str:
 
 
 def findings() -> str:
-    """What `huey-otel check` can find."""
-    head = "| code | level | what it means | what to do |\n|---|---|---|---|\n"
-    return head + "\n".join(
-        f"| `{code}` | {', '.join(row.levels)} | {row.what} | {row.advice} |"
-        for code, row in CODES.items()
+    """What `huey-otel check` can find, by what people see of it."""
+    head = "| cause | cure | `check` says |\n|---|---|---|\n"
+    return "\n\n".join(
+        f"## {symptom.value}\n\n{head}"
+        + "\n".join(
+            f"| {_begun(row.what)} | {_begun(row.advice)} "
+            f"| `{code}`: {', '.join(row.levels)} |"
+            for code, row in CODES.items()
+            if row.symptom is symptom
+        )
+        for symptom in Symptom
     )
+
+
+def _begun(text: str) -> str:
+    """*text* as the begin of a cell."""
+    return text[0].upper() + text[1:]
 
 
 def provoked() -> str:
@@ -230,7 +263,37 @@ def _said_by(body: list[ast.stmt]) -> Iterator[str]:
             yield said.rstrip(".")
 
 
+def costs() -> str:
+    """What benchmarks.md has of a task that does nothing, and of tasks that wait."""
+    measured = (ROOT / "docs" / "benchmarks.md").read_text()
+    waits = _table_of(measured, "## What your task loses")
+    names, lost = waits[0][2:], {row[0]: row[2:] for row in waits[1:]}
+    nothing = _table_of(measured, "## A task that does nothing")
+    more = {row[0]: row[3] for row in nothing[1:]}
+    head = "| | CPU, µs more | no wait | 10 ms | 100 ms |\n|---|---:|---:|---:|---:|\n"
+    others = {"huey.contrib.stats", "sentry-sdk"}
+    return head + "\n".join(
+        f"| {name if name in others else f'huey-otel, {name}'} "
+        f"| {' | '.join((more[name], *parts))} |"
+        for name, *parts in zip(
+            names, lost["nothing"], lost["10 ms"], lost["100 ms"], strict=True
+        )
+    )
+
+
+def _table_of(text: str, heading: str) -> list[list[str]]:
+    """The cells of the first table below *heading*, its head first."""
+    rows = []
+    for line in text.partition(heading)[2].lstrip().splitlines():
+        if line.startswith("|"):
+            rows.append([cell.strip() for cell in line.strip("|").split("|")])
+        elif rows:
+            break
+    return [row for row in rows if not row[0].startswith("---")]
+
+
 TABLES = {
+    "costs": costs,
     "findings": findings,
     "provoked": provoked,
     "healthy": healthy,
@@ -238,10 +301,10 @@ TABLES = {
     "events": events,
     "endings": endings,
     "mapping": mappings,
+    "first": first,
     "metrics": metrics,
     "exporter": exporter,
     "options": options,
-    "settings": settings,
 }
 
 

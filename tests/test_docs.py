@@ -10,16 +10,28 @@ from dataclasses import asdict
 from types import ModuleType
 
 import pytest
+import yaml
+from huey import MemoryHuey
+from huey.signals import SIGNAL_COMPLETE
+from prometheus_client import Counter
 
 from huey_otel import _names as n
+from huey_otel import instrument
 from huey_otel._options.table import OPTIONS, VARIABLES
 from huey_otel._prometheus.catalog import CATALOG
 from huey_otel.cli import exit_codes
 from huey_otel.cli.main import COMMANDS
 from huey_otel.cli.output import json_line
 from huey_otel.cli.top.snapshot import Backlog, Snapshot
+from huey_otel.testing import capture
 from tests.live.received_events import ALWAYS, FAILED
-from tests.support.programs import ROOT, bare_environment, missing, snippet
+from tests.support.programs import (
+    ROOT,
+    bare_environment,
+    missing,
+    run_program,
+    snippet,
+)
 
 pytestmark = pytest.mark.once
 
@@ -60,8 +72,8 @@ def test_each_variable_of_the_environment_is_documented(name):
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_each_option_is_in_the_readme(option):
-    assert f"`{option}`" in (ROOT / "README.md").read_text()
+def test_each_option_is_among_the_settings(option):
+    assert f"| `{option}` |" in (ROOT / "docs" / "settings.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -134,6 +146,52 @@ def test_the_one_call_of_the_readme_runs(monkeypatch):
     exec(block[1], names)
 
     assert names["huey"].name == "my-app"
+    assert block[1] == snippet("docs/index.md", "call")
+
+
+def test_events_of_a_queue_that_is_not_on_redis_go_where_the_document_says():
+    huey = MemoryHuey("my-app")
+
+    exec(
+        snippet("docs/start.md", "elsewhere"), {"huey": huey, "instrument": instrument}
+    )
+
+    with instrument(huey) as instrumentation:
+        assert "redis://localhost:6379" in repr(instrumentation)
+
+
+def test_a_handler_of_signals_counts_beside_us():
+    huey = MemoryHuey("my-app", immediate=True)
+    done = Counter("done", "Tasks that were done.", ["task"], registry=None)
+    names = {"huey": huey, "done": done, "SIGNAL_COMPLETE": SIGNAL_COMPLETE}
+
+    exec(snippet("docs/moving.md", "handler"), names)
+    with instrument(huey, events=None, metrics_port=None):
+        huey.task()(len)([])
+
+    assert done.labels("len")._value.get() == 1
+
+
+def test_the_patches_of_the_document_come_first():
+    check = "import socket\nprint(monkey.is_module_patched('socket'))"
+
+    done = run_program(snippet("docs/deploy.md", "patches"), check)
+
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+def test_the_collector_of_the_document_uses_what_it_defines():
+    collector = yaml.safe_load(snippet("docs/events.md", "collector"))
+
+    (pipeline,) = collector["service"]["pipelines"].values()
+    for kind in ("receivers", "exporters"):
+        assert sorted(pipeline[kind]) == sorted(collector[kind])
+
+
+def test_the_work_of_a_queue_is_the_sum_of_what_the_document_says():
+    queue = json.loads(snippet("docs/scale.md", "queues"))
+
+    assert queue["work"] == queue["waiting"] + queue["due"] + queue["running"]
 
 
 def test_the_event_of_the_readme_is_one():
@@ -142,16 +200,42 @@ def test_the_event_of_the_readme_is_one():
     assert set(event) == {*ALWAYS, *FAILED, "duration"}
 
 
-def test_the_test_of_the_readme_passes(monkeypatch):
+@pytest.fixture
+def app(monkeypatch):
     app = ModuleType("app")
     exec(APPLICATION, vars(app))
     monkeypatch.setitem(sys.modules, "app", app)
+    return app
+
+
+@pytest.mark.parametrize(
+    "source",
+    [snippet("README.md", "testing"), snippet("docs/testing.md", "testing")],
+    ids=["readme", "document"],
+)
+def test_the_test_in_the_docs_passes(source, app):
     names = {}
 
-    exec(snippet("README.md", "testing"), names)
+    exec(source, names)
     names["test_an_order_is_shipped"]()
 
     assert app.orders == [7]
+
+
+def test_the_test_in_immediate_mode_passes():
+    names = {}
+
+    exec(snippet("docs/testing.md", "immediate"), names)
+    names["test_a_failure_is_told"]()
+
+
+def test_what_a_test_waits_for_comes(app):
+    with capture(app.huey) as telemetry:
+        app.order(7)
+        app.huey.execute(app.huey.dequeue())
+        exec(snippet("docs/testing.md", "waiting"), {"telemetry": telemetry})
+
+        assert len(telemetry.events) == 2
 
 
 def test_promtool_takes_what_scrapes_a_consumer(tmp_path):
@@ -239,6 +323,17 @@ def test_jq_reads_what_top_prints():
     )
 
     assert (done.stdout, done.stderr) == ("3\n", "")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_each_block_in_a_language_is_run(path):
+    """But for the first one of the README, which has a test without a mark."""
+    text = path.read_text()
+    blocks = re.findall(r"^(.*)\n```\w+\n", text, re.MULTILINE)
+
+    unmarked = [before for before in blocks if "<!-- run by a test: " not in before]
+
+    assert unmarked == ([""] if path.name == "README.md" else [])
 
 
 def test_each_block_that_is_run_is_run_by_a_test():

@@ -168,6 +168,19 @@ def test_wrong_value_is_refused(
         check(manifest)
 
 
+def test_keda_accepts_the_trigger_in_the_docs() -> None:
+    scaled = [one for (kind, _), one in CUSTOM.items() if kind == "ScaledObject"]
+    manifest = copy.deepcopy(scaled[0])
+    (ours,) = manifest["spec"]["triggers"]
+
+    triggers = yaml.safe_load(snippet("docs/scale.md", "trigger"))["triggers"]
+
+    valid_custom(manifest | {"spec": manifest["spec"] | {"triggers": triggers}})
+    (shown,) = triggers
+    assert shown["type"] == ours["type"]
+    assert shown["metadata"].keys() == ours["metadata"].keys()
+
+
 @pytest.mark.parametrize("name", CRDS)
 def test_schema_of_an_operator_names_its_source_and_licence(name: str) -> None:
     said = CRDS[name]["$comment"]
