@@ -22,7 +22,7 @@ from runtime import otlp_receiver as otlp
 from runtime.otlp_receiver import Receiver, Span
 from tests.live.processes import Program, listening
 from tests.live.scraping import fetch, metrics, serves, value
-from tests.support.programs import ROOT, free_port
+from tests.support.programs import ROOT, application_with, free_port, snippet
 from tests.support.waiting import wait_to_read, wait_until
 
 BAKERY = "tests.live.apps.bakery"
@@ -202,6 +202,40 @@ def test_our_log_lines_are_where_run_huey_logs(manage: Manage) -> None:
 
     (line,) = [one for one in queue.program.log.splitlines() if " observes" in one]
     assert re.match(r"\[\d{4}-.*?\] INFO:huey\.otel:MainThread:huey-otel ", line)
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_log_lines_have_the_ids_of_spans_by_djangos_settings(
+    manage, receiver, receive_events, kind, tmp_path
+):
+    bakery_events = receive_events("bakery")
+    path = application_with(
+        tmp_path,
+        logs=snippet("docs/traces.md", "span ids"),
+        settings=snippet("docs/traces.md", "logging"),
+    )
+    environ = {
+        "LIVE_KIND": kind,
+        "LIVE_LOG": "1",
+        "PYTHONPATH": path,
+        **receiver.environ,
+    }
+    queue = Queue(manage, "run_huey", **environ)
+    queue.wait_until_started()
+    failed_id = Web(manage, **receiver.environ).get("burn/1")["task"]
+    wait_until(lambda: queue.finished("burn", "error") == 1)
+    queue.program.stop(signal.SIGINT)
+
+    (started,) = [
+        event
+        for event in bakery_events.catch_up()
+        if event["id"] == failed_id and event["status"] == "started"
+    ]
+    # Once: run_huey adds no handler to one that the settings have.
+    assert re.findall(
+        rf".*ERROR huey (.*): Unhandled exception in task {failed_id}",
+        queue.program.log,
+    ) == [f"trace_id={started['trace_id']} span_id={started['span_id']}"]
 
 
 @pytest.mark.parametrize("kind", ["thread", "process"])

@@ -51,6 +51,15 @@ def snippet(document: str, name: str) -> str:
     return found[1]
 
 
+def application_with(parent: Path, **modules: str) -> str:
+    """Write *modules* of a package `app` to *parent*; the PYTHONPATH that has both."""
+    package = parent / "app"
+    package.mkdir()
+    for name, text in modules.items():
+        (package / f"{name}.py").write_text(text)
+    return os.pathsep.join([str(parent), str(ROOT)])
+
+
 # Below those that Linux gives to whoever asks for any, of which one that is free now
 # may be another program's before it is used. Each of pytest's workers has a part.
 _PORTS = range(10_000, 32_000)

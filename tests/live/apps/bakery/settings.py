@@ -41,3 +41,6 @@ HUEY_OTEL = {
 }
 
 TASKS = {"default": {"BACKEND": "huey.contrib.djhuey.tasks_backend.HueyBackend"}}
+
+if "LIVE_LOG" in os.environ:
+    from app.settings import LOGGING  # noqa: F401
