@@ -29,6 +29,7 @@ Instead = dict[str, str | None]
 
 TRACER_PROVIDER: Final = "OTEL_PYTHON_TRACER_PROVIDER"
 DETECTORS: Final = "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"
+EXCEPTIONS: Final = "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN"
 _RESOURCE_ATTRIBUTES: Final = "OTEL_RESOURCE_ATTRIBUTES"
 _SAMPLER: Final = "OTEL_TRACES_SAMPLER"
 _QUEUE: Final = "OTEL_BSP_MAX_QUEUE_SIZE"
@@ -84,6 +85,8 @@ def _some(*accepted: str) -> _Rule:
 
 
 _BOOLEAN: Final = _one_of("true", "false")
+_AS_LOGS: Final = "logs"
+_SIGNALS: Final = _one_of(_AS_LOGS, "logs/dup")
 _RATIO: Final = _Rule("expected a number from 0 to 1", lambda raw: 0 <= float(raw) <= 1)
 _LIMITS: Final = (
     "OTEL_ATTRIBUTE_COUNT_LIMIT",
@@ -180,6 +183,29 @@ _HEADERS: Final = {
     ),
 }
 _ATTRIBUTE: Final = _Rule("expected key=value", lambda item: "=" in item)
+
+
+def exceptions_on_spans(
+    env: Mapping[str, str], warnings: list[str], *, with_logs: bool
+) -> bool:
+    """Whether the span of an attempt has its exception, by the variable for that.
+
+    *with_logs* if events, and the exceptions in them, go out as log records.
+    """
+    raw = env.get(EXCEPTIONS)
+    if raw is None:
+        return True
+    if not _SIGNALS.accepts(raw):
+        said = f"{EXCEPTIONS}={shown(raw)}: {_SIGNALS.expected}; ignored"
+        warnings.append(said)
+    elif not with_logs:
+        warnings.append(
+            f"{EXCEPTIONS}={shown(raw)} has no effect without HUEY_OTEL_EVENTS=otlp,"
+            " by which exceptions become log records"
+        )
+    else:
+        return raw.strip().lower() != _AS_LOGS
+    return True
 
 
 def of_otlp(what: str, signal: str) -> tuple[str, str]:

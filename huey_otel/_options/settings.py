@@ -8,7 +8,7 @@ from huey.api import Task
 
 from huey_otel._options import table
 from huey_otel._options.export import Export, read_export
-from huey_otel._options.otel_variables import LOGS, METRICS
+from huey_otel._options.otel_variables import LOGS, METRICS, exceptions_on_spans
 from huey_otel._options.table import OPTIONS, Option
 from huey_otel._options.values import Stream, WithLogs
 
@@ -38,7 +38,8 @@ class Settings(NamedTuple):
     the object that was given. `logs_export` is None unless events go out as log
     records. `channel` None is the queue's name. `stream` None is none. `flush_timeout`,
     `stuck_after` and `publish_metrics` (None for never) are in seconds. `warnings` name
-    what is ignored in the environment.
+    what is ignored in the environment. `exceptions_on_spans` is False where only log
+    records have the exceptions of attempts.
     """
 
     disabled: bool
@@ -64,6 +65,7 @@ class Settings(NamedTuple):
     exposed: Exposed
     stuck_after: float
     warnings: tuple[str, ...] = ()
+    exceptions_on_spans: bool = True
 
 
 def read(given: Mapping[str, Any], env: Mapping[str, str] | None = None) -> Settings:
@@ -96,6 +98,7 @@ def _read(
     setting = {name: _from(row, given, env, warnings) for name, row in OPTIONS.items()}
     events = setting.pop("events")
     with_logs = isinstance(events, WithLogs)
+    on_spans = exceptions_on_spans(env, warnings, with_logs=with_logs)
     return Settings(
         disabled=disabled,
         events=events.redis if with_logs else events,
@@ -109,6 +112,7 @@ def _read(
         metrics_export=read_export(env, METRICS),
         logs_export=read_export(env, LOGS) if with_logs else None,
         warnings=tuple(warnings),
+        exceptions_on_spans=on_spans,
         **setting,
     )
 

@@ -7,9 +7,9 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 
 from huey_otel import _names as n
 from huey_otel import mapping
-from huey_otel._otel.attributes import Operation, conclude
+from huey_otel._otel.attributes import Operation
 from huey_otel._otel.provider import ResolvedProvider
-from huey_otel._otel.spans import ROOT, close, with_parent
+from huey_otel._otel.spans import ROOT, Say, close, with_parent
 from huey_otel._wire.record import Record, Source
 from huey_otel._wire.span import (
     SpanEnd,
@@ -36,10 +36,14 @@ class AttemptSpans:
     """
 
     def __init__(
-        self, provider: Callable[[], ResolvedProvider], operation: Operation
+        self,
+        provider: Callable[[], ResolvedProvider],
+        operation: Operation,
+        conclude: Say,
     ) -> None:
         self._provider = provider
         self._operation = operation
+        self._conclude = conclude
         self._resources: dict[int, Resource] = {}
 
     def __call__(self, record: Record, source: Source) -> None:
@@ -89,7 +93,7 @@ class AttemptSpans:
                 close(span, end.at)
             else:
                 outcome, at = end.said
-                close(span, end.at, conclude, outcome, left.failure, at)
+                close(span, end.at, self._conclude, outcome, left.failure, at)
         else:
             self._end(record, left, span)
 
@@ -103,7 +107,7 @@ class AttemptSpans:
             why = "the worker died" if lost else None
             close(span, at, _cut, outcome, extra.get("exception"), why)
         else:
-            close(span, at, conclude, outcome, left.failure, at)
+            close(span, at, self._conclude, outcome, left.failure, at)
 
     def _linked(
         self, record: Record, start: SpanStart, resolved: ResolvedProvider

@@ -82,29 +82,36 @@ class Operation:
         return name, self.attributes | {n.MESSAGING_BATCH_COUNT: count}
 
 
-def conclude(
-    span: Span,
-    outcome: str | None,
-    failure: tuple[str, str | None, str | None] | None,
-    at: int | None,
-) -> None:
-    """Set on *span* how its operation went.
+Failure = tuple[str, str | None, str | None]
+"""The class, the message and the traceback of an exception."""
 
-    *failure* is the class, the message and the traceback of an exception.
-    """
-    if outcome is not None:
-        span.set_attribute(n.TASK_OUTCOME, outcome)
+
+def conclude(
+    span: Span, outcome: str | None, failure: Failure | None, at: int | None
+) -> None:
+    """Set on *span* how its operation went, with the exception of a *failure*."""
+    conclude_without_exception(span, outcome, failure, at)
     if failure is None:
         return
     name, message, text = failure
-    span.set_attribute(n.ERROR_TYPE, name)
-    span.set_status(Status(StatusCode.ERROR, message))
     attributes = {n.EXCEPTION_TYPE: name}
     if message is not None:
         attributes[n.EXCEPTION_MESSAGE] = message
     if text is not None:
         attributes[n.EXCEPTION_STACKTRACE] = text
     span.add_event(n.EXCEPTION, attributes, at)
+
+
+def conclude_without_exception(
+    span: Span, outcome: str | None, failure: Failure | None, _at: int | None
+) -> None:
+    """Set on *span* how its operation went; what was raised is in a log record."""
+    if outcome is not None:
+        span.set_attribute(n.TASK_OUTCOME, outcome)
+    if failure is not None:
+        name, message, _ = failure
+        span.set_attribute(n.ERROR_TYPE, name)
+        span.set_status(Status(StatusCode.ERROR, message))
 
 
 def message_of(error: BaseException | None) -> str | None:

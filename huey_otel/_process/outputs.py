@@ -12,7 +12,11 @@ from huey.storage import RedisStorage
 from huey_otel import _names as n
 from huey_otel._options.settings import Settings
 from huey_otel._otel.attempt_spans import AttemptSpans
-from huey_otel._otel.attributes import Operation
+from huey_otel._otel.attributes import (
+    Operation,
+    conclude,
+    conclude_without_exception,
+)
 from huey_otel._otel.provider import LazyTracer, ResolvedProvider
 from huey_otel._process.page_owners import PageOwners
 from huey_otel._prometheus.registry import RegistryMetrics
@@ -57,7 +61,11 @@ class Outputs:
         self.route = Route(Source(queue=queue, host=CLIENT.host), ())
         naming = settings.span_naming
         self.attempts = Operation(n.PROCESS, n.TYPE_PROCESS, queue, naming)
-        self._attempt_spans = AttemptSpans(self.tracer.resolved, self.attempts)
+        on_spans = settings.exceptions_on_spans
+        self.conclude = conclude if on_spans else conclude_without_exception
+        self._attempt_spans = AttemptSpans(
+            self.tracer.resolved, self.attempts, self.conclude
+        )
         self._semconv: SemconvMetrics | None = None
         if settings.semconv_metrics:
             self._semconv = _by_conventions(settings, queue, exposition)

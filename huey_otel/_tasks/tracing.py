@@ -37,6 +37,7 @@ class Tracing:
         self._relay = relay
         self._enqueueing = Operation(n.ENQUEUE, n.TYPE_SEND, queue, naming)
         self._processing = outputs.attempts
+        self._conclude = outputs.conclude
         self.ready = False
         self._forget()
         in_child(self._forget)
@@ -282,7 +283,7 @@ class Tracing:
                 message = message_of(error) if self._tracebacks else None
                 failed = name, message, failure.get("traceback")
             end = None if open_until_left else at
-            close(span, end, conclude, attempt.outcome or "", failed, at)
+            close(span, end, self._conclude, attempt.outcome or "", failed, at)
             if attempt.held is not None or (open_until_left and attempt.sampled):
                 attempt.owed = () if failed is None else (message,)
             attempt.span_is_over = not open_until_left

@@ -122,6 +122,36 @@ def test_a_log_record_says_what_the_event_on_redis_says(
     assert {log.scope for log in logs} == {"huey-otel"}
 
 
+@pytest.mark.parametrize("foreign", [{}, {"LIVE_FOREIGN": "1"}], ids=["ours", "own"])
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_exceptions_leave_spans_for_log_records(
+    consumer: Start, application: Application, kind: str, foreign: dict[str, str]
+) -> None:
+    app = application("traced")
+    with otlp.receiver() as receiver:
+        opted_in = {"OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN": "logs"}
+        running = consumer(
+            *(kind, "-n"),
+            application="traced",
+            **(ALONE | receiver.environ | opted_in | foreign),
+        )
+        app.refuse()
+        assert receiver.wait_for_logs(
+            lambda logs: sum(one.event_name.endswith("error-task") for one in logs) == 2
+        )
+        running.wait_until_started()
+        running.stop()
+
+        failed = [one for one in receiver.spans if one.status == "ERROR"]
+        logs = [one for one in receiver.logs if "exception.type" in one.attributes]
+    assert [one.events for one in failed] == [()] * 2
+    assert {one.attributes["error.type"] for one in failed} == {"ValueError"}
+    assert {one.attributes["exception.type"] for one in logs} == {"ValueError"}
+    assert sorted((one.trace_id, one.span_id) for one in logs) == sorted(
+        (one.trace_id, one.span_id) for one in failed
+    )
+
+
 def test_alone_nothing_is_published_on_redis(
     consumer: Start, application: Application, received: ReceivedEvents
 ) -> None:

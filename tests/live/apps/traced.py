@@ -88,6 +88,11 @@ def stumble():
     time.sleep(60)
 
 
+@huey.task(retries=1)
+def refuse():
+    raise ValueError("on purpose")
+
+
 @huey.task()
 def warm_up():
     pass
