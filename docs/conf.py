@@ -103,7 +103,7 @@ def without_options(
 def short(
     app: Sphinx, what: str, name: str, *_: object
 ) -> tuple[str, str | None] | None:
-    """Leave out settings here as well, and how classes are made that nobody makes."""
+    """Leave out settings here, too, and constructors that users do not call."""
     return {
         "huey_otel.instrument": ("(huey: Huey, **settings)", "Instrumentation"),
         "huey_otel.Instrumentation": ("", None),

@@ -43,7 +43,7 @@ def tiles() -> list[Panel]:
             "Alerts",
             At(0, 0, 3, 4),
             "Alerts of huey's rules that fire. “No rules” means that Prometheus does "
-            "not evaluate them, so nobody is told.",
+            "not evaluate them, so no alert can fire.",
             f"count({alerts}) or 0 * {rules}",
             steps=thresholds(GOOD, (1, BAD)),
             unknown=("no rules", UNKNOWN),

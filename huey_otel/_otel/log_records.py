@@ -91,7 +91,7 @@ def _further(record: Record, source: Source, task: TaskFacts | None) -> dict[str
             n.TASK_NAME: task.name,
             n.TASK_ATTEMPT: task.attempt,
             n.TASK_RETRIES_LEFT: record.retries,
-            n.EVENT_RETRY_DELAY: task.retry_delay,
+            n.EVENT_RETRY_DELAY: _seconds(task.retry_delay),
             n.TASK_ETA: task.execute_time,
             n.TASK_OUTCOME: row.outcome or row.final,
         }
@@ -105,6 +105,12 @@ def _further(record: Record, source: Source, task: TaskFacts | None) -> dict[str
         # As on spans: an attempt that failed without an exception has its outcome.
         further[n.ERROR_TYPE] = extra.get("exception") or row.outcome
     return further
+
+
+def _seconds(value: Any) -> float | None:
+    """*value* as a float, whose column in a store a whole number would not fit."""
+    known = number(value)
+    return None if known is None else float(known)
 
 
 def _line(status: str, task: TaskFacts | None, exception: str | None) -> str:

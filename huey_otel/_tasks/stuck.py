@@ -84,7 +84,7 @@ class Stuck:
     def __call__(self, limits: Limits) -> dict[str, str]:
         """What is stuck by *limits*: reasons, each with a text for people.
 
-        The storage is asked only if somebody is silent for too long.
+        The storage is asked only if a worker or the scheduler is silent for too long.
         """
         silent = self._silent(self._seen(), time.monotonic(), limits)
         if not silent:

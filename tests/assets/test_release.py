@@ -46,6 +46,15 @@ def test_the_start_line_in_the_documents_is_that_of_this_version() -> None:
     assert {version for _, version in shown} == {VERSION}
 
 
+@pytest.mark.parametrize("document", ["README.md", "docs/start.md", "docs/traces.md"])
+def test_what_installs_it_is_the_projects_own_repository(document: str) -> None:
+    text = (ROOT / document).read_text()
+    asked = re.findall(r"pip install (?:.*huey-otel.* @ )?(git\S+?|huey-\S+)'?\s", text)
+
+    assert asked
+    assert set(asked) == {f"git+{PROJECT['urls']['Source']}"}
+
+
 def test_no_source_has_a_version_of_its_own() -> None:
     with_one = [
         str(path.relative_to(ROOT))

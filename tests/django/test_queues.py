@@ -11,7 +11,6 @@ import sys
 
 import pytest
 
-from huey_otel._setup.instrument import OPTIONS
 from tests.support.programs import ROOT
 
 pytestmark = pytest.mark.slow
@@ -303,11 +302,6 @@ def test_the_documented_settings_work(start, more, apps, names):
     started = start(INSTRUMENTED, INSTALLED_APPS=apps, HUEY=MEMORY, more=more)
 
     assert started == names
-
-
-@pytest.mark.parametrize("option", OPTIONS)
-def test_each_option_is_in_the_document(option):
-    assert f"`{option}`" in DOCUMENT
 
 
 IMPROPER = "django.core.exceptions.ImproperlyConfigured: "

@@ -161,11 +161,10 @@ def test_the_first_request_of_each_process_has_its_span_without_a_change(
 @pytest.mark.parametrize(
     "settings",
     [
-        snippet("README.md", "settings"),
         snippet("docs/django.md", "settings"),
         QUEUES + snippet("docs/django.md", "queues"),
     ],
-    ids=["readme", "document", "several queues"],
+    ids=["document", "several queues"],
 )
 def test_django_accepts_the_settings_in_the_docs(settings: str, tmp_path: Path) -> None:
     startproject = [BIN / "django-admin", "startproject", "shop", tmp_path]
@@ -183,14 +182,10 @@ def test_django_accepts_the_settings_in_the_docs(settings: str, tmp_path: Path) 
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize(
-    "listening",
-    [snippet("README.md", "listening"), snippet("docs/events.md", "listening")],
-    ids=["readme", "events"],
-)
 def test_the_listener_in_the_docs_receives_events(
-    listening: str, keep: Keep, redis_url: str, tmp_path: Path
+    keep: Keep, redis_url: str, tmp_path: Path
 ) -> None:
+    listening = snippet("docs/events.md", "listening")
     program = tmp_path / "listen.py"
     program.write_text(listening.replace("redis://localhost:6379", redis_url))
     listener = Program("-u", str(program), log=tmp_path / "log", environ={})

@@ -192,3 +192,12 @@ def test_the_sdk_must_be_new_enough(monkeypatch, version, fits):
         else "expected opentelemetry-sdk 1.37 or newer, whose log records have the"
         f" names of events; {version} is installed"
     )
+
+
+@needs_event_names
+@pytest.mark.parametrize("delay", [0, 2, 2.5, None])
+def test_a_delay_is_a_float_or_absent(delay):
+    attributes = said(record("started", TASK._replace(retry_delay=delay)))["attributes"]
+
+    expected = None if delay is None else float(delay)
+    assert repr(attributes.get("huey.task.retry_delay")) == repr(expected)

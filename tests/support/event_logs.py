@@ -55,6 +55,9 @@ def said_by(event: dict[str, Any], client: str) -> dict[str, Any]:
         name: event[key] for key, name in _NAMES.items() if event.get(key) is not None
     }
     attributes |= {"messaging.system": "huey", "messaging.client.id": client}
+    delay = "huey.task.retry_delay"
+    if delay in attributes:
+        attributes[delay] = float(attributes[delay])
     status, about_task = event["status"], event["id"] is not None
     if event["worker"] is not None:
         attributes["huey.worker.pid"] = event["pid"]

@@ -60,8 +60,9 @@ def application_with(parent: Path, **modules: str) -> str:
     return os.pathsep.join([str(parent), str(ROOT)])
 
 
-# Below those that Linux gives to whoever asks for any, of which one that is free now
-# may be another program's before it is used. Each of pytest's workers has a part.
+# Below those that Linux gives to a program that asks for any: one of these that is
+# free now may be another program's before it is used. Each of pytest's workers has
+# a part.
 _PORTS = range(10_000, 32_000)
 _PARTS = 16
 

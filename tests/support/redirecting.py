@@ -1,4 +1,4 @@
-"""A proxy before a collector that leads whoever is not logged in to a page."""
+"""A proxy before a collector that sends a client that is not logged in to a page."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The messages that were enqueued last: what their trailers say, and no more."""
+"""The messages that were enqueued last: only what their trailers say."""
 
 import pickletools
 import time

@@ -58,7 +58,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """One Redis. *away* says why it does not answer; then no more is known of it.
+    """One Redis. *away* says why it does not answer; then nothing else is known of it.
 
     *ahead* is by how many seconds its clock is ahead of ours, *apart* how exact that
     is. *clients* are those that were seen in some looks. *listeners* counts the

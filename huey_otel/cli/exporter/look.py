@@ -244,7 +244,7 @@ class Look:
         return _moment(time_())
 
     def _follow(self) -> None:
-        """Connect anew after a failover behind the server's name."""
+        """Connect again after a failover behind the server's name."""
         ask = partial(_without_role, partial(self._optional.send_by, self._client))
         if self._master_check is None:
             self._master_check = MasterCheck()

@@ -97,7 +97,7 @@ CONSUMER_ALERTS = (
         name="HueyConsumerDown",
         why="""A target that should be a consumer, or that was one. Behind an
         exporter a consumer has no target: one that was killed leaves a page that is
-        renewed no more, for ten minutes.""",
+        no longer renewed, for ten minutes.""",
         expr=_down,
         summary=(
             "{{ with $labels.instance }}no answer from the consumer {{ . }}"

@@ -48,7 +48,7 @@ def _targets(t: Terms) -> list[Rule]:
         Rule(
             record=CONSUMERS,
             why="""1 for each target that is a consumer. One that does not answer
-            counts until Prometheus has it no more as a target.""",
+            counts until it is no longer a target of Prometheus.""",
             expr=f"""
                 max by ({t.target}) ({t.m("huey_consumer_info", 'consumer=""')})
                 or

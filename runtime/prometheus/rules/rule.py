@@ -12,7 +12,7 @@ _WIDTH = 88
 class Rule:
     """A recording rule, with `record`, or an alert, with `alert`.
 
-    `why` is for whoever reads the rules: it becomes a comment.
+    `why` becomes a comment above the rule.
     """
 
     expr: str

@@ -52,6 +52,8 @@ def fill(kind, url, spelling):
     storage.pool.disconnect()
 
 
+# huey 2 stores a result that expires by a command that redis-py 8 deprecates.
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
 @pytest.mark.parametrize("spelling", spellings(NAME))
 @pytest.mark.parametrize(
     ("kind", "results"),
