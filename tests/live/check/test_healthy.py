@@ -183,6 +183,7 @@ def test_the_producer_is_on_another_machine(
     module, _ = run("-w", "1")
     module.sleep(3600)
     wait_until(lambda: not module.huey.storage.queue_size())
+    wait_for_publisher(module.huey.storage.conn)
     producer = checked(HUEY_OTEL_METRICS_PORT=str(free_port()))
     ago(3600, lambda: producer.add(1, 2))
 
@@ -212,6 +213,7 @@ def test_a_rolling_restart_is_in_progress(
     module, port = run(LIVE_PERIODIC="1")
     module.sleep(3600)
     wait_until(lambda: not module.huey.storage.queue_size())
+    wait_for_publisher(module.huey.storage.conn)
     new = free_port()
     wait_for_port(
         consumer("thread", application="checked", HUEY_OTEL_METRICS_PORT=str(new)), new
