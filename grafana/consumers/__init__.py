@@ -1,4 +1,4 @@
-"""The dashboard Consumers: who works, who is away, and what they need."""
+"""The dashboard Consumers: which work, which are away, and what each needs."""
 
 from grafana.consumers.charts import health, trouble, work
 from grafana.consumers.roster import roster

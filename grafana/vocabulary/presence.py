@@ -1,4 +1,4 @@
-"""Who is there: consumers on pages of their own, and those on the exporter's page."""
+"""Which consumers are there: on pages of their own, and on the exporter's page."""
 
 from grafana.vocabulary.promql import NOT_KNOWN, Scope
 

@@ -36,7 +36,7 @@ _ASKED: Final = (
 class Pages:
     """What is served at *address*.
 
-    *silent* says why nothing is, and *hangs* is true where somebody listens and does
+    *silent* says why nothing is, and *hangs* is true where a program listens and does
     not answer; *foreign* where what answers is not a consumer.
     *infos* are the labels of huey_consumer_info by queue, *values* those of the other
     metrics by name and labels. *unhealthy* is what /healthz says, empty if all is well.
@@ -94,7 +94,7 @@ def look_at(host: str, port: int) -> Pages:
 
 
 class _HangsError(Exception):
-    """Somebody listens, and does not answer."""
+    """A program listens there, and does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
