@@ -13,6 +13,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.instrumentation.utils import unwrap
 from wrapt import wrap_function_wrapper
 
+from huey_otel._options.configuration import HueyConfiguration
 from huey_otel._safety.guard import guarded
 from huey_otel._safety.log import warn
 from huey_otel._setup.instrument import check
@@ -26,11 +27,14 @@ class HueyInstrumentor(BaseInstrumentor):
 
     `instrument` takes the options of `huey_otel.instrument`, for all of them.
     A huey that the application instruments itself keeps the application's options.
+    `configuration` is what a configuration file of OpenTelemetry says of huey.
 
     `Huey.__init__` is wrapped to find new hueys, as every subclass calls it.
     `Consumer.stop` is wrapped because on SIGHUP huey executes a new Python, and this
     is the last moment to prepare the PYTHONPATH for it.
     """
+
+    configuration = HueyConfiguration
 
     _begun: "weakref.WeakSet[Instrumentation]"
 
@@ -42,9 +46,14 @@ class HueyInstrumentor(BaseInstrumentor):
         """Begin; raises TypeError or ValueError for *options* that are not accepted.
 
         A wrong variable is logged and turns only this off: what is raised here turns
-        off all other instrumentations too (opentelemetry-distro 0.66b0).
+        off all other instrumentations too (opentelemetry-distro 0.66b0). A file that
+        was not accepted turns it off as well: `opentelemetry-instrument` comes here
+        again, without the file's options, after it has logged what was wrong.
         """
         self._begun = weakref.WeakSet()
+        if HueyConfiguration.refused and not options:
+            warn("huey-otel is off: %s", HueyConfiguration.refused)
+            return
         try:
             check(options)
         except ValueError as error:

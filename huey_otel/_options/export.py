@@ -33,6 +33,8 @@ ID_GENERATORS: Final = "opentelemetry_id_generator"
 _ID_GENERATOR: Final = "OTEL_PYTHON_ID_GENERATOR"
 CREDENTIALS: Final = "opentelemetry_otlp_credential_provider"
 
+_FILE: Final = "OTEL_CONFIG_FILE"
+_READER: Final = "opentelemetry-instrument with opentelemetry-distro"
 _OTLP: Final = "otlp"
 _CONSOLE: Final = "console"
 _NONE: Final = "none"
@@ -49,8 +51,9 @@ class Export(NamedTuple):
     """What the environment says of where spans go, or metrics, or log records.
 
     `exporters`, `detectors`, `id_generator` and `credentials` name entry points of
-    OpenTelemetry. `why_none` tells people why there are no exporters. `ignored` are
-    warnings of values that cannot be used, for when they are needed. `instead` is what
+    OpenTelemetry. `why_none` tells people why there are no exporters. `in_file` is
+    whether a configuration file says it, and no variable. `ignored` are warnings of
+    values that cannot be used, for when they are needed. `instead` is what
     OpenTelemetry is to read in place of the variables. `files` are those for TLS, and
     `halves` warnings of a certificate or key without the other, by variable; `tls` is
     whether they are needed. `timeout` is OTLP's in seconds, None for its default.
@@ -61,6 +64,7 @@ class Export(NamedTuple):
     exporters: tuple[str, ...]
     endpoint: str
     why_none: str
+    in_file: bool
     ignored: tuple[str, ...]
     instead: Instead
     files: Mapping[str, str]
@@ -114,15 +118,17 @@ def read_export(env: Mapping[str, str], signal: str = TRACES) -> Export:
 
     Spans and metrics go out only where an exporter or an endpoint is named. Log records
     are asked for by `events=otlp`, and then OTLP to this machine is the default.
+    A configuration file stands in for the variables; who sets up the SDK reads it.
     """
     endpoint_of, endpoint = set_of_otlp(env, "ENDPOINT", signal)
     variable = f"OTEL_{signal.upper()}_EXPORTER"
     default = _OTLP if endpoint or signal == LOGS else ""
     raw = encodable.text(env.get(variable, "").strip()) or default
     disabled = env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    in_file = _FILE in env
     ignored: list[str] = []
     exporters: list[str] = []
-    for name in () if disabled else words(raw):
+    for name in () if disabled or in_file else words(raw):
         exporter = _protocol(env, endpoint, ignored, signal) if name == _OTLP else name
         why = _refusal(exporter, signal, endpoint_of, endpoint)
         if why:
@@ -130,7 +136,9 @@ def read_export(env: Mapping[str, str], signal: str = TRACES) -> Export:
         elif exporter not in (*exporters, _NONE):
             exporters.append(exporter)
     why_none = "OTEL_EXPORTER_OTLP_ENDPOINT is not set"
-    if ignored:
+    if in_file:
+        why_none = f"{_FILE} is set, and only {_READER} reads that file"
+    elif ignored:
         why_none = ignored[0]
     elif raw:
         why_none = f"{variable}={raw}"
@@ -147,6 +155,7 @@ def read_export(env: Mapping[str, str], signal: str = TRACES) -> Export:
         exporters=tuple(exporters),
         endpoint=endpoint,
         why_none=why_none,
+        in_file=in_file,
         id_generator=id_generator,
         ignored=(*ignored, *checked.ignored),
         instead=instead,

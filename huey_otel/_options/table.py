@@ -1,7 +1,7 @@
 """The table: every option, with its variable, its default and what it is for."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from huey_otel import _names as n
@@ -248,12 +248,16 @@ VARIABLES: Final = {
 """The options' names by their variables."""
 
 
-def unknown(names: Iterable[object]) -> str:
-    """The error text for *names* that are no options."""
+def unknown(
+    names: Iterable[object],
+    known: Collection[str] = OPTIONS,
+    who: str = "instrument()",
+) -> str:
+    """The error text for *names* that are none of the options *known* to *who*."""
     said = ", ".join(
-        f"{name}{nearest(name, OPTIONS)}" for name in sorted(map(str, names))
+        f"{name}{nearest(name, known)}" for name in sorted(map(str, names))
     )
-    return f"instrument() does not know {said}; accepted are {', '.join(OPTIONS)}"
+    return f"{who} does not know {said}; accepted are {', '.join(known)}"
 
 
 def unknown_variables(env: Mapping[str, str]) -> list[str]:

@@ -170,3 +170,14 @@ def test_an_unknown_id_generator_is_ignored_and_named():
 )
 def test_the_queue_is_the_service_unless_the_environment_names_one(env, attributes):
     assert read_export(env).resource("my-app") == attributes
+
+
+@pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
+def test_a_configuration_file_leaves_the_variables_no_say(signal):
+    export = read_export({"OTEL_CONFIG_FILE": "otel.yaml", PLACE: "http://a"}, signal)
+
+    assert (export.in_file, export.exporters, export.ignored) == (True, (), ())
+    assert export.why_none == (
+        "OTEL_CONFIG_FILE is set, and only opentelemetry-instrument with"
+        " opentelemetry-distro reads that file"
+    )

@@ -92,6 +92,21 @@ def test_a_producer_without_provider_imports_no_sdk_and_starts_no_thread():
     assert done.stdout.splitlines() == [where, "[]", "[]"]
 
 
+def test_a_configuration_file_stands_in_for_the_variables_and_is_not_read():
+    done = run(
+        "add(); print(instrumentation._outputs.tracer.resolved().where)",
+        OTEL_CONFIG_FILE="/nowhere/otel.yaml",
+        **{PLACE: "http://127.0.0.1:1", EXPORTER: "zipkin"},
+    )
+
+    where = NONE_YET.format(
+        "OTEL_CONFIG_FILE is set, and only opentelemetry-instrument with"
+        " opentelemetry-distro reads that file"
+    )
+    assert done.stdout.splitlines() == [where]
+    assert done.stderr == ""
+
+
 def test_a_wrong_variable_is_not_logged_if_it_is_not_needed():
     done = run(
         """

@@ -190,7 +190,9 @@ CODES: Final[Mapping[str, Code]] = {
         what="this environment exports no spans: its settings ask for spans and"
         " cannot be followed (warning), or they ask for none, or the sampler"
         " drops all spans (note)",
-        advice="set OTEL_EXPORTER_OTLP_ENDPOINT to your collector's address",
+        advice="set OTEL_EXPORTER_OTLP_ENDPOINT to your collector's address; with"
+        " OTEL_CONFIG_FILE, run the process under opentelemetry-instrument, with"
+        " opentelemetry-distro installed",
     ),
     "otlp-refuses": Code(
         symptom=Symptom.NO_TRACES,

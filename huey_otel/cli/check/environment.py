@@ -99,12 +99,13 @@ def _spans(settings: Settings, queue: str) -> Spans:
     nowhere = isinstance(resolved.provider, ProxyTracerProvider)
     off = nowhere or isinstance(resolved.tracer, NoOpTracer)
     # What the environment asks for, and what came of it.
-    wanted = settings.export.exporters or settings.export.ignored
+    export = settings.export
+    wanted = export.exporters or export.ignored or export.in_file
     return Spans(
         where=resolved.where,
         way=resolved.spans.way,
         off=resolved.where if off else "",
-        wrong=bool(off and wanted and not settings.export.disabled),
+        wrong=bool(off and wanted and not export.disabled),
         sampler="" if off else _drops_all(resolved),
         refused={} if off or settings.disabled else refusals(resolved.provider),
     )

@@ -40,6 +40,13 @@ class TestSpansOff:
                 "none until the application sets a tracer provider;"
                 " OTEL_TRACES_EXPORTER=none",
             ),
+            (
+                {"OTEL_CONFIG_FILE": "/nowhere/otel.yaml"},
+                "warning",
+                "none until the application sets a tracer provider;"
+                " OTEL_CONFIG_FILE is set, and only opentelemetry-instrument with"
+                " opentelemetry-distro reads that file",
+            ),
             ({"OTEL_SDK_DISABLED": "true"}, "note", "OTEL_SDK_DISABLED is set"),
             (
                 {
@@ -69,7 +76,7 @@ class TestSpansOff:
                 "OTEL_TRACES_EXPORTER='jaeger': expected some of",
             ),
         ],
-        ids=["unset", "none", "disabled", "always_off", "ratio", "no url", "unknown"],
+        ids=["unset", "none", "file", "disabled", "off", "ratio", "no url", "unknown"],
     )
     def test_nothing_exports_spans_for_each_reason(
         self, environ: dict[str, str], level: str, why: str, check_apart: Check
