@@ -9,6 +9,7 @@ from opentelemetry._logs import LogRecord
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext
 
+from huey_otel._otel.encoder import light_bytes
 from huey_otel._safety.timeout import or_else
 
 T = TypeVar("T")
@@ -68,6 +69,10 @@ def _size_of_log(record: LogRecord) -> int:
 
 def _size(span: ReadableSpan, origins: dict[int, int]) -> int:
     """The bytes of *span*, at most, as if no other one had its resource and scope."""
+    encoded = light_bytes(span)
+    if encoded is not None:
+        data, told = encoded
+        return len(data) + _of_origins(origins, told.resource, told.scope)
     size = _SPAN + _of_text(span.name) + _of_mapping(span.attributes)
     size += _of_text(span.status.description or "") + _of_context(span.context)
     for event in span.events:
@@ -76,11 +81,14 @@ def _size(span: ReadableSpan, origins: dict[int, int]) -> int:
         size += (
             _EVENT_OR_LINK + _of_mapping(link.attributes) + _of_context(link.context)
         )
-    for origin in (span.resource, span.instrumentation_scope):
-        if id(origin) not in origins:
-            origins[id(origin)] = _of_origin(origin)
-        size += origins[id(origin)]
-    return size
+    return size + _of_origins(origins, span.resource, span.instrumentation_scope)
+
+
+def _of_origins(known: dict[int, int], *origins: object) -> int:
+    for origin in origins:
+        if id(origin) not in known:
+            known[id(origin)] = _of_origin(origin)
+    return sum(known[id(origin)] for origin in origins)
 
 
 def _of_context(context: SpanContext | None) -> int:

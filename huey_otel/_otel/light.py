@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from time import time_ns
-from typing import Any, Final, SupportsIndex, cast
+from typing import Any, Final, NamedTuple, SupportsIndex, cast
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
@@ -29,6 +29,7 @@ from opentelemetry.sdk.trace import (
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     DEFAULT_TRACE_STATE,
     INVALID_SPAN_CONTEXT,
@@ -121,6 +122,37 @@ class _Missing:
         setattr(span, self._name, value)
 
 
+class Told(NamedTuple):
+    """What a span says that has attributes and nothing else. Times are nanoseconds."""
+
+    name: str
+    attributes: dict[str, Any]
+    ids: SpanContext
+    parent: SpanContext | None
+    kind: SpanKind
+    began: int
+    ended: int
+    resource: Resource
+    scope: InstrumentationScope
+
+
+class _Saying:
+    """Takes what is said of a span at its end."""
+
+    def __init__(self, attributes: dict[str, Any]) -> None:
+        self.attributes = attributes
+        self.only_attributes = True
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        self.attributes[key] = value
+
+    def set_status(self, *_: object) -> None:
+        self.only_attributes = False
+
+    def add_event(self, *_: object) -> None:
+        self.only_attributes = False
+
+
 class LightSpan(_Span):
     """A span of the SDK's without most of its attributes, until one of them is read.
 
@@ -131,12 +163,55 @@ class LightSpan(_Span):
 
     _huey_otel: tuple[Any, ...]
     _huey_otel_end: tuple[Say, Any] | None = None
+    _huey_otel_bytes: Any = None
+    """What our encoder keeps of it."""
     context = property(attrgetter("_context"))
     __dict__ = _Missing("__dict__")
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         become_real(self)
         return self.__reduce_ex__(protocol)
+
+    def told(self) -> "Told | None":
+        """All that the span says, once it has ended, without making it the SDK's own.
+
+        None where only the SDK's own span has it: links, an event, a status, a limit.
+        """
+        state = _state_of(self)
+        made_of = state.get("_huey_otel")
+        if made_of is None:
+            # It has become the SDK's own meanwhile.
+            return None
+        tracer, resource, describe, values, parent, kind, links, began, given, _, _ = (
+            made_of
+        )
+        if links:
+            return None
+        name, attributes = describe(*values)
+        saying = _Saying(attributes if given is None else dict(given))
+        ending = state.get("_huey_otel_end")
+        if ending is not None:
+            say, said = ending
+            say(saying, *said)
+        limits = tracer._span_limits
+        most = limits.max_span_attributes
+        if (
+            not saying.only_attributes
+            or limits.max_span_attribute_length is not None
+            or (most is not None and len(saying.attributes) > most)
+        ):
+            return None
+        return Told(
+            name,
+            saying.attributes,
+            state["_context"],
+            parent,
+            kind,
+            began,
+            state["_end_time"],
+            resource,
+            tracer._instrumentation_scope,
+        )
 
     def hold_back(self) -> dict[str, Any] | None:
         """Give no processor the span at its end, only right after its start.
@@ -203,6 +278,7 @@ def become_real(span: LightSpan) -> None:
         span.__class__ = _Span  # type: ignore[assignment]
         state.pop("_huey_otel", None)
         state.pop("_huey_otel_end", None)
+        state.pop("_huey_otel_bytes", None)
 
 
 def _made(state: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import requests
 from huey_otel._options.export import CREDENTIALS, Export
 from huey_otel._options.otel_variables import GRPC, HTTP, Instead, replaced
 from huey_otel._otel import answers, resource, transports
+from huey_otel._otel.encoder import with_light_encoder
 from huey_otel._otel.entry_points import load_entry_point
 from huey_otel._safety.failures import class_name, message
 
@@ -44,7 +45,7 @@ def maker_of(
                 renewed = transports.SessionRenewal(new_session())
                 renewed.session.hooks["response"].append(answers.note_response)
                 asked["session"] = renewed.session
-            exporter = make(**asked)
+            exporter = with_light_encoder(make(**asked))
             if name == GRPC:
                 from huey_otel._otel.grpc_answers import listened_to
 
