@@ -109,10 +109,10 @@ def events() -> str:
 
 
 def endings() -> str:
-    """How a run can end, by the event that says so."""
+    """How an attempt can end, by the event that says so."""
     rows = [row for row in mapping.TABLE.values() if row.span is Span.END]
     head = (
-        "| event | outcome of the run | of the task, when nothing follows |\n"
+        "| event | outcome of the attempt | of the task, when nothing follows |\n"
         "|---|---|---|\n"
     )
     return head + "\n".join(
