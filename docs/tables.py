@@ -311,13 +311,13 @@ TABLES = {
 def rewritten(text: str) -> str:
     """Replace each table between its markers in *text*."""
     for name, table in TABLES.items():
-        text = _replaced(text, f"<!-- {name} -->\n", table(), f"\n<!-- /{name} -->")
+        text = _replaced(text, f"<!-- {name} -->\n", table(), f"<!-- /{name} -->")
     return text
 
 
 def _replaced(text: str, begin: str, table: str, end: str) -> str:
     pattern = re.escape(begin) + ".*?" + re.escape(end)
-    return re.sub(pattern, lambda _: begin + table + end, text, flags=re.DOTALL)
+    return re.sub(pattern, lambda _: f"{begin}{table}\n{end}", text, flags=re.DOTALL)
 
 
 def documents() -> list[Path]:
