@@ -42,14 +42,14 @@ CODES: Final[Mapping[str, Code]] = {
     "redis-away": Code(
         symptom=Symptom.UNREACHED,
         levels=(_E,),
-        what="a Redis or another storage does not answer within 2 s, or refuses the"
-        " password or the user; the queue or its events need it",
+        what="the storage of the queue or the Redis of its events does not answer"
+        " within 2 s, or refuses the password or the user",
         advice="start it, or correct the address, the password or the network",
     ),
     "no-keys": Code(
         symptom=Symptom.NOT_RUN,
         levels=(_E, _W, _N),
-        what="Redis has no key of the queue in this database: another database has"
+        what="Redis has no key of the queue in this database. Another database has"
         " them (error), a queue of a similar name has keys here (warning), or"
         " neither (note)",
         advice="compare the queue's name and the database number with those that its"
@@ -58,21 +58,20 @@ CODES: Final[Mapping[str, Code]] = {
     "two-names": Code(
         symptom=Symptom.NOT_RUN,
         levels=(_E, _W, _N),
-        what="Redis has keys of the queue under two spellings of its name, as huey"
-        " 2, huey 3 and `clean_name=False` spell it differently; a consumer"
-        " reads one spelling. Messages are under the other one (error), only"
-        " results are there (warning), or no messages are left under either"
-        " (note)",
+        what="Redis has keys of the queue under two spellings of its name: huey 2,"
+        " huey 3 and `clean_name=False` spell it differently, and a consumer"
+        " reads only one. Under the other one there are messages (error) or only"
+        " results (warning), or neither has messages left (note)",
         advice="run one version of huey with one clean_name= everywhere, and rename"
         " the queue's keys of the other spelling",
     ),
     "no-consumer": Code(
         symptom=Symptom.NOT_RUN,
         levels=(_E, _W),
-        what="no consumer is connected, and a message has waited for over a minute"
-        " or for an unknown time, or a task is overdue (error); or only newer"
-        " messages, scheduled or periodic tasks are there (warning). Also an"
-        " error: consumers are connected, but none has read this queue's"
+        what="no consumer is connected. It is an error if a message has waited for"
+        " over a minute or for an unknown time, or if a task is overdue; a warning"
+        " if there are only newer messages, scheduled or periodic tasks. It is an"
+        " error, too, if consumers are connected but none has read this queue's"
         " schedule for two minutes",
         advice="start a consumer, as in: huey_consumer app.huey",
     ),
@@ -80,19 +79,19 @@ CODES: Final[Mapping[str, Code]] = {
         symptom=Symptom.NO_TRACES,
         levels=(_W,),
         what="messages come from a process that does not call `instrument(huey)`, or"
-        " has another version of huey-otel: their tasks begin traces of their"
-        " own, and their wait is not known",
+        " has another version of huey-otel. Their tasks begin traces of their"
+        " own, and how long they waited is not known",
         advice="call instrument(huey) where the queue is defined, and restart what"
         " enqueues with this version",
     ),
     "plain-consumer": Code(
         symptom=Symptom.NO_METRICS,
         levels=(_E, _W),
-        what="a consumer runs without huey-otel: the application does not call"
-        " `instrument(huey)`, and a consumer is connected without a connection"
-        " of huey-otel's (error); or only one of these is so (warning). If"
-        " the application has no periodic tasks, the second alone is a note: a"
-        " consumer with -n has no such connection before its first task",
+        what="a consumer runs without huey-otel. Two signs: the application does not"
+        " call `instrument(huey)`; a consumer is connected, and no connection is"
+        " huey-otel's. Both are an error, one alone is a warning. The second"
+        " alone is a note if the application has no periodic tasks: a consumer"
+        " with -n has no such connection before its first task",
         advice="call instrument(huey) where the queue is defined, and restart the"
         " consumer",
     ),
@@ -113,17 +112,17 @@ CODES: Final[Mapping[str, Code]] = {
     "acl": Code(
         symptom=Symptom.NO_EVENTS,
         levels=(_E, _W),
-        what="the application's user may not publish events, or not add them to the"
-        " stream (error), or Redis has refused events of a consumer (warning)",
+        what="Redis does not allow the application's user to publish events or to add"
+        " them to the stream (error), or it has refused events of a consumer"
+        " (warning)",
         advice="allow it: ACL SETUSER <user> +publish &<channel>, and for a stream"
         " +xadd +expire ~huey.events.*",
     ),
     "eviction": Code(
         symptom=Symptom.GONE,
         levels=(_E, _W),
-        what="Redis may drop a queue when its memory is full, as its"
-        " maxmemory-policy is `allkeys-*` (warning), or has dropped keys already"
-        " (error)",
+        what="the maxmemory-policy of Redis is `allkeys-*`, so Redis may drop a queue"
+        " when its memory is full (warning), or it has dropped keys already (error)",
         advice="set maxmemory-policy to noeviction or to one of volatile-*",
     ),
     "schedulers": Code(
@@ -142,31 +141,33 @@ CODES: Final[Mapping[str, Code]] = {
     "results": Code(
         symptom=Symptom.MEMORY,
         levels=(_W,),
-        what="over 10,000 results wait to be read, and Redis keeps them until they are",
+        what="over 10,000 results have not been read, and Redis keeps them until they"
+        " are",
         advice="read them, return None, set results=False, or use RedisExpireHuey",
     ),
     "overdue": Code(
         symptom=Symptom.NOT_RUN,
         levels=(_E, _W),
-        what="no scheduler has moved a task that has been due for over two minutes"
-        " (error; a warning where the due time depends on the consumers' time"
-        " zone)",
+        what="a task has been due for over two minutes, and no scheduler has moved it"
+        " to the queue (error; a warning if the due time depends on the"
+        " consumers' time zone)",
         advice="see whether a consumer runs, and whether its scheduler does",
     ),
     "stream-type": Code(
         symptom=Symptom.NO_EVENTS,
         levels=(_E, _W),
         what="the key of the events' stream holds something else, so Redis refuses to"
-        " add events to it: the application asks for a stream in this environment"
-        " (error), or that is not known (warning). Events are published all the same",
+        " add events to it. They are published all the same. It is an error if the"
+        " application, in this environment, asks for a stream; a warning if that is"
+        " not known",
         advice="remove or rename that key, or set stream= to another key",
     ),
     "trimmed": Code(
         symptom=Symptom.NO_EVENTS,
         levels=(_W,),
         what="Redis has dropped events of the stream that are less than ten minutes"
-        " old: a listener that is away for longer than the stream reaches back, as"
-        " while it is deployed, misses some",
+        " old. A listener that is away for longer than the stream reaches back, as"
+        " during a deploy, misses some",
         advice="keep more with stream= or HUEY_OTEL_STREAM, at about 0.6 kB of Redis'"
         " memory each",
     ),
@@ -180,15 +181,15 @@ CODES: Final[Mapping[str, Code]] = {
     "port-taken": Code(
         symptom=Symptom.NO_METRICS,
         levels=(_W,),
-        what="another program, or a consumer of another queue, serves the port on"
-        " which this queue's consumer would serve its metrics",
+        what="another program, or a consumer of another queue, has the port on which"
+        " this queue's consumer would serve its metrics",
         advice="set HUEY_OTEL_METRICS_PORT to a port of its own for each consumer",
     ),
     "spans-off": Code(
         symptom=Symptom.NO_TRACES,
         levels=(_W, _N),
-        what="this environment exports no spans: its settings ask for spans and"
-        " cannot be followed (warning), or they ask for none, or the sampler"
+        what="this environment exports no spans. Its settings ask for spans, but they"
+        " cannot be carried out (warning); or they ask for none, or the sampler"
         " drops all spans (note)",
         advice="set OTEL_EXPORTER_OTLP_ENDPOINT to your collector's address; with"
         " OTEL_CONFIG_FILE, run the process under opentelemetry-instrument, with"
@@ -205,29 +206,29 @@ CODES: Final[Mapping[str, Code]] = {
     "old-huey": Code(
         symptom=Symptom.NOT_RUN,
         levels=(_E,),
-        what="the consumer's huey, or that of this environment, is too old to read"
-        " the messages of a newer huey",
+        what="messages are from a newer huey, and the consumer's huey, or that of this"
+        " environment, is too old to read them",
         advice="upgrade the consumers first, then what enqueues",
     ),
     "multiproc-dir": Code(
         symptom=Symptom.NO_METRICS,
         levels=(_W,),
-        what="PROMETHEUS_MULTIPROC_DIR names no directory that can be written to, so"
-        " prometheus_client cannot count what a process enqueues",
+        what="PROMETHEUS_MULTIPROC_DIR does not name a directory that can be written"
+        " to, so prometheus_client cannot count what a process enqueues",
         advice="make the directory before the process starts, or unset the variable",
     ),
     "no-monkey-patch": Code(
         symptom=Symptom.NOT_RUN,
         levels=(_E,),
         what="workers are greenlets, but gevent has not patched the standard"
-        " library: a task that waits stops all workers and the scheduler",
+        " library. So a task that waits stops all workers and the scheduler",
         advice="call gevent.monkey.patch_all() before anything else is imported",
     ),
     "stuck": Code(
         symptom=Symptom.NOT_RUN,
         levels=(_E, _W),
-        what="a worker or the scheduler of a consumer is dead, or lives and does"
-        " nothing (error), or the consumer's page does not answer (warning)",
+        what="a worker or the scheduler of a consumer is dead, or is alive and does"
+        " nothing (error); or the consumer's page does not answer (warning)",
         advice="restart that consumer; a dump by py-spy of it says where it hangs",
     ),
 }
