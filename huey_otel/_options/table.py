@@ -73,29 +73,31 @@ _ROWS: Final = (
         kind=values.EVENTS,
         default=True,
         shown_default="the queue's own Redis",
-        purpose="where the consumer's events are published: on another Redis by its URL"
-        " or a `RedisEventEmitter(url= | client= | connection_pool=, channel=)`,"
-        " `otlp` as [log records](docs/events.md#as-opentelemetry-log-records),"
-        " `redis,otlp` both, `off` (None) for nowhere",
+        purpose="where events go: another Redis by its URL or by a"
+        " `RedisEventEmitter(url= | client= | connection_pool=, channel=)`;"
+        " `otlp` for [log records](docs/events.md#as-opentelemetry-log-records),"
+        " `redis,otlp` for both, `off` (None) for nowhere",
     ),
     Option(
         name="channel",
         kind=values.CHANNEL,
         default=None,
         shown_default="the queue's name in Redis",
-        purpose="the channel of the events",
+        purpose="the channel on which events are published:"
+        " [docs/events.md](docs/events.md#the-channel)",
     ),
     Option(
         name="publish_enqueued",
         kind=values.FLAG,
         default=False,
-        purpose="an event `enqueued` for each task put on the queue, too",
+        purpose="also publish an event `enqueued` for each task put on the queue",
     ),
     Option(
         name="tracebacks",
         kind=values.FLAG,
         default=True,
-        purpose="`off`: nothing of an exception but its class leaves the process",
+        purpose="`off`: only the class of an exception leaves the process:"
+        " [docs/events.md](docs/events.md#private-data)",
     ),
     Option(
         name="stream",
@@ -103,23 +105,23 @@ _ROWS: Final = (
         default=None,
         shown_default="off",
         purpose="`on`: Redis keeps the last 10,000 events, for listeners that were"
-        " away; or a number of events, or the stream's key:"
+        " away; or how many events, or the stream's key:"
         " [docs/events.md](docs/events.md#the-stream)",
     ),
     Option(
         name="flush_timeout",
         kind=values.SECONDS,
         default=FLUSH_TIMEOUT,
-        purpose="seconds that a shutdown waits for telemetry at most; a process that"
-        " only enqueues waits 1",
+        purpose="how many seconds a consumer's shutdown waits for telemetry at most; a"
+        " process that only enqueues waits 1",
     ),
     Option(
         name="publish_metrics",
         kind=values.interval(PAGE_INTERVAL, LONGEST_PAGE_INTERVAL),
         default=None,
         shown_default="off",
-        purpose="the consumer leaves its metrics in Redis each so many seconds, `on` is"
-        " each 5, for `huey-otel exporter`: [docs/scale.md](docs/scale.md)",
+        purpose="every how many seconds the consumer leaves its metrics in Redis, for"
+        " `huey-otel exporter`; `on` is every 5: [docs/scale.md](docs/scale.md)",
     ),
     Option(
         name="tracer_provider",
@@ -128,7 +130,7 @@ _ROWS: Final = (
         ),
         default=None,
         shown_default="the application's, else as `OTEL_*` says",
-        purpose="where spans go, see [docs/traces.md](docs/traces.md)",
+        purpose="where spans go: [docs/traces.md](docs/traces.md#where-spans-go)",
     ),
     Option(
         name="propagation",
@@ -136,14 +138,16 @@ _ROWS: Final = (
             *n.PROPAGATIONS, call="a callable that returns one of these for a task"
         ),
         default=n.PROPAGATE_AUTO,
-        purpose="whether an attempt is a `child` of its enqueue, has a `link` to it,"
-        " or `none`; `auto` links what was put off for more than `link_after`",
+        purpose="an attempt is a `child` of its enqueue, has a `link` to it, or `none`;"
+        " `auto` is a child, and a link after a delay of over `link_after`:"
+        " [docs/traces.md](docs/traces.md#how-far-a-trace-goes)",
     ),
     Option(
         name="link_after",
         kind=values.SECONDS,
         default=600.0,
-        purpose="seconds of a delay past which an attempt begins a trace of its own",
+        purpose="after a deliberate delay of so many seconds an attempt begins a trace"
+        " of its own",
     ),
     Option(
         name="span_naming",
@@ -155,14 +159,14 @@ _ROWS: Final = (
         name="envelope",
         kind=values.FLAG,
         default=False,
-        purpose="context also in messages that are not pickle's:"
+        purpose="send the trace context with messages that are not pickled, too:"
         " [docs/traces.md](docs/traces.md#serializers)",
     ),
     Option(
         name="semconv_metrics",
         kind=values.FLAG,
         default=False,
-        purpose="the conventions' own metrics as well:"
+        purpose="also export the metrics of OpenTelemetry's conventions:"
         " [docs/traces.md](docs/traces.md#the-conventions-metrics)",
     ),
     Option(
@@ -172,7 +176,7 @@ _ROWS: Final = (
         ),
         default=None,
         shown_default="as `OTEL_*` says, else the application's",
-        purpose="where those go",
+        purpose="where the metrics of `semconv_metrics` go",
     ),
     Option(
         name="logger_provider",
@@ -181,7 +185,7 @@ _ROWS: Final = (
         ),
         default=None,
         shown_default="the application's, else as `OTEL_*` says",
-        purpose="where log records go, with `otlp` in `events`",
+        purpose="where log records go, if `events` has `otlp`",
     ),
     Option(
         name="registry",
@@ -191,14 +195,14 @@ _ROWS: Final = (
         ),
         default=None,
         shown_default="prometheus_client's own",
-        purpose="where the metrics are",
+        purpose="the Prometheus registry of the metrics",
     ),
     Option(
         name="metrics_host",
         standard="OTEL_EXPORTER_PROMETHEUS_HOST",
         kind=values.HOST,
         default=METRICS_HOST,
-        purpose="where the consumer serves its metrics",
+        purpose="the address on which the consumer serves `/metrics`",
     ),
     Option(
         name="metrics_port",
@@ -206,13 +210,13 @@ _ROWS: Final = (
         kind=values.port(METRICS_PORT),
         default=METRICS_PORT,
         shown_default=str(METRICS_PORT),
-        purpose="its port; 0 picks a free one, `off` (None) serves nothing",
+        purpose="the port; 0 picks a free one, `off` (None) serves nothing",
     ),
     Option(
         name="stuck_after",
         kind=values.SECONDS,
         default=600.0,
-        purpose="seconds of silence past which `huey_consumer_stuck` is 1:"
+        purpose="after so many seconds of silence `huey_consumer_stuck` is 1:"
         " [docs/metrics.md](docs/metrics.md#is-it-stuck)",
     ),
     Option(
@@ -220,14 +224,14 @@ _ROWS: Final = (
         kind=values.BUCKETS,
         default=DURATION_BUCKETS,
         shown_default="5 ms to 1 h",
-        purpose="of the histogram of durations, in seconds",
+        purpose="bounds of the histogram of durations, in seconds",
     ),
     Option(
         name="wait_buckets",
         kind=values.BUCKETS,
         default=WAIT_BUCKETS,
         shown_default="5 ms to 30 min",
-        purpose="of the histogram of waits, in seconds",
+        purpose="bounds of the histogram of waits, in seconds",
     ),
 )
 
@@ -238,7 +242,7 @@ DISABLED: Final = Option(
     name="disabled",
     kind=values.FLAG,
     default=False,
-    purpose="`1`: `instrument` observes nothing",
+    purpose="`1` turns huey-otel off: `instrument` observes nothing",
 )
 """A variable without an argument: it turns telemetry off without a change of code."""
 
