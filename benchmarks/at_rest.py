@@ -113,12 +113,13 @@ def section(resting: Idle, imported: Imports, seconds: float) -> str:
     return "\n\n".join(
         (
             "## At rest",
-            "Seconds of CPU a minute, of a consumer with all its workers, over "
-            f"{seconds:.0f} s without a task; all at the same time.",
+            "Seconds of CPU a minute of a consumer with all its workers, over "
+            f"{seconds:.0f} s without a task. All ran at the same time.",
             table(["idle consumer", "CPU, s a minute"], idle_rows),
-            "ms of CPU in a new process, with compiled files in place. `instrument` "
-            "imports what the first task would else wait for: prometheus_client, and "
-            "what the environment asks for, see docs/deploy.md.",
+            "Milliseconds of CPU in a new process, with compiled files in place. "
+            "`instrument` imports prometheus_client and what the environment asks for, "
+            "so that the first task need not wait for it: "
+            "[the first request](deploy.md#the-first-request).",
             table(["import", "least", "median", "middle half"], rows),
         )
     )

@@ -228,10 +228,10 @@ def section(figures: Figures) -> str:
     return "\n\n".join(
         (
             "## The path of a task",
-            "What one task that does nothing takes on its own thread, on a queue in "
+            "What one task that does nothing costs on its own thread, with a queue in "
             f"memory, and then in the relay and its sinks ({DELIVER}). Instructions "
-            "are callgrind's, in thousands; calls are Python's, ours and "
-            "OpenTelemetry's.",
+            "are in thousands, counted by callgrind. Calls are Python calls of "
+            "huey-otel and of OpenTelemetry.",
             table(["k instructions", *head, "over bare", DELIVER], spent),
             table(["Python calls", *head, DELIVER, "our files"], calls_),
         )

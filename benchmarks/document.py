@@ -11,8 +11,8 @@ _BEGIN: Final = "<!-- long run -->\n"
 _END: Final = "\n<!-- end of the long run -->"
 _NONE: Final = "Not run yet."
 _LONG_RUN: Final = (
-    "## A long run\n\n`make bench-memory` has written this, apart from the run "
-    "above: a consumer with four worker processes, everything on at 100 %."
+    "## A long run\n\n`make bench-memory` writes this section, in a run of its own: a "
+    "consumer with four worker processes, everything on at 100 %."
 )
 
 Promise = tuple[str, str, bool]
@@ -20,18 +20,20 @@ Promise = tuple[str, str, bool]
 
 _HOW: Final = (
     "## How it was measured\n\n"
-    "`make bench` has written this page, text and figures, in one run; `make cost` "
-    "counts a task's instructions, which are the same on a busy machine. What is "
-    "compared runs in turns, and each round begins with another, so that a machine "
-    "that others use hits all alike. A round ends when everything is written and "
-    "delivered, by whichever thread, and all its CPU counts; given are medians of "
-    "rounds, and the middle half, from the 25th to the 75th percentile. With two "
-    "processors or more the consumer has one of them, and Redis, the producers and "
-    "the receivers have another. Everything goes where users send it: events to "
-    "Redis, spans over OTLP/HTTP to another process, huey.contrib.stats to SQLite "
-    "(WAL), sentry-sdk with its default integrations and all traces to another "
-    "process, with a transport queue that is long enough for all of them. No program "
-    "subscribes to the events."
+    "`make bench` writes this page in one run. `make cost` counts a task's "
+    "instructions, which are the same on a busy machine.\n\n"
+    "* **Fair.** What is compared runs in turns, and each round begins with another "
+    "one. So other load on the machine hits all alike.\n"
+    "* **Complete.** A round ends when everything is written and delivered. The CPU of "
+    "every thread counts.\n"
+    "* **Figures** are medians of rounds. The middle half is from the 25th to the "
+    "75th percentile.\n"
+    "* **Processors.** If there are two or more, the consumer has one of them, and "
+    "Redis, the producers and the receivers have another.\n"
+    "* **Everything goes where users send it:** events to Redis, spans over OTLP/HTTP "
+    "to another process, huey.contrib.stats to SQLite (WAL), sentry-sdk with its "
+    "default integrations and all traces to another process, with a transport queue "
+    "that is long enough for all of them. No program subscribes to the events."
 )
 
 

@@ -112,8 +112,8 @@ def section(figures: Figures) -> str:
         (
             "## Memory",
             "Resident MB of a consumer's main process and of its one forked worker, "
-            "after so many tasks that do nothing; all that was told has arrived, or "
-            "it would have failed.",
+            "after so many tasks that do nothing. All telemetry arrived, or the run "
+            "would have failed.",
             figures_table(figures),
         )
     )

@@ -90,13 +90,14 @@ def loss(figures: Figures) -> str:
     return "\n\n".join(
         (
             "## What your task loses",
-            "Throughput of a consumer with one worker thread, whose queue is full, by "
-            "what a task waits for: tasks a second without any telemetry, and how "
-            "much less with it.",
+            "How much throughput does a consumer lose? It has one worker thread and a "
+            "full queue, and each task waits as long as the first column says. Then "
+            "come the tasks a second without any telemetry, and how much less with "
+            "it.",
             table(["a task waits", "bare huey, tasks/s", *_WATCHED], throughput),
-            "CPU of that consumer, all its threads, in µs a task: without any "
-            "telemetry, and how much more with it. A task that computes, instead of "
-            "waiting, loses this much of its processor.",
+            "How much CPU does that consumer need, in µs a task, with all its threads? "
+            "First without any telemetry, then how much more with it. A task that "
+            "computes, instead of waiting, loses this much of its processor.",
             table(["a task waits", "bare huey, µs", *_WATCHED], cpu),
         )
     )
@@ -126,9 +127,9 @@ def section(figures: Figures) -> str:
         (
             "## A task that does nothing",
             f"µs of CPU for each of {of[variants.BARE][0].tasks:,} tasks a round, "
-            f"{len(of[variants.BARE])} rounds: the consumer with one worker thread and "
-            "all threads of telemetry, then what the producer and Redis have more. All "
-            "that is told has arrived, or the run would have failed.",
+            f"{len(of[variants.BARE])} rounds. First the consumer, with one worker "
+            "thread and all threads of telemetry, then the extra CPU of the producer "
+            "and of Redis. All telemetry arrived, or the run would have failed.",
             table(["CPU of the consumer", *head], rows),
         )
     )

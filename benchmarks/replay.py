@@ -141,13 +141,13 @@ def section(figures: Figures) -> str:
     return "\n\n".join(
         (
             "## A consumer's main process under load",
-            f"What a forked worker tells of {tasks:,} tasks that do nothing: CPU of "
-            "the main process, all threads, until metrics, events on Redis and spans "
-            "over OTLP are delivered. It is recorded, and then written again into the "
-            "consumer's pipe, which is faster than any worker; what the main process "
-            "did not read at all while the worker ran is summed up by the worker. A "
-            "task has two events and one span of an attempt. Spans that the worker "
-            "exports itself are not seen in a replay.",
+            f"A forked worker's records of {tasks:,} tasks that do nothing, recorded "
+            "once and then written into the consumer's pipe again, faster than any "
+            "worker could. CPU is that of the main process, all threads, until "
+            "metrics, events on Redis and spans over OTLP are delivered. A task has "
+            "two events and one span of an attempt. What the main process does not "
+            "read in time is summed up by the worker. Spans that the worker exports "
+            "itself are not part of this.",
             table(["the pipe is written", *head], rows),
         )
     )

@@ -126,10 +126,11 @@ def section(measured: list[list[str]]) -> str:
     return "\n\n".join(
         (
             "## A scrape",
-            f"Least of {RUNS} runs, in ms of CPU, OpenMetrics; each task has "
+            f"The least of {RUNS} runs, in ms of CPU, as OpenMetrics. Each task has "
             "succeeded, failed and been retried. *client* is what prometheus_client's "
-            "own encoder takes for the same page; *EXCLUSION* is how long a scrape "
-            "may hold up the relay and a fork, *COLLECTING* a fork.",
+            "own encoder takes for the same page. *EXCLUSION* is how long a scrape "
+            "may hold up the relay and a fork, *COLLECTING* how long it may hold up a "
+            "fork.",
             table(HEAD, measured),
         )
     )
