@@ -146,8 +146,8 @@ _ROWS: Final = (
         name="link_after",
         kind=values.SECONDS,
         default=600.0,
-        purpose="after a deliberate delay of so many seconds an attempt begins a trace"
-        " of its own",
+        purpose="seconds; after a longer deliberate delay an attempt begins a new"
+        " trace",
     ),
     Option(
         name="span_naming",
@@ -216,7 +216,7 @@ _ROWS: Final = (
         name="stuck_after",
         kind=values.SECONDS,
         default=600.0,
-        purpose="after so many seconds of silence `huey_consumer_stuck` is 1:"
+        purpose="seconds; after a longer silence `huey_consumer_stuck` is 1:"
         " [docs/metrics.md](docs/metrics.md#is-it-stuck)",
     ),
     Option(

@@ -79,8 +79,8 @@ CODES: Final[Mapping[str, Code]] = {
         symptom=Symptom.NO_TRACES,
         levels=(_W,),
         what="messages come from a process that does not call `instrument(huey)`, or"
-        " has another version of huey-otel. Their tasks begin traces of their"
-        " own, and how long they waited is not known",
+        " has another version of huey-otel. Each of their tasks begins a new"
+        " trace, and how long it waited is not known",
         advice="call instrument(huey) where the queue is defined, and restart what"
         " enqueues with this version",
     ),
