@@ -28,10 +28,10 @@ EVENT_ENQUEUED: Final = "enqueued"
 class Event(TypedDict):
     """One consumer event, as published: a flat JSON object.
 
-    Times are Unix seconds, durations seconds. The keys about a task are None
-    where there is no task, as for ``checking-periodic``; `worker` and
-    `worker_type` are None outside a consumer. Readers ignore keys they do
-    not know. The names up to `duration` are those of huey 1.x.
+    Times are Unix seconds, durations are seconds. The keys about a task are None
+    if there is no task, as for ``checking-periodic``. `worker` and
+    `worker_type` are None outside a consumer. Ignore keys that you do not know.
+    The names up to `duration` are those of huey 1.x.
     """
 
     status: str

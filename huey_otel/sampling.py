@@ -17,10 +17,11 @@ from opentelemetry.trace import Link, get_current_span
 class LinksBased(Sampler):
     """Samples a root by its links, as `ParentBased` samples a child by its parent.
 
-    A root with links asks *link_sampled* if any of them is to a sampled span, else
-    *link_not_sampled*. Spans with a parent, and roots without links, ask *root*:
-    `LinksBased(ParentBased(TraceIdRatioBased(0.01)))`. So both ends of a link are
-    sampled, or neither is, where `propagation` is "link" or an attempt comes late.
+    So both ends of a link are sampled, or neither is, if `propagation` is "link" or an
+    attempt comes late. For example `LinksBased(ParentBased(TraceIdRatioBased(0.01)))`.
+
+    For a root with links it asks *link_sampled* if a link leads to a sampled span, else
+    *link_not_sampled*. For a span with a parent, or a root without links, it asks *root*.
     """
 
     def __init__(

@@ -88,12 +88,12 @@ class Telemetry:
 
 @contextmanager
 def capture(huey: Huey) -> Iterator[Telemetry]:
-    """Keep the spans and events of *huey* in memory; none go anywhere else.
+    """Keep the spans and events of *huey* in memory, and send them nowhere.
 
-    A huey that the application has instrumented keeps its settings; any other is
-    instrumented for the block. Works in immediate mode, by `huey.execute`, and
-    with a consumer in this process; of worker processes it gets the events only.
-    Raises RuntimeError where HUEY_OTEL_DISABLED or OTEL_SDK_DISABLED is set.
+    A huey that the application has instrumented keeps its settings. Any other is
+    instrumented for the block. Works in immediate mode, with `huey.execute`, and
+    with a consumer in this process. From worker processes only events arrive.
+    Raises RuntimeError if HUEY_OTEL_DISABLED or OTEL_SDK_DISABLED is set.
     """
     with ExitStack() as stack:
         instrumentation = instrumentation_of(huey)

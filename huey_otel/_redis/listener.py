@@ -45,22 +45,22 @@ class _Reader(Protocol):
 
 
 class EventListener:
-    """Iterates the events on *channel* of a Redis, as dicts; needs no huey.
+    """Iterates the events on *channel* of a Redis, as dicts. Needs no huey.
 
-    *url_or_client* is a Redis URL, a `redis.Redis` or a `RedisEventEmitter`, *channel*
-    what huey made of the queue's name. It subscribes when it is made. It waits for a
-    Redis that is away, follows a name that leads to another master, and subscribes
-    again, which it logs. Events published in between are lost to it, as always with
-    pub/sub, and `missed` counts them. `away` says why no event can be heard now, None
-    while they are. `skipped` counts messages that are not events. Iteration ends with
-    `close`, from any thread.
+    *url_or_client* is a Redis URL, a `redis.Redis` or a `RedisEventEmitter`. *channel*
+    is the queue's name as huey spells it. The constructor subscribes. If Redis goes
+    away, or its name leads to another master, the listener logs that and subscribes
+    again. It misses the events published in between, as always with pub/sub, and
+    `missed` counts them. `away` says why no event can be heard now; it is None while
+    events are heard. `skipped` counts messages that are not events. `close`, from any
+    thread, ends the iteration.
 
-    With *stream* it reads the channel's stream instead, or the one under that key,
-    which consumers write with `stream=`: from *since* on, a `position` of an earlier
-    listener, an id, a time ago such as "10m" by the clock of Redis, or "beginning".
-    None is what comes from now on. Nothing is lost to it that Redis still has. Raises
-    TypeError or ValueError for a *since* that is none of these, and for an id in the
-    future, as soon as Redis answers.
+    With *stream* it reads a stream, which consumers write with `stream=`: the channel's
+    own for True, or the one under that key. *since* says where to begin: a `position`
+    of an earlier listener, an id, a time ago such as "10m" by the clock of Redis, or
+    "beginning"; None begins with what comes from now on. It misses nothing that Redis
+    still has. Raises TypeError or ValueError for any other *since*, and for an id in
+    the future, as soon as Redis answers.
     """
 
     def __init__(
@@ -99,18 +99,18 @@ class EventListener:
     def missed(self) -> int:
         """How many events are missing after the first one of each publisher.
 
-        Exact once each publisher was heard again; never too many.
+        Exact once each publisher was heard again, and never too high.
         """
         return self._heard.missed
 
     @property
     def repeated(self) -> int:
-        """How many events came twice, and were yielded once."""
+        """How many events came twice. They were yielded once."""
         return self._heard.repeated
 
     @property
     def position(self) -> str | None:
-        """Behind the last event that was yielded: what `since=` of another one takes.
+        """The place after the last event that was yielded, for `since=` of a listener.
 
         None without a stream, and until Redis has answered.
         """
@@ -119,10 +119,10 @@ class EventListener:
 
     @property
     def trimmed(self) -> int | None:
-        """How many events behind *since* Redis had dropped before they were read.
+        """How many events after *since* Redis had dropped before they were read.
 
-        None without a stream, before Redis 7, and where *since* is an id or a time
-        that the stream no longer reaches back to.
+        None without a stream, before Redis 7, and if *since* is an id or a time that
+        the stream no longer reaches.
         """
         return None if self._stream is None else self._stream.trimmed
 

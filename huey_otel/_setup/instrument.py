@@ -60,14 +60,14 @@ class Options(TypedDict, total=False):
 
 
 def instrument(huey: Huey, **options: Unpack[Options]) -> Instrumentation:
-    """Make *huey* observable; all that is needed, once, where the queue is defined.
+    """Make *huey* observable. Call it once, where the queue is defined.
 
-    Its consumer publishes events, exports spans and serves metrics from then on, also
-    where it runs already. What is not given comes from the environment, else it has
-    its default. A second call for one huey returns the same Instrumentation. Raises
-    TypeError or ValueError for what is not accepted, ValueError for a second call
-    with other options, and RuntimeError where the huey's consumer has forked its
-    workers already.
+    From then on its consumer publishes events, exports spans and serves metrics, even
+    if it runs already. An option that is not given comes from the environment, else it
+    has its default. A second call for the same huey returns the same Instrumentation.
+    Raises TypeError or ValueError for an option that is not accepted, ValueError for a
+    second call with other options, and RuntimeError if the huey's consumer has forked
+    its workers already.
     """
     if not isinstance(huey, Huey):
         raise TypeError(

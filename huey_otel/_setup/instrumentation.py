@@ -31,10 +31,10 @@ INSTRUMENTATIONS: Final[list["Instrumentation"]] = []
 
 
 class Instrumentation:
-    """What `instrument` returns; as a context manager it uninstruments at its end.
+    """What `instrument` returns. As a context manager it uninstruments at its end.
 
-    With HUEY_OTEL_DISABLED all methods do nothing. *automatic*: the application's
-    code did not ask for it.
+    With HUEY_OTEL_DISABLED all methods do nothing. `automatic` is true if the
+    application's code did not ask for it, as under opentelemetry-instrument.
     """
 
     def __init__(
@@ -88,10 +88,10 @@ class Instrumentation:
         return self
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until all that has happened is delivered; True if it is.
+        """Wait until all telemetry so far is delivered. Return whether it is.
 
-        *timeout* in seconds, None for `flush_timeout`. Raises TypeError or
-        ValueError for what is no number of seconds.
+        *timeout* is in seconds; None means `flush_timeout`. Raises TypeError or
+        ValueError if it is not a number of seconds.
         """
         if timeout is None:
             timeout = self.settings.flush_timeout
@@ -99,7 +99,7 @@ class Instrumentation:
         return self._observation is None or self._outputs.flush(timeout)
 
     def uninstrument(self) -> None:
-        """Put huey's own classes back; what was seen until now is still delivered."""
+        """Put huey's own classes back. Telemetry so far is still delivered."""
         if self not in INSTRUMENTATIONS:
             return
         INSTRUMENTATIONS.remove(self)
@@ -122,16 +122,17 @@ class Instrumentation:
 
     @property
     def channel(self) -> str:
-        """The channel of the queue's events, whether or not any are published."""
+        """The channel of the queue's events, even if none are published."""
         destinations = Destinations(self._huey.name, self.settings)
         _, channel = destinations.of(self._huey.storage)
         return channel
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """What telemetry was lost so far, by reason.
+        """How much telemetry was lost so far, by reason.
 
-        Of this queue, and of this process and its workers where no queue is known.
+        Counts the losses of this queue, and those of this process and its workers
+        that belong to no queue.
         """
         return LOSSES.counts(encodable.name(self._huey.name))
 

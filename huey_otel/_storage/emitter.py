@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class RedisEventEmitter:
-    """Publishes events on a Redis channel of your choice; give it to `instrument`.
+    """Publishes events on a Redis channel of your choice. Give it to `instrument`.
 
-    One of *url*, *client* and *connection_pool* names the Redis, of which only the
-    settings are taken, never a connection. *channel* None is that of the queue. Raises
-    TypeError or ValueError for what cannot be a Redis.
+    One of *url*, *client* and *connection_pool* names the Redis. Only its settings are
+    used, never a connection of it. *channel* None means the queue's own. Raises
+    TypeError or ValueError for a value that cannot be a Redis.
     """
 
     def __init__(
