@@ -21,7 +21,7 @@ class LinksBased(Sampler):
     attempt comes late. For example `LinksBased(ParentBased(TraceIdRatioBased(0.01)))`.
 
     For a root with links it asks *link_sampled* if a link leads to a sampled span, else
-    *link_not_sampled*. For a span with a parent, or a root without links, it asks *root*.
+    *link_not_sampled*. For any other span it asks *root*.
     """
 
     def __init__(
