@@ -14,6 +14,14 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     table.classList.add("cards");
   }
+  // A picture without a link opens in its full size.
+  for (const picture of document.querySelectorAll("article img")) {
+    if (picture.closest("a")) continue;
+    const link = document.createElement("a");
+    link.href = picture.src;
+    picture.replaceWith(link);
+    link.append(picture);
+  }
 });
 
 // Lets a name or a query break after "_" and brackets. A copy has no trace of that.
