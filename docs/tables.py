@@ -88,6 +88,42 @@ QUERIES_OF_THE_EXPORTER = {
 """Likewise of what the exporter says of itself."""
 
 
+_ALLOW = "[allow it](deploy.md#redis-and-its-access-lists)"
+_WAIT_LONGER = "raise [`flush_timeout`](settings.md)"
+_SPANS = "[what is lost](traces.md#what-is-lost)"
+
+CURES = {
+    n.LOSS_RELAY: "start more consumers, with fewer workers each",
+    n.LOSS_FEED_FULL: "bring Redis back",
+    n.LOSS_FEED_UNCONFIRMED: "find out why connections to Redis break",
+    n.LOSS_FEED_REFUSED: _ALLOW,
+    n.LOSS_FEED_REPLICA: "nothing: the publisher"
+    " [has followed](events.md#a-planned-failover) to the new master",
+    n.LOSS_FEED_SHUTDOWN: _WAIT_LONGER,
+    n.LOSS_STREAM_REFUSED: f"{_ALLOW}, give Redis memory, or set `stream=` to another"
+    " key",
+    n.LOSS_LOGS: "the log line has the collector's answer: an address, a permission, a"
+    " limit",
+    n.LOSS_LOGS_FULL: "use a quicker collector",
+    n.LOSS_LOGS_REJECTED: "the log line has the collector's answer; mostly a limit of"
+    " the backend",
+    n.LOSS_LOGS_SHUTDOWN: _WAIT_LONGER,
+    n.LOSS_INTERRUPTED: "see whether your signal handler must raise",
+    n.LOSS_INTERNAL: "read the log line: it names a metric of yours with one of our"
+    " names, or shows an error that we should know about",
+    n.LOSS_CARRIER: "the log line says what could not be read or written",
+    n.LOSS_SPANS: _SPANS,
+    n.LOSS_SPANS_UNENCODABLE: _SPANS,
+    n.LOSS_SPANS_QUEUE_FULL: _SPANS,
+    n.LOSS_SPANS_REJECTED: _SPANS,
+    n.LOSS_GAUGES: "see whether the storage is well, and whether it"
+    " [allows the questions](deploy.md#redis-and-its-access-lists)",
+    n.LOSS_PAGE_REFUSED: f"{_ALLOW}, or give Redis memory",
+    n.LOSS_PAGE_SHUTDOWN: _WAIT_LONGER,
+}
+"""What to do about each reason why telemetry is lost."""
+
+
 def _line(row: Row) -> str:
     also = ", ".join(f"`{key}`" for key in row.extra)
     published = "" if row.published is Published.ALWAYS else f" ({row.published.value})"
@@ -200,10 +236,10 @@ def exporter() -> str:
 
 def losses() -> str:
     """Every reason why telemetry is lost."""
-    head = "| reason | signal | what was lost |\n|---|---|---|\n"
+    head = "| reason | signal | what was lost | what to do |\n|---|---|---|---|\n"
     return head + "\n".join(
         f"| `{reason}` | {loss.signal}{'' if loss.of_queue else ', no queue'} "
-        f"| {loss.what} |"
+        f"| {loss.what} | {CURES[reason]} |"
         for reason, loss in REASONS.items()
     )
 

@@ -24,14 +24,17 @@ _metric = partial(Loss, n.SIGNAL_METRIC)
 
 REASONS: Final = {
     n.LOSS_RELAY: _event(
-        "events, because more happened than the main process can handle; the counts"
+        "events that the consumer's main process was too busy to handle; the counts"
         " stay exact"
     ),
     n.LOSS_FEED_FULL: _event(
-        "events, because Redis was away for longer than 8 MiB of them", of_queue=True
+        "the oldest events, because Redis was away until more than 8 MiB of them"
+        " waited",
+        of_queue=True,
     ),
     n.LOSS_FEED_UNCONFIRMED: _event(
-        "events that were sent when a connection broke, and never answered",
+        "events that were sent when a connection broke, and never answered; some may"
+        " have arrived",
         of_queue=True,
     ),
     n.LOSS_FEED_REFUSED: _event(
@@ -39,11 +42,12 @@ REASONS: Final = {
     ),
     n.LOSS_FEED_REPLICA: _event(
         "events that were published on a server after it had become a replica, and"
-        " reached no subscriber ([a planned failover](events.md#a-planned-failover))",
+        " reached no subscriber",
         of_queue=True,
     ),
     n.LOSS_FEED_SHUTDOWN: _event(
-        "events that were left when the time to stop was over", of_queue=True
+        "events that were not published yet when `flush_timeout` was over",
+        of_queue=True,
     ),
     n.LOSS_STREAM_REFUSED: _event(
         "events that Redis refused to add to [the stream](events.md#the-stream): no"
@@ -52,46 +56,47 @@ REASONS: Final = {
         of_queue=True,
     ),
     n.LOSS_LOGS: _event(
-        "events that could not be exported as log records: the collector is away, does"
-        " not answer or refuses them"
-        " ([log records](events.md#as-opentelemetry-log-records))",
+        "events that could not be exported as"
+        " [log records](events.md#as-opentelemetry-log-records): the collector is"
+        " away, does not answer or refuses them",
         of_queue=True,
     ),
     n.LOSS_LOGS_FULL: _event(
-        "events, because more happened than can be exported as log records, and 8 MiB"
-        " of them waited already",
+        "the oldest events, because they came faster than they could be exported as"
+        " log records, until more than 8 MiB of them waited",
         of_queue=True,
     ),
     n.LOSS_LOGS_REJECTED: _event(
-        "log records of events that the collector took in and refused in its answer",
+        "log records of events that the collector received, and refused in its answer",
         of_queue=True,
     ),
     n.LOSS_LOGS_SHUTDOWN: _event(
-        "events that were not exported as log records when the time to stop was over",
+        "events that were not exported as log records yet when `flush_timeout` was"
+        " over",
         of_queue=True,
     ),
     n.LOSS_INTERRUPTED: _event(
-        "the end of an attempt, because a signal handler of your own, or an interrupt,"
-        " came while it was recorded; the attempt counts as `error`",
+        "the end of an attempt: a signal handler of your own, or an interrupt, came"
+        " while it was recorded; the attempt counts as `error`",
         of_queue=True,
     ),
     n.LOSS_INTERNAL: _event("telemetry that an error in our own code lost"),
     n.LOSS_CARRIER: _span(
-        "trailers of messages that could not be read, or headers that a propagator"
-        " could not write; their tasks ran, without context"
+        "the trace context of a task: the message's trailer could not be read, or a"
+        " propagator could not write its headers; the task ran"
     ),
     n.LOSS_SPANS: _span(
         "spans that could not be exported, or of which a killed worker had not heard"
-        " yet that they arrived ([traces](traces.md#what-is-lost))"
+        " yet that they arrived"
     ),
     n.LOSS_SPANS_UNENCODABLE: _span(
         "single spans that OTLP cannot encode; the rest of the batch is delivered"
     ),
     n.LOSS_SPANS_QUEUE_FULL: _span(
-        "spans that ended while as many waited for their export as may"
+        "spans that ended while the queue of spans to export was full"
     ),
     n.LOSS_SPANS_REJECTED: _span(
-        "spans that the collector took in and refused in its answer"
+        "spans that the collector received, and refused in its answer"
     ),
     n.LOSS_GAUGES: _metric(
         "answers of a storage that hung or failed, once per streak", of_queue=True
@@ -102,8 +107,8 @@ REASONS: Final = {
         of_queue=True,
     ),
     n.LOSS_PAGE_SHUTDOWN: _metric(
-        "last metrics pages that were not written when the time to stop was over: the"
-        " exporter shows the page before",
+        "last metrics pages that were not written yet when `flush_timeout` was over;"
+        " the exporter shows the page before",
         of_queue=True,
     ),
 }
