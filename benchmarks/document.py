@@ -53,28 +53,28 @@ def text(setting: str, promises: Sequence[Promise], sections: Sequence[str]) -> 
 
 
 def write(text: str) -> None:
-    """Replace the document, but keep the long run of `make bench-memory`."""
-    _, kept = _parts(PATH.read_text()) if PATH.exists() else ("", _NONE)
-    _write(text, kept)
+    """Replace the document, but keep the long run and what stands behind it by hand."""
+    _, *kept = _parts(PATH.read_text()) if PATH.exists() else ("", _NONE, "")
+    _write(text, *kept)
 
 
 def keep_long_run(told: str) -> None:
     """Replace the text of the last long run by *told*."""
-    text, _ = _parts(PATH.read_text())
-    _write(text, told)
+    text, _, by_hand = _parts(PATH.read_text())
+    _write(text, told, by_hand)
 
 
-def _write(text: str, long_run: str) -> None:
-    PATH.write_text(f"{text}\n\n{_LONG_RUN}\n\n{_BEGIN}{long_run}{_END}\n")
+def _write(text: str, long_run: str, by_hand: str) -> None:
+    PATH.write_text(f"{text}\n\n{_LONG_RUN}\n\n{_BEGIN}{long_run}{_END}\n{by_hand}")
 
 
-def _parts(document: str) -> tuple[str, str]:
-    """All of *document* but the section on the long run, and that run's text."""
+def _parts(document: str) -> tuple[str, str, str]:
+    """What is measured, the text of the last long run, and what stands behind that."""
     text, heading, section = document.partition(f"\n\n{_LONG_RUN}")
     if not heading:
-        return document.rstrip(), _NONE
-    long_run = section.partition(_BEGIN)[2].partition(_END)[0]
-    return text, long_run
+        return document.rstrip(), _NONE, ""
+    long_run, _, by_hand = section.partition(_BEGIN)[2].partition(f"{_END}\n")
+    return text, long_run, by_hand
 
 
 def promised(promises: Sequence[Promise]) -> str:

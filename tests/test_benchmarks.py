@@ -42,13 +42,15 @@ def page(tmp_path, monkeypatch):
     return made
 
 
-def test_a_run_keeps_the_long_run_and_nothing_else(page):
+def test_a_run_keeps_the_long_run_and_what_stands_behind_it_by_hand(page):
     document.write(document.text("then.", [("outdated", "1", True)], ["## Outdated"]))
     document.keep_long_run("a million tasks")
+    page.write_text(page.read_text() + "\n## By hand\n")
 
     document.write(document.text("now.", [("new", "2", False)], ["## New"]))
 
     text = page.read_text()
+    assert text.endswith("<!-- end of the long run -->\n\n## By hand\n")
     assert "<!-- long run -->\na million tasks\n<!-- end of the long run -->" in text
     assert "| new | 2 | **no** |" in text
     assert "Measured now." in text
