@@ -41,7 +41,7 @@ help:
 	@echo "make cost    the instructions and Python calls of one task, and their budgets"
 	@echo "make dashboards  write the three dashboards, by grafana/build.py"
 	@echo "make rules   write Prometheus' rules and alerts, by runtime/prometheus/rules"
-	@echo "make kubernetes  write the PrometheusRule of the rules for Prometheus"
+	@echo "make kubernetes  write the PrometheusRules of the rules for Prometheus"
 	@echo "make panels  the queries of the dashboards, beside the load's ledger"
 	@echo "make tables  the tables of README and docs that are made of the code"
 	@echo "make trees   every shape of work as a trace, into docs/traces.md"
@@ -269,7 +269,7 @@ rules: .venv/.stamp
 	$(MAKE) --no-print-directory kubernetes
 
 kubernetes:
-	$(PYTHON) runtime/kubernetes/prometheus_rule.py
+	$(PYTHON) -m runtime.kubernetes.prometheus_rules
 
 panels: .venv/.stamp
 	$(BIN)/pytest -q -s tests/live/test_dashboards.py 2>/dev/null

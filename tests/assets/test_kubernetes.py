@@ -5,7 +5,6 @@ import copy
 import json
 import os
 import re
-import runpy
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -24,6 +23,8 @@ from huey_otel._safety.shutdown import FLUSH_TIMEOUT
 from huey_otel.cli.exporter import command as exporter
 from runtime import consumer
 from runtime.__main__ import COMMANDS
+from runtime.kubernetes import prometheus_rules
+from runtime.prometheus.rules.settings import read
 from runtime.shop import huey, web
 from tests.support.image import command, final, stages
 from tests.support.manifests import (
@@ -42,7 +43,6 @@ CRDS = {
     path.stem: json.loads(path.read_text())
     for path in (ROOT / "tests" / "assets" / "crds").glob("*.json")
 }
-RULE = runpy.run_path(str(KUBERNETES / "prometheus_rule.py"))
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 
 ALL = built(KUBERNETES)
@@ -70,7 +70,7 @@ def test_everything_is_there() -> None:
         *(("Service", name) for name in ("shop-web", "huey-exporter", "valkey")),
         *(("PodMonitor", name) for name in ("shop-consumers", "shop-web")),
         ("ServiceMonitor", "huey-exporter"),
-        ("PrometheusRule", "huey"),
+        *(("PrometheusRule", name) for name in ("huey", "huey-slo")),
         ("ScaledObject", "shop-consumer"),
         ("ConfigMap", "shop-settings"),
     }
@@ -232,11 +232,62 @@ def test_kustomization_of_the_document_changes_what_it_says(tmp_path: Path) -> N
         assert selector == PODS[name].deployment["spec"]["selector"]
 
 
-def test_rule_is_what_its_script_makes() -> None:
-    made = yaml.safe_load(RULE["text"]())
+RULES = {"rules": "rules.yml", "objectives": "slo.yml"}
 
-    assert RULE["PATH"].read_text() == RULE["text"](), "run `make kubernetes`"
-    assert made["spec"] == yaml.safe_load(RULE["RULES"].read_text())
+
+def test_rules_are_what_their_script_makes() -> None:
+    made = prometheus_rules.manifests(read(prometheus_rules.SHOP))
+
+    assert {name: (KUBERNETES / name).read_text() for name in made} == made, (
+        "run `make kubernetes`"
+    )
+    assert made.keys() == {f"{name}/prometheusrule.yaml" for name in RULES}
+
+
+@pytest.mark.parametrize("component", RULES)
+def test_rules_are_prometheus_own_but_for_links_to_a_grafana_on_this_host(
+    component: str,
+) -> None:
+    (manifest,) = built(KUBERNETES / component)
+    file = yaml.safe_load((ROOT / "runtime/prometheus" / RULES[component]).read_text())
+    links = [
+        rule["annotations"].pop("dashboard_url")
+        for group in file["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    ]
+
+    assert manifest["spec"] == file
+    assert len(links) > 5
+    assert {urlsplit(link).hostname for link in links} == {"localhost"}
+
+
+def test_rules_of_ones_own_lead_to_ones_own_grafana(tmp_path: Path) -> None:
+    grafana = "https://grafana.example/d"
+    (tmp_path / "mine.toml").write_text(f'dashboard_url = "{grafana}"')
+
+    assert prometheus_rules.main([str(tmp_path / "mine.toml"), str(tmp_path)]) == 0
+
+    # Without objectives there are none to write.
+    (path,) = tmp_path.rglob("*.yaml")
+    assert path == tmp_path / "rules" / "prometheusrule.yaml"
+    manifest = yaml.safe_load(path.read_text())
+    valid_custom(manifest)
+    for group in manifest["spec"]["groups"]:
+        for rule in group["rules"]:
+            if "alert" in rule:
+                assert rule["annotations"]["dashboard_url"].startswith(f"{grafana}/")
+
+
+def test_wrong_setting_writes_no_rules(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.toml").write_text("dashbord_url = ''")
+
+    assert prometheus_rules.main([str(tmp_path / "mine.toml"), str(tmp_path)]) == 2
+
+    assert "unknown setting dashbord_url" in capsys.readouterr().err
+    assert list(tmp_path.rglob("*.yaml")) == []
 
 
 @pytest.mark.parametrize("name", APPLICATION)
@@ -502,7 +553,12 @@ def test_jobs_are_called_as_the_rules_and_compose_call_them() -> None:
     assert set(jobs.values()) == {
         job["job_name"] for job in prometheus["scrape_configs"]
     }
-    asked = re.findall(r'job=~?"([^"]*)"', RULE["text"]())
+    asked = [
+        job
+        for name in RULES
+        for path in (KUBERNETES / name).glob("prometheusrule.yaml")
+        for job in re.findall(r'job=~?"([^"]*)"', path.read_text())
+    ]
     assert all(re.fullmatch(job, "huey") for job in asked)
 
 

@@ -185,6 +185,14 @@ def test_links_are_those_of_the_settings() -> None:
     assert told["dashboard_url"].startswith("https://grafana/d/huey-task?from=now-3h{{")
 
 
+def test_alerts_have_no_link_to_a_dashboard_where_the_settings_have_none() -> None:
+    text = f'dashboard_url = ""\n{SLO}'
+
+    for name in (RULES, OBJECTIVES):
+        assert "dashboard_url" in files(settings_of(SLO))[name]
+        assert "dashboard_url" not in files(settings_of(text))[name]
+
+
 def test_expected_targets_are_missed(tmp_path: Path) -> None:
     text = 'expected = [\'job="huey", namespace="prod"\']'
     rules = files(settings_of(text))[RULES]

@@ -109,9 +109,12 @@ def annotations(
         f"{{{{ with $labels.{name} }}}}&var-{name}={{{{ . | urlquery }}}}{{{{ end }}}}"
         for name in (*shown, *about)
     )
-    return {
+    told = {
         "summary": summary,
         "description": " ".join(description.split()),
         "runbook_url": f"{settings.runbook_url}#{alert.lower()}",
-        "dashboard_url": f"{settings.dashboard_url}/{dashboard}?from=now-3h{query}",
     }
+    if settings.dashboard_url:
+        link = f"{settings.dashboard_url}/{dashboard}?from=now-3h{query}"
+        told["dashboard_url"] = link
+    return told

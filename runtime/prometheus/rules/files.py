@@ -11,20 +11,22 @@ RULES = "rules.yml"
 OBJECTIVES = "slo.yml"
 SLOTH = "sloth.yml"
 
-_HEAD = (
-    "Made by python -m runtime.prometheus.rules; change the settings, not this file."
-)
 
+def files(
+    settings: Settings, program: str = "runtime.prometheus.rules"
+) -> dict[str, str]:
+    """The text of each file, which says that *program* has made it.
 
-def files(settings: Settings) -> dict[str, str]:
-    """The text of each file. Without objectives there is only RULES."""
+    Without objectives there is only RULES.
+    """
+    head = f"Made by python -m {program}; change the settings, not this file."
     # One group, whose rules follow one another: an alert sees what was just recorded.
     rules = recorded(settings)
     for alert in (*ALERTS, *CONSUMER_ALERTS):
         if settings.alerts[alert.name].enabled:
             rules.append(alert.rule(settings))
-    made = {RULES: file_of([Group(name="huey", rules=rules)], _HEAD)}
+    made = {RULES: file_of([Group(name="huey", rules=rules)], head)}
     if settings.objectives:
-        made[OBJECTIVES] = file_of(slo.groups(settings), _HEAD)
-        made[SLOTH] = sloth.text(settings, _HEAD)
+        made[OBJECTIVES] = file_of(slo.groups(settings), head)
+        made[SLOTH] = sloth.text(settings, head)
     return made

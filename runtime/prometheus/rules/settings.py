@@ -101,7 +101,8 @@ def settings_of(text: str) -> Settings:
         ignore_queues=_patterns("ignore_queues", found["ignore_queues"]),
         ignore_tasks=_patterns("ignore_tasks", found["ignore_tasks"]),
         runbook_url=_url("runbook_url", found["runbook_url"]),
-        dashboard_url=_url("dashboard_url", found["dashboard_url"]),
+        dashboard_url=found["dashboard_url"]
+        and _url("dashboard_url", found["dashboard_url"]),
         service=found["service"],
         labels=labels,
         alerts={name: _alert(name, one) for name, one in found["alerts"].items()},

@@ -1,0 +1,1 @@
+"""Manifests of the sample shop, and what makes the PrometheusRules among them."""
