@@ -21,7 +21,7 @@ BIN := .venv/bin
 .DELETE_ON_ERROR:
 .PHONY: help check quick-tests test lint types layers test-latest test-oldest proof format demo
 .PHONY: release-check package workflows changelog release-notes
-.PHONY: coverage collector prometheus3 lint-rules sloth pint dashboard-linter versions matrix soak stuck bench bench-memory scrape cost dashboards rules kubernetes panels screens tables trees clean
+.PHONY: coverage collector prometheus3 jaeger proof-viewers lint-rules sloth pint dashboard-linter versions matrix soak stuck bench bench-memory scrape cost dashboards rules kubernetes panels screens tables trees clean
 
 help:
 	@echo "make check   style, types, layers and unit tests: under two minutes"
@@ -34,6 +34,7 @@ help:
 	@echo "make proof   the longer checks, their output kept in docs/proof:"
 	@echo "             make coverage, collector, prometheus3, matrix, versions, soak,"
 	@echo "             stuck and lint-rules"
+	@echo "make proof-viewers  what Jaeger and Prometheus 3 show of the shop; needs Go"
 	@echo "make demo    a consumer and its load: events, metrics and a trace"
 	@echo "make bench   what telemetry costs, into docs/benchmarks.md (12 minutes);"
 	@echo "             make bench-memory adds a long run (20 minutes)"
@@ -174,6 +175,19 @@ PROMETHEUS_3_VERSION := v0.305.0
 	    $(PROMETHEUS_3)/promtool@$(PROMETHEUS_3_VERSION) && \
 	  go build -o .. $(PROMETHEUS_3)/prometheus $(PROMETHEUS_3)/promtool
 
+# Jaeger 2.13, by the number of its Go module. That replaces another one, which go
+# install refuses. The first build takes a quarter of an hour.
+jaeger:
+	command -v jaeger || $(MAKE) --no-print-directory .jaeger/jaeger
+
+JAEGER := github.com/jaegertracing/jaeger/cmd/jaeger
+JAEGER_VERSION := v1.76.0
+
+.jaeger/jaeger:
+	mkdir -p .jaeger/src
+	cd .jaeger/src && { test -f go.mod || go mod init tools; } && \
+	  go get -tool $(JAEGER)@$(JAEGER_VERSION) && go build -o .. $(JAEGER)
+
 # Linters of others, from the PATH or built by Go; without one of them this fails.
 lint-rules:
 	$(MAKE) --no-print-directory --keep-going sloth pint dashboard-linter
@@ -198,9 +212,9 @@ dashboard-linter:
 
 PROOFS := docs/proof
 
-matrix versions soak stuck: SHELL := /bin/bash
-matrix versions soak stuck: .SHELLFLAGS := -o pipefail -c
-matrix soak stuck: .venv/.stamp
+matrix versions soak stuck proof-viewers: SHELL := /bin/bash
+matrix versions soak stuck proof-viewers: .SHELLFLAGS := -o pipefail -c
+matrix soak stuck proof-viewers: .venv/.stamp
 matrix: $(OTHER_HUEYS:%=.hueys/%/.stamp)
 
 SETTING = date -u +%F; uname -srm; nproc; redis-server --version; \
@@ -240,6 +254,14 @@ soak:
 stuck:
 	{ $(SETTING); $(BIN)/python -W ignore -m tests.live.stuck; } 2>&1 \
 	  | tee $(PROOFS)/stuck.txt
+
+# With CI set, a program that is missing fails the tests that need it.
+proof-viewers: jaeger prometheus3
+	{ $(SETTING); \
+	  go version -m $$(command -v jaeger || echo .jaeger/jaeger) .prometheus3/prometheus \
+	    | awk '$$1 == "mod" { print $$2, $$3 }'; \
+	  CI=1 $(BIN)/pytest -q --timeout 900 tests/live/viewers; } 2>&1 \
+	  | tee $(PROOFS)/viewers.txt
 
 format: .venv/.stamp
 	$(BIN)/ruff check --fix .
@@ -286,7 +308,7 @@ screens: .venv/.stamp
 clean:
 	rm -rf .venv .venv-oldest .venv-demo .venv-docs docs/_build .venvs .hueys
 	rm -rf .venv-release .venv-wheel .venv-sdist build dist
-	rm -rf .prometheus3 .linters
+	rm -rf .prometheus3 .jaeger .linters
 	rm -rf .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

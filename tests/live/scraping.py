@@ -9,7 +9,8 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ class Prometheus(Program):
     """Scrapes the pages at *ports* of this host, each second, and keeps exemplars.
 
     It follows the rules in the files *rules*, is the program *executable*, and may have
-    more to say of *scraping*.
+    more to say of *scraping*. With a *configuration*, that alone says what it does, and
+    *ports* are those of its targets.
     """
 
     def __init__(
@@ -56,13 +58,15 @@ class Prometheus(Program):
         executable: str = "",
         scraping: str = "",
         features: str = "exemplar-storage",
+        configuration: str = "",
     ) -> None:
         directory.mkdir()
         self._targets = len(ports)
-        configuration = directory / "prometheus.yml"
+        path = directory / "prometheus.yml"
         targets = json.dumps([f"127.0.0.1:{port}" for port in ports])
-        configuration.write_text(
-            _CONFIGURATION.format(
+        path.write_text(
+            configuration
+            or _CONFIGURATION.format(
                 interval=interval,
                 job=job,
                 rules=json.dumps([str(path) for path in rules]),
@@ -72,7 +76,7 @@ class Prometheus(Program):
         )
         self._address = f"127.0.0.1:{free_port()}"
         super().__init__(
-            f"--config.file={configuration}",
+            f"--config.file={path}",
             f"--storage.tsdb.path={directory / 'data'}",
             f"--web.listen-address={self._address}",
             f"--enable-feature={features}",
@@ -115,6 +119,11 @@ class Prometheus(Program):
         found = self._ask("query", query=query, time=f"{at:.3f}")["result"]
         return any(not math.isnan(float(series["value"][1])) for series in found)
 
+    def ever(self, query: str, start: float, end: float, step: float = 5) -> bool:
+        """Whether *query* has a number at any step between these moments."""
+        asked = {"query": query, "start": start, "end": end, "step": step}
+        return bool(self._ask("query_range", **asked)["result"])
+
     def alerts(self) -> list[dict[str, Any]]:
         """All firing and pending alerts, with `labels` and `annotations`."""
         found: list[dict[str, Any]] = self._ask("alerts")["alerts"]
@@ -124,10 +133,17 @@ class Prometheus(Program):
         """What is wrong with the rules, by name; those not evaluated yet as well."""
         return {
             rule["name"]: rule.get("lastError") or rule["health"]
-            for group in self._ask("rules")["groups"]
-            for rule in group["rules"]
+            for rule in self._rules()
             if rule["health"] != "ok"
         }
+
+    def rules(self) -> Counter[str]:
+        """How many rules of each name it has."""
+        return Counter(rule["name"] for rule in self._rules())
+
+    def _rules(self) -> Iterator[dict[str, Any]]:
+        for group in self._ask("rules")["groups"]:
+            yield from group["rules"]
 
     def exemplars(self, metric: str) -> list[dict[str, str]]:
         """The labels of all exemplars of *metric*."""
