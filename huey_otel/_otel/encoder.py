@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from inspect import getattr_static
 from struct import Struct
-from types import FunctionType, MethodType
+from types import FunctionType
 from typing import Any, Final
 
 from opentelemetry.exporter.otlp.proto.common import trace_encoder
@@ -26,6 +26,7 @@ from huey_otel._otel.light import LightSpan, Told
 from huey_otel._safety.timeout import or_else
 
 _NAME: Final = trace_encoder.encode_spans.__name__
+_OTLP: Final = "opentelemetry.exporter.otlp.proto."
 _MOST_KEYS: Final = 1_000
 
 
@@ -163,13 +164,31 @@ def with_light_encoder(exporter: Any) -> Any:
     for name in dir(kind):
         method = getattr_static(kind, name)
         if _calls_encoder(method):
-            setattr(exporter, name, MethodType(_copied(method), exporter))
+            setattr(exporter, name, _unless_replaced(exporter, name, method))
     return exporter
 
 
+def _unless_replaced(
+    exporter: Any, name: str, method: FunctionType
+) -> Callable[..., Any]:
+    """What calls a copy of *method*, until the class of *exporter* has another one."""
+    kind, copied = type(exporter), _copied(method)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if getattr_static(kind, name) is method:
+            return copied(exporter, *args, **kwargs)
+        # A library has replaced it in the class.
+        vars(exporter).pop(name, None)
+        return getattr(exporter, name)(*args, **kwargs)
+
+    return call
+
+
 def _calls_encoder(method: object) -> bool:
+    # Not a method of another vendor, who may assign to the globals that it reads.
     return (
         type(method) is FunctionType
+        and str(method.__module__).startswith(_OTLP)
         and _NAME in method.__code__.co_names
         and method.__globals__.get(_NAME) is trace_encoder.encode_spans
     )

@@ -144,6 +144,8 @@ class _Saying:
         self.only_attributes = True
 
     def set_attribute(self, key: str, value: Any) -> None:
+        # The SDK puts an attribute that is set again last.
+        self.attributes.pop(key, None)
         self.attributes[key] = value
 
     def set_status(self, *_: object) -> None:
@@ -178,6 +180,9 @@ class LightSpan(_Span):
         None where only the SDK's own span has it: links, an event, a status, a limit.
         """
         state = _state_of(self)
+        # Read first: another thread may touch the span now, and `become_real` removes
+        # it after what the span is made of.
+        ending = state.get("_huey_otel_end")
         made_of = state.get("_huey_otel")
         if made_of is None:
             # It has become the SDK's own meanwhile.
@@ -189,7 +194,6 @@ class LightSpan(_Span):
             return None
         name, attributes = describe(*values)
         saying = _Saying(attributes if given is None else dict(given))
-        ending = state.get("_huey_otel_end")
         if ending is not None:
             say, said = ending
             say(saying, *said)
@@ -276,6 +280,7 @@ def become_real(span: LightSpan) -> None:
                 # In one step: other threads may use the span at any time.
                 state.update(made)
         span.__class__ = _Span  # type: ignore[assignment]
+        # In this order, see `told`.
         state.pop("_huey_otel", None)
         state.pop("_huey_otel_end", None)
         state.pop("_huey_otel_bytes", None)

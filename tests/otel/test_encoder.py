@@ -2,6 +2,7 @@
 
 import functools
 import math
+import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,9 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
 )
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
     OTLPSpanExporter as HttpExporter,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
 )
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
@@ -25,12 +29,14 @@ from opentelemetry.sdk.trace.sampling import (
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
 
 from huey_otel._otel.attributes import conclude
+from huey_otel._otel.batches import LARGEST, batches
 from huey_otel._otel.encoder import encode_spans, light_bytes, with_light_encoder
 from huey_otel._otel.light import is_untouched
 from huey_otel._otel.provider import ResolvedProvider
 from huey_otel._otel.spans import close
 from runtime import otlp_receiver as otlp
 from runtime.otlp_receiver import GRPC, HTTP
+from tests.support import vendors_exporter
 
 AT = 1_700_000_000_000_000_000
 TRACE, SPAN = 0x0102030405060708090A0B0C0D0E0F10, 0x1112131415161718
@@ -72,13 +78,15 @@ def make() -> Iterator[Make]:
         said: tuple[Any, ...] = (),
         began: int = AT,
         ended: int = AT + 5,
+        meanwhile: Callable[[], object] = bool,
         **of_provider: Any,
     ) -> Any:
+        def describe() -> tuple[str, dict[str, Any]]:
+            meanwhile()
+            return name, dict(attributes or {})
+
         spans = resolved(**of_provider).spans
-        span, _ = spans.start(
-            lambda: (name, dict(attributes or {})),
-            *((), kind, parent, None, links, began),
-        )
+        span, _ = spans.start(*(describe, (), kind, parent, None, links, began))
         close(span, ended, conclude if said else None, *said)
         assert is_untouched(span)
         return span
@@ -132,6 +140,10 @@ LIGHTLY: dict[str, dict[str, Any]] = {
     },
     "booleans": {"attributes": {"true": True, "false": False}},
     "an outcome": {"said": ("success", None, None)},
+    "an outcome that was known before": {
+        "attributes": {"huey.task.outcome": "revoked", "a": 1},
+        "said": ("success", None, None),
+    },
     "what a sampler adds": {"sampler": Attributing()},
     "at the first moment": {"began": 0, "ended": 0},
     "at the last moment": {"began": 1, "ended": 2**64 - 1},
@@ -179,6 +191,124 @@ def test_the_application_s_own_spans_are_in_the_request(make: Make) -> None:
     made = encode_spans(spans)
 
     assert is_untouched(spans[3])
+    assert by_span(made) == by_span(trace_encoder.encode_spans(spans))
+
+
+class Dice(random.Random):
+    """Rolls parts of spans, most of which our encoder can encode."""
+
+    def text(self) -> str:
+        size = self.choice((0, 1, 12, 60, self.randrange(100, 140)))
+        text = "".join(self.choices("aж\n€😀\0", k=size))
+        return text * self.choice((1,) * 19 + (300,))
+
+    def value(self) -> Any:
+        rare = (b"\xff", ("a", "b"), (1, 2), [], None, {"a": 1}, SpanKind.CLIENT, 2**63)
+        return self.choice(
+            [
+                self.text(),
+                self.text(),
+                self.random() < 0.5,
+                self.choice((0.0, -math.inf, self.random())),
+                self.choice((1, -1)) * self.getrandbits(self.randrange(1, 64)),
+                self.choice((0, 127, 128, 2**63 - 1, -(2**63))),
+                self.choice(rare) if self.random() < 0.1 else "often",
+            ]
+        )
+
+    def attributes(self) -> dict[str, Any]:
+        keys = ["a", "b", "huey.task.outcome", "error.type", self.text(), self.text()]
+        return {key: self.value() for key in self.sample(keys, self.randrange(6))}
+
+    def ids(self) -> SpanContext:
+        state = TraceState([("a", "1"), ("b", "e" * self.randrange(1, 200))])
+        return SpanContext(
+            *(self.getrandbits(128), self.getrandbits(64), self.random() < 0.5),
+            *(SAMPLED, self.choice((None, TraceState(), state))),
+        )
+
+    def span(self) -> dict[str, Any]:
+        """The options of a span."""
+        moments = (0, AT, 2**63, 2**64 - 1)
+        failure = "ValueError", self.choice((None, self.text())), None
+        return {
+            "attributes": self.attributes(),
+            "name": self.text(),
+            "kind": self.choice([*SpanKind]),
+            "parent": self.choice((None, self.ids())),
+            "links": self.choice(((),) * 9 + ((Link(self.ids(), {"why": "x"}),),)),
+            "said": self.choice(
+                [
+                    (),
+                    ("success", None, None),
+                    (self.text(), None, None),
+                    ("error", failure, AT),
+                ]
+            ),
+            "began": self.choice(moments),
+            "ended": self.choice(moments),
+        }
+
+
+RESOURCES = [Resource({"service.name": name}) for name in ("é", "x", "x")]
+LIMITS = [None] * 6 + [SpanLimits(max_attributes=3), SpanLimits(max_attribute_length=9)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_spans_at_random_arrive_as_the_sdk_sends_them(make: Make, seed: int) -> None:
+    dice, lightly = Dice(seed), 0
+    for _ in range(60):
+        spans = []
+        for _ in range(dice.randrange(1, 9)):
+            limits = dice.choice(LIMITS)
+            span = make(
+                **dice.span(),
+                resource=dice.choice(RESOURCES),
+                **({} if limits is None else {"span_limits": limits}),
+            )
+            if dice.random() < 0.1:
+                assert span.attributes is not None
+            lightly += light_bytes(span) is not None
+            spans.append(span)
+        if dice.random() < 0.1:
+            spans *= 8
+        split = list(batches(spans))
+        made = list(map(encode_spans, split))
+        assert max(map(ExportTraceServiceRequest.ByteSize, made)) < LARGEST
+        assert [*map(by_span, made)] == [
+            by_span(trace_encoder.encode_spans(batch)) for batch in split
+        ]
+        assert sum(map(number_of_spans, made)) == len(spans)
+    # Else nothing of ours was compared.
+    assert lightly > 40
+
+
+def number_of_spans(request: Any) -> int:
+    return sum(
+        len(of_scope.spans)
+        for of_resource in request.resource_spans
+        for of_scope in of_resource.scope_spans
+    )
+
+
+@pytest.mark.parametrize(
+    "said", [("success", None, None), ("error", ("ValueError", "no", None), AT)]
+)
+def test_a_span_that_is_touched_meanwhile_loses_nothing(make: Make, said: Any) -> None:
+    untouched: list[Any] = []
+
+    def touch() -> None:
+        # As another thread may.
+        if untouched:
+            assert untouched.pop().attributes["a"] == 1
+
+    span = make(attributes={"a": 1}, said=said, meanwhile=touch)
+    untouched.append(span)
+    spans = [make(), span]
+
+    made = encode_spans(spans)
+
+    assert untouched == []
     assert by_span(made) == by_span(trace_encoder.encode_spans(spans))
 
 
@@ -247,3 +377,28 @@ def test_an_exporter_with_its_own_encoder_keeps_it() -> None:
     assert with_light_encoder(exporter) is exporter
     assert exporter.export([]) is SpanExportResult.SUCCESS
     assert vars(exporter) == before
+
+
+@pytest.mark.parametrize("kind", [HttpExporter, GrpcExporter])
+def test_a_method_that_another_library_replaces_later_is_called(
+    make: Make, kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (name,) = (
+        name
+        for name, method in vars(kind).items()
+        if "encode_spans" in getattr(getattr(method, "__code__", None), "co_names", ())
+    )
+    exporter = with_light_encoder(kind(endpoint="http://127.0.0.1:1"))
+    monkeypatch.setattr(kind, name, lambda _self, spans: len(spans))
+
+    assert getattr(exporter, name)([make(), make()]) == 2
+    exporter.shutdown()
+
+
+def test_another_vendor_s_exporter_reads_the_globals_of_its_module(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exporter = with_light_encoder(vendors_exporter.VendorsExporter())
+    monkeypatch.setattr(vendors_exporter, "TOKEN", "renewed")
+
+    assert exporter.export([]) == ("renewed", 0)
