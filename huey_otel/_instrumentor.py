@@ -13,9 +13,9 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.instrumentation.utils import unwrap
 from wrapt import wrap_function_wrapper
 
-from huey_otel._options.configuration import HueyConfiguration
 from huey_otel._safety.guard import guarded
 from huey_otel._safety.log import warn
+from huey_otel._setup.configuration import HueyConfiguration
 from huey_otel._setup.instrument import check
 from huey_otel._setup.instrumentation import Instrumentation, instrumentation_of
 

@@ -14,6 +14,7 @@ from huey_otel._options.otel_variables import (
     GRPC,
     HTTP,
     LOGS,
+    METRICS,
     TRACES,
     Checked,
     Instead,
@@ -35,6 +36,12 @@ CREDENTIALS: Final = "opentelemetry_otlp_credential_provider"
 
 _FILE: Final = "OTEL_CONFIG_FILE"
 _READER: Final = "opentelemetry-instrument with opentelemetry-distro"
+_PARTS: Final = {
+    TRACES: "tracer_provider",
+    METRICS: "meter_provider",
+    LOGS: "logger_provider",
+}
+"""What the file has for each signal."""
 _OTLP: Final = "otlp"
 _CONSOLE: Final = "console"
 _NONE: Final = "none"
@@ -137,7 +144,11 @@ def read_export(env: Mapping[str, str], signal: str = TRACES) -> Export:
             exporters.append(exporter)
     why_none = "OTEL_EXPORTER_OTLP_ENDPOINT is not set"
     if in_file:
-        why_none = f"{_FILE} is set, and only {_READER} reads that file"
+        part = _PARTS[signal]
+        why_none = (
+            f"{_FILE} is set, and that file was not read or has no {part};"
+            f" only {_READER} reads it"
+        )
     elif ignored:
         why_none = ignored[0]
     elif raw:

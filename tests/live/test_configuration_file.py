@@ -26,6 +26,7 @@ CONSUMER = (*HUEY_CONSUMER, f"{APPLICATION}.huey", "-w", "2", "-d", "0.02", "-n"
 ENDED = "huey_tasks_finished_total"
 FAILED = {"task": f"{APPLICATION}.divide", "outcome": "failure"}
 FILE = snippet("docs/traces.md", "configuration file")
+PORT = "metrics_port: ${METRICS_PORT:-9464}"
 
 
 @pytest.fixture
@@ -101,24 +102,32 @@ def _short(name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("right", "wrong", "said"),
     [
         (
+            PORT,
             "metrics_port: 99999",
             "metrics_port=99999: expected a port from 0 (a free one) to 65535, or off"
             " (None) for no metrics page",
         ),
         (
+            PORT,
             "metric_port: 9464",
             "does not know metric_port (did you mean metrics_port?); accepted are"
             " events, channel, ",
         ),
+        (
+            "events: redis,otlp",
+            "events: otlp\n      stream: on",
+            "stream=True: no events go to Redis; expected stream=None, or events= with"
+            " a Redis",
+        ),
     ],
 )
 def test_a_wrong_option_turns_the_bridge_off_and_the_tasks_run(
-    run, redis_url, received, wrong, said
+    run, redis_url, received, right, wrong, said
 ):
-    file = FILE.replace("metrics_port: ${METRICS_PORT:-9464}", wrong)
+    file = FILE.replace(right, wrong)
     assert file != FILE
     with otlp.receiver() as receiver, redis.Redis.from_url(redis_url) as conn:
         collector = receiver.environ["OTEL_EXPORTER_OTLP_ENDPOINT"]
@@ -131,4 +140,27 @@ def test_a_wrong_option_turns_the_bridge_off_and_the_tasks_run(
     off = re.search("^huey-otel is off: .*$", consumer.log, re.M)
     assert off is not None
     assert said in off[0]
+    assert received.catch_up() == []
+
+
+@pytest.mark.parametrize(
+    ("of_huey", "environ"),
+    [
+        ("", {"HUEY_OTEL_DISABLED": "1"}),
+        ("enabled: false", {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "huey"}),
+    ],
+)
+def test_the_bridge_is_off_where_the_docs_say_how(
+    run, redis_url, received, of_huey, environ
+):
+    file = FILE.replace(PORT, of_huey)
+    with otlp.receiver() as receiver, redis.Redis.from_url(redis_url) as conn:
+        collector = receiver.environ["OTEL_EXPORTER_OTLP_ENDPOINT"]
+        consumer = run(file, *CONSUMER, COLLECTOR=collector, **environ)
+        producer = run(file, "-m", APPLICATION, "1", COLLECTOR=collector, **environ)
+        assert producer.wait() == 0
+        wait_until(lambda: conn.get("done") == b"1")
+        assert consumer.stop(signal.SIGTERM) == 0
+
+    assert "huey-otel" not in consumer.log
     assert received.catch_up() == []

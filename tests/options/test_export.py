@@ -172,12 +172,19 @@ def test_the_queue_is_the_service_unless_the_environment_names_one(env, attribut
     assert read_export(env).resource("my-app") == attributes
 
 
-@pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
-def test_a_configuration_file_leaves_the_variables_no_say(signal):
+@pytest.mark.parametrize(
+    ("signal", "part"),
+    [
+        ("traces", "tracer_provider"),
+        ("metrics", "meter_provider"),
+        ("logs", "logger_provider"),
+    ],
+)
+def test_a_configuration_file_leaves_the_variables_no_say(signal, part):
     export = read_export({"OTEL_CONFIG_FILE": "otel.yaml", PLACE: "http://a"}, signal)
 
     assert (export.in_file, export.exporters, export.ignored) == (True, (), ())
     assert export.why_none == (
-        "OTEL_CONFIG_FILE is set, and only opentelemetry-instrument with"
-        " opentelemetry-distro reads that file"
+        "OTEL_CONFIG_FILE is set, and that file was not read or has no"
+        f" {part}; only opentelemetry-instrument with opentelemetry-distro reads it"
     )

@@ -100,8 +100,9 @@ def test_a_configuration_file_stands_in_for_the_variables_and_is_not_read():
     )
 
     where = NONE_YET.format(
-        "OTEL_CONFIG_FILE is set, and only opentelemetry-instrument with"
-        " opentelemetry-distro reads that file"
+        "OTEL_CONFIG_FILE is set, and that file was not read or has no"
+        " tracer_provider; only opentelemetry-instrument with opentelemetry-distro"
+        " reads it"
     )
     assert done.stdout.splitlines() == [where]
     assert done.stderr == ""

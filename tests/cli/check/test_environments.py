@@ -44,8 +44,9 @@ class TestSpansOff:
                 {"OTEL_CONFIG_FILE": "/nowhere/otel.yaml"},
                 "warning",
                 "none until the application sets a tracer provider;"
-                " OTEL_CONFIG_FILE is set, and only opentelemetry-instrument with"
-                " opentelemetry-distro reads that file",
+                " OTEL_CONFIG_FILE is set, and that file was not read or has no"
+                " tracer_provider; only opentelemetry-instrument with"
+                " opentelemetry-distro reads it",
             ),
             ({"OTEL_SDK_DISABLED": "true"}, "note", "OTEL_SDK_DISABLED is set"),
             (

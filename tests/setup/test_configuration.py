@@ -1,12 +1,13 @@
 """The options in OpenTelemetry's configuration file."""
 
+import re
 from dataclasses import fields
 
 import pytest
 
 from huey_otel._options import settings
-from huey_otel._options.configuration import HueyConfiguration
 from huey_otel._options.table import OPTIONS
+from huey_otel._setup.configuration import HueyConfiguration
 
 OBJECTS = {"tracer_provider", "meter_provider", "logger_provider", "registry"}
 CAN_BE_OFF = ["events", "stream", "publish_metrics", "metrics_port"]
@@ -45,6 +46,36 @@ def test_yaml_s_on_and_off_mean_what_the_words_mean(name, text, value):
     assert settings.read({name: value}, {}) == settings.read({}, variable)
 
 
+@pytest.mark.parametrize("name", [*CAN_BE_OFF, *FLAGS])
+@pytest.mark.parametrize("number", [0, 1])
+def test_zero_and_one_mean_what_they_mean_in_a_variable(name, number):
+    # `${VARIABLE}` becomes a number where the variable has one.
+    variable = {OPTIONS[name].variable: str(number)}
+    try:
+        expected = settings.read({}, variable)
+    except ValueError as error:
+        with pytest.raises(ValueError, match=re.escape(_reason(error))):
+            HueyConfiguration(**{name: number})
+        return
+
+    made = HueyConfiguration(**{name: number})
+
+    assert settings.read({name: getattr(made, name)}, {}) == expected
+
+
+def _reason(error):
+    return str(error).partition("expected ")[2]
+
+
+def test_a_file_that_is_accepted_forgets_what_was_refused_before():
+    with pytest.raises(ValueError, match="metrics_port=-1"):
+        HueyConfiguration(metrics_port=-1)
+
+    HueyConfiguration(metrics_port=0)
+
+    assert HueyConfiguration.refused == ""
+
+
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
@@ -58,6 +89,9 @@ def test_yaml_s_on_and_off_mean_what_the_words_mean(name, text, value):
         ({"registry": "mine"}, TypeError, "does not know registry; accepted are"),
         ({"metrics_port": -1}, ValueError, "metrics_port=-1: expected a port"),
         ({"tracebacks": 7}, TypeError, "tracebacks=7: expected True or False"),
+        ({"events": {"url": "redis://a"}}, TypeError, "events=<dict>: expected off"),
+        ({"events": "redis://a:port"}, ValueError, "events: "),
+        ({"events": False, "stream": True}, ValueError, "stream=True: no events go"),
     ],
 )
 def test_what_is_not_accepted_is_refused_and_kept(options, error, said):

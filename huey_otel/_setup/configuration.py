@@ -5,8 +5,8 @@ from dataclasses import make_dataclass
 from typing import Any, ClassVar, Final
 
 from huey_otel._options import table
-from huey_otel._options.settings import read
 from huey_otel._options.table import OPTIONS
+from huey_otel._setup.instrument import check
 
 _PLACE: Final = "the configuration file, at instrumentation/development: python: huey,"
 
@@ -24,20 +24,27 @@ class _Checked:
 
     def __init__(self, **options: Any) -> None:
         """Raise TypeError or ValueError for *options* that are not accepted."""
+        meant = {name: _meant(value) for name, value in options.items()}
         try:
-            _refuse_wrong(options)
+            _refuse_wrong(meant)
         except (TypeError, ValueError) as error:
             type(self).refused = str(error)
             raise
+        type(self).refused = ""
         for name in _NAMES:
-            setattr(self, name, options.get(name))
+            setattr(self, name, meant.get(name))
+
+
+def _meant(value: object) -> object:
+    """The option *value*; 0 and 1, which may mean off and on, as texts."""
+    return str(value) if type(value) is int and value in (0, 1) else value
 
 
 def _refuse_wrong(options: Mapping[str, Any]) -> None:
     unknown = options.keys() - set(_NAMES)
     if unknown:
         raise TypeError(table.unknown(unknown, known=_NAMES, who=_PLACE))
-    read({name: value for name, value in options.items() if value is not None})
+    check({name: value for name, value in options.items() if value is not None})
 
 
 HueyConfiguration: Final[type[_Checked]] = make_dataclass(
