@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 from opentelemetry.exporter.otlp.proto.common import trace_encoder
+from opentelemetry.exporter.otlp.proto.common._internal import (
+    trace_encoder as internal,
+)
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
     OTLPSpanExporter as GrpcExporter,
 )
@@ -309,6 +312,25 @@ def test_a_span_that_is_touched_meanwhile_loses_nothing(make: Make, said: Any) -
     made = encode_spans(spans)
 
     assert untouched == []
+    assert by_span(made) == by_span(trace_encoder.encode_spans(spans))
+
+
+def test_what_another_sdk_says_of_a_span_is_said_of_all(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = internal._encode_span
+
+    def of_another_sdk(span: Any) -> Any:
+        encoded = encode(span)
+        encoded.flags |= SAMPLED
+        return encoded
+
+    monkeypatch.setattr(internal, "_encode_span", of_another_sdk)
+    spans = [make() for _ in range(3)]
+
+    made = encode_spans(spans)
+
+    assert {span.flags for span, *_ in by_span(made).values()} == {0x101}
     assert by_span(made) == by_span(trace_encoder.encode_spans(spans))
 
 
