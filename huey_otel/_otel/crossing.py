@@ -25,8 +25,9 @@ _MARSHAL: Final = 2
 def end_of(span: LightSpan) -> tuple[Any, ...] | None:
     """What *span*, which has ended, ends with; None if it cannot cross."""
     at: Any = span._end_time
+    # Read first: another thread may touch the span now, and it is gone then.
+    ending = getattr(span, "_huey_otel_end", None)
     if is_untouched(span):
-        ending = span._huey_otel_end
         said = None
         if ending is not None:
             _, (outcome, _, when) = ending
