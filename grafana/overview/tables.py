@@ -46,7 +46,8 @@ def firing(at: At) -> Panel:
     return table(
         "Firing alerts",
         at,
-        "What to do about each is said in docs/deploy.md, under its name.",
+        "Critical ones first. What to do about each is said in docs/alerts.md, under "
+        "its name.",
         label("alertname", "Alert", least=150),
         label("on", "On", least=130),
         label(
@@ -65,8 +66,9 @@ def firing(at: At) -> Panel:
             ],
         ),
         number("Since", f"1000 * max by (severity, alertname, on) ({on})", SINCE, 140),
+        # In the order of the alphabet critical comes before warning.
+        groups="Severity",
         sort="Since",
-        descending=True,
         none="none fires, if there are rules",
     )
 

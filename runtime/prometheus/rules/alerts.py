@@ -63,12 +63,19 @@ def _retry_storm(t: Terms, limit: Any) -> str:
 
 def _fails(t: Terms, limit: Any) -> str:
     failed = t.m(r.FAILED_TASKS, 'task!="_unknown"')
+    ran = t.m(r.RAN_TASKS)
+    # Six times what was recorded: ten minutes each.
+    failed_1h, ran_1h = (f"sum_over_time({one}[1h:10m])" for one in (failed, ran))
     return f"""
-        {failed}
-        / {t.m(r.RAN_TASKS)}
-        > {limit.ratio}
+        {failed} / {ran} > {limit.ratio}
         and
-        {t.m(r.FAILED_TASKS)} >= {limit.failures}"""
+        {failed} >= {limit.failures}
+        or
+        {failed_1h} / {ran_1h} > {limit.ratio}
+        and
+        {failed_1h} >= {limit.failures}
+        unless
+        {failed} / ({ran} > 0) <= {limit.ratio}"""
 
 
 def _lost(t: Terms, _: Any) -> str:
@@ -95,6 +102,18 @@ def _missed(t: Terms, limit: Any) -> str:
           <= {t.m(r.STARTED)}
           and on ({t.qt}) {t.m("huey_periodic_task_interval_seconds")}
         )"""
+
+
+def _run_failed(t: Terms, limit: Any) -> str:
+    failed, succeeded = t.m(r.FAILED_LAST), t.m(r.SUCCEEDED)
+    return f"""
+        time() - (
+          {failed} > {succeeded}
+          or
+          {failed} unless {succeeded}
+        )
+        and on ({t.qt})
+        {t.m(r.INTERVAL)} > {limit.seconds}"""
 
 
 ALERTS = (
@@ -164,13 +183,15 @@ ALERTS = (
     ),
     Alert(
         name="HueyTaskFails",
-        why="""At least some: one failure of one run would be a rate of 100 %.
-        HueyUnknownTasks covers messages that no consumer could read.""",
+        why="""At least some: one failure of one run would be a rate of 100 %. A
+        task that runs seldom has had them within the hour; it counts as mended when
+        ten minutes have runs, and few failures. HueyUnknownTasks covers messages that
+        no consumer could read.""",
         expr=_fails,
         summary=f"{{{{ $value | humanizePercentage }}}} of {TASK_NAME} fail",
-        description=f"""In the last ten minutes at least <failures> runs of
-        {TASK_NAME} on the queue {QUEUE} failed for good, which is a share of its
-        runs above <ratio>.""",
+        description=f"""In the last ten minutes, or of a task that runs seldom in the
+        last hour, at least <failures> runs of {TASK_NAME} on the queue {QUEUE} failed
+        for good, which is a share of its runs above <ratio>.""",
         dashboard=TASK,
         about=OF_TASK,
     ),
@@ -222,6 +243,21 @@ ALERTS = (
         description=f"""The periodic task {TASK_NAME} of the queue {QUEUE} was due
         longer than <after> ago, and no attempt of it has begun since. huey does not
         make up for a run that no scheduler saw.""",
+        dashboard=TASK,
+        about=OF_TASK,
+    ),
+    Alert(
+        name="HueyPeriodicRunFailed",
+        why="""One failure of a nightly task is all that there is to see of it until
+        the next night. HueyTaskFails sees tasks that run more often.""",
+        expr=_run_failed,
+        summary=(
+            f"the last run of {TASK_NAME} failed"
+            " {{ $value | humanizeDuration }} ago"
+        ),
+        description=f"""The periodic task {TASK_NAME} of the queue {QUEUE}, which is
+        due less often than each <seconds> seconds, failed for good when it last ran,
+        timed out or was lost. Its next run is only when it is due again.""",
         dashboard=TASK,
         about=OF_TASK,
     ),

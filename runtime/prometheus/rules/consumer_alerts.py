@@ -84,7 +84,12 @@ def _several(t: Terms, _: Any) -> str:
           and on ({t.i})
           time() - {t.m("huey_scheduler_last_check_timestamp_seconds")} < 130
         )
-        > 1"""
+        > 1
+        and on ({t.q}) (
+          {t.m("huey_periodic_task_interval_seconds")}
+          or
+          {t.m("huey_tasks_enqueued_total", 'origin="periodic"')} > 0
+        )"""
 
 
 def _scheduler_died(t: Terms, _: Any) -> str:
@@ -102,8 +107,8 @@ CONSUMER_ALERTS = (
         summary=(
             "{{ with $labels.instance }}no answer from the consumer {{ . }}"
             "{{ else }}{{ with $labels.queue }}{{ $value }} consumers of {{ . }}"
-            " have ended without a word{{ else }}Prometheus knows of no consumer:"
-            " {{ $labels.job }} has no target{{ end }}{{ end }}"
+            " have ended without a word{{ else }}Prometheus knows of no consumer"
+            "{{ with $labels.job }}: {{ . }} has no target{{ end }}{{ end }}{{ end }}"
         ),
         description="""For <for> consumers have not answered Prometheus, or have not
         renewed their pages for the exporter. While they are down their tasks wait;
@@ -181,7 +186,8 @@ CONSUMER_ALERTS = (
         name="HueySeveralSchedulers",
         why="""Longer than a rolling restart has two schedulers. A consumer that
         lets its last tasks finish still reports periodic="true", perhaps for hours,
-        but its scheduler has stopped: a running one checks each minute.""",
+        but its scheduler has stopped: a running one checks each minute. Without a
+        periodic task there may be any number of schedulers, as by huey's default.""",
         expr=_several,
         summary=f"{{{{ $value }}}} consumers enqueue the periodic tasks of {QUEUE}",
         description=f"""For <for> more than one consumer of the queue {QUEUE} has

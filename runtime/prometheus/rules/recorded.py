@@ -7,11 +7,14 @@ from runtime.prometheus.rules.rule import Rule
 from runtime.prometheus.rules.settings import Settings
 from runtime.prometheus.rules.terms import FAILED, RAN, Terms
 
+LOADED = "huey:rules:info"
 RANK = "instance_queue_task:huey_periodic_task_interval_seconds:rank"
 INTERVAL = "queue_task:huey_periodic_task_interval_seconds:max"
 NEXT_RUN = "queue_task:huey_periodic_task_next_run_timestamp_seconds:max"
 DUE = "queue_task:huey_periodic_task_due_timestamp_seconds:max"
 STARTED = "queue_task:huey_periodic_task_last_started_timestamp_seconds:max"
+SUCCEEDED = "queue_task:huey_periodic_task_last_success_timestamp_seconds:max"
+FAILED_LAST = "queue_task:huey_periodic_task_last_failure_timestamp_seconds:max"
 PER_DUE = "queue_task:huey_periodic_tasks_enqueued_per_due:ratio1h"
 FAILED_TASKS = "queue_task:huey_tasks_failed:increase10m"
 RAN_TASKS = "queue_task:huey_tasks_ran:increase10m"
@@ -34,6 +37,12 @@ def recorded(settings: Settings) -> list[Rule]:
     """All recording rules; each may use those before it."""
     terms = Terms(settings)
     return [
+        Rule(
+            record=LOADED,
+            why="""Tells a Prometheus that evaluates these rules, and in which nothing
+            else is recorded yet, from one that does not.""",
+            expr="vector(1)",
+        ),
         *_targets(terms),
         *_queues(terms),
         *_periodic(terms),
@@ -135,18 +144,7 @@ def _periodic(t: Terms) -> list[Rule]:
                 or
                 last_over_time({t.m(DUE)}[2h]) > time() - 400 * 86400""",
         ),
-        Rule(
-            record=STARTED,
-            why="""A consumer reports runs since its own start; this record survives
-            a deploy.""",
-            expr=f"""
-                max by ({t.qt}) (
-                  {t.m("huey_task_last_started_timestamp_seconds")}
-                  and on ({t.qt}) {interval}
-                  or
-                  last_over_time({t.m(STARTED)}[2h]) > time() - 400 * 86400
-                )""",
-        ),
+        *_last_runs(t),
         Rule(
             record=PER_DUE,
             why="""1 if one consumer schedules, 2 if two do, for tasks that are due
@@ -168,6 +166,32 @@ def _periodic(t: Terms) -> list[Rule]:
                   )
                 )""",
         ),
+    ]
+
+
+def _last_runs(t: Terms) -> list[Rule]:
+    interval = t.m("huey_periodic_task_interval_seconds")
+    why = {
+        STARTED: """A consumer reports runs since its own start; these records survive a
+        deploy."""
+    }
+    return [
+        Rule(
+            record=record,
+            why=why.get(record, ""),
+            expr=f"""
+                max by ({t.qt}) (
+                  {t.m(f"huey_task_last_{what}_timestamp_seconds")}
+                  and on ({t.qt}) {interval}
+                  or
+                  last_over_time({t.m(record)}[2h]) > time() - 400 * 86400
+                )""",
+        )
+        for record, what in (
+            (STARTED, "started"),
+            (SUCCEEDED, "success"),
+            (FAILED_LAST, "failure"),
+        )
     ]
 
 
@@ -226,8 +250,7 @@ def _rates(t: Terms) -> list[Rule]:
         Rule(
             record=FINISHED,
             why="""For readers who want a plain sum: counters of all consumers
-            together, a second. Who enqueues is in another job than who runs, so
-            that has none.""",
+            together, a second. Who enqueues is in another job than who runs.""",
             expr=f"""
                 sum by ({t.by("queue", "task", "outcome")}) (
                   rate({t.m("huey_tasks_finished_total")}[5m])
@@ -236,7 +259,7 @@ def _rates(t: Terms) -> list[Rule]:
         Rule(
             record=ENQUEUED,
             expr=f"""
-                sum by ({t.env_by("queue", "task", "origin")}) (
+                sum by ({t.by("queue", "task", "origin")}) (
                   rate({t.made("huey_tasks_enqueued_total")}[5m])
                 )""",
         ),
