@@ -165,6 +165,22 @@ def states(*, a: int, b: int) -> dict[str, float]:
         (Query("overview", "Failed"), FRESH, 25, {"{}": 2}),
         (Query("overview", "Retries"), IDLE, 20, {f'{{name="pay", {SHOP}}}': 0}),
         (Query("overview", "Retries"), IDLE, 60, {}),
+        *(
+            (
+                Query("overview", "Running longest"),
+                {f'huey_task_running_age_seconds{{queue="q", task="{task}"}}': "3x20"},
+                20,
+                {f'{{name="{name}", queue="q", task="{task}"}}': 3},
+            )
+            for task, name in (
+                ("app.tasks.pay", "pay"),
+                ("pay", "pay"),
+                ("app.pay.", "pay."),
+                ("...", "."),
+                ('say \\"hi\\"', 'say \\"hi\\"'),
+                ("a.b&c=d#?", "b&c=d#?"),
+            )
+        ),
         (Query("overview", "Consumers", "A"), _ENDPOINTS, 5, {"{}": 2}),
         (Query("overview", "Consumers", "B"), _ENDPOINTS, 5, {"{}": 0}),
         (Query("overview", "Consumers", "A"), _ENDPOINTS, 20, {"{}": 1}),

@@ -513,6 +513,23 @@ def test_pod_monitor_scrapes_its_pods(monitor: str, pods: set[str]) -> None:
     assert all(endpoint["port"] in PODS[name].ports for name in pods)
 
 
+def test_pod_that_waits_for_its_image_is_no_consumer_that_is_down() -> None:
+    """It has an address and would be a target: `up` is 0, and HueyConsumerDown fires."""
+    (endpoint,) = one(ALL, "PodMonitor", "shop-consumers")["spec"][
+        "podMetricsEndpoints"
+    ]
+
+    dropped = [
+        phase
+        for phase in ("Pending", "Running", "Unknown")
+        for rule in endpoint["relabelings"]
+        if rule["action"] == "drop"
+        and rule["sourceLabels"] == ["__meta_kubernetes_pod_phase"]
+        and re.fullmatch(rule["regex"], phase)
+    ]
+    assert dropped == ["Pending"]
+
+
 def test_service_monitor_scrapes_the_exporter() -> None:
     (monitor,) = OTHER_MONITOR
     (endpoint,) = monitor["spec"]["endpoints"]
@@ -539,7 +556,7 @@ def test_jobs_are_called_as_the_rules_and_compose_call_them() -> None:
         for endpoint in each["spec"].get("podMetricsEndpoints")
         or each["spec"]["endpoints"]
         for relabeling in endpoint["relabelings"]
-        if relabeling["targetLabel"] == "job"
+        if relabeling.get("targetLabel") == "job"
     }
     prometheus = yaml.safe_load(
         (ROOT / "runtime/prometheus/prometheus.yml").read_text()

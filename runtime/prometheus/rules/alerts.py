@@ -53,8 +53,13 @@ def _hangs(t: Terms, limit: Any) -> str:
 def _retry_storm(t: Terms, limit: Any) -> str:
     retries = t.m("huey_task_retries_total")
     attempts = t.m("huey_task_attempts_total")
+    raised = t.m("huey_task_attempts_finished_total", 'outcome=~"error|timeout"')
     return f"""
         sum by ({t.qt}) (increase({retries}[10m]))
+        / sum by ({t.qt}) (increase({attempts}[10m]))
+        > {limit.ratio}
+        and
+        sum by ({t.qt}) (increase({raised}[10m]))
         / sum by ({t.qt}) (increase({attempts}[10m]))
         > {limit.ratio}
         and
@@ -170,6 +175,8 @@ ALERTS = (
     ),
     Alert(
         name="HueyRetryStorm",
+        why="""A task that asks for its retry, or is put back for a lock or a rate
+        limit, has raised nothing: that is how it is meant to run.""",
         expr=_retry_storm,
         summary=(
             f"{{{{ $value | humanizePercentage }}}} of the attempts of {TASK_NAME}"
@@ -177,7 +184,8 @@ ALERTS = (
         ),
         description=f"""In the last ten minutes {TASK_NAME} on the queue {QUEUE} was
         retried at least <retries> times, which is a share of its attempts above
-        <ratio>. What it calls is probably down.""",
+        <ratio>, and as great a share of them raised. What it calls is probably
+        down.""",
         dashboard=TASK,
         about=OF_TASK,
     ),
