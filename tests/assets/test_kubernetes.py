@@ -514,7 +514,7 @@ def test_pod_monitor_scrapes_its_pods(monitor: str, pods: set[str]) -> None:
 
 
 def test_pod_that_waits_for_its_image_is_no_consumer_that_is_down() -> None:
-    """It has an address and would be a target: `up` is 0, and HueyConsumerDown fires."""
+    """It has an address, so it would be a target, with `up` 0."""
     (endpoint,) = one(ALL, "PodMonitor", "shop-consumers")["spec"][
         "podMetricsEndpoints"
     ]

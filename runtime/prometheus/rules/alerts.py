@@ -36,7 +36,11 @@ def _not_draining(t: Terms, limit: Any) -> str:
         and on ({t.env_q})
         sum by ({t.env_q}) ({new}) > sum by ({t.env_q}) ({done})
         and on ({t.env_q})
-        max by ({t.env_q}) (deriv({length}[{limit.window}])) > 0
+        max by ({t.env_q}) (
+          deriv({length}[{limit.window}]) > 0
+          and
+          deriv({length}[15m]) > 0
+        )
         and on ({t.env_q})
         max by ({t.env_q}) ({length}) > {limit.tasks}"""
 
@@ -139,7 +143,9 @@ ALERTS = (
         why="""New work, as the processes count it that put it on the queue, against
         tasks that ended. Each origin that brings a third or more of the new work
         has an alert, so at least one has. Retries and due tasks are not new work.
-        Recorded rates, as half an hour of each counter would be much to read.""",
+        Recorded rates, as half an hour of each counter would be much to read. The
+        backlog grows in the short run as well: a nightly batch that is put on the
+        queue at once, and worked off since, still grows in the long one.""",
         expr=_not_draining,
         summary=(
             f"{QUEUE} does not drain: {{{{ $labels.origin }}}} brings"
