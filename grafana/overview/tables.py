@@ -40,7 +40,9 @@ def firing(at: At) -> Panel:
     since = (
         f"{WHERE_KNOWN('ALERTS_FOR_STATE', names)} and ignoring (alertstate) {state}"
     )
-    parts = '"queue", "name", "instance", "consumer"'
+    # All that tells one alert of a name from another, but the job.
+    about = ("queue", "name", "instance", "consumer", "origin", "signal", "reason")
+    parts = ", ".join(f'"{part}"' for part in (*about, "slo", "window", "namespace"))
     on = f'label_join({short(since)}, "on", " ", {parts})'
     severe = {"warning": (DOUBTFUL, 1), "critical": (BAD, 0)}
     return table(

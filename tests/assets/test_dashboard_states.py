@@ -62,6 +62,19 @@ _DOWN_FOR_LONG = {
         "1x60"
     ),
 }
+_OF_TWO_ENVIRONMENTS = {
+    f"{name}{{alertname={alert}, {labels}{state}}}": "7x60"
+    for alert, labels in (
+        ('"HueyBacklog"', 'queue="shop", namespace="prod"'),
+        ('"HueyBacklog"', 'queue="shop", namespace="staging"'),
+        ('"HueyTelemetryLost"', 'queue="shop", signal="event", reason="a"'),
+        ('"HueyTelemetryLost"', 'queue="shop", signal="span", reason="a"'),
+    )
+    for name, state in (
+        ("ALERTS", ', alertstate="firing"'),
+        ("ALERTS_FOR_STATE", ""),
+    )
+}
 _ON_THE_PAGE = 'job="huey", instance="exporter:9465"'
 _PAGES = {
     f"up{{{_ON_THE_PAGE}}}": "1x60",
@@ -154,6 +167,21 @@ def states(*, a: int, b: int) -> dict[str, float]:
         (Query("overview", "Success"), {}, 60, {}),
         # One success, and the two that were lost at once.
         (Query("overview", "Success"), ONE_OF_THREE, 25, {"{}": 1 / 3}),
+        (
+            Query("overview", "Firing alerts"),
+            _OF_TWO_ENVIRONMENTS,
+            20,
+            {
+                f'{{alertname="{alert}", on="{on}"}}': 7000
+                for alert, on in (
+                    ("HueyBacklog", "shop         prod"),
+                    ("HueyBacklog", "shop         staging"),
+                    ("HueyTelemetryLost", "shop     event a   "),
+                    ("HueyTelemetryLost", "shop     span a   "),
+                )
+            },
+        ),
+        (Query("overview", "Alerts"), _OF_TWO_ENVIRONMENTS, 20, {"{}": 4}),
         (Query("overview", "Alerts"), {}, 20, {}),
         (Query("overview", "Alerts"), {"huey:rules:info": "1x60"}, 20, {"{}": 0}),
         (Query("overview", "Alerts"), _DOWN_FOR_LONG, 20, {"{}": 1}),
