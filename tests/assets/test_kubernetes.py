@@ -230,6 +230,13 @@ def test_kustomization_of_the_document_changes_what_it_says(tmp_path: Path) -> N
         assert "service.version=1.4," in pod.environment()["OTEL_RESOURCE_ATTRIBUTES"]
         selector = pod.deployment["spec"]["selector"]
         assert selector == PODS[name].deployment["spec"]["selector"]
+    # A node has no image that was only built beside the manifests.
+    images = {
+        Pod(made, each["metadata"]["name"]).container["image"]
+        for each in made
+        if each["kind"] == "Deployment"
+    }
+    assert all(image.startswith("registry.example/") for image in images), images
 
 
 RULES = {"rules": "rules.yml", "objectives": "slo.yml"}
