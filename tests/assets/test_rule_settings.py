@@ -97,6 +97,8 @@ def test_wait_buckets_are_the_consumers_own_by_default() -> None:
         ('ignore_tasks = ["(a)\\\\1"]', ("ignore_tasks", "RE2")),
         ('ignore_queues = ["a++"]', ("ignore_queues", "RE2", "++")),
         ('ignore_queues = ["a{1001}"]', ("ignore_queues", "RE2", "{1001}")),
+        ('ignore_queues = ["a{,5}"]', ("ignore_queues", "RE2", "{,5}")),
+        ('ignore_queues = ["a{2}+"]', ("ignore_queues", "RE2", "{2}+")),
         ('ignore_queues = ["a\\\\Z"]', ("ignore_queues", "RE2")),
         ("selector = 'job=~\"(\"'", ("selector", "regular expression")),
         ("selector = 'job=~\"a\\.b\"'", ("selector", "backslash", "twice")),
@@ -134,6 +136,7 @@ def test_wrong_setting_is_named_with_what_is_accepted(
         r"a\.b|c{2,1000}?[^\]x(?!]+(?:d)(?P<n>e)(?i:f)\\\\1",
         "[[:alpha:]]+",
         r"[(?=a)++\d]\b",
+        "a}+{}+",
     ],
 )
 def test_promtool_knows_each_regular_expression_that_is_accepted(

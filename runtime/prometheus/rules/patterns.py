@@ -10,8 +10,8 @@ _PARTS: Final = re.compile(
     (?P<escape>\\.)
     | (?P<set>\[\^?\]?(?:\\.|[^\]\\])*\])
     | (?P<group>\(\?(?:<?[=!]|P=|[#>(]|[aiLmsux]*[aLux]))
-    | (?P<greedy>[*+?}]\+)
-    | \{(?P<least>\d*)(?:,(?P<most>\d*))?\}
+    | (?P<greedy>[*+?]\+)
+    | \{(?P<least>\d*)(?:,(?P<most>\d*))?\}\+?
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -43,5 +43,8 @@ def _is_known(part: re.Match[str]) -> bool:
         case "group" | "greedy":
             return False
         case _:
+            # To RE2 {,5} is text.
+            if part[0].startswith("{,") or (part[0][-1] == "+" and part["least"]):
+                return False
             repeats = [int(part[name] or 0) for name in ("least", "most")]
             return max(repeats) <= _MOST_REPEATS
