@@ -123,7 +123,7 @@ def test_objectives_fire_and_keep_silent(tool: str, shape: str, tmp_path: Path) 
     [
         *("> 100\n", ">= 5\n", "> 0.1\n", "> 1\n", "> 180\n", "> 0\n", "== 0\n"),
         *("> 900\n", "> 3600\n", "> 0.5\n", ">= 50\n", "> 120\n", "> 20\n"),
-        *(">= 1 / 3\n", "> 2\n", "< 130\n", "- 300)", "> 600\n"),
+        *(">= 1 / 3\n", "> 2\n", "< 130\n", "- 300)", "> 600\n", "> 3\n"),
     ],
 )
 def test_limit_that_is_wrong_fails_the_tests_of_the_alerts(

@@ -97,6 +97,12 @@ def _scheduler_died(t: Terms, _: Any) -> str:
     return f"max by ({t.i}) (increase({restarts}[15m])) > 0"
 
 
+def _workers_die(t: Terms, limit: Any) -> str:
+    died = t.m("huey_worker_restarts_total", 'reason="died"')
+    return f"""
+        max by ({t.i}) (increase({died}[15m])) > {limit.workers}"""
+
+
 CONSUMER_ALERTS = (
     Alert(
         name="HueyConsumerDown",
@@ -201,6 +207,21 @@ CONSUMER_ALERTS = (
         summary=f"the scheduler of {WHO} on {QUEUE} died, and huey has replaced it",
         description=f"""In the last 15 minutes the scheduler of the consumer {WHO}
         of the queue {QUEUE} died. What it had taken from the schedule is lost.""",
+        dashboard=CONSUMERS,
+        about=OF_CONSUMER,
+    ),
+    Alert(
+        name="HueyWorkersDie",
+        why="""HueyTasksLost tells of a worker that dies with a task. One that dies
+        before it takes any, and so does its successor, loses nothing, and its
+        consumer does nothing.""",
+        expr=_workers_die,
+        summary=(
+            f"workers of {WHO} on {QUEUE} die again and again:"
+            " {{ printf `%.0f` $value }} in a quarter of an hour"
+        ),
+        description=f"""In the last 15 minutes more than <workers> workers of the
+        consumer {WHO} of the queue {QUEUE} died, and huey has replaced them.""",
         dashboard=CONSUMERS,
         about=OF_CONSUMER,
     ),
