@@ -211,8 +211,8 @@ def fails(wrong: str, directory: Path) -> bool:
         (f"{FAILED} / ({RAN} > 0) <= 0.1", "vector(0)"),
         (f"{FAILED} / ({RAN} > 0) <= 0.1", f"{RAN} * 0"),
         (
-            f"or\n          {FAILED_LAST} unless",
-            f"or\n          0 * {FAILED_LAST} unless",
+            f"or\n            {FAILED_LAST} unless",
+            f"or\n            0 * {FAILED_LAST} unless",
         ),
         (f"{FAILED_LAST} > queue_task", f"{FAILED_LAST} < queue_task"),
         (

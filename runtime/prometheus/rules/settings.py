@@ -225,7 +225,7 @@ def _matchers(name: str, text: str) -> tuple[Matcher, ...]:
         if any(unknown[1] is not None for unknown in _ESCAPE.finditer(value)):
             raise SettingsError(
                 f"{name} = {text!r}: expected each backslash of a regular expression"
-                r" twice, as PromQL has it, such as job=~\"a\\.b\""
+                r' twice, as PromQL has it, such as job=~"a\\.b"'
             )
         if "~" in sign:
             _pattern(name, text, ast.literal_eval(value))
