@@ -35,7 +35,6 @@ from grafana.vocabulary.promql import (
     SUCCESS,
     Scope,
     counted,
-    increase,
     most,
     percentile,
     rate,
@@ -77,7 +76,7 @@ def build() -> Json:
 
 def tiles() -> list[Panel]:
     """Say how the task does in the time shown."""
-    ran = increase(ONE(FINISHED, RAN))
+    ran = counted(ONE, FINISHED, RAN)
     last_success = ONE("huey_task_last_success_timestamp_seconds")
     last_failure = ONE("huey_task_last_failure_timestamp_seconds")
     return [
@@ -86,7 +85,10 @@ def tiles() -> list[Panel]:
             At(0, 0, 3, 4),
             "Of the runs that ended in the time shown, those that succeeded; a retry "
             "that helps is a success.",
-            share(increase(ONE(FINISHED, SUCCESS)), ran),
+            share(
+                counted(ONE, FINISHED, SUCCESS),
+                ran,
+            ),
             unit=SHARE,
             steps=thresholds(BAD, (0.9, DOUBTFUL), (0.99, GOOD)),
             unknown=(NOT_RUN, NEUTRAL),
@@ -113,7 +115,7 @@ def tiles() -> list[Panel]:
             At(9, 0, 3, 4),
             "1 means no retries. From 2 on, every run is retried on average: what the "
             "task calls does not answer.",
-            share(increase(ONE(ATTEMPTS)), ran),
+            share(counted(ONE, ATTEMPTS), ran),
             unit="none",
             steps=thresholds(GOOD, (1.2, DOUBTFUL), (2, BAD)),
             unknown=(NOT_RUN, NEUTRAL),

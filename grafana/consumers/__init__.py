@@ -6,7 +6,6 @@ from grafana.consumers.scope import CHOSEN_PAGES
 from grafana.consumers.tiles import tiles
 from grafana.vocabulary import page
 from grafana.vocabulary.panels import At, Json
-from grafana.vocabulary.promql import QUEUES
 
 
 def build() -> Json:
@@ -19,7 +18,7 @@ def build() -> Json:
             page.variable(
                 "instance",
                 "Instance",
-                QUEUES("huey_consumer_info"),
+                page.targets(),
                 everything=".*",
             ),
             page.variable(

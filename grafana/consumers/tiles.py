@@ -13,7 +13,14 @@ from grafana.consumers.scope import (
 from grafana.vocabulary import presence
 from grafana.vocabulary.meaning import BAD, DOUBTFUL, GOOD, UNKNOWN, thresholds
 from grafana.vocabulary.panels import At, Panel, tile
-from grafana.vocabulary.promql import CONSUMER, SCHEDULES, counted, increase, total
+from grafana.vocabulary.promql import (
+    CONSUMER,
+    SCHEDULES,
+    counted,
+    increase,
+    most,
+    total,
+)
 
 
 def tiles() -> list[Panel]:
@@ -23,6 +30,12 @@ def tiles() -> list[Panel]:
         f"count by (queue) ({THESE('huey_consumer_info', SCHEDULES)} "
         f"and on ({CONSUMER}) {fresh})"
     )
+    # Without one, any number of schedulers has nothing to enqueue.
+    enqueued = THESE("huey_tasks_enqueued_total", 'origin="periodic"')
+    interval = most(THESE("huey_periodic_task_interval_seconds"), "queue")
+    has_periodic = f"({interval} or {enqueued} > 0)"
+    several = f"{scheduling} > 1 and on (queue) {has_periodic}"
+    none = f"count by (queue) ({INFO}) unless on (queue) {scheduling}"
     return [
         tile(
             "Up",
@@ -66,10 +79,9 @@ def tiles() -> list[Panel]:
             "Queues without one scheduler",
             At(10, 0, 5, 3),
             "Queues of which no consumer, or more than one, enqueues the periodic "
-            "tasks: with none they do not run, with two they run twice.",
-            _while_known(
-                f"count(({scheduling} or count by (queue) ({INFO}) * 0) != 1)"
-            ),
+            "tasks: with none they do not run, with two they run twice. A queue that "
+            "has none may have several schedulers.",
+            _while_known(f"count({several} or {none})"),
             steps=thresholds(GOOD, (1, BAD)),
         ),
         tile(

@@ -40,13 +40,16 @@ def firing(at: At) -> Panel:
     since = (
         f"{WHERE_KNOWN('ALERTS_FOR_STATE', names)} and ignoring (alertstate) {state}"
     )
-    parts = '"queue", "name", "instance", "consumer"'
+    # All that tells one alert of a name from another, but the job.
+    about = ("queue", "name", "instance", "consumer", "origin", "signal", "reason")
+    parts = ", ".join(f'"{part}"' for part in (*about, "slo", "window", "namespace"))
     on = f'label_join({short(since)}, "on", " ", {parts})'
     severe = {"warning": (DOUBTFUL, 1), "critical": (BAD, 0)}
     return table(
         "Firing alerts",
         at,
-        "What to do about each is said in docs/deploy.md, under its name.",
+        "Critical ones first. What to do about each is said in docs/alerts.md, under "
+        "its name.",
         label("alertname", "Alert", least=150),
         label("on", "On", least=130),
         label(
@@ -65,8 +68,9 @@ def firing(at: At) -> Panel:
             ],
         ),
         number("Since", f"1000 * max by (severity, alertname, on) ({on})", SINCE, 140),
+        # In the order of the alphabet critical comes before warning.
+        groups="Severity",
         sort="Since",
-        descending=True,
         none="none fires, if there are rules",
     )
 

@@ -22,7 +22,6 @@ from grafana.vocabulary.promql import (
     WHERE_KNOWN,
     busy_workers,
     counted,
-    increase,
     most,
     percentile,
     share,
@@ -34,7 +33,7 @@ from grafana.vocabulary.series import FINISHED, PENDING, WORKERS
 def tiles() -> list[Panel]:
     """Say in eight numbers whether all is well."""
     alerts = WHERE_KNOWN("ALERTS", 'alertname=~"Huey.*"', 'alertstate="firing"')
-    rules = 'count({__name__=~"queue(_task)?:huey_.*"})'
+    rules = "max(huey:rules:info)"
     oldest = most(QUEUES("huey_queue_oldest_age_seconds"), "queue")
     wait = percentile(0.95, QUEUES("huey_task_wait_seconds_bucket"), window="5m")
     alive = f"and on () count({QUEUES('huey_consumer_info')})"
@@ -70,7 +69,7 @@ def tiles() -> list[Panel]:
             At(6, 0, 3, 4),
             "Of the tasks that ran to their end in the time shown, those that "
             "succeeded; a retry that helps is a success.",
-            share(increase(QUEUES(FINISHED, SUCCESS)), increase(QUEUES(FINISHED, RAN))),
+            share(counted(QUEUES, FINISHED, SUCCESS), counted(QUEUES, FINISHED, RAN)),
             unit=SHARE,
             steps=thresholds(BAD, (0.9, DOUBTFUL), (0.99, GOOD)),
             decimals=1,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from grafana.vocabulary.panels import SOURCE, Json, Panel
-from grafana.vocabulary.promql import QUEUES, TARGETS
+from grafana.vocabulary.promql import QUEUES, TARGETS, WHERE_KNOWN, Scope
 
 TAG: Final = "huey"
 OVERVIEW: Final = "huey-overview"
@@ -14,7 +14,17 @@ TASK: Final = "huey-task"
 CONSUMERS: Final = "huey-consumers"
 
 ALL: Final = {"text": "All", "value": "$__all"}
-_CONSUMERS_AND_EXPORTERS: Final = '{__name__=~"huey_consumer_info|huey_exporter_up"}'
+# A consumer that does not answer has no series of its own, a queue without consumers
+# none of theirs; what the exporter knows, rules have recorded and alerts are about is
+# there for as long as the trouble is.
+_TARGETS: Final = (
+    "huey_consumer_info",
+    "huey_exporter_up",
+    "instance:huey_.*",
+    "ALERTS",
+)
+_QUEUES: Final = ("huey_consumer_info", "huey_queue_length", "ALERTS")
+_OF_HUEY: Final = 'alertname=~"Huey.*|"'
 
 
 def variable(
@@ -46,9 +56,19 @@ def variable(
     return found | ({"allValue": everything} if everything else {})
 
 
+def targets() -> str:
+    """Give the series of all targets that are consumers or exporters, or were."""
+    return _any_of(_TARGETS, WHERE_KNOWN)
+
+
+def _any_of(names: Sequence[str], scope: Scope | None = None) -> str:
+    """Give the series of all these names, and of alerts those of huey's rules."""
+    found = Scope(f'__name__=~"{"|".join(names)}", {_OF_HUEY}')
+    return (found.within(scope.matchers) if scope else found)("")
+
+
 def where() -> list[Json]:
     """Give the variables that all dashboards share."""
-    info = "huey_consumer_info"
     return [
         {
             "type": "datasource",
@@ -68,14 +88,14 @@ def where() -> list[Json]:
             "hide": 2,
         },
         # Without a value of its own for All: `.*` would count every target in `up`.
-        variable("job", "Job", _CONSUMERS_AND_EXPORTERS),
+        variable("job", "Job", _any_of(_TARGETS)),
         variable(
             "namespace",
             "Namespace",
-            f'{info}{{job=~"$job"}}',
+            _any_of(_TARGETS, Scope('job=~"$job"')),
             everything=".*",
         ),
-        variable("queue", "Queue", TARGETS(info)),
+        variable("queue", "Queue", _any_of(_QUEUES, TARGETS)),
     ]
 
 

@@ -127,7 +127,9 @@ def short(values: str, label: str = "task") -> str:
 
     A label of its own, since tasks of two modules may have one name.
     """
-    return f'label_replace({values}, "name", "$1", "{label}", "(?:.*[.])?([^.]+)")'
+    # One that ends in a dot has a name as well.
+    last = "(?:.*[.])?([^.]+[.]*|.+)"
+    return f'label_replace({values}, "name", "$1", "{label}", "{last}")'
 
 
 def who(values: str) -> str:

@@ -90,11 +90,12 @@ def table(
     *columns: Column,
     rows: str = "",
     sort: str,
-    descending: bool = True,
+    groups: str = "",
     none: str,
 ) -> Panel:
-    """Show the rows that the queries of *columns* have, ordered by the column *sort*.
+    """Show the rows that the queries of *columns* have, the highest *sort* first.
 
+    *groups* is a column whose values come before that, in the order of the alphabet.
     *rows* is a query for its labels alone.
     """
     only_labels = [Column(of=rows, shown=False)] if rows else []
@@ -137,7 +138,10 @@ def table(
         "options": {
             "cellHeight": "sm",
             "showHeader": True,
-            "sortBy": [{"displayName": sort, "desc": descending}],
+            "sortBy": [
+                *([{"displayName": groups, "desc": False}] if groups else []),
+                {"displayName": sort, "desc": True},
+            ],
         },
         "transformations": transformations,
     }

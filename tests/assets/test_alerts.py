@@ -33,6 +33,9 @@ METRIC = re.compile(r"(?<![\w:])huey_\w+")
 SUFFIX = re.compile(r"_(bucket|sum|count)$")
 LOST = 'huey_tasks_finished_total{outcome="lost"}'
 LENGTH = "queue:huey_queue_length:max"
+FAILED = 'queue_task:huey_tasks_failed:increase10m{task!="_unknown"}'
+RAN = "queue_task:huey_tasks_ran:increase10m"
+FAILED_LAST = "queue_task:huey_periodic_task_last_failure_timestamp_seconds:max"
 I = "job, namespace, instance, consumer, queue"  # noqa: E741
 QT = "job, namespace, queue, task"
 ON_TASK = f"and on ({QT})"
@@ -120,7 +123,7 @@ def test_objectives_fire_and_keep_silent(tool: str, shape: str, tmp_path: Path) 
     [
         *("> 100\n", ">= 5\n", "> 0.1\n", "> 1\n", "> 180\n", "> 0\n", "== 0\n"),
         *("> 900\n", "> 3600\n", "> 0.5\n", ">= 50\n", "> 120\n", "> 20\n"),
-        *(">= 1 / 3\n", "> 2\n", "< 130\n", "- 300)"),
+        *(">= 1 / 3\n", "> 2\n", "< 130\n", "- 300)", "> 600\n", "> 3\n"),
     ],
 )
 def test_limit_that_is_wrong_fails_the_tests_of_the_alerts(
@@ -200,6 +203,25 @@ def fails(wrong: str, directory: Path) -> bool:
         ('state="stale"', 'state=~"stale|ended"'),
         ("up == 0 and on", "up == 2 and on"),
         ("deriv(", "abs("),
+        ("deriv(queue:huey_queue_length:max[15m]) > 0", "vector(1)"),
+        ("deriv(queue:huey_queue_length:max[15m])", "deriv(up[15m])"),
+        ('outcome=~"error|timeout"', 'outcome=~".+"'),
+        ("[1h:10m]", "[10m:10m]"),
+        (f"{RAN}[1h:10m]", f"{FAILED}[1h:10m]"),
+        (f"{FAILED} / ({RAN} > 0) <= 0.1", "vector(0)"),
+        (f"{FAILED} / ({RAN} > 0) <= 0.1", f"{RAN} * 0"),
+        (
+            f"or\n            {FAILED_LAST} unless",
+            f"or\n            0 * {FAILED_LAST} unless",
+        ),
+        (f"{FAILED_LAST} > queue_task", f"{FAILED_LAST} < queue_task"),
+        (
+            f"last_over_time({FAILED_LAST}[2h]) >",
+            f"last_over_time({FAILED_LAST}[2h]) <",
+        ),
+        ('origin="periodic"} > 0', 'origin="periodic"} >= 0'),
+        ('origin="periodic"} > 0', 'origin="periodic"} > 9'),
+        ("max_over_time(instance_queue_task:huey_tasks_lost:new[5m])", "vector(0) < 0"),
     ],
 )
 def test_rule_that_is_wrong_fails_the_tests_of_the_alerts(
@@ -300,6 +322,13 @@ def test_rules_use_known_metrics(rule: dict[str, Any]) -> None:
     used = {SUFFIX.sub("", name) for name in METRIC.findall(rule["expr"])}
 
     assert used <= {*CATALOG, *EXPORTER}
+
+
+def test_no_rule_asks_what_consumers_tell_at_many_moments() -> None:
+    """Sixty moments of 40 consumers with 200 tasks take longer than an interval."""
+    for rule in rules_in(MADE[RULES]):
+        asked = re.findall(r"(\S+)\[\w+:\w*\]", rule["expr"])
+        assert all(":" in one.partition("{")[0] for one in asked), rule["expr"]
 
 
 @pytest.mark.parametrize(

@@ -230,6 +230,13 @@ def test_kustomization_of_the_document_changes_what_it_says(tmp_path: Path) -> N
         assert "service.version=1.4," in pod.environment()["OTEL_RESOURCE_ATTRIBUTES"]
         selector = pod.deployment["spec"]["selector"]
         assert selector == PODS[name].deployment["spec"]["selector"]
+    # A node has no image that was only built beside the manifests.
+    images = {
+        Pod(made, each["metadata"]["name"]).container["image"]
+        for each in made
+        if each["kind"] == "Deployment"
+    }
+    assert all(image.startswith("registry.example/") for image in images), images
 
 
 RULES = {"rules": "rules.yml", "objectives": "slo.yml"}
@@ -513,6 +520,23 @@ def test_pod_monitor_scrapes_its_pods(monitor: str, pods: set[str]) -> None:
     assert all(endpoint["port"] in PODS[name].ports for name in pods)
 
 
+def test_pod_that_waits_for_its_image_is_no_consumer_that_is_down() -> None:
+    """It has an address, so it would be a target, with `up` 0."""
+    (endpoint,) = one(ALL, "PodMonitor", "shop-consumers")["spec"][
+        "podMetricsEndpoints"
+    ]
+
+    dropped = [
+        phase
+        for phase in ("Pending", "Running", "Unknown")
+        for rule in endpoint["relabelings"]
+        if rule["action"] == "drop"
+        and rule["sourceLabels"] == ["__meta_kubernetes_pod_phase"]
+        and re.fullmatch(rule["regex"], phase)
+    ]
+    assert dropped == ["Pending"]
+
+
 def test_service_monitor_scrapes_the_exporter() -> None:
     (monitor,) = OTHER_MONITOR
     (endpoint,) = monitor["spec"]["endpoints"]
@@ -539,7 +563,7 @@ def test_jobs_are_called_as_the_rules_and_compose_call_them() -> None:
         for endpoint in each["spec"].get("podMetricsEndpoints")
         or each["spec"]["endpoints"]
         for relabeling in endpoint["relabelings"]
-        if relabeling["targetLabel"] == "job"
+        if relabeling.get("targetLabel") == "job"
     }
     prometheus = yaml.safe_load(
         (ROOT / "runtime/prometheus/prometheus.yml").read_text()

@@ -1,5 +1,6 @@
 """The settings of the rules: what is accepted, what it changes, and what is refused."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -92,6 +93,31 @@ def test_wait_buckets_are_the_consumers_own_by_default() -> None:
         (f"{SLO}events = 0", ("slo a", "events", "1 or more")),
         (f"{SLO}task = 1", ("slo a", "task", "a string")),
         ("= 1", ("TOML",)),
+        ('ignore_tasks = ["(?!nightly).*"]', ("ignore_tasks", "RE2", "(?!")),
+        ('ignore_tasks = ["(a)\\\\1"]', ("ignore_tasks", "RE2")),
+        ('ignore_queues = ["a++"]', ("ignore_queues", "RE2", "++")),
+        ('ignore_queues = ["a{1001}"]', ("ignore_queues", "RE2", "{1001}")),
+        ('ignore_queues = ["a{,5}"]', ("ignore_queues", "RE2", "{,5}")),
+        ('ignore_queues = ["a{2}+"]', ("ignore_queues", "RE2", "{2}+")),
+        ('ignore_queues = ["a\\\\Z"]', ("ignore_queues", "RE2")),
+        ("selector = 'job=~\"(\"'", ("selector", "regular expression")),
+        ("selector = 'job=~\"a\\.b\"'", ("selector", "backslash", "twice")),
+        ("selector = '__name__=\"x\"'", ("selector", "__name__")),
+        ("selector = 'outcome=\"success\"'", ("selector", "no label outcome")),
+        ('targets = ""', ("targets", "every target")),
+        ('expected = [""]', ("expected", "every target")),
+        ('grouping = ["outcome"]', ("grouping", "outcome")),
+        ('grouping = ["severity"]', ("grouping", "severity")),
+        ('grouping = ["__name__"]', ("grouping", "__name__")),
+        ('[labels]\nqueue = "x"', ("labels.queue", "of their own")),
+        ('[labels]\njob = "x"', ("labels.job", "of their own")),
+        ('[labels]\n__x__ = "x"', ("labels.__x__", "name of a label")),
+        ('[alerts.HueyBacklog]\nfor = "30m1h"', ("HueyBacklog.for", '"1h30m"')),
+        ('[alerts.HueyBacklog]\nfor = "99999w"', ("HueyBacklog.for", '"1h30m"')),
+        ('[alerts.HueyBacklog]\nseverity = "{{ x"', ("HueyBacklog.severity", "word")),
+        ('dashboard_url = "https://grafana/d?orgId=2"', ("dashboard_url", "without ?")),
+        ('service = ""', ("service", "a name")),
+        (f"{SLO}task = '(?=a)'", ("slo a", "task", "RE2")),
     ],
 )
 def test_wrong_setting_is_named_with_what_is_accepted(
@@ -102,6 +128,39 @@ def test_wrong_setting_is_named_with_what_is_accepted(
 
     for part in named:
         assert part in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"a\.b|c{2,1000}?[^\]x(?!]+(?:d)(?P<n>e)(?i:f)\\\\1",
+        "[[:alpha:]]+",
+        r"[(?=a)++\d]\b",
+        "a}+{}+",
+    ],
+)
+def test_promtool_knows_each_regular_expression_that_is_accepted(
+    pattern: str, tmp_path: Path
+) -> None:
+    text = f"ignore_tasks = ['{pattern}']\n"
+    (tmp_path / RULES).write_text(files(settings_of(text))[RULES])
+
+    done = promtool(installed("promtool"), "check", "rules", str(tmp_path / RULES))
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_labels_that_rules_tell_series_apart_by_are_no_labels_of_targets() -> None:
+    """Of these a target has none, so none can be in a selector or a grouping."""
+    used = {
+        name
+        for rule in made("").values()
+        for name in re.findall(r"(\w+)(?:=~|!~|!=|=)\"", rule["expr"])
+    }
+
+    for name in used - {"job"}:
+        with pytest.raises(SettingsError, match=f"no label {name}"):
+            settings_of(f"selector = '{name}=\"x\"'")
 
 
 def test_limits_are_those_of_the_settings() -> None:
@@ -164,6 +223,12 @@ def test_producers_are_selected_in_any_job() -> None:
     new = rules["HueyNotDraining"]["expr"]
     assert 'enqueued:rate5m{namespace="prod"}[30m]' in new
     assert 'finished:rate5m{job="workers", namespace="prod"}[30m]' in new
+    # Environments that only their jobs tell apart.
+    rules = made("selector = 'job=\"eu\"'\nproducers = 'job=~\"eu|eu-web\"'")
+    record = rules["queue_task_origin:huey_tasks_enqueued:rate5m"]["expr"]
+    assert record.startswith("sum by (job, namespace, queue, task, origin) (")
+    new = rules["HueyNotDraining"]["expr"]
+    assert 'enqueued:rate5m{job=~"eu|eu-web"}[30m]' in new
 
 
 def test_grouping_is_in_every_rule() -> None:
@@ -193,19 +258,34 @@ def test_alerts_have_no_link_to_a_dashboard_where_the_settings_have_none() -> No
         assert "dashboard_url" not in files(settings_of(text))[name]
 
 
-def test_expected_targets_are_missed(tmp_path: Path) -> None:
-    text = 'expected = [\'job="huey", namespace="prod"\']'
+@pytest.mark.parametrize(
+    ("job", "labels", "summary", "link"),
+    [
+        (
+            'job="huey"',
+            {"job": "huey"},
+            "Prometheus knows of no consumer: huey has no target",
+            "&var-job=huey",
+        ),
+        # absent() has no label of a regular expression.
+        ('job=~"hu.*"', {}, "Prometheus knows of no consumer", ""),
+    ],
+)
+def test_expected_targets_are_missed(
+    job: str, labels: dict[str, str], summary: str, link: str, tmp_path: Path
+) -> None:
+    text = f"expected = ['{job}, namespace=\"prod\"']"
     rules = files(settings_of(text))[RULES]
     (tmp_path / "rules.yml").write_text(rules)
     told = yaml.safe_load(rules)["groups"][0]["rules"]
     (down,) = (one for one in told if one.get("alert") == "HueyConsumerDown")
-    link = "http://localhost:3000/d/huey-consumers?from=now-3h"
+    page = "http://localhost:3000/d/huey-consumers?from=now-3h"
     alert = {
-        "exp_labels": {"job": "huey", "namespace": "prod", "severity": "critical"},
+        "exp_labels": {**labels, "namespace": "prod", "severity": "critical"},
         "exp_annotations": {
             **down["annotations"],
-            "summary": "Prometheus knows of no consumer: huey has no target",
-            "dashboard_url": f"{link}&var-job=huey&var-namespace=prod",
+            "summary": summary,
+            "dashboard_url": f"{page}{link}&var-namespace=prod",
         },
     }
     case = {
@@ -321,13 +401,18 @@ def test_command_without_settings_writes_the_rules_alone(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("tasks = 1", "unknown setting tasks"), (None, "No such file")]
+    ("text", "said"),
+    [
+        (b"tasks = 1", "unknown setting tasks"),
+        (None, "No such file"),
+        (b'labels = {team = "\xff"}', "mine.toml: this is not UTF-8"),
+    ],
 )
 def test_command_writes_nothing_for_wrong_settings(
-    text: str | None, said: str, tmp_path: Path
+    text: bytes | None, said: str, tmp_path: Path
 ) -> None:
     if text is not None:
-        (tmp_path / "mine.toml").write_text(text)
+        (tmp_path / "mine.toml").write_bytes(text)
     before = set(tmp_path.iterdir())
 
     done = run("mine.toml", cwd=tmp_path)
@@ -336,6 +421,22 @@ def test_command_writes_nothing_for_wrong_settings(
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert set(tmp_path.iterdir()) == before
+
+
+def test_command_says_in_a_line_that_it_cannot_write(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("")
+
+    done = run("mine.toml", "nowhere", cwd=tmp_path)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "No such file or directory: 'nowhere/rules.yml'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_file_may_begin_with_the_mark_of_its_encoding(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('service = "é"', "utf-8-sig")
+
+    assert read(tmp_path / "mine.toml").service == "é"
 
 
 def test_settings_of_the_documents_are_accepted() -> None:

@@ -31,13 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         made = files(read(given.settings))
-    except (SettingsError, OSError) as error:
+        for name, text in made.items():
+            path = given.directory / name
+            path.write_text(text, encoding="utf-8")
+            sys.stdout.write(f"{path}\n")
+    except SettingsError as error:
         sys.stderr.write(f"{given.settings}: {error}\n")
         return 2
-    for name, text in made.items():
-        path = given.directory / name
-        path.write_text(text)
-        sys.stdout.write(f"{path}\n")
+    except OSError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     return 0
 
 

@@ -36,7 +36,11 @@ def _not_draining(t: Terms, limit: Any) -> str:
         and on ({t.env_q})
         sum by ({t.env_q}) ({new}) > sum by ({t.env_q}) ({done})
         and on ({t.env_q})
-        max by ({t.env_q}) (deriv({length}[{limit.window}])) > 0
+        max by ({t.env_q}) (
+          deriv({length}[{limit.window}]) > 0
+          and
+          deriv({length}[15m]) > 0
+        )
         and on ({t.env_q})
         max by ({t.env_q}) ({length}) > {limit.tasks}"""
 
@@ -53,8 +57,13 @@ def _hangs(t: Terms, limit: Any) -> str:
 def _retry_storm(t: Terms, limit: Any) -> str:
     retries = t.m("huey_task_retries_total")
     attempts = t.m("huey_task_attempts_total")
+    raised = t.m("huey_task_attempts_finished_total", 'outcome=~"error|timeout"')
     return f"""
         sum by ({t.qt}) (increase({retries}[10m]))
+        / sum by ({t.qt}) (increase({attempts}[10m]))
+        > {limit.ratio}
+        and
+        sum by ({t.qt}) (increase({raised}[10m]))
         / sum by ({t.qt}) (increase({attempts}[10m]))
         > {limit.ratio}
         and
@@ -63,12 +72,19 @@ def _retry_storm(t: Terms, limit: Any) -> str:
 
 def _fails(t: Terms, limit: Any) -> str:
     failed = t.m(r.FAILED_TASKS, 'task!="_unknown"')
+    ran = t.m(r.RAN_TASKS)
+    # Six times what was recorded: ten minutes each.
+    failed_1h, ran_1h = (f"sum_over_time({one}[1h:10m])" for one in (failed, ran))
     return f"""
-        {failed}
-        / {t.m(r.RAN_TASKS)}
-        > {limit.ratio}
+        {failed} / {ran} > {limit.ratio}
         and
-        {t.m(r.FAILED_TASKS)} >= {limit.failures}"""
+        {failed} >= {limit.failures}
+        or
+        {failed_1h} / {ran_1h} > {limit.ratio}
+        and
+        {failed_1h} >= {limit.failures}
+        unless
+        {failed} / ({ran} > 0) <= {limit.ratio}"""
 
 
 def _lost(t: Terms, _: Any) -> str:
@@ -97,6 +113,18 @@ def _missed(t: Terms, limit: Any) -> str:
         )"""
 
 
+def _run_failed(t: Terms, limit: Any) -> str:
+    failed, succeeded = t.m(r.FAILED_LAST), t.m(r.SUCCEEDED)
+    return f"""
+        time() - (
+          {failed} > {succeeded}
+          or
+          {failed} unless {succeeded}
+        )
+        and on ({t.qt})
+        {t.m(r.INTERVAL)} > {limit.seconds}"""
+
+
 ALERTS = (
     Alert(
         name="HueyBacklog",
@@ -115,7 +143,9 @@ ALERTS = (
         why="""New work, as the processes count it that put it on the queue, against
         tasks that ended. Each origin that brings a third or more of the new work
         has an alert, so at least one has. Retries and due tasks are not new work.
-        Recorded rates, as half an hour of each counter would be much to read.""",
+        Recorded rates, as half an hour of each counter would be much to read. The
+        backlog grows in the short run as well: a nightly batch that is put on the
+        queue at once, and worked off since, still grows in the long one.""",
         expr=_not_draining,
         summary=(
             f"{QUEUE} does not drain: {{{{ $labels.origin }}}} brings"
@@ -151,6 +181,8 @@ ALERTS = (
     ),
     Alert(
         name="HueyRetryStorm",
+        why="""A task that asks for its retry, or is put back for a lock or a rate
+        limit, has raised nothing: that is how it is meant to run.""",
         expr=_retry_storm,
         summary=(
             f"{{{{ $value | humanizePercentage }}}} of the attempts of {TASK_NAME}"
@@ -158,19 +190,22 @@ ALERTS = (
         ),
         description=f"""In the last ten minutes {TASK_NAME} on the queue {QUEUE} was
         retried at least <retries> times, which is a share of its attempts above
-        <ratio>. What it calls is probably down.""",
+        <ratio>, and as great a share of them raised. What it calls is probably
+        down.""",
         dashboard=TASK,
         about=OF_TASK,
     ),
     Alert(
         name="HueyTaskFails",
-        why="""At least some: one failure of one run would be a rate of 100 %.
-        HueyUnknownTasks covers messages that no consumer could read.""",
+        why="""At least some: one failure of one run would be a rate of 100 %. A
+        task that runs seldom has had them within the hour; it counts as mended when
+        ten minutes have runs, and few failures. HueyUnknownTasks covers messages that
+        no consumer could read.""",
         expr=_fails,
         summary=f"{{{{ $value | humanizePercentage }}}} of {TASK_NAME} fail",
-        description=f"""In the last ten minutes at least <failures> runs of
-        {TASK_NAME} on the queue {QUEUE} failed for good, which is a share of its
-        runs above <ratio>.""",
+        description=f"""In the last ten minutes, or of a task that runs seldom in the
+        last hour, at least <failures> runs of {TASK_NAME} on the queue {QUEUE} failed
+        for good, which is a share of its runs above <ratio>.""",
         dashboard=TASK,
         about=OF_TASK,
     ),
@@ -222,6 +257,21 @@ ALERTS = (
         description=f"""The periodic task {TASK_NAME} of the queue {QUEUE} was due
         longer than <after> ago, and no attempt of it has begun since. huey does not
         make up for a run that no scheduler saw.""",
+        dashboard=TASK,
+        about=OF_TASK,
+    ),
+    Alert(
+        name="HueyPeriodicRunFailed",
+        why="""One failure of a nightly task is all that there is to see of it until
+        the next night. HueyTaskFails sees tasks that run more often.""",
+        expr=_run_failed,
+        summary=(
+            f"the last run of {TASK_NAME} failed"
+            " {{ $value | humanizeDuration }} ago"
+        ),
+        description=f"""The periodic task {TASK_NAME} of the queue {QUEUE}, which is
+        due less often than each <seconds> seconds, failed for good when it last ran,
+        timed out or was lost. Its next run is only when it is due again.""",
         dashboard=TASK,
         about=OF_TASK,
     ),

@@ -84,12 +84,23 @@ def _several(t: Terms, _: Any) -> str:
           and on ({t.i})
           time() - {t.m("huey_scheduler_last_check_timestamp_seconds")} < 130
         )
-        > 1"""
+        > 1
+        and on ({t.q}) (
+          {t.m("huey_periodic_task_interval_seconds")}
+          or
+          {t.m("huey_tasks_enqueued_total", 'origin="periodic"')} > 0
+        )"""
 
 
 def _scheduler_died(t: Terms, _: Any) -> str:
     restarts = t.m("huey_scheduler_restarts_total")
     return f"max by ({t.i}) (increase({restarts}[15m])) > 0"
+
+
+def _workers_die(t: Terms, limit: Any) -> str:
+    died = t.m("huey_worker_restarts_total", 'reason="died"')
+    return f"""
+        max by ({t.i}) (increase({died}[15m])) > {limit.workers}"""
 
 
 CONSUMER_ALERTS = (
@@ -102,8 +113,8 @@ CONSUMER_ALERTS = (
         summary=(
             "{{ with $labels.instance }}no answer from the consumer {{ . }}"
             "{{ else }}{{ with $labels.queue }}{{ $value }} consumers of {{ . }}"
-            " have ended without a word{{ else }}Prometheus knows of no consumer:"
-            " {{ $labels.job }} has no target{{ end }}{{ end }}"
+            " have ended without a word{{ else }}Prometheus knows of no consumer"
+            "{{ with $labels.job }}: {{ . }} has no target{{ end }}{{ end }}{{ end }}"
         ),
         description="""For <for> consumers have not answered Prometheus, or have not
         renewed their pages for the exporter. While they are down their tasks wait;
@@ -181,7 +192,8 @@ CONSUMER_ALERTS = (
         name="HueySeveralSchedulers",
         why="""Longer than a rolling restart has two schedulers. A consumer that
         lets its last tasks finish still reports periodic="true", perhaps for hours,
-        but its scheduler has stopped: a running one checks each minute.""",
+        but its scheduler has stopped: a running one checks each minute. Without a
+        periodic task there may be any number of schedulers, as by huey's default.""",
         expr=_several,
         summary=f"{{{{ $value }}}} consumers enqueue the periodic tasks of {QUEUE}",
         description=f"""For <for> more than one consumer of the queue {QUEUE} has
@@ -195,6 +207,21 @@ CONSUMER_ALERTS = (
         summary=f"the scheduler of {WHO} on {QUEUE} died, and huey has replaced it",
         description=f"""In the last 15 minutes the scheduler of the consumer {WHO}
         of the queue {QUEUE} died. What it had taken from the schedule is lost.""",
+        dashboard=CONSUMERS,
+        about=OF_CONSUMER,
+    ),
+    Alert(
+        name="HueyWorkersDie",
+        why="""HueyTasksLost tells of a worker that dies with a task. One that dies
+        before it takes any, and so does its successor, loses nothing, and its
+        consumer does nothing.""",
+        expr=_workers_die,
+        summary=(
+            f"workers of {WHO} on {QUEUE} die again and again:"
+            " {{ printf `%.0f` $value }} in a quarter of an hour"
+        ),
+        description=f"""In the last 15 minutes more than <workers> workers of the
+        consumer {WHO} of the queue {QUEUE} died, and huey has replaced them.""",
         dashboard=CONSUMERS,
         about=OF_CONSUMER,
     ),

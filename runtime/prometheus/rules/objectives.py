@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from runtime.prometheus.rules import patterns
+
 _NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _TYPES: Final[dict[str, type | tuple[type, ...]]] = {
     "name": str,
@@ -100,8 +102,8 @@ def _check(path: str, given: dict[str, Any], wait_buckets: Sequence[float]) -> N
         )
     for key in ("queue", "task"):
         try:
-            re.compile(given.get(key, ""))
-        except re.error as error:
+            patterns.check(given.get(key, ""))
+        except ValueError as error:
             raise ValueError(
                 f"{path}: {key} = {given[key]!r}: no regular expression: {error}"
             ) from error

@@ -1,5 +1,6 @@
 """The settings: the defaults, and what a TOML file of the user's changes in them."""
 
+import ast
 import re
 import tomllib
 from collections.abc import Mapping
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from runtime.prometheus.rules import patterns
 from runtime.prometheus.rules.objectives import Objective, objectives_of
 
 DEFAULTS: Final = Path(__file__).with_name("defaults.toml")
@@ -18,10 +20,21 @@ _LABEL: Final = r"[a-zA-Z_][a-zA-Z0-9_]*"
 _MATCHER: Final = re.compile(
     rf'\s*({_LABEL})\s*(=~|!~|!=|=)\s*("(?:[^"\\\n]|\\.)*")\s*'
 )
+_ESCAPE: Final = re.compile(
+    r'\\(?:[abfnrtv\\"]|x[0-9a-fA-F]{2}|[0-3][0-7]{2}|u[0-9a-fA-F]{4}|(.?))'
+)
 _SELECTOR: Final = re.compile(rf"\s*({_MATCHER.pattern}(,{_MATCHER.pattern})*,?\s*)?")
-_DURATION: Final = re.compile(r"0s|([1-9]\d*[wdhms])+")
-_OF_SERIES: Final = ("queue", "task", "consumer", "le")
-_OF_RULES: Final = ("alertname", "severity", "slo", "window")
+# As Prometheus wants it: each unit once, the longest first; and no longer than it can.
+_DURATION: Final = re.compile(
+    r"0s|(?=.)([1-9]\d{0,3}w)?([1-9]\d{0,4}d)?([1-9]\d{0,5}h)?([1-9]\d{0,6}m)?([1-9]\d{0,7}s)?"
+)
+_OF_SERIES: Final = (
+    *("queue", "task", "consumer", "le", "outcome", "origin", "reason", "signal"),
+    *("state", "periodic"),
+)
+"""The labels by which rules tell series apart; a target has none of them."""
+
+_OF_RULES: Final = ("alertname", "alertstate", "severity", "slo", "window")
 
 
 class SettingsError(ValueError):
@@ -72,7 +85,11 @@ def read(path: Path | None = None) -> Settings:
 
     Raises SettingsError for whatever is not understood.
     """
-    return settings_of(path.read_text() if path else "")
+    try:
+        # Some editors begin a file with a mark of its encoding.
+        return settings_of(path.read_text("utf-8-sig") if path else "")
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"this is not UTF-8: {error}") from error
 
 
 def settings_of(text: str) -> Settings:
@@ -85,26 +102,28 @@ def settings_of(text: str) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"this is not TOML: {error}") from error
     slo = given.pop("slo", [])
-    labels = _labels(given.pop("labels", {}))
+    labels = given.pop("labels", {})
     found = _merged(defaults, given, "")
     buckets = found["wait_buckets"]
     try:
         objectives = objectives_of(slo, buckets)
     except ValueError as error:
         raise SettingsError(str(error)) from error
+    grouping = _grouping(found["grouping"])
+    selector = _matchers("selector", found["selector"])
     return Settings(
-        selector=_matchers("selector", found["selector"]),
-        grouping=_grouping(found["grouping"]),
-        targets=_matchers("targets", found["targets"]),
-        expected=tuple(_matchers("expected", one) for one in found["expected"]),
+        selector=selector,
+        grouping=grouping,
+        targets=_some("targets", found["targets"], selector),
+        expected=tuple(_some("expected", one, selector) for one in found["expected"]),
         producers=_matchers("producers", found["producers"]),
         ignore_queues=_patterns("ignore_queues", found["ignore_queues"]),
         ignore_tasks=_patterns("ignore_tasks", found["ignore_tasks"]),
         runbook_url=_url("runbook_url", found["runbook_url"]),
         dashboard_url=found["dashboard_url"]
         and _url("dashboard_url", found["dashboard_url"]),
-        service=found["service"],
-        labels=labels,
+        service=_service(found["service"]),
+        labels=_labels(labels, grouping),
         alerts={name: _alert(name, one) for name, one in found["alerts"].items()},
         objectives=objectives,
     )
@@ -175,8 +194,10 @@ def _alert(name: str, found: dict[str, Any]) -> AlertSettings:
             raise SettingsError(f"{path}.{key} = '0s': expected a duration above 0")
     if limits.get("ratio", 0) > 1:
         raise SettingsError(f"{path}.ratio = {limits['ratio']}: expected 0 to 1")
-    if not found["severity"]:
-        raise SettingsError(f"{path}.severity = '': expected a word, such as warning")
+    if not re.fullmatch(r"[^{}]+", found["severity"]):
+        raise SettingsError(
+            f"{path}.severity = {found['severity']!r}: expected a word, such as warning"
+        )
     return AlertSettings(
         enabled=found["enabled"],
         holds_for=found["for"],
@@ -194,21 +215,40 @@ def _matchers(name: str, text: str) -> tuple[Matcher, ...]:
             ' \'job=~"huey.*", namespace="prod"\''
         )
     found = _MATCHER.findall(text)
-    for label, _, _ in found:
-        if label in _OF_SERIES:
+    for label, sign, value in found:
+        if label in _OF_SERIES or label.startswith("__"):
             raise SettingsError(
                 f"{name} = {text!r}: targets have no label {label}; expected labels"
                 " such as job and namespace (for queues and tasks see ignore_queues and"
                 " ignore_tasks)"
             )
+        if any(unknown[1] is not None for unknown in _ESCAPE.finditer(value)):
+            raise SettingsError(
+                f"{name} = {text!r}: expected each backslash of a regular expression"
+                r' twice, as PromQL has it, such as job=~"a\\.b"'
+            )
+        if "~" in sign:
+            _pattern(name, text, ast.literal_eval(value))
     return tuple(
         Matcher(label, f"{label}{sign}{value}") for label, sign, value in found
     )
 
 
+def _some(name: str, text: str, selector: tuple[Matcher, ...]) -> tuple[Matcher, ...]:
+    """Matchers of `up`, which together with the selector must not be of all targets."""
+    found = _matchers(name, text)
+    if not found and not selector:
+        raise SettingsError(
+            f"{name} = {text!r}: without a selector this would be every target of"
+            " Prometheus; expected matchers, such as 'job=~\"huey.*\"'"
+        )
+    return found
+
+
 def _grouping(labels: list[str]) -> tuple[str, ...]:
     for label in labels:
-        if not re.fullmatch(_LABEL, label) or label in (*_OF_SERIES, "instance"):
+        taken = (*_OF_SERIES, *_OF_RULES, "instance")
+        if not _is_label(label) or label in taken:
             raise SettingsError(
                 f"grouping = {labels!r}: {label!r} tells no environments apart;"
                 " expected labels of targets, such as job and namespace"
@@ -220,32 +260,50 @@ def _grouping(labels: list[str]) -> tuple[str, ...]:
 
 def _patterns(name: str, given: list[str]) -> tuple[str, ...]:
     for pattern in given:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise SettingsError(
-                f"{name} = {given!r}: {pattern!r} is no regular expression: {error}"
-            ) from error
+        _pattern(name, given, pattern)
     return tuple(given)
 
 
+def _pattern(name: str, given: Any, pattern: str) -> None:
+    try:
+        patterns.check(pattern)
+    except ValueError as error:
+        raise SettingsError(
+            f"{name} = {given!r}: {pattern!r} is no regular expression: {error}"
+        ) from error
+
+
 def _url(name: str, text: str) -> str:
-    if not re.fullmatch(r"https?://[^\s\"{}]+", text):
-        raise SettingsError(f"{name} = {text!r}: expected an absolute http(s) URL")
+    if not re.fullmatch(r"https?://[^\s\"{}?#]+", text):
+        raise SettingsError(
+            f"{name} = {text!r}: expected an absolute http(s) URL without ? and #,"
+            " as these follow"
+        )
     return text.rstrip("/")
 
 
-def _labels(given: Any) -> dict[str, str]:
+def _service(text: str) -> str:
+    if not text:
+        raise SettingsError("service = '': expected a name, such as huey")
+    return text
+
+
+def _is_label(name: str) -> bool:
+    return re.fullmatch(_LABEL, name) is not None and not name.startswith("__")
+
+
+def _labels(given: Any, grouping: tuple[str, ...]) -> dict[str, str]:
     if not isinstance(given, dict):
         raise SettingsError(f"labels = {given!r}: expected a table, [labels]")
     for name, value in given.items():
-        if not re.fullmatch(_LABEL, name) or not isinstance(value, str):
+        if not _is_label(name) or not isinstance(value, str):
             raise SettingsError(
                 f"labels.{name} = {value!r}: expected the name of a label and a string"
             )
-        if name in _OF_RULES:
+        taken = (*grouping, "instance", *_OF_SERIES, *_OF_RULES)
+        if name in taken:
             raise SettingsError(
                 f"labels.{name} = {value!r}: alerts have this label of their own;"
-                f" expected any but {', '.join(_OF_RULES)}"
+                f" expected any but {', '.join(taken)}"
             )
     return given

@@ -53,9 +53,7 @@ class Terms:
     def made(self, name: str, *matchers: str) -> str:
         """The series *name* of all that enqueue in what was selected."""
         selector = [one for one in self._settings.selector if one.label != "job"]
-        if ":" not in name:
-            selector += self._settings.producers
-        return self._chosen(name, selector, matchers)
+        return self._chosen(name, (*selector, *self._settings.producers), matchers)
 
     def _chosen(
         self, name: str, selector: Sequence[Matcher], matchers: Iterable[str]
