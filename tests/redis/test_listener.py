@@ -98,7 +98,7 @@ def test_a_refused_listener_logs_once_and_tries_again(
         f"no events can be heard on 'q' at redis://127.0.0.1:{server.port},"
         " trying again: "
     )
-    assert reason in line
+    assert reason in line.lower()  # Redis 8 begins it with a capital
     assert "secret" not in line
 
 
