@@ -1,9 +1,9 @@
 """OTLP's encoding of light spans, straight into bytes.
 
-The SDK's encoder makes an object of protobuf for each attribute, which takes several
-times as long as all that a span's process does else. Most of our spans need none: they
-have attributes and nothing else. The others, the first span of each origin in a
-request, and the application's own go through the SDK's encoder.
+The SDK's encoder makes several protobuf objects for each attribute, and that takes most
+of the time of an export. A light span that has attributes and nothing else is encoded
+here without them. The SDK's encoder gets all other spans, and the first light span of
+each resource and scope in a request: so it alone encodes resources and scopes.
 """
 
 # ruff: noqa: SLF001 - what is kept with a light span
