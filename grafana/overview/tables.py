@@ -40,9 +40,11 @@ def firing(at: At) -> Panel:
     since = (
         f"{WHERE_KNOWN('ALERTS_FOR_STATE', names)} and ignoring (alertstate) {state}"
     )
-    # All that tells one alert of a name from another, but the job.
-    about = ("queue", "name", "instance", "consumer", "origin", "signal", "reason")
-    parts = ", ".join(f'"{part}"' for part in (*about, "slo", "window", "namespace"))
+    # All that tells one alert of a name from another, but the job. What is short comes
+    # first: a narrow column cuts off the rest.
+    about = ("queue", "reason", "window", "name", "slo", "origin", "signal")
+    where = ("instance", "consumer", "namespace")
+    parts = ", ".join(f'"{part}"' for part in (*about, *where))
     on = f'label_join({short(since)}, "on", " ", {parts})'
     severe = {"warning": (DOUBTFUL, 1), "critical": (BAD, 0)}
     return table(
