@@ -88,9 +88,11 @@ UNCUT: Final[set[CodeType]] = set()
 OVERDUE: Final[dict[int, TimeLimit]] = {}
 """The limits that were reached in our code and not raised yet, by thread."""
 
-# In the standard library we wait for nothing but ourselves. Handlers of logs are
-# others', and gevent has a frame wherever a greenlet waits.
-_NOT_FOREIGN: Final = {*sys.stdlib_module_names, "huey_otel", "gevent"} - {"logging"}
+# In the standard library and in prometheus_client we wait for nothing but ourselves. A
+# count that is cut is lost, and may leave its lock locked (CPython 3.14). Handlers of
+# logs are others', and gevent has a frame wherever a greenlet waits.
+_OURS: Final = {"huey_otel", "gevent", "prometheus_client"}
+_NOT_FOREIGN: Final = {*sys.stdlib_module_names, *_OURS} - {"logging"}
 _IMPORTS: Final = {"importlib", "_frozen_importlib", "_frozen_importlib_external"}
 _NAMED_TUPLE: Final = "namedtuple_"
 

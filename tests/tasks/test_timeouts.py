@@ -1,11 +1,14 @@
 """A task's timeout is raised at any bytecode, so also inside of our code."""
 
 import gc
+import threading
 import time
 
 import huey.exceptions
 import pytest
+from prometheus_client import CollectorRegistry
 
+from huey_otel import instrument
 from huey_otel._tasks.context import HERE
 from tests.support.timeouts import alarm, untraced
 
@@ -45,3 +48,28 @@ def test_each_timeout_is_honoured_while_the_task_enqueues(huey, seen):
     assert ends == ["started", "timeout", "ended"] * TIMES
     here = HERE.local.doing
     assert (here.requeued, here.attempts, here.outgoing) == (None, [], None)
+
+
+def test_a_timeout_within_a_count_comes_after_the_count(huey):
+    huey._timeout_handler = alarm()
+    registry = CollectorRegistry()
+    instrument(huey, registry=registry)
+
+    @huey.task()
+    def nothing(): ...
+
+    @huey.task(timeout=0.05)
+    def enqueue():
+        nothing()
+
+    nothing()
+    (producer,) = registry._collector_to_names
+    (count,) = producer._collector._children.values()
+    # prometheus_client's own lock, which another thread may hold for long.
+    count._value._lock.acquire()
+    release = threading.Timer(0.3, count._value._lock.release)
+    release.start()
+    huey.execute(enqueue.s())
+    release.join()
+
+    assert count._value.get() == 2
