@@ -176,8 +176,8 @@ def states(*, a: int, b: int) -> dict[str, float]:
                 for alert, on in (
                     ("HueyBacklog", "shop         prod"),
                     ("HueyBacklog", "shop         staging"),
-                    ("HueyTelemetryLost", "shop     event a   "),
-                    ("HueyTelemetryLost", "shop     span a   "),
+                    ("HueyTelemetryLost", "shop a     event   "),
+                    ("HueyTelemetryLost", "shop a     span   "),
                 )
             },
         ),
