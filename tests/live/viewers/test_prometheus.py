@@ -31,12 +31,12 @@ SHOWN = 300
 TASKS = (CHARGE, RESIZE, "runtime.shop.tasks.sync_stock")
 """One that fails and is retried, one that is lost, and one that is refused."""
 
-NO_MORE = "there are no more than are shown one by one"
+NO_OTHERS = "each has a line of its own, so no others are summed up"
 EMPTY = {
-    Query("overview", "Exceptions by class", "B"): NO_MORE,
-    Query("overview", "Failures by task", "B"): NO_MORE,
-    Query("overview", "Retries", "B"): NO_MORE,
-    Query("consumers", "Busy workers", "B"): NO_MORE,
+    Query("overview", "Exceptions by class", "B"): NO_OTHERS,
+    Query("overview", "Failures by task", "B"): NO_OTHERS,
+    Query("overview", "Retries", "B"): NO_OTHERS,
+    Query("consumers", "Busy workers", "B"): NO_OTHERS,
     Query("consumers", "Telemetry dropped by reason"): "nothing was lost",
 }
 """Queries that have no answer all day, and why that is as it should be."""
